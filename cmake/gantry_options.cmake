@@ -1,0 +1,37 @@
+# What every target of gantry is compiled with: C++20, the include root, warnings as errors, hardening.
+# The build types beyond CMake's own (Asan, Tsan, Fuzz) are set by the presets through GANTRY_SANITIZE.
+
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(GANTRY_SANITIZE "" CACHE STRING "value of -fsanitize=, set by the presets asan, tsan and fuzz")
+
+add_library(gantry_options INTERFACE)
+target_compile_features(gantry_options INTERFACE cxx_std_20)
+target_include_directories(gantry_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(gantry_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wformat=2 -Wundef -Wimplicit-fallthrough -Wextra-semi -Werror
+  -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full)
+# g++ 12 misfires: -Wsign-conversion on open_how, the memory checks (restrict, array-bounds, stringop-overread) on joined std::strings (GCC PR 105651).
+target_compile_options(gantry_options INTERFACE -Wno-sign-conversion)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(gantry_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overread)
+endif()
+target_compile_definitions(gantry_options INTERFACE _GNU_SOURCE _GLIBCXX_ASSERTIONS)
+target_link_options(gantry_options INTERFACE -Wl,--as-needed -Wl,-z,relro -Wl,-z,now -pie)
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT GANTRY_SANITIZE)
+  # _FORTIFY_SOURCE needs optimisation, and hides overflows from the sanitizers.
+  target_compile_options(gantry_options INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+endif()
+if(GANTRY_SANITIZE)
+  target_compile_options(gantry_options INTERFACE -fsanitize=${GANTRY_SANITIZE} -fno-sanitize-recover=all
+    -fno-omit-frame-pointer)
+  target_link_options(gantry_options INTERFACE -fsanitize=${GANTRY_SANITIZE})
+endif()
+
+# gantry_library(NAME SOURCES... ): a static library of gantry.
+function(gantry_library name)
+  add_library(${name} STATIC ${ARGN})
+  target_link_libraries(${name} PUBLIC gantry_options)
+endfunction()

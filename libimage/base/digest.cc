@@ -1,0 +1,160 @@
+#include "libimage/base/digest.h"
+
+#include <openssl/evp.h>
+
+#include <array>
+#include <utility>
+
+#include "libimage/base/error.h"
+
+namespace gantry {
+namespace {
+
+size_t HexLength(HashAlgorithm algorithm) { return algorithm == HashAlgorithm::kSha256 ? 64 : 128; }
+
+bool IsLowerHex(std::string_view text) { return text.find_first_not_of("0123456789abcdef") == std::string_view::npos; }
+
+std::string ToHex(std::span<const std::byte> raw) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string out;
+  out.reserve(raw.size() * 2);
+  for (const std::byte byte : raw) {
+    out += kHex[std::to_integer<size_t>(byte) >> 4];
+    out += kHex[std::to_integer<size_t>(byte) & 15];
+  }
+  return out;
+}
+
+struct ContextFree {
+  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+};
+
+class CheckingSource : public Source {
+ public:
+  CheckingSource(std::unique_ptr<Source> inner, Digest expected, std::optional<uint64_t> size, std::string what)
+      : inner_(std::move(inner)),
+        expected_(std::move(expected)),
+        size_(size),
+        what_(std::move(what)),
+        hasher_(expected_.algorithm()) {}
+
+  Block Next() override {
+    if (ended_)
+      return {};
+    Block block = inner_->Next();
+    if (block.empty()) {
+      End();
+      return block;
+    }
+    if (size_ && block.size() > *size_ - seen_) {
+      throw Error(ErrorKind::kCorrupt,
+                  what_ + " is longer than its descriptor says (" + std::to_string(*size_) + " bytes)");
+    }
+    seen_ += block.size();
+    hasher_.Update(block.bytes());
+    return block;
+  }
+
+ private:
+  void End() {
+    ended_ = true;
+    if (size_ && seen_ != *size_) {
+      throw Error(ErrorKind::kCorrupt, what_ + " ends after " + std::to_string(seen_) + " bytes, its descriptor says " +
+                                           std::to_string(*size_));
+    }
+    const Digest found = hasher_.Finish();
+    if (found != expected_) {
+      throw Error(ErrorKind::kCorrupt, what_ + " has digest " + found.str() + ", expected " + expected_.str());
+    }
+  }
+
+  std::unique_ptr<Source> inner_;
+  Digest expected_;
+  std::optional<uint64_t> size_;
+  std::string what_;
+  Hasher hasher_;
+  uint64_t seen_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+std::string_view Name(HashAlgorithm algorithm) { return algorithm == HashAlgorithm::kSha256 ? "sha256" : "sha512"; }
+
+Digest Digest::Parse(std::string_view text) {
+  if (std::optional<Digest> digest = TryParse(text))
+    return *std::move(digest);
+  if (text.starts_with("blake3:")) {
+    throw Error(ErrorKind::kUnsupported, "digest algorithm blake3 in " + Quoted(text), "use sha256 or sha512");
+  }
+  throw Error(ErrorKind::kCorrupt, "bad digest " + Quoted(text),
+              "a digest is 'sha256:' and 64, or 'sha512:' and 128, lower-case hexadecimal digits");
+}
+
+std::optional<Digest> Digest::TryParse(std::string_view text) {
+  for (const HashAlgorithm algorithm : {HashAlgorithm::kSha256, HashAlgorithm::kSha512}) {
+    const std::string_view name = Name(algorithm);
+    if (!text.starts_with(name) || text.size() != name.size() + 1 + HexLength(algorithm))
+      continue;
+    const std::string_view hex = text.substr(name.size() + 1);
+    if (text[name.size()] == ':' && IsLowerHex(hex))
+      return Digest(algorithm, std::string(hex));
+  }
+  return std::nullopt;
+}
+
+Digest Digest::FromRaw(HashAlgorithm algorithm, std::span<const std::byte> raw) {
+  if (raw.size() * 2 != HexLength(algorithm))
+    throw Error(ErrorKind::kCorrupt, "a raw digest of the wrong length");
+  return Digest(algorithm, ToHex(raw));
+}
+
+Digest Digest::Of(std::string_view bytes, HashAlgorithm algorithm) {
+  Hasher hasher(algorithm);
+  hasher.Update(AsBytes(bytes));
+  return hasher.Finish();
+}
+
+std::string Digest::str() const { return std::string(Name(algorithm_)) + ":" + hex_; }
+
+struct Hasher::State {
+  std::unique_ptr<EVP_MD_CTX, ContextFree> context;
+};
+
+Hasher::Hasher(HashAlgorithm algorithm) : algorithm_(algorithm), state_(std::make_unique<State>()) {
+  state_->context.reset(EVP_MD_CTX_new());
+  const EVP_MD* type = algorithm == HashAlgorithm::kSha256 ? EVP_sha256() : EVP_sha512();
+  if (!state_->context || EVP_DigestInit_ex(state_->context.get(), type, nullptr) != 1) {
+    throw Error(ErrorKind::kFailed, "OpenSSL has no " + std::string(Name(algorithm)));
+  }
+}
+
+Hasher::Hasher(Hasher&&) noexcept = default;
+Hasher& Hasher::operator=(Hasher&&) noexcept = default;
+Hasher::~Hasher() = default;
+
+void Hasher::Update(std::span<const std::byte> bytes) {
+  if (EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()) != 1) {
+    throw Error(ErrorKind::kFailed, "OpenSSL failed to hash");
+  }
+}
+
+Digest Hasher::Finish() {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
+  unsigned length = 0;
+  if (EVP_DigestFinal_ex(state_->context.get(), raw.data(), &length) != 1) {
+    throw Error(ErrorKind::kFailed, "OpenSSL failed to hash");
+  }
+  return Digest::FromRaw(algorithm_, std::as_bytes(std::span(raw)).first(length));
+}
+
+std::unique_ptr<Source> VerifyingSource(std::unique_ptr<Source> inner, Digest expected, uint64_t size,
+                                        std::string what) {
+  return std::make_unique<CheckingSource>(std::move(inner), std::move(expected), size, std::move(what));
+}
+
+std::unique_ptr<Source> DigestCheckingSource(std::unique_ptr<Source> inner, Digest expected, std::string what) {
+  return std::make_unique<CheckingSource>(std::move(inner), std::move(expected), std::nullopt, std::move(what));
+}
+
+}  // namespace gantry

@@ -1,0 +1,61 @@
+// Child processes: started without a shell, with a fixed argv and environment, and waited for through a pidfd.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "libimage/base/fd.h"
+
+namespace gantry {
+
+// How a child ended: its exit code, or 128 + the signal that killed it.
+struct ExitStatus {
+  int code = 0;
+  bool signalled = false;
+};
+
+// Owns one child. Destroyed without Wait, it kills (SIGKILL) and reaps the child.
+class Process {
+ public:
+  Process(Process&&) noexcept;
+  Process& operator=(Process&&) = delete;
+  ~Process();
+
+  pid_t pid() const { return pid_; }
+  int pidfd() const { return pidfd_.get(); }
+  void Signal(int signal) const;  // no error when it has ended
+  ExitStatus Wait();              // the last call
+
+  // Starts `argv[0]` (searched in PATH when it has no slash). `fds` are (ours, theirs): descriptor `ours` becomes
+  // `theirs` in the child; all others are closed on exec. 0, 1 and 2 are inherited unless mapped. `environment` entries
+  // are "NAME=value"; nullopt inherits ours. The child gets SIGKILL when the thread that started it dies.
+  // Throws kNotFound when the program does not exist.
+  static Process Start(const std::vector<std::string>& argv, const std::vector<std::pair<int, int>>& fds,
+                       const std::optional<std::vector<std::string>>& environment = std::nullopt);
+
+  // Runs `body` in a forked child that exits with the value it returns. For single-threaded callers only: the child
+  // may then allocate and throw; an exception that leaves `body` makes it exit with 1. SIGKILL as above.
+  static Process Fork(const std::function<int()>& body);
+
+ private:
+  Process(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  pid_t pid_ = -1;
+  UniqueFd pidfd_;
+};
+
+// Runs a program to its end with `input` on its stdin and returns what it printed on stdout (at most `max_output`
+// bytes, else kFailed) and how it ended. Its stderr is ours, or goes to `error_output` when given.
+struct Captured {
+  ExitStatus status;
+  std::string output;
+};
+Captured RunCaptured(const std::vector<std::string>& argv, std::string_view input, size_t max_output,
+                     const std::optional<std::vector<std::string>>& environment = std::nullopt);
+
+}  // namespace gantry

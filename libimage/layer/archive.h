@@ -1,0 +1,90 @@
+// Tar archives, read and written through libarchive.
+//
+// Reading takes every dialect that libarchive knows (v7, ustar, GNU with long names and sparse files, pax with global
+// headers, SCHILY and LIBARCHIVE extended attributes) and hands on entries with names as raw bytes. Nothing is
+// extracted here, and names are not yet safe: layer.h makes paths of them.
+// Writing is reproducible: pax headers only where ustar cannot hold a value, no user or group names, no access times.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "libimage/base/stream.h"
+
+namespace gantry::image {
+
+constexpr size_t kMaxEntryNameBytes = 4096;
+constexpr size_t kMaxEntries = 20'000'000;  // in one archive
+constexpr size_t kMaxXattrs = 256;          // of one entry
+constexpr size_t kMaxXattrBytes = 64 * 1024;
+constexpr size_t kMaxSparseExtents = 1'000'000;
+
+enum class EntryType { kFile, kHardLink, kSymlink, kDirectory, kCharDevice, kBlockDevice, kFifo };
+
+struct Time {
+  int64_t seconds = 0;
+  uint32_t nanoseconds = 0;
+  friend bool operator==(const Time&, const Time&) = default;
+};
+
+struct Entry {
+  std::string name;  // raw, as in the archive
+  EntryType type = EntryType::kFile;
+  uint32_t mode = 0;  // permission bits with setuid, setgid and sticky: 07777
+  uint64_t uid = 0, gid = 0;
+  uint64_t size = 0;  // of a file; 0 for all else
+  Time mtime;
+  std::string link;  // target of a symbolic or hard link, raw
+  uint32_t device_major = 0, device_minor = 0;
+  std::vector<std::pair<std::string, std::string>> xattrs;  // sorted by name, values are bytes
+};
+
+class ArchiveReader {
+ public:
+  // Reads a tar stream. `what` names it in errors. An empty stream and one of zero blocks are archives with no entries.
+  ArchiveReader(std::unique_ptr<Source> from, std::string what);
+  ArchiveReader(const ArchiveReader&) = delete;
+  ArchiveReader& operator=(const ArchiveReader&) = delete;
+  ~ArchiveReader();
+
+  // The next entry into `entry`; false at the end. Skips what is left of the one before. At the end it reads the
+  // source to its end, so that digest checks below see every byte; bytes after the end marker that are not zero are
+  // allowed and ignored. kCorrupt (with the entry's number and name) for anything malformed or over the bounds.
+  bool Next(Entry& entry);
+
+  // The next piece of the current file: `bytes` at `offset`; what lies between pieces, and after the last one up to
+  // entry.size, is zero (a hole). False at the end. `bytes` is valid until the next call.
+  bool ReadPiece(uint64_t& offset, std::span<const std::byte>& bytes);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+class ArchiveWriter {
+ public:
+  // Writes a tar stream into a borrowed sink.
+  explicit ArchiveWriter(Sink& into);
+  ArchiveWriter(const ArchiveWriter&) = delete;
+  ArchiveWriter& operator=(const ArchiveWriter&) = delete;
+  ~ArchiveWriter();
+
+  // Starts an entry. For a file exactly entry.size bytes of Write must follow.
+  void Add(const Entry& entry);
+  void Write(std::span<const std::byte> bytes);
+  void WriteZeros(uint64_t count);
+
+  // The end marker. Does not finish the sink.
+  void Finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gantry::image

@@ -1,0 +1,88 @@
+// App Container image manifests (appc spec 0.8.11, aci.md).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "libimage/base/json.h"
+
+namespace gantry::image {
+
+constexpr size_t kMaxAciManifestBytes = 4 * 1024 * 1024;
+constexpr std::string_view kAppcVersion = "0.8.11";
+
+using AppcPair = std::pair<std::string, std::string>;
+
+struct AciMountPoint {
+  std::string name, path;
+  bool read_only = false;
+};
+
+struct AciPort {
+  std::string name, protocol;
+  uint64_t port = 0;
+  uint64_t count = 1;
+  bool socket_activated = false;
+};
+
+struct AciEventHandler {
+  std::string name;  // "pre-start" or "post-stop"
+  std::vector<std::string> exec;
+};
+
+struct AciApp {
+  std::vector<std::string> exec;
+  std::string user, group;
+  std::vector<int64_t> supplementary_gids;
+  std::vector<AciEventHandler> event_handlers;
+  std::string working_directory;  // empty when absent
+  std::vector<AppcPair> environment;
+  std::vector<AciMountPoint> mount_points;
+  std::vector<AciPort> ports;
+  std::vector<std::pair<std::string, json::Value>> isolators;  // name and value, in their order
+  std::vector<AppcPair> user_annotations, user_labels;
+};
+
+struct AciDependency {
+  std::string image_name;
+  std::string image_id;  // "sha512-..." or empty
+  std::vector<AppcPair> labels;
+  uint64_t size = 0;  // 0 when absent
+};
+
+struct AciManifest {
+  std::string ac_version{kAppcVersion};
+  std::string name;
+  std::vector<AppcPair> labels;  // printed sorted by name
+  std::optional<AciApp> app;
+  std::vector<AppcPair> annotations;
+  std::vector<AciDependency> dependencies;
+  std::vector<std::string> path_whitelist;
+
+  // Compact JSON; top-level members in the order acKind, acVersion, name, labels, app, annotations, dependencies,
+  // pathWhitelist; empty ones left out.
+  std::string ToJson() const;
+
+  // Strict by the specification: names, label whitelist of os and arch, uniqueness, port ranges; kCorrupt otherwise.
+  // Unknown members are ignored.
+  static AciManifest Parse(std::string_view bytes);
+};
+
+// Whether `text` is an AC Identifier or AC Name by the grammar of the specification (types.md).
+bool IsAcIdentifier(std::string_view text);
+bool IsAcName(std::string_view text);
+
+// docker2aci's sanitizers: lower case; what the grammar has no place for becomes '_' (identifier) or '-' (name); edges
+// stripped. kFailed when nothing is left.
+std::string ToAcIdentifier(std::string_view text);
+std::string ToAcName(std::string_view text);
+
+// Go's os and architecture to appc's ("arm","v7" -> "armv7l", "386" -> "i386"), and back; nullopt when appc has none.
+std::optional<std::string> ToAppcArch(std::string_view architecture, std::string_view variant);
+std::optional<std::pair<std::string, std::string>> FromAppcArch(std::string_view arch);
+
+}  // namespace gantry::image

@@ -1,0 +1,60 @@
+// Manifests and indexes: Docker image manifest v2 schema 2, its manifest list, OCI image manifest and index 1.1.
+//
+// A parsed manifest keeps the exact bytes it came from: their digest is its name, and nothing ever prints it anew to
+// compute one.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "libimage/model/descriptor.h"
+
+namespace gantry::image {
+
+constexpr size_t kMaxManifestBytes = 4 * 1024 * 1024;  // what distribution-spec asks every client to take
+constexpr size_t kMaxLayers = 1000;
+constexpr size_t kMaxIndexEntries = 10'000;
+
+struct Manifest {
+  std::string media_type;  // kOciManifestType or kDockerManifestType, also where the document leaves it out
+  Descriptor config;
+  std::vector<Descriptor> layers;  // base first
+  std::map<std::string, std::string> annotations;
+  std::string artifact_type;          // empty when absent
+  std::optional<Descriptor> subject;  // what this one refers to
+
+  // A manifest that is not an image: an attestation, a signature, a chart.
+  bool IsArtifact() const;
+
+  // Compact JSON, members in the order of the specification.
+  std::string ToJson() const;
+};
+
+struct Index {
+  std::string media_type;  // kOciIndexType or kDockerListType
+  std::vector<Descriptor> manifests;
+  std::map<std::string, std::string> annotations;
+  std::string artifact_type;
+  std::optional<Descriptor> subject;
+
+  std::string ToJson() const;
+
+  // The entry for `wanted`, or null: same os and architecture, the best variant that `wanted` can execute (arm v8 down
+  // to v5, then none), an entry without platform only when no other fits, the first of equals. Attestation entries
+  // (platform unknown/unknown) are never chosen.
+  const Descriptor* Choose(const Platform& wanted) const;
+};
+
+using ManifestOrIndex = std::variant<Manifest, Index>;
+
+// Parses `bytes` by, in this order: its own mediaType if known; `content_type` if known (a registry's header; may be
+// empty, parameters ignored); the shape (config.mediaType, "manifests", "layers"). Refuses kCorrupt: a mediaType that
+// contradicts the shape, a document that is manifest and index at once in any letter case (CVE-2021-41190), schema
+// versions other than 2, more than kMaxLayers or kMaxIndexEntries. Schema 1 is kUnsupported.
+ManifestOrIndex ParseManifest(std::string_view bytes, std::string_view content_type = {});
+
+}  // namespace gantry::image

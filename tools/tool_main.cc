@@ -1,0 +1,105 @@
+#include "tools/tool_main.h"
+
+#include <unistd.h>
+
+#include <clocale>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+#include "libimage/base/error.h"
+
+namespace gantry::tools {
+namespace {
+
+std::string program_name = "gantry";
+
+void PrintError(const Error& error) {
+  std::fprintf(stderr, "%s: %s\n", program_name.c_str(), error.message().c_str());
+  if (!error.hint().empty()) {
+    std::fprintf(stderr, "  %s\n", error.hint().c_str());
+  }
+}
+
+int UsageError(const CLI::ParseError& error) {
+  PrintError(Error(ErrorKind::kUsage, error.what(), "see '" + program_name + " --help'"));
+  return static_cast<int>(ErrorKind::kUsage);
+}
+
+// What was printed must have arrived: a full disk behind stdout is a failure.
+void FlushOutput() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    ThrowErrno("write to standard output");
+  }
+}
+
+int Guarded(const std::function<int()>& run, int own_failure) {
+  try {
+    const int code = run();
+    FlushOutput();
+    return code;
+  } catch (const Error& error) {
+    PrintError(error);
+    return own_failure != 0 ? own_failure : static_cast<int>(error.kind());
+  } catch (const std::exception& error) {
+    PrintError(Error(ErrorKind::kFailed, error.what()));
+    return own_failure != 0 ? own_failure : 1;
+  }
+}
+
+}  // namespace
+
+void AddCommonOptions(CLI::App& app, CommonOptions& options) {
+  app.add_option("--root", options.root, "the store [env: GANTRY_ROOT]")->type_name("DIR");
+  app.add_flag("-q,--quiet", options.quiet, "no progress and no warnings");
+  app.add_flag("-v,--verbose", options.verbose, "say what is done and why");
+}
+
+std::string StoreRoot(const CommonOptions& options) {
+  if (!options.root.empty()) {
+    return options.root;
+  }
+  if (const char* root = std::getenv("GANTRY_ROOT"); root != nullptr && *root != '\0') {
+    return root;
+  }
+  if (geteuid() == 0) {
+    return "/var/lib/gantry";
+  }
+  if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && *data == '/') {
+    return std::string(data) + "/gantry";
+  }
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') {
+    return std::string(home) + "/.local/share/gantry";
+  }
+  throw Error(ErrorKind::kFailed, "no place for the store: neither GANTRY_ROOT nor HOME is set", "give --root DIR");
+}
+
+int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& run, int own_failure) {
+  // libarchive converts names by the locale; with UTF-8 it never needs iconv.
+  std::setlocale(LC_CTYPE, "C.UTF-8");
+  std::signal(SIGPIPE, SIG_IGN);
+  program_name = app.get_name();
+  app.set_version_flag("--version", program_name + " " GANTRY_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return own_failure != 0 ? (UsageError(error), own_failure) : UsageError(error);
+  }
+  return Guarded(run, own_failure);
+}
+
+void Warn(const CommonOptions& options, std::string_view text) {
+  if (!options.quiet) {
+    std::fprintf(stderr, "%s: %.*s\n", program_name.c_str(), static_cast<int>(text.size()), text.data());
+  }
+}
+
+void Note(const CommonOptions& options, std::string_view text) {
+  if (options.verbose) {
+    Warn({}, text);
+  }
+}
+
+}  // namespace gantry::tools

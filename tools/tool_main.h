@@ -1,0 +1,43 @@
+// What every gantry binary shares: flags that all have, the one place where errors are caught and printed, exit codes.
+//
+// A tool is a CLI::App with its options, and a function that makes the one call chain and prints. stdout is data,
+// stderr is talk.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "libimage/base/progress.h"
+
+namespace gantry::tools {
+
+// Flags that mean the same in every binary. Filled in by ToolMain's parse.
+struct CommonOptions {
+  std::string root;      // --root: the store, else $GANTRY_ROOT, else the default place of the user (StoreRoot)
+  bool quiet = false;    // -q, --quiet: no progress, no warnings
+  bool verbose = false;  // -v, --verbose: what is done and why, on stderr
+};
+
+// Adds the flags of CommonOptions. `options` must outlive the parse.
+void AddCommonOptions(CLI::App& app, CommonOptions& options);
+
+// The store's directory: --root, $GANTRY_ROOT, /var/lib/gantry for root, $XDG_DATA_HOME/gantry or
+// ~/.local/share/gantry for others.
+std::string StoreRoot(const CommonOptions& options);
+
+// Parses the command line, calls `run`, and returns the exit code: what `run` returns, or the kind of the gantry::Error
+// that it threw, printed as "NAME: message" and a second line with the hint. --help and --version are handled here; bad
+// usage is exit 2. `own_failure` replaces the exit code of gantry's own errors (125 for run); 0 keeps DESIGN's.
+int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& run, int own_failure = 0);
+
+// Warnings and notes of a tool, "NAME: text" on stderr. Say nothing with --quiet; Note speaks only with --verbose.
+void Warn(const CommonOptions& options, std::string_view text);
+void Note(const CommonOptions& options, std::string_view text);
+
+// Bars on a terminal, a plain line every few seconds elsewhere, nothing with --quiet; all on stderr.
+std::unique_ptr<Progress> MakeProgress(const CommonOptions& options);
+
+}  // namespace gantry::tools
