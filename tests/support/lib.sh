@@ -1,0 +1,232 @@
+# shellcheck shell=bash
+# What every shell test begins with: a directory that goes away, isolated from the host's configuration, and the few
+# helpers that end-to-end tests share. Source it after `set -euo pipefail`.
+#
+#   $T          the test's directory, removed at the end
+#   $registry   HOST:PORT of the registry that start_registry started
+#   $GANTRY_BIN where the binaries under test are; first in PATH
+#
+# HOME, the XDG directories, GNUPGHOME and GANTRY_ROOT lie below $T; the policy found first refuses everything.
+
+T=$(mktemp -d "${TMPDIR:-/tmp}/gantry-test-XXXXXX")
+chmod 0755 "$T"
+started_pids=()
+
+cleanup() {
+  local status=$? pid
+  set +e
+  for pid in ${started_pids[@]+"${started_pids[@]}"}; do
+    kill "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+  done
+  command -v gpgconf >/dev/null && gpgconf --homedir "$GNUPGHOME" --kill all 2>/dev/null
+  chmod -R u+rwX "$T" 2>/dev/null
+  rm -rf --one-file-system "$T"
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+GANTRY_SOURCE_DIR=${GANTRY_SOURCE_DIR:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+GANTRY_BIN=${GANTRY_BIN:-$GANTRY_SOURCE_DIR/build/dev/bin}
+export GANTRY_BIN GANTRY_SOURCE_DIR PATH="$GANTRY_BIN:$PATH"
+export HOME=$T/home GANTRY_ROOT=$T/store GNUPGHOME=$T/gnupg TMPDIR=$T/tmp LC_ALL=C.UTF-8
+export XDG_CONFIG_HOME=$HOME/.config XDG_DATA_HOME=$HOME/.local/share XDG_CACHE_HOME=$HOME/.cache
+export XDG_RUNTIME_DIR=$T/run
+unset DOCKER_CONFIG REGISTRY_AUTH_FILE http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY
+mkdir -p "$XDG_CONFIG_HOME/containers/registries.d" "$XDG_DATA_HOME" "$XDG_CACHE_HOME" "$TMPDIR"
+mkdir -m 0700 "$XDG_RUNTIME_DIR" "$GNUPGHOME"
+printf 'trust-model always\nno-auto-check-trustdb\n' >"$GNUPGHOME/gpg.conf"
+printf '{"default":[{"type":"reject"}]}\n' >"$XDG_CONFIG_HOME/containers/policy.json"
+: >"$XDG_CONFIG_HOME/containers/registries.conf"
+
+# fail MESSAGE...: ends the test.
+fail() {
+  printf 'FAIL: %s\n' "$*" >&2
+  exit 1
+}
+
+# skip REASON...: ends the test as skipped (ctest prints it so).
+skip() {
+  printf 'SKIP: %s\n' "$*"
+  exit 77
+}
+
+# need PROGRAM...: skips when one is not installed.
+need() {
+  local program
+  for program; do
+    command -v "$program" >/dev/null || skip "$program is not installed"
+  done
+}
+
+# expect_exit CODE COMMAND...: runs it with its output in $T/out and $T/err, and fails on another exit code.
+expect_exit() {
+  local want=$1 got=0
+  shift
+  "$@" >"$T/out" 2>"$T/err" || got=$?
+  if [ "$got" != "$want" ]; then
+    sed 's/^/  stdout: /' "$T/out" >&2
+    sed 's/^/  stderr: /' "$T/err" >&2
+    fail "exit $got instead of $want: $*"
+  fi
+}
+
+# expect_text PATTERN FILE: FILE has a line that matches the extended regular expression.
+expect_text() {
+  grep -Eq -- "$1" "$2" && return
+  sed 's/^/  /' "$2" >&2
+  fail "no line of $2 matches '$1'"
+}
+
+# start_registry [NAME=VALUE...]: Debian's docker-registry on a free loopback port with storage of its own. Sets
+# $registry and $registry_log. Settings of its configuration are given as it takes them: REGISTRY_AUTH_HTPASSWD_PATH=...
+start_registry() {
+  local dir tries=0
+  need docker-registry setpriv
+  dir=$(mktemp -d "$T/registry-XXXXXX")
+  registry_log=$dir/log
+  cat >"$dir/config.yml" <<END
+version: 0.1
+log: {level: info}
+storage:
+  filesystem: {rootdirectory: $dir/data}
+  delete: {enabled: true}
+http: {addr: 127.0.0.1:0}
+END
+  env "$@" setpriv --pdeathsig KILL docker-registry serve "$dir/config.yml" >"$registry_log" 2>&1 &
+  started_pids+=($!)
+  until registry=$(grep -om1 'listening on 127.0.0.1:[0-9]*' "$registry_log"); do
+    if ! kill -0 "${started_pids[-1]}" 2>/dev/null || [ $((tries += 1)) -gt 300 ]; then
+      fail "docker-registry did not start: $(cat "$registry_log")"
+    fi
+    sleep 0.05
+  done
+  registry=${registry#listening on }
+}
+
+# push LAYOUT[:REF] PATH:TAG: copies an image of an OCI layout to $registry with skopeo. More skopeo options may follow.
+push() {
+  local from=$1 to=$2
+  shift 2
+  skopeo --insecure-policy copy -q --dest-tls-verify=false "$@" "oci:$from" "docker://$registry/$to" ||
+    fail "push oci:$from to $to"
+}
+
+# put_blob LAYOUT FILE: moves FILE into the layout and prints its digest.
+put_blob() {
+  local hex
+  hex=$(sha256sum <"$2" | cut -d' ' -f1)
+  mkdir -p "$1/blobs/sha256"
+  mv "$2" "$1/blobs/sha256/$hex"
+  printf 'sha256:%s' "$hex"
+}
+
+# make_image LAYOUT REF CONFIG_JSON LAYER_DIR...: writes a single-platform OCI layout whose layers are the trees of the
+# directories, owned by root. CONFIG_JSON is the "config" member of the image configuration.
+make_image() {
+  local layout=$1 ref=$2 config=$3 work dir diff_ids=() layers=() digest
+  shift 3
+  work=$(mktemp -d "$T/image-XXXXXX")
+  mkdir -p "$layout"
+  for dir; do
+    tar -C "$dir" --sort=name --mtime=@1700000000 --owner=0 --group=0 --numeric-owner --xattrs \
+      --format=pax --pax-option=delete=atime,delete=ctime -cf "$work/layer" .
+    diff_ids+=("\"sha256:$(sha256sum <"$work/layer" | cut -d' ' -f1)\"")
+    gzip -n "$work/layer"
+    layers+=("{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar+gzip\",\"size\":$(stat -c%s "$work/layer.gz"),")
+    layers[-1]+="\"digest\":\"$(put_blob "$layout" "$work/layer.gz")\"}"
+  done
+  printf '{"architecture":"%s","os":"linux","config":%s,"rootfs":{"type":"layers","diff_ids":[%s]}}' \
+    "$(image_architecture)" "$config" "$(IFS=,; echo "${diff_ids[*]}")" >"$work/config"
+  local size
+  size=$(stat -c%s "$work/config")
+  digest=$(put_blob "$layout" "$work/config")
+  printf '{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"%s","digest":"%s","size":%s},"layers":[%s]}' \
+    application/vnd.oci.image.manifest.v1+json application/vnd.oci.image.config.v1+json "$digest" "$size" \
+    "$(IFS=,; echo "${layers[*]}")" >"$work/manifest"
+  size=$(stat -c%s "$work/manifest")
+  digest=$(put_blob "$layout" "$work/manifest")
+  printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
+  printf '{"schemaVersion":2,"manifests":[{"mediaType":"%s","digest":"%s","size":%s,"annotations":{"%s":"%s"}}]}' \
+    application/vnd.oci.image.manifest.v1+json "$digest" "$size" org.opencontainers.image.ref.name "$ref" \
+    >"$layout/index.json"
+  rm -r "$work"
+}
+
+# image_architecture: this machine's, as images spell it.
+image_architecture() {
+  case $(uname -m) in
+    x86_64) echo amd64 ;;
+    aarch64) echo arm64 ;;
+    *) uname -m ;;
+  esac
+}
+
+# make_busybox_image LAYOUT REF: three layers: busybox with its commands as symbolic links, users and a file that goes;
+# a whiteout of that file and a hard link; a setuid copy of busybox. Runs `sh -c 'echo hello from gantry'`.
+make_busybox_image() {
+  local layout=$1 ref=$2 work applet busybox
+  need busybox
+  busybox=$(command -v busybox)
+  file_is_static "$busybox" || skip "busybox is not the static one (package busybox-static)"
+  work=$(mktemp -d "$T/tree-XXXXXX")
+  mkdir -p "$work"/1/{bin,etc,root,home/app,dev,proc,sys,var} "$work"/2/{etc,opt} "$work"/3/bin
+  mkdir -m 1777 "$work/1/tmp"
+  cp "$busybox" "$work/1/bin/busybox"
+  for applet in $(busybox --list); do
+    [ "$applet" = busybox ] || ln -s busybox "$work/1/bin/$applet"
+  done
+  printf 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home/app:/bin/sh\n' >"$work/1/etc/passwd"
+  printf 'root:x:0:\napp:x:1000:\nextra:x:2000:app\n' >"$work/1/etc/group"
+  echo 'this goes away' >"$work/1/etc/removed"
+  : >"$work/2/etc/.wh.removed"
+  echo 'two names, one file' >"$work/2/opt/first"
+  ln "$work/2/opt/first" "$work/2/opt/second"
+  cp "$busybox" "$work/3/bin/su-busybox"
+  chmod 4755 "$work/3/bin/su-busybox"
+  make_image "$layout" "$ref" '{"Env":["PATH=/bin","GREETING=hello"],"Cmd":["sh","-c","echo hello from gantry"],
+    "WorkingDir":"/home/app","ExposedPorts":{"8080/tcp":{}},"Volumes":{"/var/data":{}},
+    "Labels":{"org.example.purpose":"test"}}' "$work/1" "$work/2" "$work/3"
+  rm -r "$work"
+}
+
+# file_is_static FILE: no program interpreter, so it runs in a root of its own.
+file_is_static() { ! grep -aqE 'ld-linux|ld-musl' <(head -c 4096 "$1"); }
+
+# make_gpg_key NAME: a throw-away OpenPGP key that signs without a passphrase, in $GNUPGHOME; the public key is
+# exported to $T/NAME.pub.gpg. Sets $fingerprint.
+make_gpg_key() {
+  need gpg gpg-agent
+  gpg --batch --quiet --passphrase '' --quick-generate-key "$1 <$1@example.com>" ed25519 sign never 2>"$T/gpg.err" ||
+    fail "make a key: $(cat "$T/gpg.err")"
+  fingerprint=$(gpg --batch --with-colons --list-keys "$1@example.com" | awk -F: '$1 == "fpr" {print $10; exit}')
+  gpg --batch --export "$fingerprint" >"$T/$1.pub.gpg"
+}
+
+# as_user COMMAND...: runs it as an ordinary user (nobody, when we are root) with a home and a store of its own below
+# $T/user. The binaries are copied when that user cannot reach them where they are.
+as_user() {
+  if [ "$(id -u)" != 0 ]; then
+    "$@"
+    return
+  fi
+  need setpriv
+  local become=(setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all) path=$PATH
+  if [ ! -d "$T/user" ]; then
+    mkdir -p "$T/user/run"
+    cp -r "$XDG_CONFIG_HOME" "$T/user/.config"
+    chown -R 65534:65534 "$T/user"
+    chmod 0700 "$T/user/run"
+    "${become[@]}" test -x "$GANTRY_BIN" || cp -r "$GANTRY_BIN" "$T/user-bin"
+  fi
+  [ ! -d "$T/user-bin" ] || path=$T/user-bin:$PATH
+  (
+    unset GANTRY_ROOT
+    cd "$T/user" || exit 1
+    PATH=$path HOME=$T/user XDG_CONFIG_HOME=$T/user/.config XDG_DATA_HOME=$T/user/.local/share TMPDIR=/tmp \
+      XDG_CACHE_HOME=$T/user/.cache XDG_RUNTIME_DIR=$T/user/run GNUPGHOME=$T/user/.gnupg exec "${become[@]}" "$@"
+  )
+}
