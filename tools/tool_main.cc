@@ -53,6 +53,8 @@ void AddCommonOptions(CLI::App& app, CommonOptions& options) {
   app.add_option("--root", options.root, "the store [env: GANTRY_ROOT]")->type_name("DIR");
   app.add_flag("-q,--quiet", options.quiet, "no progress and no warnings");
   app.add_flag("-v,--verbose", options.verbose, "say what is done and why");
+  app.add_flag("--print-confinement", options.print_confinement,
+               "print what this program keeps of its rights, and exit");
 }
 
 std::string StoreRoot(const CommonOptions& options) {
@@ -99,6 +101,17 @@ void Warn(const CommonOptions& options, std::string_view text) {
 void Note(const CommonOptions& options, std::string_view text) {
   if (options.verbose) {
     Warn({}, text);
+  }
+}
+
+void Confine(const CommonOptions& options, const image::Confinement& keep) {
+  if (options.print_confinement) {
+    std::fputs(image::Describe(keep).c_str(), stdout);
+    FlushOutput();
+    std::exit(0);
+  }
+  for (const std::string& missing : image::Confine(keep)) {
+    Warn(options, missing);
   }
 }
 

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "libimage/base/progress.h"
+#include "libimage/confine/confine.h"
 
 namespace gantry::tools {
 
@@ -19,6 +20,7 @@ struct CommonOptions {
   std::string root;      // --root: the store, else $GANTRY_ROOT, else the default place of the user (StoreRoot)
   bool quiet = false;    // -q, --quiet: no progress, no warnings
   bool verbose = false;  // -v, --verbose: what is done and why, on stderr
+  bool print_confinement = false;  // --print-confinement: Confine prints and ends the program
 };
 
 // Adds the flags of CommonOptions. `options` must outlive the parse.
@@ -36,6 +38,10 @@ int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& r
 // Warnings and notes of a tool, "NAME: text" on stderr. Say nothing with --quiet; Note speaks only with --verbose.
 void Warn(const CommonOptions& options, std::string_view text);
 void Note(const CommonOptions& options, std::string_view text);
+
+// Gives up all but `keep` (libimage/confine), before the first byte from outside is read and before the first thread.
+// What the kernel cannot do is warned about. With --print-confinement it prints `keep` and exits 0 instead.
+void Confine(const CommonOptions& options, const image::Confinement& keep);
 
 // Bars on a terminal, a plain line every few seconds elsewhere, nothing with --quiet; all on stderr.
 std::unique_ptr<Progress> MakeProgress(const CommonOptions& options);
