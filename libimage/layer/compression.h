@@ -1,4 +1,5 @@
-// Compression of layers, both ways: gzip by ISA-L, zstd by libzstd; xz and bzip2 (ACIs only) are read.
+// Compression of layers, both ways: gzip by ISA-L, zstd by libzstd; xz and bzip2 (ACIs only) are read, by liblzma and
+// libbz2.
 //
 // What a blob is is decided by its first bytes, never by its media type alone: the two must agree where the caller has
 // both. Decompression has bounds of its own against bombs.
@@ -21,15 +22,19 @@ struct InflateLimits {
   // honest sparse layers reach; the byte bound and the disk are what stops the rest) ...
   uint64_t max_ratio = 2000;
   uint64_t ratio_free_bytes = uint64_t{64} << 20;  // ... once there is more output than this
-  uint64_t max_zstd_window = uint64_t{128} << 20;
+  uint64_t max_window = uint64_t{128} << 20;       // of zstd, and the memory of an xz decoder
 };
 
 // By the magic number; kNone when nothing matches.
 Compression DetectCompression(std::span<const std::byte> first_bytes);
 
+// As above for a stream, whose first bytes are read to see. The source that is returned has all of them again.
+std::unique_ptr<Source> DetectCompression(std::unique_ptr<Source> from, Compression& found);
+
 // The decompressed stream. gzip: RFC 1952, several members, CRC and length checked; bytes after the last member that
 // are not zero are kCorrupt. zstd: RFC 8878, several and skippable frames. A stream that ends early is kCorrupt. `what`
-// names it in errors. `inner` is always read to its end, so that a digest check below sees every byte.
+// names it in errors. At its own end the stream has read `inner` to its end too, so that a digest check below saw every
+// byte.
 std::unique_ptr<Source> Decompress(std::unique_ptr<Source> inner, Compression compression, std::string_view what,
                                    const InflateLimits& limits = {});
 
@@ -39,7 +44,9 @@ std::unique_ptr<Source> DecompressAny(std::unique_ptr<Source> inner, std::string
 
 // Compresses into a borrowed sink; Finish finishes that sink too. The output is the same for every `threads` >= 1 and
 // on every run: gzip in independent 1 MiB chunks that share one member (no name, time 0, OS 255), zstd with fixed jobs.
-// `level` 0 is the default of the kind: gzip 1 (of ISA-L's 0 to 3), zstd 3.
+// (Between processor generations the gzip bytes may differ: ISA-L has several searches for matches.)
+// Writes to `into` only on the caller's thread. `level` 0 is the default of the kind: gzip 1 (of ISA-L's 1 to 3), zstd
+// 3 (of 1 to 19); another is kUsage.
 struct CompressOptions {
   Compression compression = Compression::kGzip;  // kXz and kBzip2 are kUnsupported
   int level = 0;
