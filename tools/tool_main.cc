@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "libimage/base/error.h"
+#include "tools/progress.h"
 
 namespace gantry::tools {
 namespace {
@@ -15,10 +16,11 @@ namespace {
 std::string program_name = "gantry";
 
 void PrintError(const Error& error) {
-  std::fprintf(stderr, "%s: %s\n", program_name.c_str(), error.message().c_str());
+  std::string text = program_name + ": " + error.message() + "\n";
   if (!error.hint().empty()) {
-    std::fprintf(stderr, "  %s\n", error.hint().c_str());
+    text += "  " + error.hint() + "\n";
   }
+  PrintBesideProgress(text);
 }
 
 int UsageError(const CLI::ParseError& error) {
@@ -94,7 +96,7 @@ int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& r
 
 void Warn(const CommonOptions& options, std::string_view text) {
   if (!options.quiet) {
-    std::fprintf(stderr, "%s: %.*s\n", program_name.c_str(), static_cast<int>(text.size()), text.data());
+    PrintBesideProgress(program_name + ": " + std::string(text) + "\n");
   }
 }
 
