@@ -31,16 +31,20 @@ struct Platform {
   friend bool operator==(const Platform&, const Platform&) = default;
 };
 
+// A digest in a document; its errors say where.
+Digest ParseDigest(const json::Cursor& from);
+
 struct Descriptor {
   std::string media_type;
   Digest digest;
   uint64_t size = 0;
-  std::vector<std::string> urls;
-  std::map<std::string, std::string> annotations;
-  std::optional<Platform> platform;
-  std::string artifact_type;  // empty when absent
+  std::vector<std::string> urls = {};
+  std::map<std::string, std::string> annotations = {};
+  std::optional<Platform> platform = {};
+  std::string artifact_type = {};  // empty when absent
 
-  // Members that the specification does not name are ignored. Sizes over kMaxBlobBytes are kCorrupt.
+  // Members that the specification does not name are ignored. A size of zero or over kMaxBlobBytes is kCorrupt: no blob
+  // of an image is empty.
   static Descriptor Parse(const json::Cursor& from);
   // mediaType, digest, size, then what is there.
   json::Value ToJson() const;

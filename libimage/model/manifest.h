@@ -18,16 +18,18 @@ namespace gantry::image {
 constexpr size_t kMaxManifestBytes = 4 * 1024 * 1024;  // what distribution-spec asks every client to take
 constexpr size_t kMaxLayers = 1000;
 constexpr size_t kMaxIndexEntries = 10'000;
+constexpr size_t kMaxIndexDepth = 4;  // indexes that lead to one image; whoever follows Choose() counts
 
 struct Manifest {
   std::string media_type;  // kOciManifestType or kDockerManifestType, also where the document leaves it out
   Descriptor config;
-  std::vector<Descriptor> layers;  // base first
-  std::map<std::string, std::string> annotations;
-  std::string artifact_type;          // empty when absent
-  std::optional<Descriptor> subject;  // what this one refers to
+  std::vector<Descriptor> layers = {};  // base first
+  std::map<std::string, std::string> annotations = {};
+  std::string artifact_type = {};          // empty when absent
+  std::optional<Descriptor> subject = {};  // what this one refers to
 
-  // A manifest that is not an image: an attestation, a signature, a chart.
+  // A manifest that is not an image: an attestation, a signature, a chart. Told by artifactType, by a configuration of
+  // another type, or by layers of which none is a file system (BuildKit's attestations have an image's configuration).
   bool IsArtifact() const;
 
   // Compact JSON, members in the order of the specification.
@@ -36,25 +38,26 @@ struct Manifest {
 
 struct Index {
   std::string media_type;  // kOciIndexType or kDockerListType
-  std::vector<Descriptor> manifests;
-  std::map<std::string, std::string> annotations;
-  std::string artifact_type;
-  std::optional<Descriptor> subject;
+  std::vector<Descriptor> manifests = {};
+  std::map<std::string, std::string> annotations = {};
+  std::string artifact_type = {};
+  std::optional<Descriptor> subject = {};
 
   std::string ToJson() const;
 
   // The entry for `wanted`, or null: same os and architecture, the best variant that `wanted` can execute (arm v8 down
-  // to v5, then none), an entry without platform only when no other fits, the first of equals. Attestation entries
-  // (platform unknown/unknown) are never chosen.
+  // to v5, then none; arm alone is v7), an entry without platform only when no other fits, the first of equals.
+  // Attestation entries (platform unknown/unknown), artifacts and what is neither manifest nor index are never chosen.
   const Descriptor* Choose(const Platform& wanted) const;
 };
 
 using ManifestOrIndex = std::variant<Manifest, Index>;
 
-// Parses `bytes` by, in this order: its own mediaType if known; `content_type` if known (a registry's header; may be
-// empty, parameters ignored); the shape (config.mediaType, "manifests", "layers"). Refuses kCorrupt: a mediaType that
-// contradicts the shape, a document that is manifest and index at once in any letter case (CVE-2021-41190), schema
-// versions other than 2, more than kMaxLayers or kMaxIndexEntries. Schema 1 is kUnsupported.
+// Parses `bytes` by, in this order: its own mediaType; `content_type` if known (a registry's header; may be empty,
+// parameters ignored); the shape (config.mediaType, "manifests", "layers"). Refuses kCorrupt: a mediaType that
+// contradicts the shape or a known `content_type`, a document that is manifest and index at once in any letter case
+// (CVE-2021-41190), schema versions other than 2, more than kMaxLayers or kMaxIndexEntries. Schema 1, and a mediaType
+// that is none of the four, are kUnsupported.
 ManifestOrIndex ParseManifest(std::string_view bytes, std::string_view content_type = {});
 
 }  // namespace gantry::image
