@@ -1,0 +1,224 @@
+#include "runner/config.h"
+
+#include <linux/capability.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <utility>
+
+#include "libimage/base/error.h"
+
+namespace gantry::runner {
+
+namespace {
+
+constexpr std::string_view kDefaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr size_t kMaxArgumentBytes = 2 * 1024 * 1024;  // what execve takes with the usual stack limit
+constexpr size_t kMaxHostnameBytes = 63;
+
+constexpr uint64_t Bit(int capability) { return uint64_t{1} << capability; }
+
+std::string_view NameOf(std::string_view assignment) { return assignment.substr(0, assignment.find('=')); }
+
+void RemoveEnv(std::vector<std::string>& env, std::string_view name) {
+  std::erase_if(env, [&](const std::string& entry) { return NameOf(entry) == name; });
+}
+
+void SetEnv(std::vector<std::string>& env, const std::string& assignment) {
+  const auto same = std::ranges::find(env, NameOf(assignment), [](const std::string& e) { return NameOf(e); });
+  if (same != env.end())
+    *same = assignment;
+  else
+    env.push_back(assignment);
+}
+
+// The image's, then what a program may rely on, then the command line's.
+std::vector<std::string> MergedEnv(const image::ImageConfig& image, const RunOptions& options) {
+  std::vector<std::string> env;
+  env.emplace_back(kDefaultPath);
+  if (options.terminal)
+    env.push_back("TERM=" + options.terminal_type);
+  for (const std::string& entry : image.env) {
+    // An entry without '=' or without a name is nothing that a program could read.
+    if (entry.find('=') != std::string::npos && entry.front() != '=')
+      SetEnv(env, entry);
+  }
+  SetEnv(env, "container=gantry");
+  for (const std::string& entry : options.env) {
+    if (NameOf(entry).empty())
+      throw Error(ErrorKind::kUsage, "environment entry " + Quoted(entry) + " has no name", "give --env NAME=VALUE");
+    if (entry.find('=') == std::string::npos)
+      RemoveEnv(env, entry);
+    else
+      SetEnv(env, entry);
+  }
+  return env;
+}
+
+std::vector<std::string> MergedArgs(const image::ImageConfig& image, const RunOptions& options) {
+  std::vector<std::string> out = image.entrypoint;
+  if (options.entrypoint)
+    out = options.entrypoint->empty() ? std::vector<std::string>{} : std::vector<std::string>{*options.entrypoint};
+  const bool image_arguments = options.args.empty() && !options.entrypoint;
+  const std::vector<std::string>& rest = image_arguments ? image.cmd : options.args;
+  out.insert(out.end(), rest.begin(), rest.end());
+  if (out.empty() || out.front().empty())
+    throw Error(ErrorKind::kUsage, "the image does not say what to execute", "give a command after the image's name");
+  return out;
+}
+
+// Absolute, without ".", ".." and double slashes, by text alone: links are the kernel's business.
+std::string CleanAbsolute(std::string_view path) {
+  std::vector<std::string_view> parts;
+  for (size_t begin = 0; begin < path.size();) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    const std::string_view part = path.substr(begin, end - begin);
+    if (part == "..") {
+      if (!parts.empty())
+        parts.pop_back();
+    } else if (!part.empty() && part != ".") {
+      parts.push_back(part);
+    }
+    begin = end + 1;
+  }
+  std::string out;
+  for (const std::string_view part : parts) out.append("/").append(part);
+  return out.empty() ? "/" : out;
+}
+
+std::string WorkingDir(const image::ImageConfig& image, const RunOptions& options) {
+  if (options.working_dir) {
+    if (options.working_dir->empty() || options.working_dir->front() != '/')
+      throw Error(ErrorKind::kUsage, "working directory " + Quoted(*options.working_dir) + " is not absolute",
+                  "give --workdir /PATH");
+    return CleanAbsolute(*options.working_dir);
+  }
+  // Old builders wrote relative ones; Docker reads them from the root.
+  return CleanAbsolute(image.working_dir);
+}
+
+bool IsAtOrBelow(std::string_view path, std::string_view top) {
+  return path == top || (path.starts_with(top) && path.size() > top.size() && path[top.size()] == '/');
+}
+
+std::string Hostname(const std::string& name) {
+  const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '.'; };
+  if (name.size() > kMaxHostnameBytes || !std::ranges::all_of(name, allowed) || name.starts_with('-'))
+    throw Error(ErrorKind::kUsage, "host name " + Quoted(name) + " is not one",
+                "letters, digits, '-' and '.', at most 63 of them");
+  return name;
+}
+
+void CheckText(const std::vector<std::string>& texts, std::string_view what, ErrorKind kind) {
+  size_t bytes = 0;
+  for (const std::string& text : texts) {
+    if (text.find('\0') != std::string::npos)
+      throw Error(kind, std::string(what) + " " + Quoted(text) + " holds a NUL byte");
+    bytes += text.size() + 1;
+  }
+  if (bytes > kMaxArgumentBytes)
+    throw Error(kind, std::string(what) + "s are longer than 2 MiB", "no program could be started with them");
+}
+
+void CheckText(const RunConfig& config, const RunOptions& options) {
+  CheckText(options.args, "argument", ErrorKind::kUsage);
+  CheckText(options.env, "environment entry", ErrorKind::kUsage);
+  CheckText(config.args, "the image's argument", ErrorKind::kCorrupt);
+  CheckText(config.env, "the image's environment entry", ErrorKind::kCorrupt);
+  CheckText({config.user, config.working_dir}, "user or working directory", ErrorKind::kCorrupt);
+}
+
+}  // namespace
+
+const uint64_t kDefaultCapabilities = Bit(CAP_CHOWN) | Bit(CAP_DAC_OVERRIDE) | Bit(CAP_FOWNER) | Bit(CAP_FSETID) |
+                                      Bit(CAP_KILL) | Bit(CAP_NET_BIND_SERVICE) | Bit(CAP_SETFCAP) | Bit(CAP_SETGID) |
+                                      Bit(CAP_SETPCAP) | Bit(CAP_SETUID) | Bit(CAP_SYS_CHROOT);
+
+Volume Volume::Parse(const std::string& text) {
+  const auto refuse = [&](std::string_view why) {
+    throw Error(ErrorKind::kUsage, "volume " + Quoted(text) + ": " + std::string(why),
+                "give SRC:DST or SRC:DST:ro, both absolute");
+  };
+  const size_t first = text.find(':');
+  if (first == std::string::npos)
+    refuse("no ':' between source and target");
+  const size_t second = std::min(text.find(':', first + 1), text.size());
+  Volume out;
+  out.source = text.substr(0, first);
+  out.target = text.substr(first + 1, second - first - 1);
+  if (second < text.size()) {
+    const std::string mode = text.substr(second + 1);
+    if (mode != "ro" && mode != "rw")
+      refuse("the mode is neither 'ro' nor 'rw'");
+    out.read_only = mode == "ro";
+  }
+  if (text.find('\0') != std::string::npos || !out.source.starts_with('/') || !out.target.starts_with('/'))
+    refuse("source and target are not both absolute paths");
+  out.target = CleanAbsolute(out.target);
+  if (out.target == "/" || IsAtOrBelow(out.target, "/proc") || IsAtOrBelow(out.target, "/sys"))
+    refuse("the target may not be '/', /proc, /sys or below them");
+  return out;
+}
+
+std::optional<int> ParseSignal(std::string_view text) {
+  static constexpr std::array<std::pair<std::string_view, int>, 22> kNames = {
+      {{"HUP", SIGHUP},   {"INT", SIGINT},       {"QUIT", SIGQUIT}, {"ABRT", SIGABRT},   {"KILL", SIGKILL},
+       {"USR1", SIGUSR1}, {"USR2", SIGUSR2},     {"PIPE", SIGPIPE}, {"ALRM", SIGALRM},   {"TERM", SIGTERM},
+       {"CONT", SIGCONT}, {"STOP", SIGSTOP},     {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN},   {"TTOU", SIGTTOU},
+       {"URG", SIGURG},   {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF}, {"WINCH", SIGWINCH}, {"IO", SIGIO},
+       {"PWR", SIGPWR},   {"SYS", SIGSYS}}};
+  const auto number = [](std::string_view digits) -> std::optional<int> {
+    int value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (digits.empty() || digits.front() == '-' || error != std::errc() || end != digits.data() + digits.size())
+      return std::nullopt;
+    return value;
+  };
+  if (const auto value = number(text))
+    return *value >= 1 && *value <= 64 ? value : std::nullopt;
+  std::string name(text);
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  if (name.starts_with("SIG"))
+    name.erase(0, 3);
+  for (const auto& [known, value] : kNames) {
+    if (name == known)
+      return value;
+  }
+  if (name == "RTMIN" || name.starts_with("RTMIN+")) {
+    const auto offset = name == "RTMIN" ? std::optional<int>(0) : number(std::string_view(name).substr(6));
+    return offset && 34 + *offset <= 64 && *offset <= 30 ? std::optional<int>(34 + *offset) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+RunConfig Plan(const image::ImageConfig& image, const RunOptions& options) {
+  if (!image.platform.os.empty() && image.platform.os != "linux")
+    throw Error(ErrorKind::kUnsupported, "the image is for " + Quoted(image.platform.os) + ", not for linux",
+                "choose another with --platform linux/ARCH");
+  RunConfig config;
+  config.args = MergedArgs(image, options);
+  config.env = MergedEnv(image, options);
+  config.working_dir = WorkingDir(image, options);
+  config.user = options.user.value_or(image.user);
+  config.hostname = Hostname(options.hostname);
+  config.network = options.network;
+  config.interactive = options.interactive;
+  config.terminal = options.terminal;
+  config.read_only_rootfs = options.read_only_rootfs;
+  if (options.volumes.size() > kMaxVolumes)
+    throw Error(ErrorKind::kUsage, "more than 128 volumes");
+  for (const std::string& volume : options.volumes) config.volumes.push_back(Volume::Parse(volume));
+  if (!image.stop_signal.empty()) {
+    const auto signal = ParseSignal(image.stop_signal);
+    if (!signal)
+      throw Error(ErrorKind::kCorrupt, "the image's stop signal " + Quoted(image.stop_signal) + " is unknown");
+    config.stop_signal = *signal;
+  }
+  CheckText(config, options);
+  return config;
+}
+
+}  // namespace gantry::runner
