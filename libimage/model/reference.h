@@ -5,9 +5,10 @@
 //   docker-archive:FILE[:REF]                    what docker save writes; REF is NAME[:TAG] or @INDEX
 //   aci:FILE                                     one App Container Image file
 //   appc:NAME[:VERSION][,LABEL=VALUE...]         appc discovery
-//   store:NAME, or NAME alone                    the local store
+//   store:NAME, or NAME alone                    the local store; NAME as after docker://, or (the start of) a digest
 //
-// Parsing does no I/O. A syntax error is kUsage, quotes the text and points at the character in its hint.
+// Parsing does no I/O. A syntax error is kUsage, quotes the text and points at the character in its hint
+// ("at character 14: ...").
 #pragma once
 
 #include <compare>
@@ -24,8 +25,9 @@ namespace gantry::image {
 
 // A repository in a registry and what selects an image in it, normalised by Docker's rules: the first component is a
 // host only if it holds '.' or ':' or is "localhost" or in brackets; otherwise the host is docker.io, and a path of one
-// component gets "library/". "index.docker.io" becomes "docker.io".
-// Grammar: distribution/reference (the project's reference.go), bounds as there: name 255 bytes, tag 128.
+// component gets "library/". "index.docker.io" becomes "docker.io". Hosts are in lower case, whatever was written, so
+// that one registry has one name in a policy. Grammar: distribution/reference (the project's reference.go), bounds as
+// there: host and path 255 bytes, tag 128.
 struct DockerReference {
   std::string host;              // "docker.io", "localhost:5000", "[::1]:5000"
   std::string path;              // "library/alpine"
