@@ -1,0 +1,51 @@
+#include "libsign/base64.h"
+
+#include <cstdint>
+
+namespace gantry::sign {
+namespace {
+
+int ValueOf(char c) {
+  if (c >= 'A' && c <= 'Z') {
+    return c - 'A';
+  }
+  if (c >= 'a' && c <= 'z') {
+    return c - 'a' + 26;
+  }
+  if (c >= '0' && c <= '9') {
+    return c - '0' + 52;
+  }
+  return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+}  // namespace
+
+std::optional<std::string> DecodeBase64(std::string_view text) {
+  if (text.size() % 4 != 0) {
+    return std::nullopt;
+  }
+  const size_t padding = text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0;
+  text.remove_suffix(padding);
+  std::string out;
+  out.reserve(text.size() / 4 * 3 + 3);
+  uint32_t bits = 0;
+  unsigned held = 0;
+  for (const char c : text) {
+    const int value = ValueOf(c);
+    if (value < 0) {
+      return std::nullopt;
+    }
+    bits = (bits << 6 | static_cast<uint32_t>(value)) & 0xffff;
+    held += 6;
+    if (held >= 8) {
+      held -= 8;
+      out.push_back(static_cast<char>(bits >> held & 0xff));
+    }
+  }
+  if ((bits & ((1U << held) - 1)) != 0) {
+    return std::nullopt;
+  }
+  return out;
+}
+
+}  // namespace gantry::sign

@@ -1,0 +1,13 @@
+// Standard base64 (RFC 4648, section 4), strictly: padded, no white space.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace gantry::sign {
+
+// nullopt when `text` is anything else, bits beyond the last byte among it.
+std::optional<std::string> DecodeBase64(std::string_view text);
+
+}  // namespace gantry::sign

@@ -1,0 +1,403 @@
+#include "libsign/openpgp.h"
+
+#include <fcntl.h>
+#include <gpgme.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
+#include <memory>
+#include <mutex>
+#include <set>
+
+#include "libimage/base/dir.h"
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+#include "libsign/openpgp_packets.h"
+#include "libsign/simple_signing.h"
+
+namespace gantry::sign {
+namespace {
+
+// No agent, no network, no web of trust: a key is good because the policy names it. The bound on the output is gpg's
+// half of the defence against compression bombs; TextSink is ours.
+constexpr std::string_view kGpgConf =
+    "no-autostart\n"
+    "no-auto-key-retrieve\n"
+    "no-auto-key-locate\n"
+    "disable-dirmngr\n"
+    "trust-model always\n"
+    "no-auto-check-trustdb\n"
+    "require-cross-certification\n"
+    "max-output 262145\n";
+
+struct ContextDeleter {
+  void operator()(gpgme_ctx_t context) const { gpgme_release(context); }
+};
+using Context = std::unique_ptr<gpgme_context, ContextDeleter>;
+
+struct DataDeleter {
+  void operator()(gpgme_data_t data) const { gpgme_data_release(data); }
+};
+using Data = std::unique_ptr<gpgme_data, DataDeleter>;
+
+struct KeyDeleter {
+  void operator()(gpgme_key_t key) const { gpgme_key_unref(key); }
+};
+using Key = std::unique_ptr<_gpgme_key, KeyDeleter>;
+
+std::string Text(gpgme_error_t error) {
+  char text[256] = "";
+  gpgme_strerror_r(error, text, sizeof text);
+  return text;
+}
+
+std::string OrEmpty(const char* text) { return text == nullptr ? "" : text; }
+
+void Check(gpgme_error_t error, std::string_view what) {
+  if (error == GPG_ERR_NO_ERROR) {
+    return;
+  }
+  const bool no_gpg = gpgme_err_code(error) == GPG_ERR_INV_ENGINE;
+  throw Error(ErrorKind::kFailed, std::string(what) + ": " + Text(error), no_gpg ? "install gpg (package gpg)" : "");
+}
+
+Context NewContext(const std::string* home) {
+  static std::once_flag once;
+  std::call_once(once, [] { gpgme_check_version(nullptr); });
+  gpgme_ctx_t raw = nullptr;
+  Check(gpgme_new(&raw), "start GPGME");
+  Context context(raw);
+  Check(gpgme_set_protocol(raw, GPGME_PROTOCOL_OpenPGP), "find gpg");
+  gpgme_set_offline(raw, 1);
+  if (home != nullptr) {
+    Check(gpgme_ctx_set_engine_info(raw, GPGME_PROTOCOL_OpenPGP, nullptr, home->c_str()), "use key ring");
+  }
+  return context;
+}
+
+Data InputData(std::string_view bytes) {
+  gpgme_data_t raw = nullptr;
+  Check(gpgme_data_new_from_mem(&raw, bytes.data(), bytes.size(), 0), "allocate");
+  return Data(raw);
+}
+
+// Collects at most kMaxPayloadBytes. GPGME calls back from C, so that nothing may throw: the buffer is reserved before.
+class TextSink {
+ public:
+  explicit TextSink(size_t max_bytes) : max_bytes_(max_bytes) {
+    text_.reserve(max_bytes);
+    callbacks_.write = [](void* self, const void* bytes, size_t size) -> ssize_t {
+      return static_cast<TextSink*>(self)->Append(static_cast<const char*>(bytes), size);
+    };
+    gpgme_data_t raw = nullptr;
+    Check(gpgme_data_new_from_cbs(&raw, &callbacks_, this), "allocate");
+    data_.reset(raw);
+  }
+  TextSink(const TextSink&) = delete;
+  TextSink& operator=(const TextSink&) = delete;
+
+  gpgme_data_t data() const { return data_.get(); }
+  const std::string& text() const { return text_; }
+  bool overflowed() const { return overflowed_; }
+
+ private:
+  ssize_t Append(const char* bytes, size_t size) {
+    if (size > max_bytes_ - text_.size()) {
+      overflowed_ = true;
+      errno = EFBIG;
+      return -1;
+    }
+    text_.append(bytes, size);
+    return static_cast<ssize_t>(size);
+  }
+
+  size_t max_bytes_;
+  std::string text_;
+  bool overflowed_ = false;
+  gpgme_data_cbs callbacks_{};
+  Data data_;
+};
+
+// What gpg said on its status channel beyond what GPGME's results keep: how many messages there were, and which primary
+// key the signature belongs to (the last word of VALIDSIG).
+struct StatusLog {
+  int plaintexts = 0;
+  int signatures = 0;
+  int valid = 0;
+  char primary[64] = "";
+
+  static gpgme_error_t Note(void* self, const char* keyword, const char* arguments) {
+    auto& log = *static_cast<StatusLog*>(self);
+    const std::string_view word = keyword;
+    log.plaintexts += word == "PLAINTEXT";
+    log.signatures += word == "NEWSIG";
+    if (word == "VALIDSIG") {
+      ++log.valid;
+      const std::string_view all = arguments;
+      const std::string_view last = all.substr(all.rfind(' ') + 1);
+      log.primary[last.copy(log.primary, sizeof log.primary - 1)] = '\0';
+    }
+    return GPG_ERR_NO_ERROR;
+  }
+};
+
+std::string TemporaryHome() {
+  const char* base = std::getenv("TMPDIR");
+  std::string path = std::string(base != nullptr && *base == '/' ? base : "/tmp") + "/gantry-gpg-XXXXXX";
+  if (mkdtemp(path.data()) == nullptr) {
+    ThrowErrno("make a private directory " + Quoted(path));
+  }
+  return path;
+}
+
+void RemoveHome(const std::string& home) noexcept {
+  try {
+    const size_t slash = home.rfind('/');
+    Dir::Open(home.substr(0, slash + 1)).RemoveTree(RelPath::Parse(home.substr(slash + 1)));
+  } catch (const Error&) {
+    // Public keys in a private directory: nothing is lost, and there is no one to tell.
+  }
+}
+
+void Write(const std::string& path, std::string_view bytes) {
+  const UniqueFd fd = OpenFile(path, O_WRONLY | O_CREAT | O_EXCL);
+  WriteFull(fd.get(), AsBytes(bytes), path);
+}
+
+bool HasDuplicates(std::string_view ring) {
+  const auto primaries = PrimaryKeys(ring);
+  return std::set<std::string_view>(primaries.begin(), primaries.end()).size() != primaries.size();
+}
+
+// A pubring.gpg is just the packets, so that no gpg has to run to import them. Only where one key came in two versions
+// does gpg have to merge them.
+void LayOutKeys(const std::string& home, std::string_view ring) {
+  Write(home + "/gpg.conf", kGpgConf);
+  if (!HasDuplicates(ring)) {
+    Write(home + "/pubring.gpg", ring);
+    return;
+  }
+  const Context context = NewContext(&home);
+  Check(gpgme_op_import(context.get(), InputData(ring).get()), "merge two versions of a key");
+}
+
+std::string HashName(gpgme_hash_algo_t algorithm) {
+  const char* name = gpgme_hash_algo_name(algorithm);
+  return name == nullptr ? "unknown hash " + std::to_string(algorithm) : name;
+}
+
+bool StrongHash(gpgme_hash_algo_t algorithm) {
+  return algorithm == GPGME_MD_SHA224 || algorithm == GPGME_MD_SHA256 || algorithm == GPGME_MD_SHA384 ||
+         algorithm == GPGME_MD_SHA512;
+}
+
+BadSignature Explain(gpgme_signature_t signature) {
+  const std::string key = OrEmpty(signature->fpr);
+  switch (gpgme_err_code(signature->status)) {
+    case GPG_ERR_NO_PUBKEY:
+      return {"unknown-key", "it says that key " + key + " made it, which the policy does not name"};
+    case GPG_ERR_BAD_SIGNATURE:
+      return {"bad-signature", "it does not match the signed bytes (key " + key + ")"};
+    case GPG_ERR_KEY_EXPIRED:
+      return {"expired-key", "key " + key + " has expired"};
+    case GPG_ERR_SIG_EXPIRED:
+      return {"expired-signature", "the signature has expired (key " + key + ")"};
+    case GPG_ERR_CERT_REVOKED:
+      return {"revoked-key", "key " + key + " is revoked"};
+    case GPG_ERR_DIGEST_ALGO:
+      return {"weak-digest", "it rests on a hash that is broken (key " + key + ")"};
+    default:
+      return {"bad-signature", "gpg: " + Text(signature->status) + " (key " + key + ")"};
+  }
+}
+
+// All that must hold of a signature that gpg calls good.
+std::optional<BadSignature> Judge(gpgme_signature_t signature, const StatusLog& log) {
+  if (gpgme_err_code(signature->status) != GPG_ERR_NO_ERROR) {
+    return Explain(signature);
+  }
+  if (log.signatures != 1 || log.valid != 1 || log.plaintexts != 1) {
+    return BadSignature{"not-one-message", "it is not one signature over one message"};
+  }
+  if (signature->wrong_key_usage || signature->validity == GPGME_VALIDITY_NEVER || signature->validity_reason != 0) {
+    return BadSignature{"bad-signature", "key " + OrEmpty(signature->fpr) + " is not meant for signing"};
+  }
+  if (!StrongHash(signature->hash_algo)) {
+    return BadSignature{"weak-digest", "it rests on " + HashName(signature->hash_algo)};
+  }
+  const int64_t created = static_cast<int64_t>(signature->timestamp);
+  if (created > std::time(nullptr) + kMaxClockSkewSeconds) {
+    return BadSignature{"future-signature", "it is dated in the future"};
+  }
+  return std::nullopt;
+}
+
+SignedMessage Refused(std::string code, std::string reason) {
+  SignedMessage answer;
+  answer.problem = BadSignature{std::move(code), std::move(reason)};
+  return answer;
+}
+
+bool GpgIsMissing(gpgme_error_t error) {
+  const auto code = gpgme_err_code(error);
+  return code == GPG_ERR_INV_ENGINE || code == GPG_ERR_ENOENT || code == GPG_ERR_ENOMEM || code == GPG_ERR_EMFILE;
+}
+
+std::string Problem(gpgme_key_t key) {
+  return key->revoked    ? "revoked"
+         : key->expired  ? "expired"
+         : key->disabled ? "disabled"
+         : key->invalid  ? "invalid"
+                         : "";
+}
+
+std::vector<Key> ListKeys(gpgme_ctx_t context, const char* pattern, bool secret) {
+  Check(gpgme_op_keylist_start(context, pattern, secret), "list keys");
+  std::vector<Key> keys;
+  while (true) {
+    gpgme_key_t raw = nullptr;
+    const gpgme_error_t error = gpgme_op_keylist_next(context, &raw);
+    if (gpgme_err_code(error) == GPG_ERR_EOF) {
+      return keys;
+    }
+    Check(error, "list keys");
+    keys.emplace_back(raw);
+  }
+}
+
+std::string Describe(gpgme_key_t key) {
+  std::string text = OrEmpty(key->fpr);
+  return key->uids == nullptr ? text : text + " (" + OrEmpty(key->uids->uid) + ")";
+}
+
+Key FindSigningKey(gpgme_ctx_t context, const SigningKey& with) {
+  std::vector<Key> keys = ListKeys(context, with.key.c_str(), true);
+  std::erase_if(keys, [](const Key& key) { return !key->can_sign || !Problem(key.get()).empty(); });
+  if (keys.empty()) {
+    throw Error(ErrorKind::kNotFound, "no usable secret signing key for " + Quoted(with.key),
+                "'gpg --list-secret-keys' shows those there are; --homedir names another key ring");
+  }
+  if (keys.size() > 1) {
+    throw Error(ErrorKind::kUsage, Quoted(with.key) + " fits " + std::to_string(keys.size()) + " secret keys",
+                "name one by its fingerprint: " + Describe(keys[0].get()) + " or " + Describe(keys[1].get()));
+  }
+  return std::move(keys.front());
+}
+
+// GPGME asks again after a wrong passphrase; the file would only be wrong again.
+gpgme_error_t GivePassphrase(void* passphrase, const char*, const char*, int previous_was_bad, int fd) {
+  if (previous_was_bad) {
+    return gpgme_error(GPG_ERR_BAD_PASSPHRASE);
+  }
+  const auto& line = *static_cast<const std::string*>(passphrase);
+  return gpgme_io_writen(fd, line.data(), line.size()) == 0 ? 0 : gpgme_error_from_errno(errno);
+}
+
+std::string ReadPassphrase(const std::string& path) {
+  std::string line = ReadFile(path, 4096);
+  return line.substr(0, line.find('\n')) + "\n";
+}
+
+}  // namespace
+
+KeyRing::KeyRing(const std::vector<std::string>& keys, const std::vector<std::string>& names) {
+  std::string ring;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    ring += DecodePublicKeys(keys[i], names[i], kMinRsaBits);
+  }
+  home_ = TemporaryHome();
+  try {
+    LayOutKeys(home_, ring);
+  } catch (...) {
+    RemoveHome(home_);
+    throw;
+  }
+}
+
+KeyRing::KeyRing(KeyRing&& other) noexcept : home_(std::exchange(other.home_, {})) {}
+
+KeyRing::~KeyRing() {
+  if (!home_.empty()) {
+    RemoveHome(home_);
+  }
+}
+
+SignedMessage KeyRing::Verify(std::string_view message) const {
+  if (!IsOneSignedMessage(message)) {
+    return Refused("not-one-message", "it is not exactly one binary OpenPGP signed message");
+  }
+  const Context context = NewContext(&home_);
+  StatusLog log;
+  gpgme_set_status_cb(context.get(), &StatusLog::Note, &log);
+  Check(gpgme_set_ctx_flag(context.get(), "full-status", "1"), "set up GPGME");
+  TextSink payload(kMaxPayloadBytes);
+  const gpgme_error_t error = gpgme_op_verify(context.get(), InputData(message).get(), nullptr, payload.data());
+  if (GpgIsMissing(error)) {
+    Check(error, "run gpg");
+  }
+  if (payload.overflowed()) {
+    return Refused("too-large", "its content is over " + std::to_string(kMaxPayloadBytes) + " bytes");
+  }
+  const gpgme_verify_result_t result = gpgme_op_verify_result(context.get());
+  const gpgme_signature_t signature = result == nullptr ? nullptr : result->signatures;
+  if (signature == nullptr || signature->next != nullptr) {
+    return Refused("not-one-message", signature == nullptr ? "gpg finds no signature in it: " + Text(error)
+                                                           : std::string("it holds several signatures"));
+  }
+  SignedMessage answer;
+  answer.problem = Judge(signature, log);
+  if (!answer.problem && error != GPG_ERR_NO_ERROR) {
+    answer.problem = BadSignature{"bad-signature", "gpg: " + Text(error)};
+  }
+  if (!answer.problem) {
+    answer.payload = payload.text();
+    answer.fingerprint = log.primary;
+    answer.created = static_cast<int64_t>(signature->timestamp);
+  }
+  return answer;
+}
+
+std::vector<KeyInfo> KeyRing::List() const {
+  const Context context = NewContext(&home_);
+  std::vector<KeyInfo> infos;
+  for (const Key& key : ListKeys(context.get(), nullptr, false)) {
+    KeyInfo info{OrEmpty(key->fpr), {}, Problem(key.get()).empty(), Problem(key.get())};
+    for (gpgme_user_id_t uid = key->uids; uid != nullptr; uid = uid->next) {
+      info.user_ids.push_back(OrEmpty(uid->uid));
+    }
+    infos.push_back(std::move(info));
+  }
+  return infos;
+}
+
+MadeSignature SignMessage(std::string_view payload, const SigningKey& with) {
+  const Context context = NewContext(with.home ? &*with.home : nullptr);
+  std::string passphrase;
+  if (with.passphrase_file) {
+    passphrase = ReadPassphrase(*with.passphrase_file);
+    Check(gpgme_set_pinentry_mode(context.get(), GPGME_PINENTRY_MODE_LOOPBACK), "set up GPGME");
+    gpgme_set_passphrase_cb(context.get(), &GivePassphrase, &passphrase);
+  }
+  const Key key = FindSigningKey(context.get(), with);
+  gpgme_set_armor(context.get(), 0);
+  Check(gpgme_signers_add(context.get(), key.get()), "choose key");
+  TextSink message(kMaxPayloadBytes * 2);
+  const gpgme_error_t error =
+      gpgme_op_sign(context.get(), InputData(payload).get(), message.data(), GPGME_SIG_MODE_NORMAL);
+  if (error != GPG_ERR_NO_ERROR) {
+    throw Error(ErrorKind::kFailed, "sign with key " + Describe(key.get()) + ": " + Text(error),
+                "a key with a passphrase needs a running pinentry or --passphrase-file");
+  }
+  const gpgme_sign_result_t result = gpgme_op_sign_result(context.get());
+  if (result == nullptr || result->signatures == nullptr || result->invalid_signers != nullptr ||
+      !StrongHash(result->signatures->hash_algo)) {
+    throw Error(
+        ErrorKind::kFailed, "gpg made no usable signature with key " + Describe(key.get()),
+        "its digest must be SHA-256 or stronger: see 'digest-algo' and 'personal-digest-preferences' in gpg.conf");
+  }
+  return {message.text(), OrEmpty(key->fpr)};
+}
+
+}  // namespace gantry::sign

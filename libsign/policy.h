@@ -1,0 +1,127 @@
+// The trust policy: containers-policy.json(5) as Podman, Skopeo and CRI-O read it, in gantry's hands
+// (gantry-policy(5)).
+//
+// A policy answers one question: which requirements must an image of this name meet? The most specific scope decides
+// alone; its requirements are ANDed. Reading is strict: an unknown or duplicate member, an unknown type or an empty
+// list of requirements makes the whole file invalid, because a policy that was misread is worse than none. Whether an
+// image meets the requirements is libsign/verify.h.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "libimage/base/json.h"
+#include "libimage/model/reference.h"
+
+namespace gantry::sign {
+
+constexpr size_t kMaxPolicyBytes = 4 * 1024 * 1024;
+constexpr size_t kMaxPolicyScopes = 100'000;
+constexpr size_t kMaxRequirements = 100;  // of one scope
+constexpr size_t kMaxKeyPaths = 1000;     // of one requirement
+
+// Which names a signature may carry for an image to pass ("signedIdentity").
+struct IdentityRule {
+  enum class Kind {
+    kMatchExact,              // the same name and tag (or digest)
+    kMatchRepoDigestOrExact,  // an image asked for by tag: as kMatchExact; by digest: the same repository
+    kMatchRepository,         // the same repository, any tag
+    kExactReference,          // `reference`, whatever the image is called
+    kExactRepository,         // any tag of `reference`
+    kRemapIdentity,           // `prefix` of the image's name replaced with `signed_prefix`, then the default rule
+  };
+  Kind kind = Kind::kMatchRepoDigestOrExact;
+  std::string reference;  // kExactReference and kExactRepository: normalised
+  std::string prefix;
+  std::string signed_prefix;
+
+  // `asked` is the image's name; nullopt (images without a registry name) passes only the exact kinds.
+  bool Allows(const std::optional<image::DockerReference>& asked, const image::DockerReference& signed_as) const;
+  // One line for people: "the same repository and tag as 'x'".
+  std::string Describe(const std::optional<image::DockerReference>& asked) const;
+  static IdentityRule Parse(const json::Cursor& from);
+};
+
+struct Requirement {
+  enum class Type { kInsecureAcceptAnything, kReject, kSignedBy, kSignedBaseLayer, kSigstoreSigned };
+  Type type = Type::kReject;
+
+  // kSignedBy: the keys, by path or as bytes; any one of them suffices.
+  std::string key_type;  // "GPGKeys", or one that is reserved and never satisfied
+  std::vector<std::string> key_paths;
+  std::string key_data;
+  IdentityRule identity;
+
+  // As written in policy.json: "signedBy".
+  std::string_view Name() const;
+};
+
+// What a policy says about one image.
+struct PolicyRule {
+  std::string scope;                      // "docker: quay.io/org", "default"
+  std::vector<Requirement> requirements;  // not empty
+};
+
+class Policy {
+ public:
+  // The policy that decides here: `path` if given (--policy), else the first that exists of $GANTRY_POLICY,
+  // $XDG_CONFIG_HOME/gantry/policy.json, /etc/gantry/policy.json, $XDG_CONFIG_HOME/containers/policy.json and
+  // /etc/containers/policy.json, else the built-in one, which rejects everything. An /etc/containers/policy.json that
+  // holds nothing but insecureAcceptAnything is what distributions ship so that Podman starts; nobody decided it, so it
+  // counts as absent (passed_over() says so). kNotFound when `path` or $GANTRY_POLICY names no file.
+  static Policy Load(const std::optional<std::string>& path);
+
+  // `what` names the document in errors.
+  static Policy Parse(std::string_view text, std::string_view what);
+
+  // Allows everything; `why` is what vouches ("--insecure-options=image").
+  static Policy AcceptAnything(std::string why);
+
+  // The rule for an image. Registry names are looked up under "docker": NAME:TAG or NAME@DIGEST, the repository, its
+  // parents, the host, *.DOMAIN wildcards, ""; then "default". A name with both tag and digest is looked up by digest.
+  PolicyRule RuleFor(const image::DockerReference& name) const;
+  // For images that are files: `transport` as in policy.json ("oci"), `path` absolute and free of symbolic links,
+  // looked up with its parents.
+  PolicyRule RuleFor(std::string_view transport, const std::string& path) const;
+  // What nothing more specific decides.
+  PolicyRule DefaultRule() const;
+
+  // The file, "built-in policy", or the `why` of AcceptAnything.
+  const std::string& source() const { return source_; }
+  // Whether `source` was named with --policy.
+  bool named() const { return named_; }
+  // Built by AcceptAnything.
+  bool accepts_anything() const { return accepts_anything_; }
+  // A file that exists and was not taken as a policy, with the reason; empty when there is none.
+  const std::string& passed_over() const { return passed_over_; }
+
+  // True when every requirement of the policy is insecureAcceptAnything.
+  bool RequiresNothing() const;
+
+ private:
+  using Scopes = std::vector<std::pair<std::string, std::vector<Requirement>>>;  // sorted by scope
+  const std::vector<Requirement>* Find(std::string_view transport, std::string_view scope) const;
+  static Policy LoadFirst(const std::vector<std::string>& places);
+
+  std::vector<Requirement> default_;
+  std::vector<std::pair<std::string, Scopes>> transports_;
+  std::string source_;
+  std::string passed_over_;
+  bool named_ = false;
+  bool accepts_anything_ = false;
+};
+
+// The scopes under which a registry name is looked up, most specific first, without "" and the default:
+// "host/a/b:tag", "host/a/b", "host/a", "host", "*.domain". Shared with registries.d.
+std::vector<std::string> ScopesOf(const image::DockerReference& name);
+
+// A name as policies see it: one with neither tag nor digest gets "latest", one with both loses the tag.
+image::DockerReference PolicyName(const image::DockerReference& name);
+
+// $XDG_CONFIG_HOME or ~/.config; nullopt when neither is known.
+std::optional<std::string> UserConfigDirectory();
+
+}  // namespace gantry::sign

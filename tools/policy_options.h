@@ -1,0 +1,37 @@
+// The flags of every binary that decides about trust: --policy and --insecure-options.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "libsign/policy.h"
+#include "tools/tool_main.h"
+
+namespace gantry::tools {
+
+struct PolicyOptions {
+  std::string policy_path;            // --policy; empty: the usual places
+  std::vector<std::string> insecure;  // --insecure-options: any of image, http, tls
+
+  bool insecure_image() const { return Has("image"); }  // accept images that no policy allows
+  bool insecure_http() const { return Has("http"); }    // plain HTTP to registries that are not on loopback
+  bool insecure_tls() const { return Has("tls"); }      // certificates of registries are not checked
+
+  // The same flags for a child process of gantry's.
+  std::vector<std::string> Arguments() const;
+
+ private:
+  bool Has(std::string_view what) const;
+};
+
+// Adds both flags. `options` must outlive the parse.
+void AddPolicyOptions(CLI::App& app, PolicyOptions& options);
+
+// Only --insecure-options, limited to `allowed`; for binaries that decide nothing but use the network.
+void AddInsecureOptions(CLI::App& app, PolicyOptions& options, const std::vector<std::string>& allowed);
+
+// The policy that decides. With --insecure-options=image it accepts everything, and says so on stderr, --quiet or not.
+sign::Policy LoadPolicy(const PolicyOptions& options, const CommonOptions& common);
+
+}  // namespace gantry::tools
