@@ -1,0 +1,110 @@
+// HTTP as registries need it: many GETs at once on one thread, every limit set, nothing leaked on the way.
+//
+// A client drives all its transfers from the thread that calls Get or WaitAny; it has no thread of its own and needs
+// no lock. HTTP/1.1 with keep-alive, HTTP/2 where TLS offers it. What it does by itself:
+//   redirects   at most kMaxRedirects; never from https to http, never inwards (MayLead, checked on the address that
+//               is really connected to); Authorization goes only to the origin that it was meant for
+//   retries     connection losses, 408, 429 and 5xx for at most `max_tries` with growing jittered pauses, or the pause
+//               that Retry-After asks for; a streamed body goes on where it broke off (Range)
+//   limits      header bytes, body bytes, time to connect, time without a byte
+//   http        without TLS only to loopback, or with `allow_http`
+// Proxies come from the environment (https_proxy, http_proxy, all_proxy, no_proxy), certificate authorities from
+// SSL_CERT_FILE, SSL_CERT_DIR or the system. Neither credentials nor queries of URLs appear in errors.
+// Owns libcurl.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "libimage/transport/url.h"
+
+namespace gantry::image {
+
+constexpr int kMaxRedirects = 10;
+constexpr size_t kMaxHeaderBytes = 256 * 1024;    // of one response
+constexpr size_t kMaxErrorBodyBytes = 64 * 1024;  // kept of an answer that is not 2xx
+
+struct HttpOptions {
+  bool verify_tls = true;
+  bool allow_http = false;  // to hosts other than loopback
+  std::chrono::milliseconds connect_timeout{30'000};
+  std::chrono::seconds stall_timeout{60};  // without a single byte
+  int max_tries = 5;
+  std::chrono::milliseconds first_pause{500};
+  std::chrono::milliseconds longest_pause{60'000};  // a server that asks for more is not asked again
+};
+
+struct HttpRequest {
+  Url url;
+  std::vector<std::string> headers;  // "Name: value"
+  std::string authorization;         // value of that header
+  // Set when a server in that zone named `url`.
+  std::optional<NetworkZone> led_by;
+  size_t max_body_bytes = 0;               // Get: longer is kCorrupt
+  std::optional<uint64_t> expected_bytes;  // Start: more is kCorrupt; a loss after the last byte is none
+  std::string what;                        // "manifest of 'x'", for errors
+};
+
+struct HttpResponse {
+  int status = 0;
+  std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
+  std::string body;                                          // of a failed Start too, as far as kMaxErrorBodyBytes
+  NetworkZone zone = NetworkZone::kPublic;                   // of who answered last
+  bool ok() const { return status >= 200 && status < 300; }
+  std::string_view Header(std::string_view name) const;  // the first, empty when absent
+  std::vector<std::string> AllHeaders(std::string_view name) const;
+};
+
+class HttpClient {
+ public:
+  using BodyWriter = std::function<void(std::span<const std::byte>)>;
+
+  explicit HttpClient(const HttpOptions& options);
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+  ~HttpClient();  // abandons what runs
+
+  // The whole answer, whatever its status. Other transfers go on meanwhile. Throws kNetwork when there is no answer.
+  HttpResponse Get(HttpRequest request);
+
+  // As Get of an https URL, but nullopt when a server is there and does not speak TLS.
+  std::optional<HttpResponse> GetOverTls(HttpRequest request);
+
+  // Starts a transfer of a body that never changes: bytes of a 2xx answer go to `write` as they come, each once and
+  // in order. What `write` throws ends this transfer and comes out of WaitAny. Returns its number.
+  int Start(HttpRequest request, BodyWriter write);
+
+  // Waits until a started transfer has ended. One must be running.
+  struct Finished {
+    int transfer = 0;
+    HttpResponse response;
+    std::exception_ptr error;  // set when there is no answer, or not a whole one
+  };
+  Finished WaitAny();
+
+  const HttpOptions& options() const { return options_; }
+
+ private:
+  class Engine;
+  HttpOptions options_;
+  std::unique_ptr<Engine> engine_;
+};
+
+// Seconds to wait by a Retry-After header (RFC 9110, 10.2.3: seconds, or a date seen from `now`); nullopt when it says
+// nothing usable.
+std::optional<std::chrono::seconds> ParseRetryAfter(std::string_view value, std::chrono::system_clock::time_point now);
+
+// The offset at which a body begins by its Content-Range header ("bytes 10-19/20"); nullopt when malformed.
+std::optional<uint64_t> ParseContentRangeStart(std::string_view value);
+
+}  // namespace gantry::image
