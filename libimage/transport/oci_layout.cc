@@ -1,0 +1,154 @@
+#include "libimage/transport/oci_layout.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "libimage/base/error.h"
+#include "libimage/base/json.h"
+#include "libimage/model/media_type.h"
+#include "libimage/transport/oci_layout_files.h"
+
+namespace gantry::image {
+namespace {
+
+std::string RefOf(const Descriptor& descriptor) {
+  const auto ref = descriptor.annotations.find(std::string(kRefNameAnnotation));
+  return ref == descriptor.annotations.end() ? std::string() : ref->second;
+}
+
+// For a hint: at most ten of what there is.
+std::string Listed(const std::vector<std::string>& names) {
+  constexpr size_t kMost = 10;
+  std::string out;
+  for (size_t i = 0; i < std::min(names.size(), kMost); ++i) out += (i == 0 ? "" : ", ") + Quoted(names[i]);
+  if (names.size() > kMost)
+    out += " and " + std::to_string(names.size() - kMost) + " more";
+  return out;
+}
+
+std::string Platforms(const Index& index) {
+  std::vector<std::string> names;
+  for (const Descriptor& manifest : index.manifests) {
+    if (manifest.platform)
+      names.push_back(manifest.platform->ToString());
+  }
+  return names.empty() ? "none of its manifests tells its platform" : "it has " + Listed(names);
+}
+
+bool IsIndex(const Descriptor& descriptor) { return KindOf(descriptor.media_type) == TypeKind::kIndex; }
+
+}  // namespace
+
+std::unique_ptr<OciLayout> OciLayout::OpenAt(const std::string& directory) {
+  Dir dir = Dir::Open(directory);
+  if (!CheckLayoutVersion(dir)) {
+    throw Error(ErrorKind::kNotFound, Quoted(directory) + " is not an OCI image layout: it has no 'oci-layout' file",
+                "give the directory that holds 'oci-layout' and 'index.json'");
+  }
+  const std::string bytes = ReadLayoutFile(dir, "index.json", kMaxLayoutIndexBytes);
+  try {
+    ManifestOrIndex parsed = ParseManifest(bytes, kOciIndexType);
+    if (Index* index = std::get_if<Index>(&parsed))
+      return std::unique_ptr<OciLayout>(new OciLayout(std::move(dir), std::move(*index)));
+  } catch (const Error& error) {
+    throw error.WithContext("'index.json' in " + Quoted(directory));
+  }
+  throw Error(ErrorKind::kCorrupt, "'index.json' in " + Quoted(directory) + " is not an index");
+}
+
+std::vector<std::string> OciLayout::Refs() const {
+  std::set<std::string> refs;
+  for (const Descriptor& manifest : index_.manifests) refs.insert(RefOf(manifest));
+  refs.erase("");
+  return {refs.begin(), refs.end()};
+}
+
+Index OciLayout::Candidates(const std::string& ref) const {
+  Index found;
+  for (const Descriptor& manifest : index_.manifests) {
+    if (ref.empty() || RefOf(manifest) == ref)
+      found.manifests.push_back(manifest);
+  }
+  if (found.manifests.empty() && !ref.empty()) {
+    for (const Descriptor& manifest : index_.manifests) {
+      if (manifest.digest.str() == ref && found.manifests.empty())
+        found.manifests.push_back(manifest);
+    }
+  }
+  const std::vector<std::string> refs = Refs();
+  if (found.manifests.empty()) {
+    throw Error(ErrorKind::kNotFound,
+                ref.empty() ? "the layout " + Quoted(dir_.name()) + " has no image"
+                            : "the layout " + Quoted(dir_.name()) + " has no image named " + Quoted(ref),
+                refs.empty() ? "none of its images has a name" : "it has " + Listed(refs));
+  }
+  if (ref.empty() && refs.size() > 1) {
+    throw Error(ErrorKind::kUsage, "the layout " + Quoted(dir_.name()) + " has several images",
+                "name one as oci:" + dir_.name() + ":REF; it has " + Listed(refs));
+  }
+  return found;
+}
+
+FetchedImage OciLayout::Load(const std::string& ref, const Platform& platform) const {
+  Index from = Candidates(ref);
+  std::optional<Digest> through;
+  for (size_t depth = 0; depth <= kMaxIndexDepth; ++depth) {
+    const Descriptor* chosen = from.manifests.size() == 1 && depth == 0 ? &from.manifests[0] : from.Choose(platform);
+    if (chosen == nullptr) {
+      throw Error(ErrorKind::kNotFound, "no image for " + platform.ToString() + " in " + Quoted(dir_.name()),
+                  Platforms(from));
+    }
+    const std::string what = "manifest " + chosen->digest.str() + " in " + Quoted(dir_.name());
+    const std::string bytes = ReadSmall(*chosen, kMaxManifestBytes, what);
+    if (!IsIndex(*chosen))
+      return LoadManifest(*chosen, bytes, through);
+    ManifestOrIndex parsed = ParseManifest(bytes, chosen->media_type);
+    Index* inner = std::get_if<Index>(&parsed);
+    if (inner == nullptr)
+      throw Error(ErrorKind::kCorrupt, what + " is listed as an index, but is none");
+    through = through.value_or(chosen->digest);
+    Index next = std::move(*inner);
+    from = std::move(next);
+  }
+  throw Error(ErrorKind::kCorrupt, "indexes in " + Quoted(dir_.name()) + " are nested more than " +
+                                       std::to_string(kMaxIndexDepth) + " deep");
+}
+
+FetchedImage OciLayout::LoadManifest(const Descriptor& descriptor, const std::string& bytes,
+                                     std::optional<Digest> through) const {
+  const std::string what = "manifest " + descriptor.digest.str() + " in " + Quoted(dir_.name());
+  const ManifestOrIndex parsed = ParseManifest(bytes, descriptor.media_type);
+  const Manifest* manifest = std::get_if<Manifest>(&parsed);
+  if (manifest == nullptr)
+    throw Error(ErrorKind::kCorrupt, what + " is listed as " + Quoted(descriptor.media_type) + ", but is an index");
+  if (manifest->IsArtifact()) {
+    throw Error(ErrorKind::kUnsupported,
+                what + " is not an image (its configuration is " + Quoted(manifest->config.media_type) + ")");
+  }
+  const std::string config = ReadSmall(manifest->config, kMaxConfigBytes, "configuration in " + Quoted(dir_.name()));
+  return {Image::FromBytes(bytes, descriptor.media_type, config), std::nullopt, std::move(through)};
+}
+
+std::string OciLayout::ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const {
+  if (blob.size > max_bytes) {
+    throw Error(ErrorKind::kCorrupt, std::string(what) + " is " + std::to_string(blob.size) +
+                                         " bytes long, more than " + std::to_string(max_bytes));
+  }
+  return Drain(*Open(blob, what), max_bytes, what);
+}
+
+std::unique_ptr<Source> OciLayout::Open(const Descriptor& blob, std::string_view what) const {
+  const std::string name = std::string(what) + " (" + blob.digest.str() + ")";
+  std::optional<UniqueFd> fd = OpenLayoutFile(dir_, BlobPath(blob.digest));
+  if (!fd)
+    throw Error(ErrorKind::kNotFound, name + " is not in the layout " + Quoted(dir_.name()));
+  return VerifyingSource(FdSource(std::move(*fd), name), blob.digest, blob.size, name);
+}
+
+}  // namespace gantry::image

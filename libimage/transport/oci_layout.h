@@ -1,0 +1,69 @@
+// OCI image layouts in a directory (image-spec, image-layout.md), read and written: `oci:DIR[:REF]`.
+//
+// Reading trusts nothing: every document has a bound, every blob is checked against the digest and size that led to it
+// while it streams, and no symbolic link below the directory is followed.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libimage/base/dir.h"
+#include "libimage/model/blobs.h"
+#include "libimage/model/image.h"
+
+namespace gantry::image {
+
+constexpr std::string_view kRefNameAnnotation = "org.opencontainers.image.ref.name";
+constexpr size_t kMaxLayoutIndexBytes = 64 * 1024 * 1024;
+
+class OciLayout : public Blobs {
+ public:
+  // kNotFound when `directory` is no layout, kUnsupported when it is one of another version.
+  static std::unique_ptr<OciLayout> OpenAt(const std::string& directory);
+
+  // The image that `ref` names: by its annotation, or "ALGORITHM:HEX" of its manifest or index. An empty ref is the
+  // only image. Where several manifests bear the name, or an index does, the platform chooses. kNotFound tells what
+  // there is; kUsage when an empty ref is ambiguous.
+  FetchedImage Load(const std::string& ref, const Platform& platform) const;
+
+  // The names in index.json, sorted.
+  std::vector<std::string> Refs() const;
+
+  std::unique_ptr<Source> Open(const Descriptor& blob, std::string_view what) const override;
+
+ private:
+  OciLayout(Dir dir, Index index) : dir_(std::move(dir)), index_(std::move(index)) {}
+  Index Candidates(const std::string& ref) const;
+  std::string ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const;
+  FetchedImage LoadManifest(const Descriptor& descriptor, const std::string& bytes,
+                            std::optional<Digest> through) const;
+
+  Dir dir_;
+  Index index_;
+};
+
+// Adds one image to a layout. The layout appears, or changes, at Commit and all at once: a new one is built in a hidden
+// directory beside it and renamed (what a killed process left of such a directory the next one removes); in an existing
+// one blobs get their names when they are whole, and index.json is replaced last, under a lock. Destroyed without
+// Commit, it leaves no name behind.
+class OciLayoutWriter {
+ public:
+  // `directory` may be absent, empty, or a layout; kFailed when it is something else.
+  static std::unique_ptr<OciLayoutWriter> Begin(const std::string& directory);
+  virtual ~OciLayoutWriter() = default;
+
+  // Throws kFailed when `ref` names another manifest than this already. Commit looks again.
+  virtual void CheckRefIsFree(const std::string& ref, const Digest& manifest) const = 0;
+
+  // Copies a blob in and checks it against its digest and size (kCorrupt). One that is there already is kept if it is
+  // sound. Thread-safe.
+  virtual void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) = 0;
+
+  // The last call. Lists `manifest` (a blob by now) in index.json as `ref`, which may be empty. With `overwrite` the
+  // name moves from what had it.
+  virtual void Commit(const Descriptor& manifest, const std::string& ref, bool overwrite) = 0;
+};
+
+}  // namespace gantry::image

@@ -1,0 +1,289 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+#include "libimage/base/error.h"
+#include "libimage/base/json.h"
+#include "libimage/model/media_type.h"
+#include "libimage/transport/oci_layout.h"
+#include "libimage/transport/oci_layout_files.h"
+
+namespace gantry::image {
+namespace {
+
+constexpr std::string_view kLayoutBytes = R"({"imageLayoutVersion":"1.0.0"})";
+
+struct Place {
+  std::string parent, name;
+};
+
+Place Split(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  const size_t slash = path.rfind('/');
+  Place place = slash == std::string::npos ? Place{".", path}
+                                           : Place{slash == 0 ? "/" : path.substr(0, slash), path.substr(slash + 1)};
+  if (place.name.empty() || place.name == "." || place.name == "..")
+    throw Error(ErrorKind::kUsage, Quoted(path) + " cannot be made a layout", "name a directory, not '.' or '/'");
+  return place;
+}
+
+// The names in index.json, as bytes to change: what we do not know in it stays.
+class IndexFile {
+ public:
+  explicit IndexFile(const Dir& dir) : what_("'index.json' in " + Quoted(dir.name())) {
+    if (dir.Exists(RelPath::Parse("index.json"))) {
+      const std::string bytes = ReadLayoutFile(dir, "index.json", kMaxLayoutIndexBytes);
+      ParseManifest(bytes, kOciIndexType);  // refuses what we could not read ourselves
+      value_ = json::Parse(bytes, what_);
+    } else {
+      value_ = json::Object({{"schemaVersion", 2}, {"mediaType", kOciIndexType}, {"manifests", json::Array()}});
+    }
+  }
+
+  // The digest that bears `ref`, other than `manifest`.
+  std::optional<std::string> Taken(const std::string& ref, const Digest& manifest) const {
+    for (const json::Value& entry : Entries()) {
+      const std::string digest = json::Cursor(entry, what_).At("digest").String();
+      if (RefOf(entry) == ref && digest != manifest.str())
+        return digest;
+    }
+    return std::nullopt;
+  }
+
+  void Put(const Descriptor& manifest, const std::string& ref) {
+    Descriptor listed = manifest;
+    if (!ref.empty())
+      listed.annotations[std::string(kRefNameAnnotation)] = ref;
+    json::Array entries;
+    for (const json::Value& entry : Entries()) {
+      const bool same_ref = !ref.empty() && RefOf(entry) == ref;
+      const bool same_image = ref.empty() && RefOf(entry).empty() &&
+                              json::Cursor(entry, what_).At("digest").String() == manifest.digest.str();
+      if (!same_ref && !same_image)
+        entries.push_back(entry);
+    }
+    entries.push_back(listed.ToJson());
+    value_.object()->Set("manifests", std::move(entries));
+  }
+
+  std::string Bytes() const { return json::Print(value_); }
+
+ private:
+  json::Array Entries() const {
+    const json::Value* entries = value_.object()->Find("manifests");
+    return entries != nullptr && entries->array() != nullptr ? *entries->array() : json::Array();
+  }
+  std::string RefOf(const json::Value& entry) const {
+    const auto annotations = json::Cursor(entry, what_).Find("annotations");
+    if (!annotations)
+      return {};
+    const auto ref = annotations->Find(kRefNameAnnotation);
+    return ref ? ref->String() : std::string();
+  }
+
+  std::string what_;
+  json::Value value_;
+};
+
+void Lock(const Dir& dir) {
+  while (flock(dir.fd(), LOCK_EX) < 0) {
+    if (errno != EINTR)
+      ThrowErrno("lock " + Quoted(dir.name()));
+  }
+}
+
+void RefuseTaken(const Dir& dir, const std::string& ref, const Digest& manifest) {
+  if (const auto other = ref.empty() ? std::nullopt : IndexFile(dir).Taken(ref, manifest)) {
+    throw Error(ErrorKind::kFailed,
+                Quoted(ref) + " in " + Quoted(dir.name()) + " is another image already (" + *other + ")",
+                "give --overwrite to move the name, or choose another one");
+  }
+}
+
+// Blobs into a directory, whoever names that directory.
+class LayoutFiles {
+ public:
+  explicit LayoutFiles(Dir dir) : dir_(std::move(dir)) {}
+
+  const Dir& dir() const { return dir_; }
+
+  void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) const {
+    const RelPath path = BlobPath(blob.digest);
+    if (IsSound(blob, path))
+      return;
+    const Dir blobs = dir_.MakeDirs(*path.Parent());
+    StagedFile file(blobs);
+    const std::string name(what);
+    const std::unique_ptr<Source> checked = VerifyingSource(std::move(from), blob.digest, blob.size, name);
+    const std::unique_ptr<Sink> sink = FdSink(file.fd(), name + " in " + Quoted(dir_.name()));
+    Copy(*checked, *sink);
+    sink->Finish();
+    file.Commit(RelPath::Parse(blob.digest.hex()));
+  }
+
+  void WriteIndex(const Descriptor& manifest, const std::string& ref) const {
+    IndexFile index(dir_);
+    index.Put(manifest, ref);
+    if (!dir_.Exists(RelPath::Parse("oci-layout")))
+      dir_.WriteFileAtomically(RelPath::Parse("oci-layout"), kLayoutBytes);
+    dir_.WriteFileAtomically(RelPath::Parse("index.json"), index.Bytes());
+  }
+
+ private:
+  // Whether the blob is there and is what its name says; a damaged one is replaced.
+  bool IsSound(const Descriptor& blob, const RelPath& path) const {
+    std::optional<UniqueFd> fd = OpenLayoutFile(dir_, path);
+    if (!fd)
+      return false;
+    const std::string what = blob.digest.str();
+    try {
+      const std::unique_ptr<Source> there =
+          VerifyingSource(FdSource(std::move(*fd), what), blob.digest, blob.size, what);
+      while (!there->Next().empty()) {
+      }
+      return true;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kCorrupt)
+        throw;
+      return false;
+    }
+  }
+
+  Dir dir_;
+};
+
+class ExistingLayout : public OciLayoutWriter {
+ public:
+  explicit ExistingLayout(Dir dir) : files_(std::move(dir)) {
+    const Dir& at = files_.dir();
+    if (!CheckLayoutVersion(at)) {
+      for (const std::string& name : at.List()) {
+        // What a killed writer of ours may leave in an empty directory.
+        if (name != "blobs" && !name.starts_with(".gantry-"))
+          throw Error(ErrorKind::kFailed, Quoted(at.name()) + " exists, and is neither empty nor an OCI image layout",
+                      "choose another directory");
+      }
+    }
+  }
+
+  void CheckRefIsFree(const std::string& ref, const Digest& manifest) const override {
+    RefuseTaken(files_.dir(), ref, manifest);
+  }
+  void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) override {
+    files_.AddBlob(blob, std::move(from), what);
+  }
+  void Commit(const Descriptor& manifest, const std::string& ref, bool overwrite) override {
+    Lock(files_.dir());
+    if (!overwrite)
+      RefuseTaken(files_.dir(), ref, manifest.digest);
+    files_.WriteIndex(manifest, ref);
+  }
+
+ private:
+  LayoutFiles files_;
+};
+
+// A directory beside the final one: ".NAME.gantry-PID-N". Whoever builds in it holds its lock, so one without a lock is
+// a leftover.
+class Sibling {
+ public:
+  explicit Sibling(const Place& place) : parent_(Dir::Open(place.parent)), prefix_("." + place.name + ".gantry-") {
+    RemoveLeftovers();
+    static std::atomic<unsigned> counter{0};
+    for (;;) {
+      name_ = prefix_ + std::to_string(getpid()) + "-" + std::to_string(counter.fetch_add(1));
+      if (mkdirat(parent_.fd(), name_.c_str(), 0777) < 0) {
+        if (errno == EEXIST)
+          continue;
+        ThrowErrno("create a directory in " + Quoted(place.parent));
+      }
+      dir_.emplace(parent_.OpenDir(RelPath::Parse(name_)));
+      Lock(*dir_);
+      // Another process may have taken it for a leftover before it was locked.
+      struct stat status {};
+      if (fstat(dir_->fd(), &status) == 0 && status.st_nlink > 0)
+        return;
+    }
+  }
+  Sibling(const Sibling&) = delete;
+  Sibling& operator=(const Sibling&) = delete;
+  ~Sibling() {
+    if (name_.empty())
+      return;
+    try {
+      parent_.RemoveTree(RelPath::Parse(name_));
+    } catch (const Error&) {
+      // The next writer removes it.
+    }
+  }
+
+  Dir dir() const { return parent_.OpenDir(RelPath::Parse(name_)); }
+
+  void Rename(const std::string& to) {
+    dir_->Sync();
+    if (renameat2(parent_.fd(), name_.c_str(), parent_.fd(), to.c_str(), RENAME_NOREPLACE) < 0) {
+      if (errno == EEXIST)
+        throw Error(ErrorKind::kFailed, Quoted(to) + " was made by someone else meanwhile", "run the command again");
+      ThrowErrno("name the new layout " + Quoted(to));
+    }
+    name_.clear();
+    parent_.Sync();
+  }
+
+ private:
+  void RemoveLeftovers() const {
+    for (const std::string& name : parent_.List()) {
+      if (!name.starts_with(prefix_))
+        continue;
+      const std::optional<UniqueFd> fd =
+          parent_.TryOpenBeneath(RelPath::Parse(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      if (fd && flock(fd->get(), LOCK_EX | LOCK_NB) == 0)
+        parent_.RemoveTree(RelPath::Parse(name));
+    }
+  }
+
+  Dir parent_;
+  std::string prefix_;
+  std::string name_;
+  std::optional<Dir> dir_;
+};
+
+class NewLayout : public OciLayoutWriter {
+ public:
+  explicit NewLayout(const Place& place) : name_(place.name), sibling_(place), files_(sibling_.dir()) {}
+
+  void CheckRefIsFree(const std::string&, const Digest&) const override {}
+  void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) override {
+    files_.AddBlob(blob, std::move(from), what);
+  }
+  void Commit(const Descriptor& manifest, const std::string& ref, bool) override {
+    files_.WriteIndex(manifest, ref);
+    sibling_.Rename(name_);
+  }
+
+ private:
+  std::string name_;
+  Sibling sibling_;
+  LayoutFiles files_;
+};
+
+}  // namespace
+
+std::unique_ptr<OciLayoutWriter> OciLayoutWriter::Begin(const std::string& directory) {
+  struct stat status {};
+  if (stat(directory.c_str(), &status) == 0)
+    return std::make_unique<ExistingLayout>(Dir::Open(directory));
+  if (errno != ENOENT)
+    ThrowErrno("look at " + Quoted(directory));
+  return std::make_unique<NewLayout>(Split(directory));
+}
+
+}  // namespace gantry::image
