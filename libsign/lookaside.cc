@@ -51,24 +51,23 @@ std::vector<std::string> ReadSignatures(const Dir& dir) {
   }
 }
 
-// A file of its own that is linked under a free number: two writers get two numbers, and a crash leaves no part of one.
-// The temporary name is no signature-N, so readers do not see it.
+// A file without a name is linked under a free number: two writers get two numbers, and a crash leaves no part of one.
 size_t LinkUnderFreeNumber(const Dir& dir, std::string_view bytes, size_t first) {
-  const RelPath temporary = RelPath::Parse(".gantry-" + std::to_string(getpid()));
-  dir.WriteFileAtomically(temporary, bytes);
+  const StagedFile staged(dir);
+  WriteFull(staged.fd(), AsBytes(bytes), dir.name());
+  if (fsync(staged.fd()) != 0) {
+    ThrowErrno("write a signature in " + Quoted(dir.name()));
+  }
+  const std::string file = "/proc/self/fd/" + std::to_string(staged.fd());
   for (size_t n = first; n <= kMaxEvidence; ++n) {
-    if (linkat(dir.fd(), temporary.c_str(), dir.fd(), SignatureName(n).c_str(), 0) == 0) {
-      dir.RemoveFile(temporary);
+    if (linkat(AT_FDCWD, file.c_str(), dir.fd(), SignatureName(n).c_str(), AT_SYMLINK_FOLLOW) == 0) {
       dir.Sync();
       return n;
     }
     if (errno != EEXIST) {
-      const int error = errno;
-      dir.RemoveFile(temporary);
-      ThrowErrno("write " + Quoted(dir.name() + "/" + SignatureName(n).str()), error);
+      ThrowErrno("write " + Quoted(dir.name() + "/" + SignatureName(n).str()));
     }
   }
-  dir.RemoveFile(temporary);
   throw Error(ErrorKind::kFailed, Quoted(dir.name()) + " already holds " + std::to_string(kMaxEvidence) + " signatures",
               "remove those that nobody needs");
 }

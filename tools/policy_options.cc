@@ -27,6 +27,7 @@ void AddInsecureOptions(CLI::App& app, PolicyOptions& options, const std::vector
   }
   app.add_option("--insecure-options", options.insecure, "give up a protection for this command: " + list)
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::IsMember(allowed))
       ->type_name("LIST");
 }
