@@ -34,17 +34,16 @@ constexpr std::array<std::string_view, 7> kForeignTransports = {
 
 bool IsLowerAlnum(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
-// An AC Identifier (appc spec, types.md).
+// An AC Identifier, as IsAcIdentifier of aci_manifest.h tells it.
 std::string ParseAcIdentifier(const ReferenceText& text, const std::string& where) {
-  constexpr std::string_view kSeparators = "-._~/";
-  bool inside = false;
+  char before = '/';
   for (size_t i = 0; i < text.size(); ++i) {
-    const bool separator = kSeparators.find(text[i]) != std::string_view::npos;
-    if (!IsLowerAlnum(text[i]) && !(separator && inside))
-      text.FailCharacter(i, where + " (lower-case letters and digits, one of - . _ ~ / between them)");
-    inside = !separator;
+    const bool joint = std::string_view("-._~").find(text[i]) != std::string_view::npos;
+    if (!IsLowerAlnum(text[i]) && !(text[i] == '/' && IsLowerAlnum(before)) && !(joint && before != '/'))
+      text.FailCharacter(i, where + " (lower-case letters and digits; - . _ ~ / between them)");
+    before = text[i];
   }
-  if (!inside)
+  if (!IsLowerAlnum(before))
     text.Fail(text.size(), text.empty() ? where + " is missing" : where + " ends with a separator");
   return std::string(text.view());
 }

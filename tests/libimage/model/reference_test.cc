@@ -202,7 +202,9 @@ TEST(ReferenceTest, AVersionLabelIsAVersion) {
 TEST(ReferenceTest, PointsAtTheCharacterOfAnAppcName) {
   EXPECT_EQ(Hint("appc:"), "at character 6: the name of an App Container image is missing");
   EXPECT_NE(Hint("appc:A").find("at character 6: 'A' cannot be in the name of an App Container"), std::string::npos);
-  EXPECT_NE(Hint("appc:a--b").find("at character 8: '-' cannot be in"), std::string::npos);
+  EXPECT_NE(Hint("appc:a/-b").find("at character 8: '-' cannot be in"), std::string::npos);
+  EXPECT_NE(Hint("appc:a/../b").find("at character 8: '.' cannot be in"), std::string::npos);
+  EXPECT_NE(Hint("appc:a./b").find("at character 8: '/' cannot be in"), std::string::npos);
   EXPECT_EQ(Hint("appc:a/"), "at character 8: the name of an App Container image ends with a separator");
   EXPECT_EQ(Hint("appc:a:"), "at character 8: the version is missing");
   EXPECT_EQ(Hint("appc:a,"), "at character 8: a label is written NAME=VALUE");
