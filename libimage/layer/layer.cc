@@ -1,0 +1,128 @@
+#include "libimage/layer/layer.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "libimage/base/digest.h"
+#include "libimage/base/error.h"
+#include "libimage/layer/compression.h"
+#include "libimage/model/media_type.h"
+
+namespace gantry::image {
+namespace {
+
+constexpr std::string_view kWhiteout = ".wh.";
+constexpr std::string_view kReserved = ".wh..wh.";  // AUFS's own, of which only the opaque marker means something
+constexpr std::string_view kOpaque = ".wh..wh..opq";
+
+[[noreturn]] void Refuse(std::string_view name, std::string_view why) {
+  throw Error(ErrorKind::kCorrupt, "bad name " + Quoted(name) + ": " + std::string(why),
+              "no honest tool writes this; do not use the image");
+}
+
+// `raw` without what does not count; empty for the root.
+std::string Normalised(std::string_view raw) {
+  std::string path;
+  path.reserve(raw.size());
+  size_t depth = 0;
+  for (size_t begin = 0; begin < raw.size();) {
+    const size_t end = std::min(raw.find('/', begin), raw.size());
+    const std::string_view part = raw.substr(begin, end - begin);
+    begin = end + 1;
+    if (part.empty() || part == ".")
+      continue;
+    if (part == "..")
+      Refuse(raw, "'..' component");
+    if (++depth > kMaxPathDepth)
+      Refuse(raw, "more than " + std::to_string(kMaxPathDepth) + " components");
+    if (!path.empty())
+      path += '/';
+    path += part;
+  }
+  return path;
+}
+
+std::optional<RelPath> PathOrRoot(std::string_view path) {
+  if (path.empty())
+    return std::nullopt;
+  return RelPath::Parse(path);
+}
+
+// Whether a directory in `parents` is named like a whiteout; AUFS's own may be.
+bool InsideWhiteout(std::string_view raw, std::string_view parents) {
+  for (size_t begin = 0; begin < parents.size();) {
+    const size_t end = std::min(parents.find('/', begin), parents.size());
+    const std::string_view part = parents.substr(begin, end - begin);
+    begin = end + 1;
+    if (part.starts_with(kReserved))
+      return true;
+    if (part.starts_with(kWhiteout))
+      Refuse(raw, "it is inside a whiteout");
+  }
+  return false;
+}
+
+}  // namespace
+
+LayerEntry Classify(const Entry& entry) {
+  const std::string path = Normalised(entry.name);
+  if (path.empty()) {
+    if (entry.type != EntryType::kDirectory)
+      Refuse(entry.name, "the root of an image must be a directory");
+    return {LayerEntry::Kind::kPath, std::nullopt};
+  }
+  const size_t slash = path.rfind('/');
+  const std::string_view parents =
+      slash == std::string::npos ? std::string_view() : std::string_view(path).substr(0, slash);
+  const std::string_view name = std::string_view(path).substr(slash == std::string::npos ? 0 : slash + 1);
+  if (path.find(kWhiteout) == std::string::npos)
+    return {LayerEntry::Kind::kPath, RelPath::Parse(path)};
+  if (InsideWhiteout(entry.name, parents))
+    return {LayerEntry::Kind::kIgnored, std::nullopt};
+  if (name == kOpaque)
+    return {LayerEntry::Kind::kOpaque, PathOrRoot(parents)};
+  if (name.starts_with(kReserved))
+    return {LayerEntry::Kind::kIgnored, std::nullopt};
+  if (!name.starts_with(kWhiteout))
+    return {LayerEntry::Kind::kPath, RelPath::Parse(path)};
+  const std::string_view gone = name.substr(kWhiteout.size());
+  if (gone.empty() || gone == "." || gone == "..")
+    Refuse(entry.name, "a whiteout of nothing");
+  std::string target(parents);
+  if (!target.empty())
+    target += '/';
+  return {LayerEntry::Kind::kWhiteout, RelPath::Parse(target.append(gone))};
+}
+
+RelPath HardLinkTarget(std::string_view link) {
+  const std::string path = Normalised(link);
+  if (path.empty())
+    Refuse(link, "a hard link to the root directory");
+  return RelPath::Parse(path);
+}
+
+std::string LayerName(const Image& image, size_t index) {
+  return "layer " + std::to_string(index + 1) + " of " + std::to_string(image.manifest.layers.size()) + " (" +
+         image.manifest.layers.at(index).digest.str().substr(0, 19) + ")";
+}
+
+std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index) {
+  const Descriptor& layer = image.manifest.layers.at(index);
+  const std::string what = LayerName(image, index);
+  const std::optional<Compression> expected = LayerCompression(layer.media_type);
+  if (!expected) {
+    throw Error(ErrorKind::kUnsupported,
+                what + " has media type " + Quoted(layer.media_type) + ", which is no tar layer",
+                "encrypted layers and artifacts cannot be unpacked");
+  }
+  Compression found = Compression::kNone;
+  std::unique_ptr<Source> bytes = DetectCompression(blobs.Open(layer, what), found);
+  if (found != *expected) {
+    throw Error(ErrorKind::kCorrupt, what + " is not what its media type " + Quoted(layer.media_type) + " says",
+                "whoever made the image must build it anew");
+  }
+  return DigestCheckingSource(Decompress(std::move(bytes), found, what), image.config.diff_ids.at(index), what);
+}
+
+}  // namespace gantry::image
