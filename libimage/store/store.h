@@ -2,13 +2,20 @@
 // read in place (gantry-store(5)).
 //
 //   oci-layout, index.json, blobs/sha256/HEX   the layout; index.json names images (org.opencontainers.image.ref.name)
-//   layers/ALGORITHM-HEX/                      rendered layers by diff ID, whole or absent
-//   signatures/ALGORITHM-HEX/signature-N       evidence for the manifest of that digest, raw bytes, from 1 without gaps
-//   pods/                                      the runner's
-//   tmp/                                       files and trees that have no name yet, and leases
+//   layers/ALGORITHM-HEX[.VARIANT][~BOOT]/     rendered layers by diff ID, whole or absent; 0700, as CVE-2021-41103
+//   asks signatures/ALGORITHM-HEX/signature-N       evidence for the manifest of that digest, raw bytes, from 1 without
+//   gaps pods/UUID/                                 the runner's; file `image` lists digests that the pod needs, one a
+//   line tmp/                                       leases, and what is on its way out gc.lock, index.lock flock(2)ed
+//   for moments (leases.h)
 //
 // Blobs appear by StagedFile: written, digest checked, fsynced, named. index.json is replaced the same way under a
 // lock. A crash at any instant leaves the old state or the new one. Nothing gets a name without a VerifiedImage.
+//
+// Rendered layers can always be made again, so they are not synced when they appear: until SyncLayers their names
+// carry the boot in which they were made, and another boot does not see them.
+//
+// A store belongs to one user. One that others own or can write is kFailed to Open; it can be read, and then every
+// blob is hashed again.
 #pragma once
 
 #include <cstdint>
@@ -47,10 +54,12 @@ class Lease {
 // A blob on its way in. Destroyed without Commit, it leaves nothing.
 class IncomingBlob : public Sink {
  public:
-  // Finish checks size and digest (kCorrupt), syncs, and gives the blob its name. An existing blob is kept.
+  // Write hashes, so that callers need not. Finish checks size and digest (kCorrupt), syncs, and gives the blob its
+  // name. An existing blob is kept.
 };
 
-// A rendered layer on its way in: a directory to fill, then Commit renames it into place (an existing one is kept).
+// A rendered layer on its way in: a directory of mode 0755 to fill, then Commit renames it into place (an existing one
+// is kept). dir() stays the directory that was filled; use RenderedLayer for the one that is in place.
 // Destroyed without, it is removed.
 class IncomingLayer {
  public:
@@ -77,7 +86,10 @@ struct StoreProblem {
 
 class Store : public Blobs {
  public:
-  // Opens the store at `root` and creates what is missing of it. kUnsupported for a layout version that is not ours.
+  using Blobs::Open;
+  // Opens the store at `root` and creates what is missing of it. kUnsupported for a layout version that is not ours;
+  // kFailed for a directory that is neither empty nor a store. What is added through one Store is leased until it is
+  // closed.
   static std::unique_ptr<Store> Open(const std::string& root);
   // Opens an existing store and never writes; nullptr when there is none at `root`.
   static std::unique_ptr<Store> OpenReadOnly(const std::string& root);
@@ -92,29 +104,40 @@ class Store : public Blobs {
 
   // Names. Set needs all blobs of the image to be here (kNotFound otherwise).
   virtual void SetName(const std::string& name, const VerifiedImage& image) = 0;
-  virtual bool RemoveName(const std::string& name) = 0;  // false when absent
-  virtual std::vector<StoredName> List() const = 0;
-  // By exact name, by the normalised form of a short docker name, by manifest digest or unique prefix of at least 12
-  // hex digits; nullopt when there is none, kUsage when a prefix is ambiguous.
+  // A name is 1 to 1024 printable ASCII characters without spaces (kUsage). All else in index.json stays as it is.
+  virtual bool RemoveName(const std::string& name) = 0;  // by exact name; false when absent
+  virtual std::vector<StoredName> List() const = 0;      // by name; kCorrupt when index.json is not sound
+  // By exact name, by the normalised form of a short docker name, by NAME@DIGEST where the manifest has that digest, by
+  // manifest digest or unique prefix of at least 12 hex digits; nullopt when there is none, kUsage when a prefix is
+  // ambiguous.
   virtual std::optional<StoredName> Resolve(const std::string& name) const = 0;
-  // The image behind a name. Its bytes match its digests.
+  // The image behind a name; of an index that another tool put here, the one for this machine. Its bytes match its
+  // digests. The name is that of the store when it is a normalised docker reference.
   virtual FetchedImage Load(const StoredName& name) const = 0;
 
   // Evidence. AddSignature keeps what is there and appends; the same bytes twice are one.
   virtual void AddSignature(const Digest& manifest, std::string_view bytes) = 0;
   virtual std::vector<std::string> Signatures(const Digest& manifest) const = 0;
 
-  // Rendered layers. `variant` tells apart what must not be mixed: "" for root's, "u<id>" for a user namespace's.
+  // Rendered layers. `variant` tells apart what must not be mixed: "" for root's, "u<id>" for a user namespace's; at
+  // most 32 lower-case letters and digits. Use the descriptor of the Dir and not its name: SyncLayers may change that.
   virtual std::optional<Dir> RenderedLayer(const Digest& diff_id, std::string_view variant) const = 0;
   virtual std::unique_ptr<IncomingLayer> AddLayer(const Digest& diff_id, std::string_view variant) = 0;
 
+  // Writes rendered layers out (syncfs), so that they outlive this boot; returns their count. Collect does this too.
+  // For moments when nobody waits.
+  virtual size_t SyncLayers() = 0;
+
   virtual std::unique_ptr<Lease> NewLease() = 0;
 
-  // Removes what no name, lease or pod needs, and leftovers of dead processes in tmp/.
+  // Removes what no name, lease or pod needs, and leftovers of dead processes. kCorrupt, and nothing is removed, when
+  // it cannot be told what a name needs.
   virtual CollectResult Collect(const CollectOptions& options) = 0;
 
   // Hashes every blob, reads every name and every manifest. An empty answer proves the store sound.
   virtual std::vector<StoreProblem> Check() const = 0;
+  // Paths of what dead processes left, which Collect would remove. They harm nothing and are no problem to Check.
+  virtual std::vector<std::string> Leftovers() const = 0;
 };
 
 // What an image needs: the digests of its manifest, configuration and layers.
