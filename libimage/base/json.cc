@@ -31,6 +31,8 @@ void Object::Set(std::string key, Value value) {
 
 void Object::Append(std::string key, Value value) { members_.emplace_back(std::move(key), std::move(value)); }
 
+bool Object::empty() const { return members_.empty(); }
+
 void Object::Remove(std::string_view key) {
   std::erase_if(members_, [&](const Member& member) { return member.first == key; });
 }

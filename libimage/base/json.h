@@ -37,7 +37,7 @@ class Object {
   // Appends; for keys that are known to be new.
   void Append(std::string key, Value value);
   void Remove(std::string_view key);
-  bool empty() const { return members_.empty(); }
+  bool empty() const;
   friend bool operator==(const Object&, const Object&);
 
  private:

@@ -21,11 +21,13 @@ struct HealthCheck {
   uint64_t timeout_ns = 0;
   uint64_t start_period_ns = 0;
   uint64_t retries = 0;
+  friend bool operator==(const HealthCheck&, const HealthCheck&) = default;
 };
 
 struct HistoryEntry {
   std::string created, author, created_by, comment;
   bool empty_layer = false;
+  friend bool operator==(const HistoryEntry&, const HistoryEntry&) = default;
 };
 
 struct ImageConfig {
@@ -55,6 +57,7 @@ struct ImageConfig {
   // are ignored; a null container or list is an empty one; Entrypoint and Cmd may be one string (old images), which is
   // kept as ["/bin/sh", "-c", text].
   static ImageConfig Parse(std::string_view bytes);
+  friend bool operator==(const ImageConfig&, const ImageConfig&) = default;
 };
 
 }  // namespace gantry::image

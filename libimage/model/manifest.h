@@ -34,6 +34,7 @@ struct Manifest {
 
   // Compact JSON, members in the order of the specification.
   std::string ToJson() const;
+  friend bool operator==(const Manifest&, const Manifest&) = default;
 };
 
 struct Index {
@@ -49,6 +50,7 @@ struct Index {
   // to v5, then none; arm alone is v7), an entry without platform only when no other fits, the first of equals.
   // Attestation entries (platform unknown/unknown), artifacts and what is neither manifest nor index are never chosen.
   const Descriptor* Choose(const Platform& wanted) const;
+  friend bool operator==(const Index&, const Index&) = default;
 };
 
 using ManifestOrIndex = std::variant<Manifest, Index>;

@@ -1,0 +1,32 @@
+#include "libimage/model/manifest.h"
+#include "libimage/model/media_type.h"
+#include "tests/fuzz/fuzz.h"
+
+using gantry::fuzz::Accepted;
+using gantry::fuzz::Require;
+
+namespace {
+
+using namespace gantry::image;
+
+void Check(std::string_view text, std::string_view content_type) {
+  ManifestOrIndex document = Index{};
+  if (!Accepted([&] { document = ParseManifest(text, content_type); }))
+    return;
+  const std::string printed = std::visit([](const auto& part) { return part.ToJson(); }, document);
+  Require(ParseManifest(printed, content_type) == document);
+  if (const auto* index = std::get_if<Index>(&document)) {
+    const Descriptor* chosen = index->Choose({"linux", "arm", "v7", ""});
+    Require(chosen == nullptr || KindOf(chosen->media_type) != TypeKind::kOther);
+  } else {
+    static_cast<void>(std::get<Manifest>(document).IsArtifact());
+  }
+}
+
+}  // namespace
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  for (const std::string_view type : {std::string_view(), kDockerManifestType, kDockerListType})
+    Check(gantry::fuzz::Text(data, size), type);
+  return 0;
+}
