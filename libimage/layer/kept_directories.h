@@ -1,0 +1,46 @@
+// The directories of a tree that is being flattened: what their entries said is kept until the end, when all of them
+// are handed out, each parent before its children and names sorted.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "libimage/layer/flatten.h"
+#include "libimage/layer/path_index.h"
+
+namespace gantry::image {
+
+class KeptDirectories {
+ public:
+  // Takes the attributes of `entry` for `node`, unless an upper layer gave it some. Of one layer the last entry counts.
+  void Keep(PathNode& node, const Entry& entry, uint16_t layer);
+
+  // Hands every directory of the result to `sink` and returns their number. One without an entry is 0755, owned by
+  // root, and of time 0.
+  uint64_t AddAll(const PathIndex& index, EntrySink& sink) const;
+
+  size_t bytes() const { return attributes_.bytes() + xattr_bytes_; }
+
+ private:
+  using Xattrs = std::vector<std::pair<std::string, std::string>>;
+  struct Attributes {
+    uint64_t uid = 0, gid = 0;
+    Time mtime;
+    uint32_t xattrs = 0;  // in xattrs_
+    uint16_t mode = 0755;
+    uint16_t layer = 0;
+  };
+
+  uint32_t KeepXattrs(const Xattrs& xattrs);
+  void Add(PathId id, const PathIndex& index, EntrySink& sink) const;
+
+  Chunked<Attributes> attributes_;
+  std::map<Xattrs, uint32_t> xattr_numbers_;  // few sets differ
+  std::vector<const Xattrs*> xattrs_;
+  size_t xattr_bytes_ = 0;
+};
+
+}  // namespace gantry::image
