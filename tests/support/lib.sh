@@ -4,9 +4,10 @@
 #
 #   $T          the test's directory, removed at the end
 #   $registry   HOST:PORT of the registry that start_registry started
+#   $policy     the policy file that gantry reads first: refuses everything until the test writes another
 #   $GANTRY_BIN where the binaries under test are; first in PATH
 #
-# HOME, the XDG directories, GNUPGHOME and GANTRY_ROOT lie below $T; the policy found first refuses everything.
+# HOME, the XDG directories, GNUPGHOME and GANTRY_ROOT lie below $T. skopeo's policy refuses everything, too.
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/gantry-test-XXXXXX")
 chmod 0755 "$T"
@@ -35,11 +36,12 @@ export GANTRY_BIN GANTRY_SOURCE_DIR PATH="$GANTRY_BIN:$PATH"
 export HOME=$T/home GANTRY_ROOT=$T/store GNUPGHOME=$T/gnupg TMPDIR=$T/tmp LC_ALL=C.UTF-8
 export XDG_CONFIG_HOME=$HOME/.config XDG_DATA_HOME=$HOME/.local/share XDG_CACHE_HOME=$HOME/.cache
 export XDG_RUNTIME_DIR=$T/run
-unset DOCKER_CONFIG REGISTRY_AUTH_FILE http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY
-mkdir -p "$XDG_CONFIG_HOME/containers/registries.d" "$XDG_DATA_HOME" "$XDG_CACHE_HOME" "$TMPDIR"
+unset GANTRY_POLICY DOCKER_CONFIG REGISTRY_AUTH_FILE http_proxy https_proxy HTTP_PROXY HTTPS_PROXY all_proxy ALL_PROXY
+mkdir -p "$XDG_CONFIG_HOME/gantry" "$XDG_CONFIG_HOME/containers/registries.d" "$XDG_DATA_HOME" "$XDG_CACHE_HOME" "$TMPDIR"
 mkdir -m 0700 "$XDG_RUNTIME_DIR" "$GNUPGHOME"
 printf 'trust-model always\nno-auto-check-trustdb\n' >"$GNUPGHOME/gpg.conf"
-printf '{"default":[{"type":"reject"}]}\n' >"$XDG_CONFIG_HOME/containers/policy.json"
+policy=$XDG_CONFIG_HOME/gantry/policy.json
+printf '{"default":[{"type":"reject"}]}\n' | tee "$policy" >"$XDG_CONFIG_HOME/containers/policy.json"
 : >"$XDG_CONFIG_HOME/containers/registries.conf"
 
 # fail MESSAGE...: ends the test.

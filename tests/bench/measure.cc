@@ -1,0 +1,168 @@
+// bench_measure RUNS GAP_MS: runs commands in turn, RUNS times round after one round that does not count, and prints
+// the medians of each: wall milliseconds, CPU milliseconds (user and system, with descendants), peak memory in KiB.
+//
+// A command is a line on stdin with four fields that tabs separate: label; a mount namespace to enter, or "-"; a shell
+// command that prepares (not measured), or "-"; the words of the command, which no shell sees. GAP_MS passes before
+// each. The output has a line for each: label, wall, CPU, peak, separated by tabs.
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+struct Sample {
+  double wall_ms = 0;
+  double cpu_ms = 0;
+  double peak_kib = 0;
+};
+
+struct Command {
+  std::string label;
+  std::string mount_namespace;
+  std::string prepare;
+  std::vector<std::string> words;
+  std::vector<Sample> samples;
+};
+
+Command ParseLine(const std::string& line) {
+  std::istringstream fields(line);
+  Command command;
+  std::string rest;
+  std::getline(fields, command.label, '\t');
+  std::getline(fields, command.mount_namespace, '\t');
+  std::getline(fields, command.prepare, '\t');
+  std::getline(fields, rest);
+  std::istringstream words(rest);
+  for (std::string word; words >> word;) {
+    command.words.push_back(word);
+  }
+  if (command.words.empty()) {
+    throw std::runtime_error("expected four fields: " + line);
+  }
+  return command;
+}
+
+double Milliseconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) * 1000 + static_cast<double>(time.tv_usec) / 1000;
+}
+
+// Never returns. `output` takes stdout and stderr.
+[[noreturn]] void BecomeCommand(char* const* argv, int mount_namespace, int output) {
+  const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  dup2(nothing, STDIN_FILENO);
+  dup2(output, STDOUT_FILENO);
+  dup2(output, STDERR_FILENO);
+  if (mount_namespace >= 0 && setns(mount_namespace, CLONE_NEWNS) != 0) {
+    std::perror("setns");
+    _exit(127);
+  }
+  execvp(argv[0], argv);
+  std::perror(argv[0]);
+  _exit(127);
+}
+
+void PrintOutput(int output) {
+  std::array<char, 4096> text{};
+  lseek(output, 0, SEEK_SET);
+  for (ssize_t n = 0; (n = read(output, text.data(), text.size())) > 0;) {
+    std::cerr.write(text.data(), n);
+  }
+}
+
+Sample RunOnce(const Command& command) {
+  std::vector<char*> argv;
+  for (const std::string& word : command.words) {
+    argv.push_back(const_cast<char*>(word.c_str()));
+  }
+  argv.push_back(nullptr);
+  const int output = memfd_create("output", MFD_CLOEXEC);
+  const int space = command.mount_namespace == "-" ? -1 : open(command.mount_namespace.c_str(), O_RDONLY | O_CLOEXEC);
+  const auto begin = std::chrono::steady_clock::now();
+  const pid_t child = fork();
+  if (child == 0) {
+    BecomeCommand(argv.data(), space, output);
+  }
+  int status = 0;
+  rusage usage{};
+  if (child < 0 || wait4(child, &status, 0, &usage) != child) {
+    throw std::runtime_error("cannot run " + command.label);
+  }
+  const std::chrono::duration<double, std::milli> wall = std::chrono::steady_clock::now() - begin;
+  if (status != 0) {
+    PrintOutput(output);
+    throw std::runtime_error(command.label + " failed");
+  }
+  close(output);
+  if (space >= 0) {
+    close(space);
+  }
+  return {wall.count(), Milliseconds(usage.ru_utime) + Milliseconds(usage.ru_stime),
+          static_cast<double>(usage.ru_maxrss)};
+}
+
+double Median(const std::vector<Sample>& samples, double Sample::*field) {
+  std::vector<double> values;
+  for (const Sample& sample : samples) {
+    values.push_back(sample.*field);
+  }
+  std::ranges::sort(values);
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+void Measure(std::vector<Command>& commands, int runs, int gap_ms) {
+  for (int run = -1; run < runs; ++run) {
+    for (Command& command : commands) {
+      if (command.prepare != "-" && std::system(command.prepare.c_str()) != 0) {
+        throw std::runtime_error("cannot prepare " + command.label);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(gap_ms));
+      const Sample sample = RunOnce(command);
+      if (run >= 0) {
+        command.samples.push_back(sample);
+      }
+    }
+  }
+}
+
+int Run(int argc, char** argv) {
+  if (argc != 3) {
+    throw std::runtime_error("usage: bench_measure RUNS GAP_MS");
+  }
+  std::vector<Command> commands;
+  for (std::string line; std::getline(std::cin, line);) {
+    commands.push_back(ParseLine(line));
+  }
+  Measure(commands, std::max(std::stoi(argv[1]), 1), std::stoi(argv[2]));
+  for (const Command& command : commands) {
+    std::printf("%s\t%.2f\t%.2f\t%.0f\n", command.label.c_str(), Median(command.samples, &Sample::wall_ms),
+                Median(command.samples, &Sample::cpu_ms), Median(command.samples, &Sample::peak_kib));
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "bench_measure: " << error.what() << "\n";
+    return 1;
+  }
+}
