@@ -1,0 +1,64 @@
+// One run's place in the store, and the promise that nothing of it outlives the runner.
+//
+//   pods/UUID/lock     held by flock while the run lives
+//   pods/UUID/image    digests that garbage collection must keep: of the manifest, then the diff IDs, one a line
+//   pods/UUID/cgroups  where its control groups are, one a line
+//   pods/UUID/upper, work, root   the overlay's
+//
+// A Pod makes a small keeper process that outlives the runner. When the runner ends without Remove, even by kill -9,
+// the keeper waits for the container to die (the kernel kills it with the runner), then removes the control groups and
+// the directory. What a machine that crashed left behind, SweepPods removes: a pod whose lock nobody holds is dead.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libimage/base/dir.h"
+#include "libimage/base/fd.h"
+#include "libimage/model/image.h"
+#include "runner/cgroup.h"
+#include "runner/userns.h"
+
+namespace gantry::runner {
+
+class Pod {
+ public:
+  // `pods` is the store's pods/ directory. `map` is given when the run has a user namespace; files in the pod may then
+  // belong to ids that only its root may remove. Starts the keeper: for single-threaded callers.
+  static Pod Create(const Dir& pods, const image::Image& image, std::optional<IdMap> map);
+
+  Pod(Pod&&) noexcept;
+  Pod& operator=(Pod&&) = delete;
+  // Removes, if Remove was not called, and swallows errors: the next sweep tries again.
+  ~Pod();
+
+  const std::string& uuid() const { return uuid_; }
+  std::string Path(const std::string& name) const { return dir_.name() + "/" + name; }  // absolute
+  Cgroup& cgroup() { return cgroup_; }
+  const std::optional<IdMap>& map() const { return map_; }
+
+  // Control groups, directory, keeper. The container must have ended. The last call.
+  void Remove();
+
+ private:
+  Pod(std::string uuid, Dir pods, Dir dir, UniqueFd lock, Cgroup cgroup, std::optional<IdMap> map);
+  void StartKeeper();
+
+  std::string uuid_;
+  Dir pods_;
+  Dir dir_;
+  UniqueFd lock_;
+  Cgroup cgroup_;
+  std::optional<IdMap> map_;
+  UniqueFd keeper_pipe_;
+  pid_t keeper_ = -1;
+};
+
+// Removes the dead pods below `pods`; returns how many. `map` as above.
+size_t SweepPods(const Dir& pods, const std::optional<IdMap>& map);
+
+// A random (version 4) UUID in its usual spelling.
+std::string NewUuid();
+
+}  // namespace gantry::runner

@@ -1,0 +1,355 @@
+#include "runner/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "libimage/base/error.h"
+#include "runner/console.h"
+#include "runner/etc_files.h"
+#include "runner/init_params.h"
+#include "runner/sealed_init.h"
+#include "runner/setup.h"
+#include "runner/user.h"
+#include "runner/userns.h"
+
+namespace gantry::runner {
+namespace {
+
+constexpr int kForwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
+
+sigset_t ForwardedSet() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : kForwarded) sigaddset(&set, number);
+  return set;
+}
+
+// The child has the control socket at kControlFd: what it also needs must lie above.
+UniqueFd Above(UniqueFd fd) {
+  if (fd.get() > kControlFd)
+    return fd;
+  UniqueFd out(fcntl(fd.get(), F_DUPFD_CLOEXEC, kControlFd + 1));
+  if (!out)
+    ThrowErrno("duplicate a descriptor");
+  return out;
+}
+
+struct Received {
+  Report report;
+  UniqueFd fd;
+};
+
+// nullopt at the end of file: the other side was executed into the application, or is dead.
+std::optional<Received> Receive(int socket) {
+  Received out;
+  iovec data = {&out.report, sizeof out.report};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t size = 0;
+  while ((size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  }
+  if (size < 0 && errno != ECONNRESET)
+    ThrowErrno("hear from the container");
+  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    out.fd = UniqueFd(fd);
+  }
+  if (size != static_cast<ssize_t>(sizeof out.report))
+    return std::nullopt;
+  return out;
+}
+
+// Pipes of ours that the container's user must be able to open again through /dev/stdout.
+void GiveAwayPipes(uid_t uid) {
+  for (int fd = 0; fd <= 2; ++fd) {
+    struct stat status {};
+    if (fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) && status.st_uid != uid &&
+        fchown(fd, uid, static_cast<gid_t>(-1)) < 0)
+      return;  // another user namespace's pipe: the open descriptor still works
+  }
+}
+
+}  // namespace
+
+// Owns what the plan points at.
+struct Process::State {
+  RunConfig config;
+  Rootfs rootfs;
+  std::string hostname, upper, work, mount_point;
+  std::vector<const char*> layers;
+  std::vector<VolumePlan> volumes;
+  std::vector<CgroupMountPlan> cgroups;
+  std::vector<int> tasks;
+  EtcFiles etc;
+  std::vector<EtcFile> etc_files;
+  SetupPlan plan;
+  int unified = -1;
+
+  sigset_t mask_before{};
+  UniqueFd init;
+  UniqueFd socket;
+  UniqueFd pidfd;
+  pid_t pid = -1;
+  std::unique_ptr<Console> console;
+  UniqueFd master;
+  std::optional<Error> failure;
+
+  void MakePlan(Pod& pod);
+  void Clone();
+  void Introduce(const Dir& root, const std::optional<IdMap>& map);
+  void Converse(const std::optional<IdMap>& map);
+  int Serve();
+  void Forward(const signalfd_siginfo& signal) const;
+  void Kill();
+};
+
+void Process::State::MakePlan(Pod& pod) {
+  if (rootfs.layers.empty() || rootfs.layers.size() > kMaxOverlayLayers)
+    throw Error(ErrorKind::kUnsupported, "an image of " + std::to_string(rootfs.layers.size()) + " layers cannot run",
+                "overlayfs stacks 1 to 500; squash it with: gantry convert");
+  const bool host_network = config.network == Network::kHost;
+  hostname = ChooseHostname(config, pod.uuid());
+  etc = MakeEtcFiles(hostname, host_network);
+  for (const auto& [name, text] : etc) etc_files.push_back({name.c_str(), text.data(), text.size()});
+  upper = pod.Path("upper");
+  work = pod.Path("work");
+  mount_point = pod.Path("root");
+  for (const std::string& layer : rootfs.layers) layers.push_back(layer.c_str());
+  for (const Volume& v : config.volumes) volumes.push_back({v.source.c_str(), v.target.c_str(), false, v.read_only});
+  for (const CgroupHierarchy& h : pod.cgroup().hierarchies()) cgroups.push_back({h.name.c_str(), h.options.c_str()});
+  for (const UniqueFd& fd : pod.cgroup().tasks()) tasks.push_back(fd.get());
+  unified = pod.cgroup().unified();
+  init = Above(SealedInit());
+  plan.init = init.get();
+  plan.user_namespace = pod.map().has_value();
+  plan.single_id = pod.map() && pod.map()->single();
+  plan.host_network = host_network;
+  plan.terminal = config.terminal;
+  plan.interactive = config.interactive;
+  plan.read_only_rootfs = config.read_only_rootfs;
+  plan.user_xattrs = rootfs.user_xattrs;
+  plan.layers = layers.data();
+  plan.layer_count = layers.size();
+  plan.upper = upper.c_str();
+  plan.work = work.c_str();
+  plan.mount_point = mount_point.c_str();
+  plan.etc = etc_files.data();
+  plan.etc_count = etc_files.size();
+  plan.volumes = volumes.data();
+  plan.volume_count = volumes.size();
+  plan.tasks = tasks.data();
+  plan.task_count = tasks.size();
+  plan.joined_cgroup = !tasks.empty() || unified >= 0;
+  plan.cgroups = cgroups.data();
+  plan.cgroup_count = cgroups.size();
+  plan.hostname = hostname.c_str();
+  plan.working_dir = config.working_dir.c_str();
+  plan.capabilities = config.capabilities;
+}
+
+void Process::State::Clone() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+    ThrowErrno("socketpair");
+  socket = UniqueFd(ends[0]);
+  const UniqueFd theirs(ends[1]);
+  plan.control = theirs.get();
+  const sigset_t forwarded = ForwardedSet();
+  if (sigprocmask(SIG_BLOCK, &forwarded, &mask_before) < 0)
+    ThrowErrno("block signals");
+  int handle = -1;
+  clone_args arguments{};
+  arguments.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+  arguments.pidfd = reinterpret_cast<uint64_t>(&handle);
+  arguments.exit_signal = SIGCHLD;
+  if (plan.user_namespace)
+    arguments.flags |= CLONE_NEWUSER;
+  if (!plan.host_network)
+    arguments.flags |= CLONE_NEWNET;
+  if (unified >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<uint64_t>(unified);
+  }
+  const long child = syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (child == 0) {
+    close(socket.get());
+    RunSetup(plan);
+  }
+  if (child < 0 && plan.user_namespace)
+    ThrowNoUserNamespace(errno);
+  if (child < 0)
+    ThrowErrno("make the namespaces of the container");
+  pid = static_cast<pid_t>(child);
+  pidfd = UniqueFd(handle);
+}
+
+// The root is mounted: who the user is can be read there, while the child goes on.
+void Process::State::Introduce(const Dir& root, const std::optional<IdMap>& map) {
+  const Credentials who = ResolveUser(root, config.user);
+  if (map && (!map->HasUid(who.uid) || !map->HasGid(who.gid)))
+    throw Error(ErrorKind::kUnsupported,
+                "user " + std::to_string(who.uid) + ":" + std::to_string(who.gid) + " is not mapped without root",
+                map->single() ? map->note : "choose ids below 65536 with --user, or run as root");
+  if (!map && !config.terminal)
+    GiveAwayPipes(who.uid);
+  const UniqueFd params = MakeInitParams(config, who, hostname, plan.single_id);
+  char byte = 1;
+  iovec data = {&byte, 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  const int fd = params.get();
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  // EPIPE: the child failed meanwhile, and its report is on the way.
+  if (sendmsg(socket.get(), &message, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+    ThrowErrno("send the container its parameters");
+}
+
+void Process::State::Converse(const std::optional<IdMap>& map) {
+  if (map) {
+    ApplyIdMap(pid, *map);
+    const char go = 1;
+    if (send(socket.get(), &go, 1, MSG_NOSIGNAL) < 0)
+      ThrowErrno("start the container");
+  }
+  bool ready = false;
+  while (auto received = Receive(socket.get())) {
+    if (received->report.kind == Report::kRoot)
+      Introduce(Dir(std::move(received->fd), "the container's root"), map);
+    else if (received->report.kind == Report::kConsole)
+      master = std::move(received->fd);
+    else if (received->report.kind == Report::kReady)
+      ready = true;
+    else {
+      Failure failed = Explain(received->report, config, plan);
+      if (failed.code == 125)
+        throw std::move(failed.error);
+      failure = std::move(failed.error);
+    }
+  }
+  if (!ready)
+    throw Error(ErrorKind::kFailed, "the container's first process ended before it was set up",
+                "was it killed? see the kernel's log for 'Out of memory'");
+  socket.Reset();
+}
+
+void Process::State::Forward(const signalfd_siginfo& signal) const {
+  int number = static_cast<int>(signal.ssi_signo);
+  if (number == SIGWINCH) {
+    if (console)
+      console->Resize();
+    return;
+  }
+  if (number == SIGTERM)
+    number = config.stop_signal;
+  syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0);
+}
+
+// Until the container has ended; its raw wait status.
+int Process::State::Serve() {
+  const sigset_t forwarded = ForwardedSet();
+  const UniqueFd signals(signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals)
+    ThrowErrno("signalfd");
+  if (config.terminal)
+    console = std::make_unique<Console>(std::move(master), config.interactive);
+  bool output_open = console != nullptr;
+  for (;;) {
+    const short from_master =
+        static_cast<short>((output_open ? POLLIN : 0) | (console && console->wants_to_write() ? POLLOUT : 0));
+    std::array<pollfd, 4> waiting = {{{pidfd.get(), POLLIN, 0},
+                                      {signals.get(), POLLIN, 0},
+                                      {from_master != 0 ? console->master() : -1, from_master, 0},
+                                      {console && console->wants_input() ? STDIN_FILENO : -1, POLLIN, 0}}};
+    if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR)
+      ThrowErrno("poll");
+    signalfd_siginfo signal{};
+    while (waiting[1].revents != 0 && read(signals.get(), &signal, sizeof signal) == sizeof signal) Forward(signal);
+    if ((waiting[2].revents & POLLOUT) != 0)
+      console->WriteToContainer();
+    if ((waiting[2].revents & (POLLIN | POLLHUP | POLLERR)) != 0)
+      output_open = console->CopyOutput();
+    if (waiting[3].revents != 0)
+      console->ReadInput();
+    if (waiting[0].revents == 0)
+      continue;
+    if (console)
+      console->DrainOutput();
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    pid = -1;
+    return status;
+  }
+}
+
+void Process::State::Kill() {
+  if (pid > 0) {
+    kill(pid, SIGKILL);
+    while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    pid = -1;
+  }
+  console.reset();
+  sigprocmask(SIG_SETMASK, &mask_before, nullptr);
+}
+
+Process::Process(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Process::Process(Process&&) noexcept = default;
+Process::~Process() {
+  if (state_)
+    state_->Kill();
+}
+
+const std::optional<Error>& Process::failure() const { return state_->failure; }
+
+Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod) {
+  Process process(std::make_unique<State>());
+  State& state = *process.state_;
+  sigprocmask(SIG_BLOCK, nullptr, &state.mask_before);
+  state.config = config;
+  state.rootfs = std::move(rootfs);
+  pod.cgroup().Make({.pids = config.pids_limit});
+  state.MakePlan(pod);
+  state.Clone();
+  pod.cgroup().CloseDescriptors();
+  state.Converse(pod.map());
+  return process;
+}
+
+ExitStatus Process::Wait() {
+  const int status = state_->Serve();
+  state_->Kill();
+  if (WIFSIGNALED(status))
+    return {128 + WTERMSIG(status), true};
+  return {WEXITSTATUS(status), false};
+}
+
+}  // namespace gantry::runner

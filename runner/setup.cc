@@ -1,0 +1,181 @@
+#include "runner/setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/keyctl.h>
+#include <linux/openat2.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <initializer_list>
+
+#include "runner/setup_steps.h"
+
+namespace gantry::runner {
+namespace {
+
+// With a user namespace the parent writes the maps first; then we are root in it.
+void BecomeRoot(const SetupPlan& plan) {
+  if (!plan.user_namespace)
+    return;
+  char go = 0;
+  if (recv(kControlFd, &go, 1, 0) != 1)
+    FailSetup(Step::kIdMap, EPIPE);
+  if (syscall(SYS_setresgid, 0, 0, 0) < 0 || (!plan.single_id && syscall(SYS_setgroups, 0, nullptr) < 0) ||
+      syscall(SYS_setresuid, 0, 0, 0) < 0)
+    FailSetup(Step::kBecomeRoot, errno);
+}
+
+// A session of its own: no controlling terminal of the host to push input into (CVE-2017-5226). Kernel keys of the
+// caller stay outside.
+void LeaveSession() {
+  if (setsid() < 0)
+    FailSetup(Step::kSession, errno);
+  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
+}
+
+void JoinCgroups(const SetupPlan& plan) {
+  for (size_t i = 0; i < plan.task_count; ++i) {
+    if (write(plan.tasks[i], "0", 1) != 1)
+      FailSetup(Step::kJoinCgroup, errno, i);
+    close(plan.tasks[i]);
+  }
+  // After joining, so that the namespace's root is the container's group.
+  if (plan.joined_cgroup && unshare(CLONE_NEWCGROUP) < 0)
+    FailSetup(Step::kCgroupNamespace, errno);
+}
+
+// A regular file in the container's /etc with our text, through the overlay. What the image has in its place is
+// replaced, unless it is a link to a file inside the root, which is written to.
+void WriteEtc(int root, const EtcFile& file, size_t index) {
+  const int etc = OpenOrMake(root, "/etc", true, Step::kEtc, index);
+  char path[64] = "/etc/";
+  std::strncat(path, file.name, sizeof path - 6);
+  int fd = OpenResolved(root, path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY,
+                        RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, 0644);
+  struct stat status {};
+  if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode)) {
+    if (fd >= 0)
+      close(fd);
+    if (unlinkat(etc, file.name, 0) < 0 && errno != ENOENT)
+      FailSetup(Step::kEtc, errno, index);
+    fd = openat(etc, file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+  }
+  if (fd < 0 || write(fd, file.text, file.size) != static_cast<ssize_t>(file.size))
+    FailSetup(Step::kEtc, errno, index);
+  close(fd);
+  close(etc);
+}
+
+void MountVolume(int root, const VolumePlan& volume, size_t index) {
+  const int source = open_tree(AT_FDCWD, volume.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+  struct stat status {};
+  if (source < 0 || fstat(source, &status) < 0)
+    FailSetup(Step::kVolumeSource, errno, index);
+  const uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (volume.read_only ? MOUNT_ATTR_RDONLY : 0);
+  SetAttributes(source, attributes, true, Step::kVolumeMount, index);
+  const int target = OpenOrMake(root, volume.target, S_ISDIR(status.st_mode), Step::kVolumeTarget, index);
+  Attach(source, target, Step::kVolumeMount, index);
+  close(source);
+  close(target);
+}
+
+void RaiseLoopback(const SetupPlan& plan) {
+  if (plan.host_network)
+    return;
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq request = {};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP;
+  if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+    FailSetup(Step::kLoopback, errno);
+  close(fd);
+}
+
+// The old root ends up below the new one and is let go whole: nothing of the host stays mounted.
+void Pivot(int root) {
+  if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+    FailSetup(Step::kPivot, errno);
+}
+
+void OpenStandardInput(const SetupPlan& plan, int dev) {
+  if (plan.terminal || plan.interactive)
+    return;
+  const int null = openat(dev, "null", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+    FailSetup(Step::kStandardInput, errno);
+}
+
+// Init needs four capabilities to start the application and signal it; they are in the default set anyway, and the
+// application's own bounding set is made exact by init.
+void DropCapabilities(uint64_t keep) {
+  for (const int capability : {CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP}) keep |= uint64_t{1} << capability;
+  for (int capability = 0; capability < 64; ++capability) {
+    if ((keep >> capability & 1) == 0 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
+      FailSetup(Step::kCapabilities, errno);
+  }
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (syscall(SYS_capget, &header, data) < 0)
+    FailSetup(Step::kCapabilities, errno);
+  for (unsigned half = 0; half < 2; ++half) {
+    data[half].permitted &= static_cast<uint32_t>(keep >> (32 * half));
+    data[half].effective = data[half].permitted;
+    data[half].inheritable = 0;  // CVE-2022-29162
+  }
+  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || syscall(SYS_capset, &header, data) < 0)
+    FailSetup(Step::kCapabilities, errno);
+}
+
+[[noreturn]] void StartInit(int init) {
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    FailSetup(Step::kNoNewPrivs, errno);
+  if (syscall(SYS_close_range, kControlFd + 1, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */) < 0)
+    FailSetup(Step::kStartInit, errno);
+  fcntl(kControlFd, F_SETFD, 0);
+  char name[] = "gantry-init";
+  char* const arguments[] = {name, nullptr};
+  char* const environment[] = {nullptr};
+  syscall(SYS_execveat, init, "", arguments, environment, AT_EMPTY_PATH);
+  FailSetup(Step::kStartInit, errno);
+}
+
+}  // namespace
+
+void RunSetup(const SetupPlan& plan) {
+  if (plan.control != kControlFd && dup2(plan.control, kControlFd) < 0)
+    _exit(125);
+  BecomeRoot(plan);
+  LeaveSession();
+  JoinCgroups(plan);
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
+    FailSetup(Step::kPrivateMounts, errno);
+  const int root = MountRoot(plan);
+  SendDescriptor(Report::kRoot, root, Step::kAttachRoot);
+  for (size_t i = 0; i < plan.etc_count; ++i) WriteEtc(root, plan.etc[i], i);
+  RaiseLoopback(plan);
+  const KernelMounts kernel = MountKernelFileSystems(plan, root);
+  for (size_t i = 0; i < plan.volume_count; ++i) MountVolume(root, plan.volumes[i], i);
+  if (std::strcmp(plan.working_dir, "/") != 0)
+    close(OpenOrMake(root, plan.working_dir, true, Step::kWorkingDir, 0));
+  if (plan.read_only_rootfs)
+    SetAttributes(root, MOUNT_ATTR_RDONLY, false, Step::kReadOnlyRoot);
+  if (sethostname(plan.hostname, std::strlen(plan.hostname)) < 0)
+    FailSetup(Step::kHostname, errno);
+  Pivot(root);
+  OpenStandardInput(plan, kernel.dev);
+  DropCapabilities(plan.capabilities);
+  StartInit(plan.init);
+}
+
+}  // namespace gantry::runner

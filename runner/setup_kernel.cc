@@ -1,0 +1,305 @@
+// /proc, /sys, /dev and what of them is hidden.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <iterator>
+
+#include "runner/setup_steps.h"
+
+namespace gantry::runner {
+
+// moby's list and podman's together; thread throttling of each processor is added in MaskThrottling.
+const char* const kMaskedPaths[] = {
+    "proc/acpi",
+    "proc/asound",
+    "proc/interrupts",
+    "proc/kcore",
+    "proc/keys",
+    "proc/latency_stats",
+    "proc/sched_debug",
+    "proc/scsi",
+    "proc/timer_list",
+    "proc/timer_stats",
+    "sys/devices/virtual/powercap",
+    "sys/firmware",
+    "sys/fs/selinux",
+};
+const size_t kMaskedPathCount = std::size(kMaskedPaths);
+const char* const kReadOnlyPaths[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"};
+const size_t kReadOnlyPathCount = std::size(kReadOnlyPaths);
+
+namespace {
+
+constexpr unsigned kNoSuidDevExec = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+constexpr int kMaxProcessors = 8192;
+
+struct Node {
+  const char* name;
+  unsigned major, minor;
+};
+constexpr Node kNodes[] = {{"null", 1, 3},   {"zero", 1, 5},    {"full", 1, 7},
+                           {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+
+// Below a mount that we just made: no link is followed, no other file system entered.
+int OpenOwn(int mount, const char* path, uint64_t flags) {
+  return OpenResolved(mount, path, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+// A sysctl of a namespace that is the container's alone. Kernels without it have nothing to set.
+void SetSysctl(int proc, const char* path, const char* value) {
+  const int fd = OpenResolved(proc, path, O_WRONLY,
+                              RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+  if (fd < 0)
+    return;
+  if (write(fd, value, std::strlen(value)) < 0)
+    FailSetup(Step::kProc, errno);
+  close(fd);
+}
+
+int MountProc(const SetupPlan& plan, int root) {
+  const int proc = NewMount("proc", nullptr, kNoSuidDevExec, Step::kProc);
+  Attach(proc, OpenMountPoint(root, "proc", Step::kProc), Step::kProc);
+  if (!plan.host_network) {
+    // Ports below 1024 and ping need no capability in a network of one's own.
+    SetSysctl(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0");
+    if (!plan.user_namespace)
+      SetSysctl(proc, "sys/net/ipv4/ping_group_range", "0 2147483647");
+  }
+  return proc;
+}
+
+void MountCgroups(const SetupPlan& plan, int sys) {
+  if (plan.cgroup_count == 0)
+    return;
+  const int target = OpenOwn(sys, "fs/cgroup", O_PATH | O_DIRECTORY);
+  if (target < 0)
+    return;  // a kernel without cgroups
+  if (plan.cgroups[0].name[0] == '\0') {
+    Attach(NewMount("cgroup2", nullptr, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kCgroupMount), target,
+           Step::kCgroupMount);
+    return;
+  }
+  const char* options[] = {"mode=755", nullptr};
+  const int top = NewMount("tmpfs", options, kNoSuidDevExec, Step::kCgroupMount);
+  Attach(top, target, Step::kCgroupMount);
+  for (size_t i = 0; i < plan.cgroup_count; ++i) {
+    const CgroupMountPlan& cgroup = plan.cgroups[i];
+    char keys[128] = {};
+    const char* list[16] = {};
+    std::strncpy(keys, cgroup.options, sizeof keys - 1);
+    size_t count = 0;
+    if (std::strncmp(keys, "name=", 5) == 0)
+      list[count++] = "none";
+    char* rest = keys;
+    for (char* key = nullptr; (key = strsep(&rest, ",")) != nullptr && count + 1 < std::size(list);) {
+      if (*key != '\0')
+        list[count++] = key;
+    }
+    if (mkdirat(top, cgroup.name, 0755) < 0)
+      FailSetup(Step::kCgroupMount, errno, i);
+    const bool v2 = cgroup.options[0] == '\0';
+    const int mount =
+        NewMount(v2 ? "cgroup2" : "cgroup", list, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kCgroupMount, i);
+    Attach(mount, OpenOwn(top, cgroup.name, O_PATH | O_DIRECTORY), Step::kCgroupMount, i);
+  }
+  SetAttributes(top, MOUNT_ATTR_RDONLY, false, Step::kCgroupMount);
+}
+
+void MountSys(const SetupPlan& plan, int root) {
+  const int target = OpenMountPoint(root, "sys", Step::kSys);
+  if (plan.host_network && plan.user_namespace) {
+    // sysfs shows a network namespace that is not ours to show: the host's, read-only.
+    const int host = open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    if (host < 0)
+      FailSetup(Step::kSys, errno);
+    SetAttributes(host, kNoSuidDevExec | MOUNT_ATTR_RDONLY, true, Step::kSys);
+    Attach(host, target, Step::kSys);
+    return;
+  }
+  const int sys = NewMount("sysfs", nullptr, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kSys);
+  Attach(sys, target, Step::kSys);
+  MountCgroups(plan, sys);
+}
+
+// Nodes by mknod; in a user namespace, where that is not allowed, the host's are shown after a look at what they are.
+void MakeNodes(const SetupPlan& plan, int dev) {
+  for (const Node& node : kNodes) {
+    const dev_t device = makedev(node.major, node.minor);
+    if (!plan.user_namespace) {
+      if (mknodat(dev, node.name, S_IFCHR | 0666, device) < 0)
+        FailSetup(Step::kDev, errno);
+      continue;
+    }
+    char path[32];
+    std::snprintf(path, sizeof path, "/dev/%s", node.name);
+    const int host = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+    const int target = openat(dev, node.name, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    struct stat status {};
+    if (host < 0 || target < 0 || fstat(host, &status) < 0)
+      FailSetup(Step::kDev, errno);
+    if (!S_ISCHR(status.st_mode) || status.st_rdev != device)
+      FailSetup(Step::kDev, ENODEV, 0, path);
+    Attach(host, target, Step::kDev);
+    close(host);
+    close(target);
+  }
+}
+
+void MakeLinks(int dev) {
+  static constexpr const char* kLinks[][2] = {{"/proc/self/fd", "fd"},
+                                              {"/proc/self/fd/0", "stdin"},
+                                              {"/proc/self/fd/1", "stdout"},
+                                              {"/proc/self/fd/2", "stderr"},
+                                              {"pts/ptmx", "ptmx"}};
+  for (const auto& [to, name] : kLinks) {
+    if (symlinkat(to, dev, name) < 0)
+      FailSetup(Step::kDev, errno);
+  }
+}
+
+int Below(int dev, const char* name, Step step) {
+  if (mkdirat(dev, name, 0755) < 0)
+    FailSetup(step, errno);
+  return OpenOwn(dev, name, O_PATH | O_DIRECTORY);
+}
+
+// A pair out of the container's own devpts, the other end by TIOCGPTPEER: no name is looked up. It becomes descriptors
+// 0 to 2 and /dev/console; the runner gets the master.
+void MakeConsole(int dev, int pts) {
+  const int master = OpenOwn(pts, "ptmx", O_RDWR | O_NOCTTY);
+  int unlock = 0;
+  if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
+    FailSetup(Step::kConsole, errno);
+  const int terminal = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  const int target = openat(dev, "console", O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (terminal < 0 || target < 0)
+    FailSetup(Step::kConsole, errno);
+  const int mount = open_tree(terminal, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+  if (mount < 0)
+    FailSetup(Step::kConsole, errno);
+  Attach(mount, target, Step::kConsole);
+  SendDescriptor(Report::kConsole, master, Step::kConsole);
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (dup2(terminal, fd) < 0)
+      FailSetup(Step::kConsole, errno);
+  }
+  close(master);
+  close(terminal);
+  close(target);
+}
+
+int MountDev(const SetupPlan& plan, int root) {
+  static constexpr const char* kDev[] = {"mode=755", "size=65536k", nullptr};
+  static constexpr const char* kPts[] = {"newinstance", "ptmxmode=0666", "mode=0620", "gid=5", nullptr};
+  static constexpr const char* kPtsSingle[] = {"newinstance", "ptmxmode=0666", "mode=0620", nullptr};
+  static constexpr const char* kShm[] = {"mode=1777", "size=65536k", nullptr};
+  const unsigned no_exec = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+  const int dev = NewMount("tmpfs", kDev, no_exec, Step::kDev);
+  Attach(dev, OpenMountPoint(root, "dev", Step::kDev), Step::kDev);
+  MakeNodes(plan, dev);
+  MakeLinks(dev);
+  const int pts = NewMount("devpts", plan.single_id ? kPtsSingle : kPts, no_exec, Step::kDevPts);
+  Attach(pts, Below(dev, "pts", Step::kDevPts), Step::kDevPts);
+  Attach(NewMount("tmpfs", kShm, kNoSuidDevExec, Step::kDevShm), Below(dev, "shm", Step::kDevShm), Step::kDevShm);
+  Attach(NewMount("mqueue", nullptr, kNoSuidDevExec, Step::kDevMqueue), Below(dev, "mqueue", Step::kDevMqueue),
+         Step::kDevMqueue);
+  if (plan.terminal)
+    MakeConsole(dev, pts);
+  return dev;
+}
+
+// Directories are covered by an empty read-only tmpfs, one for all; files by the container's own /dev/null.
+struct Mask {
+  int null = -1;
+  int empty = -1;
+  bool empty_attached = false;
+
+  void Cover(int target, size_t index) {
+    struct stat status {};
+    if (fstat(target, &status) < 0)
+      FailSetup(Step::kMask, errno, index);
+    const bool directory = S_ISDIR(status.st_mode);
+    if (directory && !empty_attached) {
+      static constexpr const char* kEmpty[] = {"mode=555", "nr_inodes=2", nullptr};
+      empty = NewMount("tmpfs", kEmpty, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kMask, index);
+      Attach(empty, target, Step::kMask, index);
+      empty_attached = true;
+    } else {
+      const int mount = open_tree(directory ? empty : null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+      if (mount < 0)
+        FailSetup(Step::kMask, errno, index);
+      Attach(mount, target, Step::kMask, index);
+      close(mount);
+    }
+    close(target);
+  }
+};
+
+// Timing of other containers shows in each processor's thermal counters.
+void MaskThrottling(int root, Mask& mask) {
+  for (int i = 0; i < kMaxProcessors; ++i) {
+    char path[64];
+    std::snprintf(path, sizeof path, "sys/devices/system/cpu/cpu%d/thermal_throttle", i);
+    const int target = OpenOwn(root, path, O_PATH);
+    if (target >= 0) {
+      mask.Cover(target, kMaskedPathCount);
+      continue;
+    }
+    *std::strrchr(path, '/') = '\0';
+    const int processor = OpenOwn(root, path, O_PATH);
+    if (processor < 0)
+      return;
+    close(processor);
+  }
+}
+
+void HidePaths(int root, int dev) {
+  Mask mask;
+  mask.null = OpenOwn(dev, "null", O_PATH);
+  struct stat status {};
+  if (mask.null < 0 || fstat(mask.null, &status) < 0 || !S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3))
+    FailSetup(Step::kMask, ENODEV, 0, "/dev/null is not what it should be");
+  for (size_t i = 0; i < kMaskedPathCount; ++i) {
+    const int target = OpenOwn(root, kMaskedPaths[i], O_PATH);
+    if (target >= 0)
+      mask.Cover(target, i);
+    else if (errno != ENOENT && errno != ENOTDIR)
+      FailSetup(Step::kMask, errno, i);
+  }
+  MaskThrottling(root, mask);
+  for (size_t i = 0; i < kReadOnlyPathCount; ++i) {
+    const int target = OpenOwn(root, kReadOnlyPaths[i], O_PATH);
+    if (target < 0 && errno == ENOENT)
+      continue;
+    const int mount = open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+    if (target < 0 || mount < 0)
+      FailSetup(Step::kReadOnly, errno, i);
+    SetAttributes(mount, kNoSuidDevExec | MOUNT_ATTR_RDONLY, true, Step::kReadOnly, i);
+    Attach(mount, target, Step::kReadOnly, i);
+    close(mount);
+    close(target);
+  }
+}
+
+}  // namespace
+
+KernelMounts MountKernelFileSystems(const SetupPlan& plan, int root) {
+  umask(0);
+  KernelMounts out;
+  out.proc = MountProc(plan, root);
+  MountSys(plan, root);
+  out.dev = MountDev(plan, root);
+  HidePaths(root, out.dev);
+  umask(022);
+  return out;
+}
+
+}  // namespace gantry::runner
