@@ -372,6 +372,14 @@ std::vector<KeyInfo> KeyRing::List() const {
   return infos;
 }
 
+std::vector<KeyInfo> ReadKeyFile(const std::string& content, const std::string& what) {
+  std::vector<KeyInfo> keys = KeyRing({content}, {what}).List();
+  if (keys.empty()) {
+    throw Error(ErrorKind::kCorrupt, what + ": gpg takes none of its keys", "see 'gpg --show-keys FILE'");
+  }
+  return keys;
+}
+
 MadeSignature SignMessage(std::string_view payload, const SigningKey& with) {
   const Context context = NewContext(with.home ? &*with.home : nullptr);
   std::string passphrase;

@@ -58,6 +58,9 @@ class KeyRing {
   std::string home_;
 };
 
+// The keys in the content of one key file; `what` names it in errors. kCorrupt as for KeyRing.
+std::vector<KeyInfo> ReadKeyFile(const std::string& content, const std::string& what);
+
 struct SigningKey {
   std::string key;                             // fingerprint, key ID or part of a user ID; must select one secret key
   std::optional<std::string> home;             // GNUPGHOME; nullopt is gpg's own choice

@@ -391,7 +391,7 @@ PolicyRule Policy::RuleFor(const DockerReference& name) const {
     }
   }
   if (const auto* requirements = Find("docker", "")) {
-    return {"docker: any name", *requirements};
+    return {"docker: any", *requirements};
   }
   return DefaultRule();
 }
@@ -403,12 +403,22 @@ PolicyRule Policy::RuleFor(std::string_view transport, const std::string& path) 
     }
   }
   if (const auto* requirements = Find(transport, "")) {
-    return {std::string(transport) + ": any path", *requirements};
+    return {std::string(transport) + ": any", *requirements};
   }
   return DefaultRule();
 }
 
 PolicyRule Policy::DefaultRule() const { return {"default", default_}; }
+
+std::vector<PolicyRule> Policy::Rules() const {
+  std::vector<PolicyRule> rules = {DefaultRule()};
+  for (const auto& [transport, scopes] : transports_) {
+    for (const auto& [scope, requirements] : scopes) {
+      rules.push_back({transport + ": " + (scope.empty() ? "any" : scope), requirements});
+    }
+  }
+  return rules;
+}
 
 bool Policy::RequiresNothing() const {
   bool nothing = AcceptsAnything(default_);

@@ -89,6 +89,9 @@ class Policy {
   // What nothing more specific decides.
   PolicyRule DefaultRule() const;
 
+  // Every rule, the default first, then by transport and scope.
+  std::vector<PolicyRule> Rules() const;
+
   // The file, "built-in policy", or the `why` of AcceptAnything.
   const std::string& source() const { return source_; }
   // Whether `source` was named with --policy.

@@ -37,13 +37,33 @@ void AddPolicyOptions(CLI::App& app, PolicyOptions& options) {
   AddInsecureOptions(app, options, {"image", "http", "tls"});
 }
 
+void AddLookasideOptions(CLI::App& app, std::string& as, std::string& registries) {
+  app.add_option("--as", as, "the registry name of the image, in place of the one it has")->type_name("NAME");
+  app.add_option("--registries.d", registries,
+                 "where lookasides are configured, in place of containers-registries.d(5)")
+      ->type_name("DIR");
+}
+
+std::optional<image::DockerReference> ParseAs(const std::string& text) {
+  if (text.empty()) {
+    return std::nullopt;
+  }
+  constexpr std::string_view kTransport = "docker://";
+  const std::string_view name = text;
+  return sign::PolicyName(
+      image::DockerReference::Parse(name.starts_with(kTransport) ? name.substr(kTransport.size()) : name));
+}
+
+std::optional<std::string> Given(const std::string& value) {
+  return value.empty() ? std::nullopt : std::optional(value);
+}
+
 sign::Policy LoadPolicy(const PolicyOptions& options, const CommonOptions& common) {
   if (options.insecure_image()) {
     Warn({}, "--insecure-options=image: no policy is asked, whoever made this image is trusted");
     return sign::Policy::AcceptAnything("--insecure-options=image");
   }
-  sign::Policy policy =
-      sign::Policy::Load(options.policy_path.empty() ? std::nullopt : std::optional(options.policy_path));
+  sign::Policy policy = sign::Policy::Load(Given(options.policy_path));
   Note(common, "policy: " + policy.source());
   if (!policy.passed_over().empty()) {
     Note(common, policy.passed_over());

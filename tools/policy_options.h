@@ -1,7 +1,8 @@
-// The flags of every binary that decides about trust: --policy and --insecure-options.
+// The flags of the binaries that deal with trust: --policy and --insecure-options, --as and --registries.d.
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,15 @@ void AddPolicyOptions(CLI::App& app, PolicyOptions& options);
 
 // Only --insecure-options, limited to `allowed`; for binaries that decide nothing but use the network.
 void AddInsecureOptions(CLI::App& app, PolicyOptions& options, const std::vector<std::string>& allowed);
+
+// Adds --as and --registries.d: the name to sign or judge an image under, and where lookasides are configured.
+void AddLookasideOptions(CLI::App& app, std::string& as, std::string& registries);
+
+// The value of --as: a registry name with or without docker://. nullopt when `text` is empty.
+std::optional<image::DockerReference> ParseAs(const std::string& text);
+
+// nullopt for an option that was not given.
+std::optional<std::string> Given(const std::string& value);
 
 // The policy that decides. With --insecure-options=image it accepts everything, and says so on stderr, --quiet or not.
 sign::Policy LoadPolicy(const PolicyOptions& options, const CommonOptions& common);

@@ -114,7 +114,7 @@ TEST(PolicyScopes, MostSpecificDecidesAlone) {
   EXPECT_EQ(scope("a.example/foo"), "docker: a.example/foo");
   EXPECT_EQ(scope("a.example/foo/bar"), "docker: a.example/foo");
   EXPECT_EQ(scope("a.example/foobar"), "docker: *.example");
-  EXPECT_EQ(scope("other.test/x"), "docker: any name");
+  EXPECT_EQ(scope("other.test/x"), "docker: any");
   EXPECT_EQ(PolicyOf("{}").RuleFor(DockerReference::Parse("other.test/x")).scope, "default");
 }
 
