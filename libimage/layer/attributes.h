@@ -1,0 +1,39 @@
+// Owners, modes, extended attributes and times of what a layer's entries become.
+#pragma once
+
+#include <string>
+
+#include "libimage/layer/archive.h"
+#include "libimage/layer/unpack.h"
+
+namespace gantry::image {
+
+// Gives entries their attributes, in the order that keeps all of them: owner, mode (which chown clears in part),
+// extended attributes (which chown clears in part too), times. Counts in `result` what is not allowed here and may be.
+class AttributeWriter {
+ public:
+  // Borrows `result`.
+  AttributeWriter(const UnpackOptions& options, UnpackResult& result);
+
+  // To an open file or directory. `has_mode`: it was just made by open(2) with entry.mode & 0777.
+  void ToFd(int fd, const Entry& entry, bool has_mode = false) const;
+  // To a link, device or fifo `name` in `dir`.
+  void ToName(int dir, const std::string& name, const Entry& entry) const;
+
+  // Marks a directory as hiding all that is below it.
+  void MakeOpaque(int fd) const;
+
+ private:
+  template <typename Chown>
+  uint32_t Own(const Entry& entry, Chown chown) const;
+  template <typename SetXattr>
+  void SetXattrs(const Entry& entry, SetXattr set) const;
+  std::string XattrName(const std::string& name) const;
+
+  UnpackOptions options_;
+  UnpackResult& result_;
+  uint32_t user_, group_;  // whom new files belong to
+  uint32_t umask_;
+};
+
+}  // namespace gantry::image

@@ -1,0 +1,259 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+#include "libimage/layer/attributes.h"
+#include "libimage/layer/dir_walk.h"
+#include "libimage/layer/unpack.h"
+
+namespace gantry::image {
+namespace {
+
+constexpr size_t kMaxXattrListBytes = 64 * 1024;  // the kernel's bound
+
+// A name in a directory of some layer.
+struct Found {
+  UniqueFd dir;
+  std::string name;
+  struct stat status {};
+};
+
+bool IsOpaque(int fd) {
+  for (const char* name : {"trusted.overlay.opaque", "user.overlay.opaque"}) {
+    char value = 0;
+    if (fgetxattr(fd, name, &value, 1) == 1 && value == 'y')
+      return true;
+  }
+  return false;
+}
+
+// What overlayfs would show at a path, were these its layers.
+class LowerLayers {
+ public:
+  explicit LowerLayers(const std::vector<const Dir*>& layers) : layers_(layers) {}
+
+  std::optional<Found> Find(const std::string& path) const {
+    for (const Dir* layer : layers_) {
+      bool hidden = false;
+      std::optional<Found> found = FindIn(*layer, path, hidden);
+      if (found || hidden)
+        return found;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  // `hidden`: whatever the layers below have at the path does not count.
+  static std::optional<Found> FindIn(const Dir& layer, const std::string& path, bool& hidden) {
+    UniqueFd at(openat(layer.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    for (size_t begin = 0;;) {
+      if (!at)
+        ThrowErrno("open " + Quoted(path) + " in " + Quoted(layer.name()));
+      hidden |= IsOpaque(at.get());
+      const size_t slash = path.find('/', begin);
+      const std::string name =
+          path.empty() ? "." : path.substr(begin, slash == std::string::npos ? slash : slash - begin);
+      Found found{.dir = std::move(at), .name = name};
+      if (fstatat(found.dir.get(), name.c_str(), &found.status, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (errno != ENOENT)
+          ThrowErrno("stat " + Quoted(path) + " in " + Quoted(layer.name()));
+        return std::nullopt;
+      }
+      if (IsWhiteout(found.status) || (slash != std::string::npos && !S_ISDIR(found.status.st_mode))) {
+        hidden = true;
+        return std::nullopt;
+      }
+      if (slash == std::string::npos)
+        return found;
+      at = UniqueFd(openat(found.dir.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      begin = slash + 1;
+    }
+  }
+
+  const std::vector<const Dir*>& layers_;
+};
+
+// The attributes of an existing thing as those of an entry, without what overlayfs left there.
+Entry AttributesOf(const Found& found) {
+  const struct stat& status = found.status;
+  Entry entry{.mode = status.st_mode & 07777, .uid = status.st_uid, .gid = status.st_gid};
+  entry.type = S_ISLNK(status.st_mode) ? EntryType::kSymlink : EntryType::kFile;
+  entry.mtime = {status.st_mtim.tv_sec, static_cast<uint32_t>(status.st_mtim.tv_nsec)};
+  const std::string path = "/proc/self/fd/" + std::to_string(found.dir.get()) + "/" + found.name;
+  std::string names(kMaxXattrListBytes, '\0');
+  const ssize_t size = llistxattr(path.c_str(), names.data(), names.size());
+  if (size < 0 && errno != ENOTSUP)
+    ThrowErrno("list extended attributes of " + Quoted(found.name));
+  names.resize(size < 0 ? 0 : static_cast<size_t>(size));
+  std::string value;
+  for (size_t begin = 0; begin < names.size(); begin = names.find('\0', begin) + 1) {
+    const std::string name = names.c_str() + begin;
+    value.resize(kMaxXattrBytes);
+    const ssize_t length = lgetxattr(path.c_str(), name.c_str(), value.data(), value.size());
+    if (length < 0)
+      ThrowErrno("read extended attribute " + Quoted(name));
+    entry.xattrs.emplace_back(name, value.substr(0, static_cast<size_t>(length)));
+  }
+  return entry;
+}
+
+void CopyContent(int from, int to, const std::string& name) {
+  while (true) {
+    const ssize_t n = copy_file_range(from, nullptr, to, nullptr, size_t{1} << 30, 0);
+    if (n == 0)
+      return;
+    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP))
+      break;
+    if (n < 0)
+      ThrowErrno("copy " + Quoted(name));
+  }
+  std::array<std::byte, 64 * 1024> buffer{};
+  for (size_t n = 1; n > 0;) {
+    n = ReadFull(from, buffer, Quoted(name));
+    WriteFull(to, std::span(buffer).first(n), Quoted(name));
+  }
+}
+
+// Puts the times of a directory back that changed because something was added to it.
+class KeptTimes {
+ public:
+  explicit KeptTimes(int dir) : dir_(fcntl(dir, F_DUPFD_CLOEXEC, 0)) {
+    if (!dir_ || fstat(dir_.get(), &status_) < 0)
+      ThrowErrno("stat a directory");
+  }
+  KeptTimes(const KeptTimes&) = delete;
+  KeptTimes& operator=(const KeptTimes&) = delete;
+  ~KeptTimes() {
+    const std::array<timespec, 2> times{status_.st_atim, status_.st_mtim};
+    futimens(dir_.get(), times.data());
+  }
+
+ private:
+  UniqueFd dir_;
+  struct stat status_ {};
+};
+
+class Completer {
+ public:
+  Completer(const Dir& layer, const std::vector<const Dir*>& lowers, const UnpackOptions& options)
+      : lowers_(lowers), attributes_(options, ignored_), walk_(layer.fd(), [](int, const std::string&, bool) {}) {}
+
+  void Link(const Pending::Link& link);
+  bool Imply(const std::string& path);
+
+ private:
+  void Copy(const Found& from, int dir, const std::string& name);
+  // Without what overlayfs said of it, and with the escaping undone that writing does again.
+  static Entry Portable(Entry entry);
+
+  LowerLayers lowers_;
+  UnpackResult ignored_;
+  AttributeWriter attributes_;
+  DirWalk walk_;
+  std::map<std::string, std::string> copies_;  // where the targets copied so far are
+};
+
+std::pair<std::string, std::string> Split(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos)
+    return {"", path};
+  return {path.substr(0, slash), path.substr(slash + 1)};
+}
+
+void Completer::Link(const Pending::Link& link) {
+  const auto [parent, name] = Split(link.path);
+  const KeptTimes times(walk_.Enter(parent));
+  const auto copy = copies_.find(link.target);
+  if (copy != copies_.end()) {
+    const auto [copy_parent, copy_name] = Split(copy->second);
+    const UniqueFd from(fcntl(walk_.Enter(copy_parent), F_DUPFD_CLOEXEC, 0));
+    if (linkat(from.get(), copy_name.c_str(), walk_.Enter(parent), name.c_str(), 0) < 0)
+      ThrowErrno("link " + Quoted(link.path));
+  } else {
+    const std::optional<Found> found = lowers_.Find(link.target);
+    if (!found || S_ISDIR(found->status.st_mode)) {
+      throw Error(ErrorKind::kCorrupt,
+                  Quoted(link.path) + ": a hard link to " + Quoted(link.target) +
+                      (found ? ", which is a directory" : ", which is nowhere"),
+                  "whoever made the image must build it anew");
+    }
+    Copy(*found, walk_.Enter(parent), name);
+    copies_.emplace(link.target, link.path);
+  }
+  copies_.emplace(link.path, link.path);
+}
+
+Entry Completer::Portable(Entry entry) {
+  for (const std::string_view own : {"trusted.overlay.", "user.overlay."}) {
+    const std::string escaped = std::string(own) + "overlay.";
+    std::erase_if(entry.xattrs,
+                  [&](const auto& xattr) { return xattr.first.starts_with(own) && !xattr.first.starts_with(escaped); });
+    for (auto& [name, value] : entry.xattrs) {
+      if (name.starts_with(escaped))
+        name = std::string(own) + name.substr(escaped.size());
+    }
+  }
+  return entry;
+}
+
+void Completer::Copy(const Found& from, int dir, const std::string& name) {
+  const mode_t type = from.status.st_mode & S_IFMT;
+  const Entry entry = Portable(AttributesOf(from));
+  if (type == S_IFREG) {
+    const UniqueFd in(openat(from.dir.get(), from.name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    const UniqueFd out(openat(dir, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!in || !out)
+      ThrowErrno("copy " + Quoted(name));
+    CopyContent(in.get(), out.get(), name);
+    return attributes_.ToFd(out.get(), entry);
+  }
+  if (type == S_IFLNK) {
+    std::array<char, PATH_MAX> target{};
+    const ssize_t size = readlinkat(from.dir.get(), from.name.c_str(), target.data(), target.size() - 1);
+    if (size < 0 || symlinkat(target.data(), dir, name.c_str()) < 0)
+      ThrowErrno("copy link " + Quoted(name));
+  } else if (mknodat(dir, name.c_str(), type | 0600, from.status.st_rdev) < 0) {
+    ThrowErrno("copy device " + Quoted(name));
+  }
+  attributes_.ToName(dir, name, entry);
+}
+
+bool Completer::Imply(const std::string& path) {
+  const std::optional<Found> found = lowers_.Find(path);
+  if (!found || !S_ISDIR(found->status.st_mode))
+    return false;
+  const Entry entry = Portable(AttributesOf(*found));
+  attributes_.ToFd(walk_.Enter(path), entry);
+  const bool default_attributes = entry.mode == 0755 && entry.uid == 0 && entry.gid == 0 && entry.xattrs.empty();
+  return !default_attributes;
+}
+
+}  // namespace
+
+bool CompleteLayer(const Dir& layer, const Pending& pending, const std::vector<const Dir*>& lowers,
+                   const UnpackOptions& options, std::string_view what) {
+  try {
+    Completer completer(layer, lowers, options);
+    for (const Pending::Link& link : pending.links) completer.Link(link);
+    bool from_below = !pending.links.empty();
+    // Children first: entering a directory may need a permission that its own attributes take away.
+    for (auto path = pending.implied.rbegin(); path != pending.implied.rend(); ++path)
+      from_below |= completer.Imply(*path);
+    return from_below;
+  } catch (const Error& error) {
+    throw error.WithContext(what);
+  }
+}
+
+}  // namespace gantry::image
