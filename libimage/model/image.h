@@ -53,6 +53,7 @@ class VerifiedImage {
  public:
   const Image& image() const { return image_; }
   const std::optional<DockerReference>& name() const { return name_; }
+  const std::optional<Digest>& index() const { return index_; }
 
   // Who vouched, in one line for people: "signedBy <fingerprint>", "insecureAcceptAnything",
   // "--insecure-options=image".
@@ -61,10 +62,14 @@ class VerifiedImage {
  private:
   friend class gantry::sign::Verifier;
   VerifiedImage(FetchedImage fetched, std::string vouched_by)
-      : image_(fetched.image()), name_(fetched.name()), vouched_by_(std::move(vouched_by)) {}
+      : image_(fetched.image()),
+        name_(fetched.name()),
+        index_(fetched.index()),
+        vouched_by_(std::move(vouched_by)) {}
 
   Image image_;
   std::optional<DockerReference> name_;
+  std::optional<Digest> index_;
   std::string vouched_by_;
 };
 

@@ -260,7 +260,11 @@ CollectResult LocalStore::Collect(const CollectOptions& options) {
     for (const Digest& digest : live.digests) expander.Expand(digest, false, in_use);
     std::set<Digest> needed = in_use;
     const IndexDocument index = ReadIndex();
-    for (const IndexEntry& entry : index.entries()) expander.Expand(entry.descriptor.digest, true, needed);
+    for (const IndexEntry& entry : index.entries()) {
+      expander.Expand(entry.descriptor.digest, true, needed);
+      if (const std::optional<Digest> through = IndexOf(entry.descriptor))
+        needed.insert(*through);
+    }
     return needed;
   };
   std::set<Digest> in_use;

@@ -28,6 +28,10 @@ constexpr std::string_view kOldTreePrefix = ".old-";
 // Who vouched for an image when it got its name.
 constexpr std::string_view kVouchedByAnnotation = "gantry.vouched-by";
 
+// The index that led to an image; written only when that blob is here, and believed only when the blob says so.
+constexpr std::string_view kIndexAnnotation = "gantry.index";
+std::optional<Digest> IndexOf(const Descriptor& descriptor);
+
 // Whether the root of a store may hold a file of this name.
 bool IsStoreFile(std::string_view name);
 
@@ -96,6 +100,7 @@ class LocalStore final : public Store {
   void RequireWritable() const;
   IndexDocument ReadIndex() const;
   void WriteIndex(const IndexDocument& index) const;
+  std::optional<Digest> ProvenIndex(const Descriptor& manifest) const;
 
   std::shared_ptr<const Dir> root_;
   bool writable_;

@@ -108,6 +108,8 @@ void LocalStore::SetName(const std::string& name, const VerifiedImage& image) {
                         .digest = content.descriptor.digest,
                         .size = content.manifest_bytes.size()};
   descriptor.annotations[std::string(kVouchedByAnnotation)] = image.vouched_by();
+  if (image.index() && HasBlob(*image.index()))
+    descriptor.annotations[std::string(kIndexAnnotation)] = image.index()->str();
   descriptor.platform = content.config.platform;
   const FileLock index_lock(*root_, kIndexLock, LockMode::kExclusive);
   IndexDocument index = ReadIndex();
@@ -155,6 +157,24 @@ std::optional<StoredName> LocalStore::Resolve(const std::string& name) const {
   return ByDigest(names, name);
 }
 
+std::optional<Digest> IndexOf(const Descriptor& descriptor) {
+  const auto found = descriptor.annotations.find(std::string(kIndexAnnotation));
+  return found == descriptor.annotations.end() ? std::nullopt : Digest::TryParse(found->second);
+}
+
+// Evidence for an index counts for its images, so a mere annotation must not make one a part of it.
+std::optional<Digest> LocalStore::ProvenIndex(const Descriptor& manifest) const {
+  const std::optional<Digest> digest = IndexOf(manifest);
+  if (!digest || !HasBlob(*digest))
+    return std::nullopt;
+  const ManifestOrIndex document = ParseManifest(ReadBlob(*digest, kMaxManifestBytes));
+  const auto* index = std::get_if<Index>(&document);
+  const bool listed =
+      index != nullptr && std::any_of(index->manifests.begin(), index->manifests.end(),
+                                      [&](const Descriptor& one) { return one.digest == manifest.digest; });
+  return listed ? digest : std::nullopt;
+}
+
 FetchedImage LocalStore::Load(const StoredName& name) const {
   Descriptor descriptor = name.descriptor;
   std::optional<Digest> index_digest;
@@ -173,6 +193,8 @@ FetchedImage LocalStore::Load(const StoredName& name) const {
       std::optional<DockerReference> reference = TryParseDocker(name.name);
       if (reference && reference->ToString() != name.name)
         reference.reset();
+      if (!index_digest)
+        index_digest = ProvenIndex(descriptor);
       return {std::move(image), std::move(reference), index_digest};
     }
     const Descriptor* chosen = std::get<Index>(document).Choose(Platform::Host());
