@@ -62,10 +62,7 @@ class VerifiedImage {
  private:
   friend class gantry::sign::Verifier;
   VerifiedImage(FetchedImage fetched, std::string vouched_by)
-      : image_(fetched.image()),
-        name_(fetched.name()),
-        index_(fetched.index()),
-        vouched_by_(std::move(vouched_by)) {}
+      : image_(fetched.image()), name_(fetched.name()), index_(fetched.index()), vouched_by_(std::move(vouched_by)) {}
 
   Image image_;
   std::optional<DockerReference> name_;

@@ -18,9 +18,11 @@ namespace {
 class Findings {
  public:
   // Thread-safe.
-  void Add(std::string what, std::string why) {
+  void Add(const std::string& what, std::string why) {
     const std::lock_guard guard(mutex_);
-    problems_.push_back({std::move(what), std::move(why)});
+    // File names may hold anything; what is reported is printable.
+    const std::string safe = Quoted(what);
+    problems_.push_back({safe.substr(1, safe.size() - 2), std::move(why)});
   }
 
   std::vector<StoreProblem> Take() {

@@ -63,8 +63,12 @@ void RequireOurs(const Dir& dir) {
 void MakeParents(const std::string& path) {
   const size_t last = path.find_last_not_of('/');
   const size_t slash = last == std::string::npos ? last : path.rfind('/', last);
-  if (slash != std::string::npos && slash > 0)
-    Dir::Create(path.substr(0, slash), 0755);
+  if (slash == std::string::npos || slash == 0)
+    return;
+  // A confined process may use the store without the right to open what is above it.
+  const std::string parent = path.substr(0, slash);
+  if (access(parent.c_str(), F_OK) < 0)
+    Dir::Create(parent, 0755);
 }
 
 // Nothing of an unfinished store is taken for a foreign directory: it can hold nothing but our names.

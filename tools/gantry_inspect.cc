@@ -1,0 +1,205 @@
+// gantry-inspect: shows what an image is (gantry-inspect(1)).
+#include <linux/capability.h>
+
+#include <cstdio>
+
+#include "libimage/base/error.h"
+#include "libimage/base/json.h"
+#include "libimage/model/reference.h"
+#include "libimage/store/store.h"
+#include "libimage/transport/oci_layout.h"
+#include "tools/progress.h"
+#include "tools/table.h"
+#include "tools/tool_main.h"
+
+namespace {
+
+using namespace gantry;
+using namespace gantry::tools;
+using image::FetchedImage;
+using image::Image;
+using image::ImageConfig;
+using image::Store;
+
+struct Options {
+  CommonOptions common;
+  std::string image;
+  std::string platform;
+  bool json = false;
+  bool raw = false;
+  bool config = false;
+};
+
+// An image, or of --raw only the bytes that are asked for: what has no image configuration has those too.
+struct Inspected {
+  std::string name;
+  std::string manifest_bytes;
+  std::optional<FetchedImage> image;
+};
+
+image::Platform PlatformOf(const Options& options) {
+  return options.platform.empty() ? image::Platform::Host() : image::Platform::Parse(options.platform);
+}
+
+Inspected FromStore(const Options& options, const std::string& name, bool may_be_remote) {
+  const std::string root = StoreRoot(options.common);
+  const auto store = Store::OpenReadOnly(root);
+  const auto found = store ? store->Resolve(name) : std::nullopt;
+  if (!found) {
+    throw Error(ErrorKind::kNotFound, "no image " + Quoted(name) + " in the store " + Quoted(root),
+                may_be_remote ? "bring it in with: gantry fetch " + name : "gantry store list shows what there is");
+  }
+  if (options.raw)
+    return {found->name, store->ReadBlob(found->descriptor.digest, image::kMaxManifestBytes), std::nullopt};
+  return {found->name, {}, store->Load(*found)};
+}
+
+Inspected FromFile(const Options& options, const image::FileReference& file) {
+  if (file.format != image::FileReference::Format::kOci) {
+    throw Error(ErrorKind::kUnsupported, "inspect reads the store and oci: layouts, not " + Quoted(options.image),
+                "turn it into a layout with: gantry convert " + options.image + " oci:DIR");
+  }
+  const auto layout = image::OciLayout::OpenAt(file.path);
+  FetchedImage image = layout->Load(file.ref, PlatformOf(options));
+  std::string bytes = image.image().manifest_bytes;
+  return {options.image, std::move(bytes), std::move(image)};
+}
+
+Inspected Open(const Options& options, const image::Reference& reference) {
+  if (const auto* file = reference.file())
+    return FromFile(options, *file);
+  if (const auto* docker = reference.docker())
+    return FromStore(options, docker->WithDefaultTag().ToString(), true);
+  if (const auto* store = reference.store())
+    return FromStore(options, store->name, !store->explicitly_store);
+  throw Error(ErrorKind::kUnsupported, "inspect does not go to the network for " + Quoted(options.image),
+              "it reads the store and oci: layouts");
+}
+
+uint64_t TotalBytes(const Image& image) {
+  uint64_t bytes = image.manifest_bytes.size() + image.config_bytes.size();
+  for (const image::Descriptor& layer : image.manifest.layers) bytes += layer.size;
+  return bytes;
+}
+
+json::Value ToJson(const Inspected& inspected) {
+  const Image& image = inspected.image->image();
+  const ImageConfig& config = image.config;
+  json::Array layers;
+  for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
+    const image::Descriptor& layer = image.manifest.layers[i];
+    layers.emplace_back(json::Object{{"digest", layer.digest.str()},
+                                     {"size", layer.size},
+                                     {"mediaType", layer.media_type},
+                                     {"diffID", config.diff_ids[i].str()}});
+  }
+  json::Object out{
+      {"name", inspected.name}, {"digest", image.descriptor.digest.str()}, {"mediaType", image.descriptor.media_type}};
+  if (inspected.image->index())
+    out.Set("index", inspected.image->index()->str());
+  out.Set("platform", config.platform.ToString());
+  out.Set("created", config.created);
+  out.Set("author", config.author);
+  out.Set("size", TotalBytes(image));
+  out.Set("user", config.user);
+  out.Set("entrypoint", config.entrypoint);
+  out.Set("cmd", config.cmd);
+  out.Set("env", config.env);
+  out.Set("workingDir", config.working_dir);
+  out.Set("stopSignal", config.stop_signal);
+  out.Set("ports", config.exposed_ports);
+  out.Set("volumes", config.volumes);
+  out.Set("labels", config.labels);
+  out.Set("annotations", image.manifest.annotations);
+  out.Set("config", image.manifest.config.digest.str());
+  out.Set("layers", std::move(layers));
+  return out;
+}
+
+void PrintLine(std::string_view label, const std::string& value) {
+  if (!value.empty())
+    std::printf("%-12.*s%s\n", static_cast<int>(label.size()), label.data(), Printable(value).c_str());
+}
+
+// Arguments as JSON writes them: their borders and blanks stay visible.
+void PrintArguments(std::string_view label, const std::vector<std::string>& values) {
+  if (!values.empty())
+    PrintLine(label, json::Print(values));
+}
+
+void PrintEach(std::string_view label, const std::vector<std::string>& values) {
+  for (const std::string& value : values)
+    PrintLine(&value == values.data() ? label : "", value.empty() ? "\"\"" : value);
+}
+
+void PrintEach(std::string_view label, const std::map<std::string, std::string>& values) {
+  std::vector<std::string> lines;
+  for (const auto& [key, value] : values) lines.push_back(key + "=" + value);
+  PrintEach(label, lines);
+}
+
+void PrintTable(const Inspected& inspected) {
+  const Image& image = inspected.image->image();
+  const ImageConfig& config = image.config;
+  PrintLine("Name", inspected.name);
+  PrintLine("Digest", image.descriptor.digest.str());
+  PrintLine("Media type", image.descriptor.media_type);
+  PrintLine("Platform", config.platform.ToString());
+  PrintLine("Created", config.created);
+  PrintLine("Author", config.author);
+  PrintLine("Size", FormatBytes(TotalBytes(image)));
+  PrintLine("User", config.user);
+  PrintArguments("Entrypoint", config.entrypoint);
+  PrintArguments("Cmd", config.cmd);
+  PrintLine("Directory", config.working_dir);
+  PrintLine("Stop signal", config.stop_signal);
+  PrintEach("Env", config.env);
+  PrintEach("Ports", config.exposed_ports);
+  PrintEach("Volumes", config.volumes);
+  PrintEach("Labels", config.labels);
+  std::printf("Config      %s\n\n", image.manifest.config.digest.str().c_str());
+  Table table({"LAYER", "SIZE", "DIGEST", "DIFF ID", "MEDIA TYPE"});
+  for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
+    const image::Descriptor& layer = image.manifest.layers[i];
+    table.Add({std::to_string(i + 1), FormatBytes(layer.size), layer.digest.str(), config.diff_ids[i].str(),
+               layer.media_type});
+  }
+  std::fputs(table.ToString().c_str(), stdout);
+}
+
+void PrintBytes(const std::string& bytes) { std::fwrite(bytes.data(), 1, bytes.size(), stdout); }
+
+int Inspect(const Options& options) {
+  const image::Reference reference = image::Reference::Parse(options.image);
+  image::Confinement keep{.read = image::SystemFiles(), .unix_sockets = false, .capabilities = {CAP_DAC_READ_SEARCH}};
+  keep.read.push_back(reference.file() != nullptr ? reference.file()->path : StoreRoot(options.common));
+  Confine(options.common, keep);
+  const Inspected inspected = Open(options, reference);
+  if (options.raw) {
+    PrintBytes(inspected.manifest_bytes);
+  } else if (options.config) {
+    PrintBytes(inspected.image->image().config_bytes);
+  } else if (options.json) {
+    std::fputs(json::PrintPretty(ToJson(inspected)).c_str(), stdout);
+  } else {
+    PrintTable(inspected);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Show what an image is: its digests, layers and configuration", "gantry-inspect");
+  Options options;
+  AddCommonOptions(app, options.common);
+  app.add_option("IMAGE", options.image, "a name or digest in the store, or oci:DIR[:REF]")->required();
+  app.add_option("--platform", options.platform, "of an oci: layout with several, the image for this platform")
+      ->type_name("OS/ARCH");
+  CLI::Option* json = app.add_flag("--json", options.json, "print all of it as JSON");
+  CLI::Option* raw = app.add_flag("--raw", options.raw, "print the bytes of the manifest");
+  CLI::Option* config = app.add_flag("--config", options.config, "print the bytes of the configuration");
+  json->excludes(raw)->excludes(config);
+  raw->excludes(config);
+  return ToolMain(app, argc, argv, [&] { return Inspect(options); });
+}

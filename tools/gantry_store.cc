@@ -1,0 +1,274 @@
+// gantry-store: looks into the local store and cleans it (gantry-store(1)).
+#include <linux/capability.h>
+
+#include <cinttypes>
+#include <cstdio>
+
+#include "libimage/base/error.h"
+#include "libimage/base/json.h"
+#include "libimage/store/store.h"
+#include "tools/progress.h"
+#include "tools/table.h"
+#include "tools/tool_main.h"
+
+namespace {
+
+using namespace gantry;
+using namespace gantry::tools;
+using image::Store;
+
+struct Options {
+  CommonOptions common;
+  bool json = false;
+  std::vector<std::string> names;
+  bool all = false;
+  bool dry_run = false;
+  std::string grace;
+};
+
+std::unique_ptr<Store> OpenForReading(const Options& options) { return Store::OpenReadOnly(StoreRoot(options.common)); }
+
+// What a verb that changes the store opens: it does not make one only to find it empty.
+std::unique_ptr<Store> OpenExisting(const Options& options) {
+  const std::string root = StoreRoot(options.common);
+  return Store::OpenReadOnly(root) == nullptr ? nullptr : Store::Open(root);
+}
+
+[[noreturn]] void ThrowNoImage(const std::string& name, const std::string& root) {
+  throw Error(ErrorKind::kNotFound, "no image " + Quoted(name) + " in the store " + Quoted(root),
+              "gantry store list shows what there is");
+}
+
+void PrintJson(const json::Value& value) { std::fputs(json::PrintPretty(value).c_str(), stdout); }
+
+// Of its configuration and layers; 0 when the manifest cannot be read, which check tells more about.
+uint64_t ImageBytes(const Store& store, const image::StoredName& name) {
+  try {
+    const image::Image image = store.Load(name).image();
+    uint64_t bytes = image.manifest_bytes.size() + image.config_bytes.size();
+    for (const image::Descriptor& layer : image.manifest.layers) bytes += layer.size;
+    return bytes;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+json::Object ListedObject(const Store& store, const image::StoredName& name) {
+  json::Object out{{"name", name.name}, {"digest", name.descriptor.digest.str()}, {"size", ImageBytes(store, name)}};
+  if (name.descriptor.platform)
+    out.Set("platform", name.descriptor.platform->ToString());
+  if (const auto by = name.descriptor.annotations.find("gantry.vouched-by"); by != name.descriptor.annotations.end())
+    out.Set("vouchedBy", by->second);
+  return out;
+}
+
+int List(const Options& options) {
+  const auto store = OpenForReading(options);
+  const std::vector<image::StoredName> names = store ? store->List() : std::vector<image::StoredName>();
+  if (options.json) {
+    json::Array out;
+    for (const image::StoredName& name : names) out.emplace_back(ListedObject(*store, name));
+    PrintJson(out);
+    return 0;
+  }
+  // For scripts and completion: names alone.
+  if (options.common.quiet) {
+    for (const image::StoredName& name : names) std::printf("%s\n", name.name.c_str());
+    return 0;
+  }
+  Table table({"NAME", "DIGEST", "PLATFORM", "SIZE"});
+  for (const image::StoredName& name : names) {
+    table.Add({name.name, name.descriptor.digest.hex().substr(0, 12),
+               name.descriptor.platform ? name.descriptor.platform->ToString() : "-",
+               FormatBytes(ImageBytes(*store, name))});
+  }
+  std::fputs(table.ToString().c_str(), stdout);
+  return 0;
+}
+
+json::Object ShownObject(const Store& store, const image::StoredName& name) {
+  const image::Image image = store.Load(name).image();
+  json::Object out = ListedObject(store, name);
+  out.Set("mediaType", image.descriptor.media_type);
+  out.Set("config", image.manifest.config.digest.str());
+  json::Array layers;
+  for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
+    const image::Descriptor& layer = image.manifest.layers[i];
+    const Digest& diff_id = image.config.diff_ids[i];
+    layers.emplace_back(json::Object{{"digest", layer.digest.str()},
+                                     {"size", layer.size},
+                                     {"diffID", diff_id.str()},
+                                     {"present", store.HasBlob(layer.digest)},
+                                     {"rendered", store.RenderedLayer(diff_id, "").has_value()}});
+  }
+  out.Set("layers", std::move(layers));
+  out.Set("signatures", static_cast<uint64_t>(store.Signatures(image.descriptor.digest).size()));
+  return out;
+}
+
+void PrintShown(const json::Object& shown) {
+  const auto line = [](const char* label, const std::string& value) {
+    std::printf("%-12s%s\n", label, Printable(value).c_str());
+  };
+  const auto text = [&](const char* key) {
+    const json::Value* value = shown.Find(key);
+    return value == nullptr ? std::string("-") : *value->string();
+  };
+  line("Name", text("name"));
+  line("Digest", text("digest"));
+  line("Media type", text("mediaType"));
+  line("Platform", text("platform"));
+  line("Vouched by", text("vouchedBy"));
+  line("Signatures", json::Print(*shown.Find("signatures")));
+  line("Config", text("config"));
+  line("Size", FormatBytes(json::Cursor(*shown.Find("size"), "size").Unsigned(UINT64_MAX)));
+  std::printf("Layers\n");
+  Table table({"  DIGEST", "SIZE", "RENDERED"});
+  for (const json::Value& value : *shown.Find("layers")->array()) {
+    const json::Cursor layer(value, "layer");
+    table.Add({"  " + layer.At("digest").String(),
+               layer.At("present").Bool() ? FormatBytes(layer.At("size").Unsigned(UINT64_MAX)) : "missing",
+               layer.At("rendered").Bool() ? "yes" : "no"});
+  }
+  std::fputs(table.ToString().c_str(), stdout);
+}
+
+int Show(const Options& options) {
+  const auto store = OpenForReading(options);
+  json::Array out;
+  for (const std::string& name : options.names) {
+    const auto found = store ? store->Resolve(name) : std::nullopt;
+    if (!found)
+      ThrowNoImage(name, StoreRoot(options.common));
+    out.emplace_back(ShownObject(*store, *found));
+  }
+  if (options.json) {
+    PrintJson(out);
+    return 0;
+  }
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (i > 0)
+      std::printf("\n");
+    PrintShown(*out[i].object());
+  }
+  return 0;
+}
+
+int Remove(const Options& options) {
+  if (options.all != options.names.empty())
+    throw Error(ErrorKind::kUsage, options.all ? "give names or --all, not both" : "no name given",
+                "see 'gantry-store rm --help'");
+  const auto store = OpenExisting(options);
+  std::vector<std::string> names;
+  if (options.all && store) {
+    for (const image::StoredName& name : store->List()) names.push_back(name.name);
+  }
+  // All are looked up before the first is removed: a typing error removes nothing.
+  for (const std::string& name : options.names) {
+    const auto found = store ? store->Resolve(name) : std::nullopt;
+    if (!found)
+      ThrowNoImage(name, StoreRoot(options.common));
+    names.push_back(found->name);
+  }
+  json::Array removed;
+  for (const std::string& name : names) {
+    if (store->RemoveName(name))
+      removed.emplace_back(name);
+  }
+  if (options.json) {
+    PrintJson(json::Object{{"removed", removed}});
+  } else {
+    for (const json::Value& name : removed) std::printf("%s\n", name.string()->c_str());
+  }
+  return 0;
+}
+
+int Collect(const Options& options) {
+  const auto store = OpenExisting(options);
+  const image::CollectOptions how{.dry_run = options.dry_run,
+                                  .keep_seconds = options.grace.empty() ? 0 : ParseSeconds(options.grace)};
+  const image::CollectResult result = store ? store->Collect(how) : image::CollectResult{};
+  if (options.json) {
+    PrintJson(json::Object{{"dryRun", options.dry_run},
+                           {"blobs", result.blobs},
+                           {"bytes", result.bytes},
+                           {"layers", result.layers},
+                           {"signatures", result.signatures},
+                           {"leftovers", result.leftovers}});
+    return 0;
+  }
+  std::printf("%s %" PRIu64 " blobs (%s), %" PRIu64 " rendered layers, evidence of %" PRIu64 " images, %" PRIu64
+              " leftovers\n",
+              options.dry_run ? "would remove" : "removed", result.blobs, FormatBytes(result.bytes).c_str(),
+              result.layers, result.signatures, result.leftovers);
+  return 0;
+}
+
+int Check(const Options& options) {
+  const auto store = OpenForReading(options);
+  const auto problems = store ? store->Check() : std::vector<image::StoreProblem>();
+  const auto leftovers = store ? store->Leftovers() : std::vector<std::string>();
+  if (options.json) {
+    json::Array list;
+    for (const image::StoreProblem& problem : problems)
+      list.emplace_back(json::Object{{"what", problem.what}, {"why", problem.why}});
+    PrintJson(json::Object{{"sound", problems.empty()}, {"problems", std::move(list)}, {"leftovers", leftovers}});
+  } else {
+    for (const image::StoreProblem& problem : problems)
+      std::printf("%s: %s\n", Printable(problem.what).c_str(), Printable(problem.why).c_str());
+    for (const std::string& path : leftovers) std::printf("%s: left by a dead process\n", Printable(path).c_str());
+  }
+  if (!problems.empty()) {
+    throw Error(ErrorKind::kCorrupt,
+                "the store " + Quoted(StoreRoot(options.common)) + " has " + std::to_string(problems.size()) +
+                    (problems.size() == 1 ? " problem" : " problems"),
+                "remove the files that are wrong from the store, then fetch their images again");
+  }
+  if (!options.json)
+    std::printf("sound%s\n", leftovers.empty() ? "" : "; gantry store gc removes the leftovers");
+  return 0;
+}
+
+// Verbs that only look cannot write anywhere. What a collection removes may belong to users of images.
+void ConfineTo(const Options& options, bool writes) {
+  image::Confinement keep{.read = image::SystemFiles(), .unix_sockets = false, .capabilities = {CAP_DAC_READ_SEARCH}};
+  if (writes) {
+    keep.write = {StoreRoot(options.common)};
+    keep.capabilities = {CAP_DAC_OVERRIDE, CAP_FOWNER};
+  } else {
+    keep.read.push_back(StoreRoot(options.common));
+  }
+  Confine(options.common, keep);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("List, show, remove, check and clean images of the local store", "gantry-store");
+  app.require_subcommand(1);
+  app.fallthrough();
+  Options options;
+  AddCommonOptions(app, options.common);
+  app.add_flag("--json", options.json, "print JSON");
+  CLI::App* list = app.add_subcommand("list", "print images, a line each; with -q their names alone");
+  CLI::App* show = app.add_subcommand("show", "print what the store has of an image");
+  show->add_option("NAME", options.names, "a name, a digest or the beginning of one")->required();
+  CLI::App* remove = app.add_subcommand("rm", "remove names; gc then frees their space");
+  remove->add_option("NAME", options.names, "a name, a digest or the beginning of one");
+  remove->add_flag("--all", options.all, "remove all names");
+  CLI::App* collect = app.add_subcommand("gc", "remove what no name, running program or pod needs");
+  collect->add_flag("-n,--dry-run", options.dry_run, "print what would be removed, and remove nothing");
+  collect->add_option("--grace", options.grace, "spare what is younger: 90, 90s, 10m, 12h or 7d")->type_name("TIME");
+  CLI::App* check = app.add_subcommand("check", "hash every blob and prove the store sound; exit 5 when it is not");
+  return ToolMain(app, argc, argv, [&] {
+    const bool writes = remove->parsed() || collect->parsed();
+    ConfineTo(options, writes);
+    if (list->parsed())
+      return List(options);
+    if (show->parsed())
+      return Show(options);
+    if (remove->parsed())
+      return Remove(options);
+    return check->parsed() ? Check(options) : Collect(options);
+  });
+}
