@@ -325,7 +325,8 @@ KeyRing::~KeyRing() {
 }
 
 SignedMessage KeyRing::Verify(std::string_view message) const {
-  if (!IsOneSignedMessage(message)) {
+  // The payload, a literal header and a signature of the largest keys.
+  if (!IsOneSignedMessage(message, kMaxPayloadBytes + 65536)) {
     return Refused("not-one-message", "it is not exactly one binary OpenPGP signed message");
   }
   const Context context = NewContext(&home_);

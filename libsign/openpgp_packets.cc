@@ -4,6 +4,7 @@
 #include <array>
 
 #include "libimage/base/error.h"
+#include "libimage/layer/decompress_whole.h"
 #include "libsign/base64.h"
 
 namespace gantry::sign {
@@ -33,8 +34,9 @@ bool MayBePartial(PacketTag tag) {
   return tag == PacketTag::kCompressed || tag == PacketTag::kLiteral || number == 9 || number == 18;
 }
 
-// Lengths of new-format packets (4.2.2). `at` is at the length and ends behind the body; false when it does not fit.
-bool SkipNewBody(std::string_view text, size_t& at, PacketTag tag, size_t& body) {
+// Lengths of new-format packets (4.2.2). `at` is at the length and ends behind the body, whose parts are appended to
+// `content` unless it is null; false when they do not fit.
+bool SkipNewBody(std::string_view text, size_t& at, PacketTag tag, size_t& body, std::string* content) {
   body = std::string_view::npos;
   while (true) {
     const auto first = TakeNumber(text, at, 1);
@@ -62,6 +64,9 @@ bool SkipNewBody(std::string_view text, size_t& at, PacketTag tag, size_t& body)
       return false;
     }
     body = std::min(body, at);
+    if (content != nullptr) {
+      content->append(text.substr(at, length));
+    }
     at += length;
     if (!partial) {
       return true;
@@ -70,7 +75,8 @@ bool SkipNewBody(std::string_view text, size_t& at, PacketTag tag, size_t& body)
 }
 
 // Lengths of old-format packets (4.2.1).
-bool SkipOldBody(std::string_view text, size_t& at, PacketTag tag, unsigned length_type, size_t& body) {
+bool SkipOldBody(std::string_view text, size_t& at, PacketTag tag, unsigned length_type, size_t& body,
+                 std::string* content) {
   size_t length = text.size() - at;
   if (length_type == 3) {
     if (!MayBePartial(tag)) {
@@ -85,10 +91,13 @@ bool SkipOldBody(std::string_view text, size_t& at, PacketTag tag, unsigned leng
   }
   body = at;
   at += length;
+  if (content != nullptr) {
+    content->append(text.substr(body, length));
+  }
   return true;
 }
 
-std::optional<Packet> TakePacket(std::string_view text, size_t& at) {
+std::optional<Packet> TakePacket(std::string_view text, size_t& at, std::string* content = nullptr) {
   const size_t start = at;
   const uint8_t header = ByteAt(text, at++);
   if ((header & 0x80) == 0) {
@@ -97,7 +106,8 @@ std::optional<Packet> TakePacket(std::string_view text, size_t& at) {
   const bool new_format = (header & 0x40) != 0;
   const auto tag = static_cast<PacketTag>(new_format ? header & 0x3f : (header >> 2) & 0x0f);
   size_t body = 0;
-  const bool fits = new_format ? SkipNewBody(text, at, tag, body) : SkipOldBody(text, at, tag, header & 3, body);
+  const bool fits =
+      new_format ? SkipNewBody(text, at, tag, body, content) : SkipOldBody(text, at, tag, header & 3, body, content);
   if (!fits) {
     return std::nullopt;
   }
@@ -163,6 +173,28 @@ bool TooWeak(std::string_view key, unsigned min_bits) {
   return sized && (ByteAt(key, 6) << 8 | ByteAt(key, 7)) < static_cast<int>(min_bits);
 }
 
+std::vector<PacketTag> TagsOf(std::string_view bytes) {
+  std::vector<PacketTag> tags;
+  const auto packets = WalkPackets(bytes, 3);
+  for (const Packet& packet : packets ? *packets : std::vector<Packet>{}) {
+    tags.push_back(packet.tag);
+  }
+  return tags;
+}
+
+bool IsSignatureAndLiteral(const std::vector<PacketTag>& tags) {
+  using enum PacketTag;
+  return tags == std::vector{kOnePassSignature, kLiteral, kSignature} || tags == std::vector{kSignature, kLiteral};
+}
+
+// The body of the one packet that `bytes` are, its parts joined.
+std::string ContentOf(std::string_view bytes) {
+  std::string content;
+  size_t at = 0;
+  TakePacket(bytes, at, &content);
+  return content;
+}
+
 }  // namespace
 
 std::optional<std::vector<Packet>> WalkPackets(std::string_view bytes, size_t max_packets) {
@@ -177,18 +209,32 @@ std::optional<std::vector<Packet>> WalkPackets(std::string_view bytes, size_t ma
   return packets;
 }
 
-bool IsOneSignedMessage(std::string_view bytes) {
-  const auto packets = WalkPackets(bytes, 3);
-  if (!packets) {
+bool IsOneSignedMessage(std::string_view bytes, size_t max_content) {
+  const std::vector<PacketTag> tags = TagsOf(bytes);
+  if (tags != std::vector{PacketTag::kCompressed}) {
+    return IsSignatureAndLiteral(tags);
+  }
+  const std::string content = ContentOf(bytes);
+  if (content.empty()) {
     return false;
   }
-  std::vector<PacketTag> tags;
-  for (const Packet& packet : *packets) {
-    tags.push_back(packet.tag);
+  const std::string_view compressed = std::string_view(content).substr(1);
+  std::optional<std::string> inner;
+  switch (ByteAt(content, 0)) {
+    case 0:
+      return IsSignatureAndLiteral(TagsOf(compressed));
+    case 1:
+      inner = image::InflateWhole(compressed, image::DeflateWrapping::kRaw, max_content);
+      break;
+    case 2:
+      inner = image::InflateWhole(compressed, image::DeflateWrapping::kZlib, max_content);
+      break;
+    case 3:
+      return true;
+    default:
+      break;
   }
-  using enum PacketTag;
-  return tags == std::vector{kCompressed} || tags == std::vector{kOnePassSignature, kLiteral, kSignature} ||
-         tags == std::vector{kSignature, kLiteral};
+  return inner && IsSignatureAndLiteral(TagsOf(*inner));
 }
 
 std::string DecodePublicKeys(std::string_view file, std::string_view what, unsigned min_rsa_bits) {

@@ -34,9 +34,10 @@ struct Packet {
 // The packets that `bytes` consist of; nullopt when they do not end where the last packet ends, or are too many.
 std::optional<std::vector<Packet>> WalkPackets(std::string_view bytes, size_t max_packets = kMaxPackets);
 
-// Whether `bytes` are exactly one signed message: one compressed packet, or one signature over one literal packet in
-// either order. What is inside a compressed packet is left to gpg.
-bool IsOneSignedMessage(std::string_view bytes);
+// Whether `bytes` are exactly one signed message: one signature over one literal packet, in either order, and nothing
+// else; bare, or as all that one compressed packet holds. A compressed packet says nothing of its length, so it is
+// opened to see (up to `max_content` bytes); only bzip2, which hardly any signer chooses, is left to gpg.
+bool IsOneSignedMessage(std::string_view bytes, size_t max_content);
 
 // The public keys in a key file, binary or in any number of armored blocks, as gpg's pubring.gpg holds them: RSA keys
 // under `min_rsa_bits` and packets that do not belong to public keys left out. kCorrupt, naming `what`, when there is
