@@ -7,7 +7,8 @@
 #   $policy     the policy file that gantry reads first: refuses everything until the test writes another
 #   $GANTRY_BIN where the binaries under test are; first in PATH
 #
-# HOME, the XDG directories, GNUPGHOME and GANTRY_ROOT lie below $T. skopeo's policy refuses everything, too.
+# HOME, the XDG directories, GNUPGHOME, GANTRY_ROOT and the lookaside of signatures ($T/sigstore) lie below $T. skopeo's
+# policy refuses everything, too.
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/gantry-test-XXXXXX")
 chmod 0755 "$T"
@@ -43,6 +44,7 @@ printf 'trust-model always\nno-auto-check-trustdb\n' >"$GNUPGHOME/gpg.conf"
 policy=$XDG_CONFIG_HOME/gantry/policy.json
 printf '{"default":[{"type":"reject"}]}\n' | tee "$policy" >"$XDG_CONFIG_HOME/containers/policy.json"
 : >"$XDG_CONFIG_HOME/containers/registries.conf"
+printf 'default-docker: {lookaside: "file://%s/sigstore"}\n' "$T" >"$XDG_CONFIG_HOME/containers/registries.d/x.yaml"
 
 # fail MESSAGE...: ends the test.
 fail() {

@@ -17,7 +17,7 @@ offered() {
 }
 # Options that a page describes: "Fl x" is -x and "Fl -word" is --word, in list items.
 described() {
-  sed -n 's/^\.It \(Fl .*\)/\1/p' "$1" | grep -oE '\bFl [^ ]+( , [^ ]+)*' | sed 's/^Fl //' | tr -d ' ' | tr , '\n' |
+  sed -n 's/^\.It \(Fl .*\)/\1/p' "$1" | sed 's/ , Fl / , /g' | grep -oE '\bFl [^ ]+( , [^ ]+)*' | sed 's/^Fl //' | tr -d ' ' | tr , '\n' |
     sed 's/^/-/' | sort -u
 }
 
