@@ -259,6 +259,9 @@ std::string Decision::Explain() const {
 
 Error Decision::Refusal() const {
   std::string message = "image " + Quoted(image) + " is refused: " + reason + "; policy: " + policy + ", " + scope;
+  for (const Step& step : steps) {
+    message += step.code == "policy-passed-over" ? " (" + step.text + ")" : "";
+  }
   if (!looked_at.empty()) {
     message += "; looked for signatures in " + Joined(looked_at, ", ");
   }

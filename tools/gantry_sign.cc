@@ -3,8 +3,10 @@
 #include <ctime>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "libimage/base/error.h"
+#include "libimage/base/process.h"
 #include "libimage/store/store.h"
 #include "libsign/openpgp.h"
 #include "libsign/registries_d.h"
@@ -68,7 +70,30 @@ std::string WritableLookaside(const Options& options, const sign::RegistriesD& r
   return *directory;
 }
 
+// gpg-agent outlives this program, so it must not inherit the confinement: it is started before, if it does not run.
+void StartAgent(const std::string& home) {
+  std::vector<std::string> argv = {"gpgconf", "--launch", "gpg-agent"};
+  if (!home.empty()) {
+    argv.insert(argv.begin() + 1, {"--homedir", home});
+  }
+  if (RunCaptured(argv, {}, 4096).status.code != 0) {
+    throw Error(ErrorKind::kFailed, "gpg-agent cannot be started", "see 'gpgconf --launch gpg-agent'");
+  }
+}
+
+// The signature and, for a name in the store, the store are written: where, registries.d and the options say.
+void ConfineSigner(const Options& options) {
+  if (!options.common.print_confinement) {
+    StartAgent(options.home);
+  }
+  image::Confinement keep;
+  KeepForDecision(keep);
+  keep.write.emplace_back("/");
+  Confine(options.common, keep);
+}
+
 int Sign(const Options& options) {
+  ConfineSigner(options);
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
   const Subject subject = FindSubject(options, registries);
   const std::string lookaside = WritableLookaside(options, registries, subject.name);

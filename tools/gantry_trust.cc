@@ -13,6 +13,7 @@
 #include "libsign/openpgp.h"
 #include "libsign/policy.h"
 #include "libsign/trust_file.h"
+#include "tools/policy_options.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
@@ -171,18 +172,13 @@ int List(const Options& options) {
   return 0;
 }
 
-// gpg runs as a child; all files that keys and policies may be in stay readable.
+// Edits may be anywhere, as --policy says; looking writes nothing.
 image::Confinement Kept(bool edits) {
   image::Confinement keep;
-  keep.read = {"/"};
-  keep.write = {"/dev/null", "/dev/tty", "/tmp"};
-  if (const char* temporary = std::getenv("TMPDIR"); temporary != nullptr) {
-    keep.write.emplace_back(temporary);
-  }
+  KeepForDecision(keep);
   if (edits) {
     keep.write.emplace_back("/");
   }
-  keep.execute = image::SystemPrograms();
   return keep;
 }
 

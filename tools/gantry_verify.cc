@@ -22,20 +22,10 @@ struct Options {
   bool json = false;
 };
 
-// gpg runs as a child in a private directory of its own; nothing else is written.
-image::Confinement Kept() {
-  image::Confinement keep;
-  keep.read = {"/"};
-  keep.write = {"/dev/null", "/tmp"};
-  if (const char* temporary = std::getenv("TMPDIR"); temporary != nullptr) {
-    keep.write.emplace_back(temporary);
-  }
-  keep.execute = image::SystemPrograms();
-  return keep;
-}
-
 int Verify(const Options& options) {
-  Confine(options.common, Kept());
+  image::Confinement keep;
+  KeepForDecision(keep);
+  Confine(options.common, keep);
   const auto as = ParseAs(options.as);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const auto registries = sign::RegistriesD::Load(Given(options.registries));

@@ -1,6 +1,7 @@
 #include "tools/policy_options.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 
 namespace gantry::tools {
@@ -56,6 +57,16 @@ std::optional<image::DockerReference> ParseAs(const std::string& text) {
 
 std::optional<std::string> Given(const std::string& value) {
   return value.empty() ? std::nullopt : std::optional(value);
+}
+
+void KeepForDecision(image::Confinement& keep) {
+  keep.read.emplace_back("/");
+  keep.write.emplace_back("/dev/null");
+  const char* temporary = std::getenv("TMPDIR");
+  keep.write.emplace_back(temporary != nullptr && *temporary == '/' ? temporary : "/tmp");
+  for (const std::string& program : image::SystemPrograms()) {
+    keep.execute.push_back(program);
+  }
 }
 
 sign::Policy LoadPolicy(const PolicyOptions& options, const CommonOptions& common) {

@@ -41,6 +41,10 @@ std::optional<image::DockerReference> ParseAs(const std::string& text);
 // nullopt for an option that was not given.
 std::optional<std::string> Given(const std::string& value);
 
+// Adds to `keep` what a decision needs: all files readable, since policies name keys anywhere; gpg and a place for its
+// private directory.
+void KeepForDecision(image::Confinement& keep);
+
 // The policy that decides. With --insecure-options=image it accepts everything, and says so on stderr, --quiet or not.
 sign::Policy LoadPolicy(const PolicyOptions& options, const CommonOptions& common);
 

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -209,6 +210,24 @@ TEST_F(PolicyPlaces, ANamedFileMustExist) {
   EXPECT_EQ(CaughtError([] { Policy::Load("/nonexistent/policy.json"); }).kind(), ErrorKind::kNotFound);
   setenv("GANTRY_POLICY", "/nonexistent/policy.json", 1);
   EXPECT_EQ(CaughtError([] { Policy::Load(std::nullopt); }).kind(), ErrorKind::kNotFound);
+}
+
+TEST_F(PolicyPlaces, WithoutAnyEverythingIsRejectedAlsoWhereTheDistributionAcceptsEverything) {
+  if (access("/etc/gantry/policy.json", F_OK) == 0) {
+    GTEST_SKIP() << "this machine has an /etc/gantry/policy.json";
+  }
+  const std::string shared = "/etc/containers/policy.json";
+  const bool present = access(shared.c_str(), F_OK) == 0;
+  if (present && !Policy::Load(shared).RequiresNothing()) {
+    GTEST_SKIP() << "this machine has a policy in " << shared;
+  }
+  const Policy policy = Policy::Load(std::nullopt);
+  EXPECT_EQ(policy.source(), "built-in policy");
+  EXPECT_EQ(policy.DefaultRule().requirements.at(0).type, Requirement::Type::kReject);
+  EXPECT_EQ(policy.passed_over().empty(), !present);
+  if (present) {  // named, it is taken as it is
+    EXPECT_EQ(Policy::Load(shared).DefaultRule().requirements.at(0).type, Requirement::Type::kInsecureAcceptAnything);
+  }
 }
 
 TEST(PolicyDefault, WhatADistributionShipsRequiresNothing) {
