@@ -160,7 +160,7 @@ void Cgroup::MakeOne(const Place& place, const CgroupLimits& limits) {
   if (limits.pids != 0 && (place.v2 || place.hierarchy.options.find("pids") != std::string::npos)) {
     const std::string value = std::to_string(limits.pids);
     int error = WriteControl(pids, value);
-    if (error == ENOENT && place.v2) {
+    if (error == ENOENT && place.v2 && place.hierarchy.name.empty()) {
       // Controllers of v2 are there once the parent hands them down.
       for (const char* controller : {"+pids", "+memory", "+cpu"})
         WriteControl(place.path.substr(0, place.path.rfind('/')) + "/cgroup.subtree_control", controller);

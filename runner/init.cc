@@ -106,7 +106,7 @@ void SetCapabilities(uint64_t set) {
 }
 
 void BecomeUser(const InitParams& head, const uint32_t* groups) {
-  for (int capability = 0; capability < 64; ++capability) {
+  for (int capability = 0; capability <= CAP_LAST_CAP; ++capability) {
     if ((head.capabilities >> capability & 1) == 0 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 &&
         errno != EINVAL)
       Fail(Step::kCapabilities, errno);
@@ -227,6 +227,7 @@ void FindInterpreter(const char* path, char* name, size_t capacity) {
   sigfillset(&all);
   sigprocmask(SIG_BLOCK, &all, nullptr);
   signal(SIGCHLD, SIG_DFL);
+  prctl(PR_SET_NAME, "gantry-init", 0, 0, 0);
   fcntl(kControlFd, F_SETFD, FD_CLOEXEC);
   Report ready;
   ready.kind = Report::kReady;

@@ -40,10 +40,8 @@ sigset_t ForwardedSet() {
 }
 
 // The child has the control socket at kControlFd: what it also needs must lie above.
-UniqueFd Above(UniqueFd fd) {
-  if (fd.get() > kControlFd)
-    return fd;
-  UniqueFd out(fcntl(fd.get(), F_DUPFD_CLOEXEC, kControlFd + 1));
+UniqueFd Above(int fd) {
+  UniqueFd out(fcntl(fd, F_DUPFD_CLOEXEC, kControlFd + 1));
   if (!out)
     ThrowErrno("duplicate a descriptor");
   return out;
@@ -100,6 +98,7 @@ struct Process::State {
   std::vector<VolumePlan> volumes;
   std::vector<CgroupMountPlan> cgroups;
   std::vector<int> tasks;
+  std::vector<UniqueFd> duplicates;
   EtcFiles etc;
   std::vector<EtcFile> etc_files;
   SetupPlan plan;
@@ -137,9 +136,12 @@ void Process::State::MakePlan(Pod& pod) {
   for (const std::string& layer : rootfs.layers) layers.push_back(layer.c_str());
   for (const Volume& v : config.volumes) volumes.push_back({v.source.c_str(), v.target.c_str(), false, v.read_only});
   for (const CgroupHierarchy& h : pod.cgroup().hierarchies()) cgroups.push_back({h.name.c_str(), h.options.c_str()});
-  for (const UniqueFd& fd : pod.cgroup().tasks()) tasks.push_back(fd.get());
+  for (const UniqueFd& fd : pod.cgroup().tasks()) {
+    duplicates.push_back(fd.get() > kControlFd ? UniqueFd() : Above(fd.get()));
+    tasks.push_back(duplicates.back() ? duplicates.back().get() : fd.get());
+  }
   unified = pod.cgroup().unified();
-  init = Above(SealedInit());
+  init = Above(SealedInit().get());
   plan.init = init.get();
   plan.user_namespace = pod.map().has_value();
   plan.single_id = pod.map() && pod.map()->single();

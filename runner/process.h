@@ -12,15 +12,9 @@
 #include "runner/config.h"
 #include "runner/pod.h"
 #include "runner/report.h"
+#include "runner/rootfs.h"
 
 namespace gantry::runner {
-
-// What the container's root is made of: rendered layers, the topmost first, and what keeps them from collection.
-struct Rootfs {
-  std::vector<std::string> layers;  // absolute directories; at most kMaxOverlayLayers
-  bool user_xattrs = false;         // whiteouts and opaque marks are user.overlay.*, as a user namespace needs
-  std::shared_ptr<const void> lease;
-};
 
 class Process {
  public:

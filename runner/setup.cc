@@ -24,6 +24,9 @@
 namespace gantry::runner {
 namespace {
 
+// Newer kernels may know more than our headers: the whole field, up to the first that this kernel does not have.
+constexpr int kLastCapability = 63;
+
 // With a user namespace the parent writes the maps first; then we are root in it.
 void BecomeRoot(const SetupPlan& plan) {
   if (!plan.user_namespace)
@@ -120,9 +123,12 @@ void OpenStandardInput(const SetupPlan& plan, int dev) {
 // application's own bounding set is made exact by init.
 void DropCapabilities(uint64_t keep) {
   for (const int capability : {CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP}) keep |= uint64_t{1} << capability;
-  for (int capability = 0; capability < 64; ++capability) {
-    if ((keep >> capability & 1) == 0 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
+  for (int capability = 0; capability <= kLastCapability; ++capability) {
+    if ((keep >> capability & 1) != 0 || prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0)
+      continue;
+    if (errno != EINVAL)
       FailSetup(Step::kCapabilities, errno);
+    break;
   }
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};

@@ -72,7 +72,8 @@ int NewOverlay(const SetupPlan& plan) {
   }
   const int upper = OpenDirectory(plan.upper, plan.layer_count);
   const int work = OpenDirectory(plan.work, plan.layer_count);
-  bool good = SetText(context, "upperdir", FdPath(upper).text) && SetText(context, "workdir", FdPath(work).text);
+  bool good = SetText(context, "source", "overlay") && SetText(context, "upperdir", FdPath(upper).text) &&
+              SetText(context, "workdir", FdPath(work).text);
   for (const auto& [key, value] : kOverlayOptions) good = good && SetText(context, key, value);
   good = good && fsconfig(context, FSCONFIG_SET_FLAG, "volatile", nullptr, 0) == 0;
   if (plan.user_xattrs)
@@ -210,7 +211,7 @@ int OpenMountPoint(int root, const char* name, Step step) {
   if (fd < 0 && errno == ENOENT && mkdirat(root, name, 0755) == 0)
     fd = OpenResolved(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, resolve);
   if (fd < 0)
-    FailSetup(step, errno, 0, errno == ELOOP ? "the image has a symbolic link in its place" : "");
+    FailSetup(step, errno, 0, errno == ENOTDIR || errno == ELOOP ? "the image has a link or a file in its place" : "");
   return fd;
 }
 
@@ -218,6 +219,7 @@ int NewMount(const char* type, const char* const* options, unsigned attributes, 
   const int context = fsopen(type, FSOPEN_CLOEXEC);
   if (context < 0)
     FailSetup(step, errno, index);
+  SetText(context, "source", type);
   for (; options != nullptr && *options != nullptr; ++options) {
     char key[64];
     const char* equals = std::strchr(*options, '=');

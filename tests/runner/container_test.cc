@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "runner/pod.h"
 #include "runner/process.h"
@@ -115,14 +116,390 @@ TEST_F(ContainerTest, NothingIsLeftAfterARun) {
 }
 
 TEST_F(ContainerTest, HasTheCapabilitiesOfTheDefaultAndNoMore) {
-  const std::string status = Run("cat /proc/self/status").output;
+  RunConfig config = Config("");
+  config.args = {"/bin/cat", "/proc/self/status"};
+  const std::string status = Run(config).output;
   EXPECT_THAT(status, HasSubstr("CapEff:\t00000000800405fb"));
   EXPECT_THAT(status, HasSubstr("CapPrm:\t00000000800405fb"));
   EXPECT_THAT(status, HasSubstr("CapBnd:\t00000000800405fb"));
   EXPECT_THAT(status, HasSubstr("CapInh:\t0000000000000000"));
   EXPECT_THAT(status, HasSubstr("CapAmb:\t0000000000000000"));
+  EXPECT_THAT(status, HasSubstr("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000"));
   EXPECT_THAT(status, HasSubstr("NoNewPrivs:\t1"));
   EXPECT_THAT(status, HasSubstr("Seccomp:\t2"));
+}
+
+TEST_F(ContainerTest, InitHasNoMoreThanTheApplication) {
+  const std::string status = Run("cat /proc/1/status").output;
+  EXPECT_THAT(status, HasSubstr("Name:\tgantry-init"));
+  EXPECT_THAT(status, HasSubstr("CapBnd:\t00000000800405fb"));
+  EXPECT_THAT(status, HasSubstr("NoNewPrivs:\t1"));
+  EXPECT_THAT(status, HasSubstr("Seccomp:\t2"));
+}
+
+TEST_F(ContainerTest, AnOrdinaryUserHasNoCapabilities) {
+  RunConfig config = Config("cat /proc/self/status; id; pwd; echo $HOME");
+  config.user = "web";
+  const std::string output = Run(config).output;
+  EXPECT_THAT(output, HasSubstr("CapEff:\t0000000000000000"));
+  EXPECT_THAT(output, HasSubstr("CapPrm:\t0000000000000000"));
+  EXPECT_THAT(output, HasSubstr("CapAmb:\t0000000000000000"));
+  EXPECT_THAT(output, HasSubstr("Uid:\t33\t33\t33\t33\n"));
+  EXPECT_THAT(output, HasSubstr("Gid:\t34\t34\t34\t34\n"));
+  EXPECT_THAT(output, HasSubstr("Groups:\t70"));
+  EXPECT_THAT(output, HasSubstr("/home\n"));
+}
+
+TEST_F(ContainerTest, AnUnknownUserSaysSo) {
+  RunConfig config = Config("true");
+  config.user = "nobody-here";
+  const Result result = Run(config);
+  EXPECT_EQ(result.code, 125);
+  EXPECT_THAT(result.output, HasSubstr("the image has no user 'nobody-here'"));
+  EXPECT_TRUE(fs::is_empty(pods_));
+}
+
+TEST_F(ContainerTest, MountsAreThoseOfTheDefault) {
+  const std::string mounts = Run("cat /proc/self/mounts").output;
+  EXPECT_THAT(mounts, HasSubstr("overlay / overlay rw,nodev"));
+  EXPECT_THAT(mounts, HasSubstr("proc /proc proc rw,nosuid,nodev,noexec"));
+  EXPECT_THAT(mounts, HasSubstr("sysfs /sys sysfs ro,nosuid,nodev,noexec"));
+  EXPECT_THAT(mounts, HasSubstr("tmpfs /dev tmpfs rw,nosuid,noexec"));
+  EXPECT_THAT(mounts, HasSubstr("devpts /dev/pts devpts rw,nosuid,noexec"));
+  EXPECT_THAT(mounts, HasSubstr("tmpfs /dev/shm tmpfs rw,nosuid,nodev,noexec"));
+  EXPECT_THAT(mounts, HasSubstr("mqueue /dev/mqueue mqueue rw,nosuid,nodev,noexec"));
+  EXPECT_THAT(mounts, HasSubstr("proc /proc/sys proc ro,"));
+  EXPECT_THAT(mounts, HasSubstr("tmpfs /proc/timer_list tmpfs rw,nosuid,noexec"));
+  EXPECT_THAT(mounts, Not(HasSubstr(store_.path()))) << "paths of the host show";
+  EXPECT_THAT(mounts, Not(HasSubstr("ext4"))) << "a mount of the host is left";
+}
+
+TEST_F(ContainerTest, CgroupsAreItsOwnAndReadOnly) {
+  const Result result =
+      Run("cat /proc/self/cgroup; grep cgroup /proc/self/mounts; mkdir /sys/fs/cgroup/*/x 2>/dev/null");
+  if (result.output.find("cgroup") == std::string::npos)
+    GTEST_SKIP() << "no cgroups here";
+  std::istringstream lines(result.output);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(" /sys/fs/cgroup") == std::string::npos)
+      EXPECT_THAT(line, ::testing::EndsWith(":/")) << "not the root of a cgroup namespace";
+    else
+      EXPECT_THAT(line, HasSubstr(" ro,")) << line;
+  }
+  EXPECT_NE(result.code, 0);
+}
+
+TEST_F(ContainerTest, ProcessesAreLimited) {
+  const Result result = Run("cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null");
+  if (result.output.empty())
+    GTEST_SKIP() << "no pids controller here";
+  EXPECT_EQ(result.output, "2048\n");
+}
+
+TEST_F(ContainerTest, KernelFilesAreHiddenOrReadOnly) {
+  const Result result =
+      Run("wc -c < /proc/interrupts; wc -c < /proc/timer_list; wc -c </proc/keys; ls /sys/firmware | wc -l; "
+          "echo 1 > /proc/sys/kernel/core_pattern; echo 1 > /proc/irq/default_smp_affinity; echo > /sys/power/state");
+  EXPECT_THAT(result.output, ::testing::StartsWith("0\n0\n0\n0\n"));
+  EXPECT_THAT(result.output, HasSubstr("core_pattern: Read-only file system"));
+  EXPECT_THAT(result.output, HasSubstr("default_smp_affinity: Read-only file system"));
+  EXPECT_THAT(result.output, HasSubstr("/sys/power/state: Read-only file system"));
+}
+
+TEST_F(ContainerTest, ForbiddenSystemCallsFail) {
+  const Result result = Run("unshare -m true; mount -t tmpfs x /tmp; mknod /tmp/sda b 8 0; hostname evil");
+  EXPECT_THAT(result.output, HasSubstr("unshare(0x20000): Operation not permitted"));
+  EXPECT_THAT(result.output, HasSubstr("mount: permission denied"));
+  EXPECT_THAT(result.output, HasSubstr("mknod: /tmp/sda: Operation not permitted"));
+  EXPECT_THAT(result.output, HasSubstr("hostname: sethostname: Operation not permitted"));
+}
+
+TEST_F(ContainerTest, DeviceNodesAreTheUsualOnes) {
+  const Result result =
+      Run("ls -1 /dev | tr '\\n' ' '; echo; cd /dev; stat -c '%n %t:%T %a' null zero full tty random urandom; "
+          "echo x > /dev/null; dd if=/dev/zero bs=4 count=1 2>/dev/null | wc -c; echo to-stdout >> /dev/stdout");
+  EXPECT_THAT(result.output, HasSubstr("null 1:3 666\nzero 1:5 666\nfull 1:7 666\ntty 5:0 666\nrandom 1:8 666\nurandom "
+                                       "1:9 666\n4\nto-stdout\n"));
+}
+
+TEST_F(ContainerTest, SeesOnlyItsOwnProcessesAndNetwork) {
+  const Result result = Run("ps | wc -l; ip -o link | wc -l; ip -o addr show lo");
+  EXPECT_THAT(result.output, ::testing::StartsWith("5\n1\n"));  // the header, init, sh, ps and wc
+  EXPECT_THAT(result.output, HasSubstr("127.0.0.1/8"));
+}
+
+TEST_F(ContainerTest, HostNetworkIsTheHosts) {
+  RunConfig config = Config("readlink /proc/self/ns/net; cat /etc/hostname");
+  config.network = Network::kHost;
+  char link[64] = {};
+  ASSERT_GT(readlink("/proc/self/ns/net", link, sizeof link - 1), 0);
+  char host[64] = {};
+  gethostname(host, sizeof host);
+  EXPECT_EQ(Run(config).output, std::string(link) + "\n" + host + "\n");
+}
+
+TEST_F(ContainerTest, HostNameIsItsOwn) {
+  RunConfig config = Config("hostname; cat /etc/hostname; grep -c box /etc/hosts; echo $HOSTNAME");
+  config.hostname = "box";
+  EXPECT_EQ(Run(config).output, "box\nbox\n1\nbox\n");
+}
+
+TEST_F(ContainerTest, WorkingDirectoryIsMadeAndEntered) {
+  RunConfig config = Config("pwd");
+  config.working_dir = "/srv/app/data";
+  EXPECT_EQ(Run(config).output, "/srv/app/data\n");
+  config.working_dir = "/etc/passwd";
+  const Result result = Run(config);
+  EXPECT_EQ(result.code, 125);
+  EXPECT_THAT(result.output, HasSubstr("cannot make the working directory '/etc/passwd'"));
+}
+
+TEST_F(ContainerTest, AWorkingDirectoryOutsideOfTheContainerIsRefused) {  // CVE-2024-21626
+  for (const char* path : {"/proc/self/fd/8", "/proc/self/fd/9/../..", "/proc/1/cwd"}) {
+    RunConfig config = Config("ls -la");
+    config.working_dir = path;
+    const Result result = Run(config);
+    EXPECT_GE(result.code, 125) << path << " " << result.output;
+    EXPECT_THAT(result.output, HasSubstr("working directory")) << path;
+  }
+}
+
+TEST_F(ContainerTest, NoDescriptorLeaksIn) {
+  const UniqueFd mine = OpenFile("/", O_RDONLY);
+  const UniqueFd open_to_all(fcntl(mine.get(), F_DUPFD, 20));  // not close-on-exec
+  EXPECT_EQ(Run("ls /proc/self/fd | tr '\\n' ' '; ls /proc/1/fd | tr '\\n' ' '").output, "0 1 2 3 0 1 2 ");
+}
+
+TEST_F(ContainerTest, StandardInputIsNullUnlessInteractive) {
+  EXPECT_EQ(Run("cat; readlink /proc/self/fd/0").output, "/dev/null\n");
+}
+
+TEST_F(ContainerTest, AReadOnlyRootCannotBeWritten) {
+  RunConfig config = Config("echo x > /new; echo y > /dev/shm/ok && cat /dev/shm/ok");
+  config.read_only_rootfs = true;
+  const Result result = Run(config);
+  EXPECT_THAT(result.output, HasSubstr("/new: Read-only file system"));
+  EXPECT_THAT(result.output, HasSubstr("y\n"));
+}
+
+TEST_F(ContainerTest, VolumesShowHostFiles) {
+  const std::string source = store_.path() + "/source";
+  fs::create_directories(source);
+  std::ofstream(source + "/file") << "from the host\n";
+  RunConfig config = Config("cat /deep/down/file; echo back > /deep/down/new; cat /one; echo no > /one");
+  config.volumes = {{source, "/deep/down", false}, {source + "/file", "/one", true}};
+  const Result result = Run(config);
+  EXPECT_THAT(result.output, ::testing::StartsWith("from the host\nfrom the host\n"));
+  EXPECT_THAT(result.output, HasSubstr("/one: Read-only file system"));
+  EXPECT_EQ(ReadFile(source + "/new", 100), "back\n");
+}
+
+TEST_F(ContainerTest, VolumeTargetsResolveInsideTheRoot) {  // CVE-2021-30465
+  const std::string source = store_.path() + "/source";
+  const std::string outside = store_.path() + "/outside";
+  fs::create_directories(source);
+  fs::create_directories(outside);
+  fs::create_directories(layer_ + "/inside");
+  fs::create_symlink("/../../../../inside", layer_ + "/up");
+  fs::create_symlink(outside, layer_ + "/absolute");
+  fs::create_symlink("/proc/sys", layer_ + "/kernel");
+  std::ofstream(source + "/file") << "seen\n";
+  RunConfig config = Config("cat /inside/file");
+  config.volumes = {{source, "/up", false}};
+  EXPECT_EQ(Run(config).output, "seen\n");
+  config.volumes = {{source, "/absolute/x", false}};
+  EXPECT_EQ(Run(config).code, 125);  // a dangling link inside, whatever there is outside
+  EXPECT_TRUE(fs::is_empty(outside));
+  config.volumes = {{source, "/kernel/kernel", false}};
+  EXPECT_THAT(Run(config).output, HasSubstr("it leads into a file system of the kernel"));
+}
+
+TEST_F(ContainerTest, AMissingVolumeSourceSaysSo) {
+  RunConfig config = Config("true");
+  config.volumes = {{"/no/such/source", "/x", false}};
+  const Result result = Run(config);
+  EXPECT_EQ(result.code, 125);
+  EXPECT_THAT(result.output, HasSubstr("cannot open the source of volume '/no/such/source:/x'"));
+}
+
+TEST_F(ContainerTest, LinksInPlaceOfMountPointsAreRefused) {  // CVE-2026-41579
+  const std::string outside = store_.path() + "/outside";
+  fs::create_directories(outside);
+  for (const std::string name : {"dev", "proc", "sys"}) {
+    fs::create_symlink(outside, layer_ + "/" + name);
+    const Result result = Run("true");
+    EXPECT_EQ(result.code, 125) << name;
+    EXPECT_THAT(result.output, HasSubstr("the image has a link or a file in its place")) << name;
+    fs::remove(layer_ + "/" + name);
+  }
+  EXPECT_TRUE(fs::is_empty(outside));
+}
+
+TEST_F(ContainerTest, HostileFilesInEtcAreReplaced) {
+  const std::string outside = store_.path() + "/outside";
+  std::ofstream(outside) << "mine";
+  fs::create_symlink(outside, layer_ + "/etc/hostname");
+  ASSERT_EQ(mkfifo((layer_ + "/etc/hosts").c_str(), 0600), 0);
+  RunConfig config = Config("cat /etc/hostname; grep -c localhost /etc/hosts");
+  config.hostname = "box";
+  EXPECT_EQ(Run(config).output, "box\n2\n");
+  EXPECT_EQ(ReadFile(outside, 10), "mine");
+}
+
+TEST_F(ContainerTest, ProgramsAreFoundInPath) {
+  image::ImageConfig image;
+  image.platform.os = "linux";
+  image.cmd = {"echo", "found"};
+  EXPECT_EQ(Run(Plan(image, {})).output, "found\n");
+  image.env = {"PATH=/nowhere"};
+  const Result result = Run(Plan(image, {}));
+  EXPECT_EQ(result.code, 127);
+  EXPECT_THAT(result.output, HasSubstr("cannot execute 'echo': not found in the container"));
+}
+
+TEST_F(ContainerTest, WhatCannotBeExecutedIs126) {
+  image::ImageConfig image;
+  image.platform.os = "linux";
+  for (const char* program : {"/etc/passwd", "/etc"}) {
+    image.cmd = {program};
+    EXPECT_EQ(Run(Plan(image, {})).code, 126) << program;
+  }
+  Write("garbage", "neither ELF nor script");
+  fs::permissions(layer_ + "/garbage", fs::perms::all);
+  image.cmd = {"/garbage"};
+  EXPECT_EQ(Run(Plan(image, {})).code, 126);
+}
+
+TEST_F(ContainerTest, AMissingInterpreterIsNamed) {
+  Write("script", "#!/usr/bin/perl -w\n");
+  fs::permissions(layer_ + "/script", fs::perms::all);
+  fs::copy_file("/bin/ls", layer_ + "/dynamic");
+  image::ImageConfig image;
+  image.platform.os = "linux";
+  image.cmd = {"/script"};
+  Result result = Run(Plan(image, {}));
+  EXPECT_EQ(result.code, 127);
+  EXPECT_THAT(result.output, HasSubstr("its interpreter '/usr/bin/perl' is not in the container"));
+  image.cmd = {"/dynamic"};
+  result = Run(Plan(image, {}));
+  EXPECT_EQ(result.code, 127);
+  EXPECT_THAT(result.output, HasSubstr("its interpreter '/lib"));
+}
+
+TEST_F(ContainerTest, OrphansAreReaped) {
+  const Result result =
+      Run("for i in 1 2 3 4 5; do (sleep 0.01 &) ; done; sleep 0.3; grep -l '^State:.Z' /proc/[0-9]*/status | wc -l");
+  EXPECT_EQ(result.output, "0\n");
+}
+
+TEST_F(ContainerTest, WhatTheApplicationLeavesRunningDiesWithIt) {
+  EXPECT_EQ(Run("sleep 1000 & exit 3").code, 3);
+  EXPECT_TRUE(fs::is_empty(pods_));
+}
+
+TEST_F(ContainerTest, TheRunnersBinaryCannotBeReached) {  // CVE-2019-5736
+  const Result result = Run("readlink /proc/1/exe; echo x > /proc/1/exe; exec 5>/proc/1/exe; echo not reached");
+  EXPECT_THAT(result.output, HasSubstr("/memfd:gantry-init"));
+  EXPECT_THAT(result.output, Not(HasSubstr("\nnot reached")));
+  image::ImageConfig image;
+  image.platform.os = "linux";
+  image.cmd = {"/proc/self/exe"};
+  EXPECT_NE(Run(Plan(image, {})).code, 0);  // another init, which has nobody to talk to
+  Write("hash-bang", "#!/proc/self/exe\n");
+  fs::permissions(layer_ + "/hash-bang", fs::perms::all);
+  image.cmd = {"/hash-bang"};
+  EXPECT_NE(Run(Plan(image, {})).code, 0);
+}
+
+TEST_F(ContainerTest, SignalsReachTheApplication) {
+  RunConfig config = Config(
+      "trap 'echo caught quit; exit 9' QUIT; trap 'echo caught usr1' USR1; touch /vol/ready; "
+      "while :; do sleep 0.02; done");
+  const std::string shared = store_.path() + "/shared";
+  fs::create_directories(shared);
+  config.volumes = {{shared, "/vol", false}};
+  config.stop_signal = SIGQUIT;
+  Pipe out = MakePipe();
+  gantry::Process child = gantry::Process::Fork([&] {
+    dup2(out.write.get(), 1);
+    Pod pod = Pod::Create(Dir::Open(pods_), AnyImage(), std::nullopt);
+    return Process::Start(config, {{layer_}, false, nullptr}, pod).Wait().code;
+  });
+  out.write.Reset();
+  while (!fs::exists(shared + "/ready")) usleep(5000);
+  child.Signal(SIGUSR1);
+  usleep(100'000);
+  child.Signal(SIGTERM);  // arrives as the image's stop signal
+  EXPECT_EQ(child.Wait().code, 9);
+  EXPECT_EQ(ReadAll(out.read.get(), 1000, "output"), "caught usr1\ncaught quit\n");
+}
+
+// Processes of the machine that are in a group of that pod.
+size_t CountProcessesInCgroup(const std::string& uuid) {
+  size_t count = 0;
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    std::ifstream file(entry.path() / "cgroup");
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    count += text.find("gantry-" + uuid) != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
+TEST_F(ContainerTest, NothingIsLeftAfterKillingTheRunner) {
+  const std::string shared = store_.path() + "/shared";
+  fs::create_directories(shared);
+  RunConfig config = Config("sleep 300 & touch /vol/ready; sleep 300");
+  config.volumes = {{shared, "/vol", false}};
+  const std::string list = store_.path() + "/groups";
+  gantry::Process child = gantry::Process::Fork([&] {
+    Pod pod = Pod::Create(Dir::Open(pods_), AnyImage(), std::nullopt);
+    Process process = Process::Start(config, {{layer_}, false, nullptr}, pod);
+    std::ofstream out(list);
+    for (const std::string& path : pod.cgroup().paths()) out << path << "\n";
+    out.close();
+    return process.Wait().code;
+  });
+  while (!fs::exists(shared + "/ready") || !fs::exists(list)) usleep(5000);
+  usleep(50'000);
+  ASSERT_FALSE(fs::is_empty(pods_));
+  const std::string uuid = fs::directory_iterator(pods_)->path().filename();
+  if (fs::file_size(list) > 0) {
+    EXPECT_GE(CountProcessesInCgroup(uuid), 3U);  // init and two sleeps
+  }
+  child.Signal(SIGKILL);
+  EXPECT_EQ(child.Wait().code, 137);
+  for (int i = 0; i < 500 && !fs::is_empty(pods_); ++i) usleep(10'000);
+  EXPECT_TRUE(fs::is_empty(pods_)) << "the pod's directory is left";
+  for (int i = 0; i < 200 && CountProcessesInCgroup(uuid) > 0; ++i) usleep(10'000);  // until they are reaped
+  EXPECT_EQ(CountProcessesInCgroup(uuid), 0U);
+  std::ifstream lines(list);
+  for (std::string path; std::getline(lines, path);) EXPECT_FALSE(fs::exists(path)) << path;
+  EXPECT_THAT(ReadAll(OpenFile("/proc/self/mounts", O_RDONLY).get(), 1 << 20, "mounts"), Not(HasSubstr(pods_)));
+}
+
+TEST_F(ContainerTest, DeadPodsAreSwept) {
+  fs::create_directories(pods_ + "/00000000-0000-4000-8000-000000000000/upper/x");
+  std::ofstream(pods_ + "/00000000-0000-4000-8000-000000000000/lock") << "";
+  fs::create_directories(pods_ + "/not-a-pod");
+  Pod alive = Pod::Create(Dir::Open(pods_), AnyImage(), std::nullopt);
+  EXPECT_EQ(SweepPods(Dir::Open(pods_), std::nullopt), 1U);
+  EXPECT_TRUE(fs::exists(pods_ + "/not-a-pod"));
+  EXPECT_TRUE(fs::exists(pods_ + "/" + alive.uuid()));
+  EXPECT_EQ(ReadFile(pods_ + "/" + alive.uuid() + "/image", 1000),
+            Digest::Of("manifest").str() + "\n" + Digest::Of("layer").str() + "\n");
+}
+
+TEST_F(ContainerTest, ManyLayersAreStacked) {
+  std::vector<std::string> layers = {layer_};
+  for (int i = 0; i < 130; ++i) {
+    layers.push_back(store_.path() + "/" + std::string(60, 'l') + std::to_string(i));
+    fs::create_directories(layers.back());
+    std::ofstream(layers.back() + "/which") << i << "\n";
+  }
+  Pod pod = Pod::Create(Dir::Open(pods_), AnyImage(), std::nullopt);
+  RunConfig config = Config("test $(cat /which) = 0");
+  Process process = Process::Start(config, {layers, false, nullptr}, pod);
+  EXPECT_EQ(process.Wait().code, 0);
 }
 
 }  // namespace

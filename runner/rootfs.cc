@@ -1,0 +1,257 @@
+#include "runner/rootfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <utility>
+
+#include "libimage/base/error.h"
+#include "libimage/base/process.h"
+#include "libimage/base/workers.h"
+#include "libimage/layer/layer.h"
+#include "libimage/layer/unpack.h"
+
+namespace gantry::runner {
+namespace {
+
+using image::IncomingLayer;
+using image::UnpackOptions;
+
+constexpr size_t kChainDigits = 20;
+constexpr size_t kMaxXattrList = 64 * 1024;
+constexpr size_t kMaxFailureBytes = 64 * 1024;
+
+// Where one layer of this image is, or will be, in the store.
+struct Slot {
+  Digest diff_id;
+  std::string plain;  // variant of a layer that needs nothing from below
+  std::string chain;  // variant of one that does: also says on what it lies
+};
+
+std::vector<Slot> SlotsOf(const image::Image& image, const std::optional<IdMap>& map) {
+  std::vector<Slot> out;
+  const std::string plain = map ? map->Variant() : "";
+  std::string below;
+  for (const Digest& diff_id : image.config.diff_ids) {
+    below += diff_id.str() + "\n";
+    out.push_back({diff_id, plain, plain + "c" + Digest::Of(below).hex().substr(0, kChainDigits)});
+  }
+  return out;
+}
+
+std::optional<Dir> Find(const image::Store& store, const Slot& slot) {
+  if (auto found = store.RenderedLayer(slot.diff_id, slot.plain))
+    return found;
+  return store.RenderedLayer(slot.diff_id, slot.chain);
+}
+
+std::string AbsolutePath(const Dir& dir) {
+  std::array<char, 4096> path{};
+  const std::string link = "/proc/self/fd/" + std::to_string(dir.fd());
+  const ssize_t size = readlink(link.c_str(), path.data(), path.size() - 1);
+  if (size <= 0 || path[0] != '/')
+    ThrowErrno("find the path of " + dir.name());
+  return {path.data(), static_cast<size_t>(size)};
+}
+
+void CopyXattrs(int from, int to) {
+  std::vector<char> names(kMaxXattrList);
+  const ssize_t size = flistxattr(from, names.data(), names.size());
+  for (ssize_t at = 0; at < size; at += static_cast<ssize_t>(std::strlen(&names[static_cast<size_t>(at)])) + 1) {
+    const char* name = &names[static_cast<size_t>(at)];
+    std::vector<char> value(kMaxXattrList);
+    const ssize_t length = fgetxattr(from, name, value.data(), value.size());
+    if (length < 0 || fsetxattr(to, name, value.data(), static_cast<size_t>(length), 0) < 0)
+      ThrowErrno("copy the extended attribute " + Quoted(name));
+  }
+}
+
+// All of a layer into another place: its names, and what its root is.
+void MoveTree(const Dir& from, const Dir& to) {
+  for (const std::string& name : from.List()) {
+    if (renameat(from.fd(), name.c_str(), to.fd(), name.c_str()) < 0)
+      ThrowErrno("move " + Quoted(name));
+  }
+  struct stat status {};
+  if (fstat(from.fd(), &status) < 0)
+    ThrowErrno("stat a layer");
+  CopyXattrs(from.fd(), to.fd());
+  const timespec times[2] = {status.st_atim, status.st_mtim};
+  if (fchown(to.fd(), status.st_uid, status.st_gid) < 0 || fchmod(to.fd(), status.st_mode & 07777) < 0 ||
+      futimens(to.fd(), times) < 0)
+    ThrowErrno("set the attributes of a layer's root");
+}
+
+// The work of the child: one image, some layers of which are there.
+class Renderer {
+ public:
+  Renderer(const image::Image& image, const image::Blobs& blobs, image::Store& store, std::vector<Slot> slots,
+           UnpackOptions options, Progress& progress)
+      : image_(image), blobs_(blobs), store_(store), slots_(std::move(slots)), options_(options), progress_(progress) {
+    for (const Slot& slot : slots_) {
+      layers_.emplace_back();
+      layers_.back().done = Find(store_, slot);
+    }
+  }
+
+  // All missing layers at once, then from the base up what needs the layers below.
+  void Run() {
+    std::vector<size_t> missing;
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      if (!layers_[i].done)
+        missing.push_back(i);
+    }
+    // The largest first, so that no thread ends long after the others.
+    std::ranges::stable_sort(missing, std::greater<>(), [&](size_t i) { return image_.manifest.layers[i].size; });
+    RunParallel(missing.size(), ProcessorCount(), [&](size_t n) { Unpack(missing[n]); });
+    std::ranges::sort(missing);
+    for (const size_t i : missing) Complete(i);
+    for (const size_t i : missing) layers_[i].incoming->Commit();
+  }
+
+ private:
+  struct Layer {
+    std::optional<Dir> done;
+    std::unique_ptr<IncomingLayer> incoming;
+    image::Pending pending;
+    const Dir& dir() const { return done ? *done : incoming->dir(); }
+  };
+
+  void Unpack(size_t index) {
+    Layer& layer = layers_[index];
+    const std::string what = image::LayerName(image_, index);
+    const image::Descriptor& blob = image_.manifest.layers[index];
+    const int task = progress_.Begin(what, 0);
+    layer.incoming = store_.AddLayer(slots_[index].diff_id, slots_[index].plain);
+    auto tar = Tap(image::OpenLayer(blobs_, image_, index),
+                   [&](std::span<const std::byte> bytes) { progress_.Advance(task, bytes.size()); });
+    image::UnpackResult result = image::UnpackLayer(std::move(tar), layer.incoming->dir(), options_, what);
+    layer.pending = std::move(result.pending);
+    progress_.End(task, blob.size == 0 ? "empty" : "rendered");
+  }
+
+  void Complete(size_t index) {
+    Layer& layer = layers_[index];
+    if (layer.pending.empty())
+      return;
+    std::vector<const Dir*> lowers;
+    for (size_t below = index; below-- > 0;) {
+      lowers.push_back(&layers_[below].dir());
+      if (image::HidesAllBelow(layers_[below].dir()))
+        break;
+    }
+    const std::string what = image::LayerName(image_, index);
+    image::CompleteLayer(layer.incoming->dir(), layer.pending, lowers, options_, what);
+    auto chained = store_.AddLayer(slots_[index].diff_id, slots_[index].chain);
+    MoveTree(layer.incoming->dir(), chained->dir());
+    layer.incoming = std::move(chained);
+  }
+
+  const image::Image& image_;
+  const image::Blobs& blobs_;
+  image::Store& store_;
+  std::vector<Slot> slots_;
+  UnpackOptions options_;
+  Progress& progress_;
+  std::vector<Layer> layers_;
+};
+
+// kind, message, hint, each ended by NUL.
+void SendFailure(int fd, const Error& error) {
+  std::string text = std::to_string(static_cast<int>(error.kind()));
+  text.append(1, '\0').append(error.message()).append(1, '\0').append(error.hint()).append(1, '\0');
+  WriteFull(fd, AsBytes(text), "report of rendering");
+}
+
+[[noreturn]] void ThrowFailure(const std::string& text) {
+  const size_t first = text.find('\0');
+  const size_t second = first == std::string::npos ? first : text.find('\0', first + 1);
+  if (second == std::string::npos)
+    throw Error(ErrorKind::kFailed, "the process that renders layers ended early",
+                "was it killed? see the kernel's log for 'Out of memory'");
+  const int kind = std::clamp(std::atoi(text.c_str()), 1, 7);
+  throw Error(static_cast<ErrorKind>(kind), text.substr(first + 1, second - first - 1),
+              text.substr(second + 1, text.size() - second - 2));
+}
+
+void RenderInChild(const std::optional<IdMap>& map, const std::function<void()>& work) {
+  Pipe failure = MakePipe();
+  const auto body = [&]() -> int {
+    close(failure.read.get());
+    try {
+      work();
+      return 0;
+    } catch (const Error& error) {
+      SendFailure(failure.write.get(), error);
+    } catch (const std::exception& error) {
+      SendFailure(failure.write.get(), Error(ErrorKind::kFailed, error.what()));
+    }
+    return 1;
+  };
+  const ExitStatus status = map ? RunInUserNamespace(*map, body) : gantry::Process::Fork(body).Wait();
+  failure.write.Reset();
+  if (status.code != 0)
+    ThrowFailure(ReadAll(failure.read.get(), kMaxFailureBytes, "report of rendering"));
+}
+
+}  // namespace
+
+// Reads anything, for an image may lie anywhere; writes only the store.
+image::Confinement RendererConfinement(const std::string& root) {
+  image::Confinement keep;
+  keep.read = {"/"};
+  keep.write = {root};
+  keep.unix_sockets = false;
+  keep.capabilities = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN};
+  return keep;
+}
+
+Rootfs Render(const image::VerifiedImage& verified, const image::Blobs& blobs, image::Store& store,
+              const std::optional<IdMap>& map, const std::function<std::unique_ptr<Progress>()>& progress) {
+  const image::Image& image = verified.image();
+  const std::vector<Slot> slots = SlotsOf(image, map);
+  std::shared_ptr<image::Lease> lease = store.NewLease();
+  std::vector<Digest> needed = image.config.diff_ids;
+  needed.push_back(image.descriptor.digest);
+  lease->Add(needed);
+
+  const auto missing = [&](const Slot& slot) { return !Find(store, slot); };
+  if (std::ranges::any_of(slots, missing)) {
+    UnpackOptions options;
+    if (map) {
+      options.whiteouts = UnpackOptions::Whiteouts::kOverlayUser;
+      options.keep_owners = !map->single();
+    }
+    RenderInChild(map, [&] {
+      image::Confine(RendererConfinement(store.dir().name()));
+      const std::unique_ptr<Progress> shown = progress();
+      Renderer(image, blobs, store, slots, options, *shown).Run();
+    });
+  }
+  Rootfs out;
+  out.user_xattrs = map.has_value();
+  out.lease = lease;
+  for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {
+    const auto layer = Find(store, *slot);
+    if (!layer)
+      throw Error(ErrorKind::kFailed, "the rendered layer " + slot->diff_id.str() + " is gone",
+                  "is something else removing files from the store? try again");
+    out.layers.push_back(AbsolutePath(*layer));
+    // overlayfs does not look at the mark on a layer's root.
+    if (image::HidesAllBelow(*layer))
+      break;
+  }
+  return out;
+}
+
+}  // namespace gantry::runner

@@ -1,0 +1,39 @@
+// From a verified image to the directories that overlayfs stacks.
+//
+// Each layer is rendered once and kept in the store, shared by all images that have it; a layer that depends on those
+// below it (it implies directories, or links to their files) is kept for this chain of layers alone. Rendering happens
+// in a forked child without network, with only the store to write to, and with no more capabilities than files need;
+// without root, as root of a user namespace.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libimage/base/progress.h"
+#include "libimage/confine/confine.h"
+#include "libimage/model/blobs.h"
+#include "libimage/model/image.h"
+#include "libimage/store/store.h"
+#include "runner/userns.h"
+
+namespace gantry::runner {
+
+// What a container's root is made of, and what keeps it from collection.
+struct Rootfs {
+  std::vector<std::string> layers;  // absolute directories, the topmost first; at most kMaxOverlayLayers
+  bool user_xattrs = false;         // whiteouts are marked in user.overlay.*, as a user namespace needs
+  std::shared_ptr<const void> lease;
+};
+
+// What the child that renders into the store at `root` keeps of its rights.
+image::Confinement RendererConfinement(const std::string& root);
+
+// Renders what is missing of `image`, whose layers are in `blobs`. `progress` is called in the child. For
+// single-threaded callers. kCorrupt for a layer that is not what its digest or format says.
+Rootfs Render(const image::VerifiedImage& image, const image::Blobs& blobs, image::Store& store,
+              const std::optional<IdMap>& map, const std::function<std::unique_ptr<Progress>()>& progress);
+
+}  // namespace gantry::runner

@@ -1,0 +1,239 @@
+// gantry-run: fetch what is missing, verify, render, execute.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "libimage/base/error.h"
+#include "libimage/base/process.h"
+#include "libimage/store/store.h"
+#include "libimage/transport/oci_layout.h"
+#include "libsign/verify.h"
+#include "runner/config.h"
+#include "runner/pod.h"
+#include "runner/process.h"
+#include "runner/rootfs.h"
+#include "tools/local_image.h"
+#include "tools/policy_options.h"
+#include "tools/tool_main.h"
+
+namespace gantry::tools {
+namespace {
+
+constexpr int kOwnFailure = 125;
+constexpr size_t kMaxFetchOutput = 4096;
+
+struct Options {
+  CommonOptions common;
+  PolicyOptions policy;
+  runner::RunOptions run;
+  std::string image;
+  std::string platform;
+  std::string user, working_dir, entrypoint;
+  bool collect = false;
+  bool remove = true;  // --rm changes nothing
+};
+
+// The program beside this one, else the one in PATH.
+std::string Sibling(const std::string& name) {
+  char path[4096];
+  const ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
+  const std::string self(path, size > 0 ? static_cast<size_t>(size) : 0);
+  const std::string beside = self.substr(0, self.rfind('/') + 1) + name;
+  return access(beside.c_str(), X_OK) == 0 ? beside : name;
+}
+
+// Runs gantry-fetch, which has the network and judges what it brings; the digest that it printed.
+Digest Fetch(const Options& options, const std::string& reference) {
+  std::vector<std::string> command = {Sibling("gantry-fetch"), "--root", StoreRoot(options.common), reference};
+  for (const std::string& argument : options.policy.Arguments()) command.push_back(argument);
+  if (!options.platform.empty())
+    command.insert(command.end(), {"--platform", options.platform});
+  if (options.common.quiet)
+    command.emplace_back("--quiet");
+  const Captured fetched = RunCaptured(command, "", kMaxFetchOutput);
+  const size_t at = fetched.output.rfind('@');
+  if (fetched.status.code != 0 || at == std::string::npos)
+    throw Error(ErrorKind::kFailed, "could not fetch " + Quoted(reference) + " (the reason is above)");
+  return Digest::Parse(fetched.output.substr(at + 1, fetched.output.find('\n', at) - at - 1));
+}
+
+bool IsPlatform(const image::Image& image, const std::string& wanted) {
+  if (wanted.empty())
+    return true;
+  const image::Platform platform = image::Platform::Parse(wanted);
+  return image.config.platform.os == platform.os && image.config.platform.architecture == platform.architecture &&
+         (platform.variant.empty() || image.config.platform.variant == platform.variant);
+}
+
+// The registry name to fetch for `reference`; nullopt for what can only be on this machine.
+std::optional<std::string> FetchName(const image::Reference& reference) {
+  if (const auto* docker = reference.docker())
+    return "docker://" + docker->ToString();
+  if (const auto* stored = reference.store(); stored != nullptr && !stored->explicitly_store)
+    return "docker://" + image::DockerReference::Parse(stored->name).ToString();
+  return std::nullopt;
+}
+
+LocalImage FindImage(const Options& options) {
+  const sign::RegistriesD registries = sign::RegistriesD::Load();
+  const std::string root = StoreRoot(options.common);
+  const image::Reference reference = image::Reference::Parse(options.image);
+  try {
+    LocalImage found = OpenLocalImage(options.image, root, std::nullopt, registries);
+    if (IsPlatform(found.image.image(), options.platform) || reference.file() != nullptr)
+      return found;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNotFound || reference.file() != nullptr || reference.appc() != nullptr ||
+        (reference.store() != nullptr && reference.store()->explicitly_store))
+      throw;
+  }
+  const auto name = FetchName(reference);
+  if (!name)
+    throw Error(ErrorKind::kNotFound, Quoted(options.image) + " is not in the store for " + options.platform,
+                "fetch it by its registry name");
+  const Digest digest = Fetch(options, *name);
+  // By digest, so that nothing can change between the decision there and the one here.
+  LocalImage fetched = OpenLocalImage(*name, root, std::nullopt, registries);
+  if (fetched.image.image().descriptor.digest != digest)
+    throw Error(ErrorKind::kFailed, Quoted(options.image) + " was replaced in the store while it was fetched",
+                "run it again");
+  return fetched;
+}
+
+int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
+  const std::string root = StoreRoot(options.common);
+  const sign::Policy policy = LoadPolicy(options.policy, options.common);
+  LocalImage local = FindImage(options);
+  const image::VerifiedImage image = sign::Verifier::Verify(std::move(local.image), policy, local.evidence);
+  const runner::RunConfig config = runner::Plan(image.image().config, options.run);
+  Note(options.common, "image " + image.image().descriptor.digest.str() + ", " + image.vouched_by());
+
+  const auto store = image::Store::Open(root);
+  const image::Reference reference = image::Reference::Parse(options.image);
+  const auto layout = reference.file() != nullptr ? image::OciLayout::OpenAt(reference.file()->path) : nullptr;
+  const image::Blobs& blobs = layout != nullptr ? static_cast<const image::Blobs&>(*layout) : *store;
+  runner::Rootfs rootfs = runner::Render(image, blobs, *store, map, [&] { return MakeProgress(options.common); });
+
+  const Dir pods = Dir::Open(root + "/pods");
+  runner::SweepPods(pods, map);
+  runner::Pod pod = runner::Pod::Create(pods, image.image(), map);
+  runner::Process process = runner::Process::Start(config, std::move(rootfs), pod);
+  if (!pod.cgroup().note().empty())
+    Note(options.common, pod.cgroup().note());
+  if (process.failure())
+    std::fprintf(stderr, "gantry-run: %s\n  %s\n", process.failure()->message().c_str(),
+                 process.failure()->hint().c_str());
+  const ExitStatus status = process.Wait();
+  pod.Remove();
+  return status.code;
+}
+
+int Collect(const Options& options, const std::optional<runner::IdMap>& map) {
+  const size_t swept = runner::SweepPods(Dir::Open(StoreRoot(options.common) + "/pods"), map);
+  std::printf("%zu dead pods removed\n", swept);
+  return 0;
+}
+
+int Run(const Options& options) {
+  if (options.common.print_confinement)
+    Confine(options.common, runner::RendererConfinement(StoreRoot(options.common)));
+  std::optional<runner::IdMap> map;
+  if (geteuid() != 0)
+    map = runner::PlanIdMap();
+  if (map && !map->note.empty())
+    Note(options.common, map->note);
+  return options.collect ? Collect(options, map) : Execute(options, map);
+}
+
+// "NAME" alone is ours, as far as we have it.
+void TakeEnvironment(runner::RunOptions& run) {
+  for (std::string& entry : run.env) {
+    const char* value = entry.find('=') == std::string::npos ? std::getenv(entry.c_str()) : nullptr;
+    if (value != nullptr)
+      entry += std::string("=") + value;
+  }
+  if (const char* terminal = std::getenv("TERM"); terminal != nullptr && *terminal != '\0')
+    run.terminal_type = terminal;
+}
+
+void AddOptions(CLI::App& app, Options& options) {
+  AddCommonOptions(app, options.common);
+  // -v is the volume, as users of other runners expect.
+  app.remove_option(app.get_option("--verbose"));
+  app.add_flag("--verbose", options.common.verbose, "say what is done and why");
+  AddPolicyOptions(app, options.policy);
+  app.add_option("--platform", options.platform, "OS/ARCH[/VARIANT] to choose from an index; default: this machine's");
+  app.add_option("-v,--volume", options.run.volumes, "show a host file or directory in the container")
+      ->type_name("SRC:DST[:ro]")
+      ->allow_extra_args(false);
+  app.add_option("-e,--env", options.run.env, "set a variable; NAME alone takes it over from here")
+      ->type_name("NAME[=VALUE]")
+      ->allow_extra_args(false);
+  app.add_option("-u,--user", options.user, "USER[:GROUP], names of the image or numbers");
+  app.add_option("-w,--workdir", options.working_dir, "the directory to start in");
+  app.add_option("--entrypoint", options.entrypoint, "the program to execute instead of the image's; '' for none");
+  static const std::map<std::string, runner::Network> kNetworks = {{"none", runner::Network::kNone},
+                                                                   {"host", runner::Network::kHost}};
+  app.add_option("--net", options.run.network, "none: only loopback (the default); host: the host's network")
+      ->transform(CLI::CheckedTransformer(kNetworks))
+      ->type_name("none|host")
+      ->option_text("none|host");
+  app.add_flag("-i,--interactive", options.run.interactive, "give it our standard input; else it is empty");
+  app.add_flag("-t,--tty", options.run.terminal, "give it a terminal of its own");
+  app.add_option("--hostname", options.run.hostname, "its host name; default: from the pod's UUID");
+  app.add_flag("--read-only", options.run.read_only_rootfs, "nothing in its root file system can be changed");
+  app.add_flag("--rm", options.remove, "accepted and always so: nothing is kept after the run");
+}
+
+// What follows the options: gc, or IMAGE [--] [ARGS...].
+void TakeOperands(const CLI::App& app, Options& options) {
+  std::vector<std::string> rest = app.remaining();
+  if (!rest.empty() && rest.front() == "--")
+    rest.erase(rest.begin());
+  if (rest.empty())
+    throw Error(ErrorKind::kUsage, "no image is named", "gantry-run [OPTIONS] IMAGE [ARGS...]");
+  if (rest.front().starts_with('-') && rest.front().size() > 1)
+    throw Error(ErrorKind::kUsage, "option " + Quoted(rest.front()) + " is unknown", "see 'gantry-run --help'");
+  options.image = rest.front();
+  rest.erase(rest.begin());
+  if (!rest.empty() && rest.front() == "--")
+    rest.erase(rest.begin());
+  options.run.args = std::move(rest);
+  const auto given = [&](const char* name) { return app.count(name) > 0; };
+  if (given("--user"))
+    options.run.user = options.user;
+  if (given("--workdir"))
+    options.run.working_dir = options.working_dir;
+  if (given("--entrypoint"))
+    options.run.entrypoint = options.entrypoint;
+  TakeEnvironment(options.run);
+}
+
+}  // namespace
+}  // namespace gantry::tools
+
+int main(int argc, char** argv) {
+  using namespace gantry::tools;
+  CLI::App app("Run an image in namespaces: fetch what is missing, verify, render, execute.", "gantry-run");
+  Options options;
+  AddOptions(app, options);
+  app.footer("gantry-run [OPTIONS] IMAGE [--] [ARGS...]\nEverything after IMAGE is for the application.");
+  app.prefix_command();
+  CLI::App* gc = app.add_subcommand("gc", "remove what runs left behind that did not end in order, and exit");
+  return ToolMain(
+      app, argc, argv,
+      [&] {
+        options.collect = gc->parsed();
+        if (!options.collect && !options.common.print_confinement)
+          TakeOperands(app, options);
+        return Run(options);
+      },
+      kOwnFailure);
+}
