@@ -119,6 +119,68 @@ TEST(InteropTest, ReadsADockerImageOfSkopeo) {
             image.descriptor.digest.str() + "\n");
 }
 
+// Whether skopeo can read this name of a Docker image; it is the first thing that it looks at here.
+bool SkopeoReads(const std::string& name, const std::string& dir) {
+  const std::string output =
+      RunCaptured(
+          {"sh", "-c", "GNUPGHOME=$0 exec skopeo standalone-verify -- \"$0/manifest\" \"$1\" $2 \"$0/signature\" 2>&1",
+           dir, name, std::string(40, 'A')},
+          "", 1 << 16)
+          .output;
+  const bool refused = output.find("invalid reference format") != std::string::npos ||
+                       output.find("repository name must") != std::string::npos ||
+                       output.find("invalid checksum digest") != std::string::npos ||
+                       output.find("unsupported digest algorithm") != std::string::npos ||
+                       output.find("64-byte hexadecimal") != std::string::npos;
+  EXPECT_NE(output.find("Error verifying signature"), std::string::npos) << output;
+  return !refused;
+}
+
+TEST(InteropTest, ReadsTheNamesThatSkopeoReads) {
+  if (!Installed("skopeo"))
+    GTEST_SKIP() << "skopeo is not installed";
+  const TempDir temp;
+  std::ofstream(temp.path() + "/manifest") << "{}";
+  std::ofstream(temp.path() + "/signature") << "x";
+  const std::string hex(64, 'f');
+  for (const std::string& name : {std::string("a"),
+                                  std::string("a/b_c/d--e:T.1"),
+                                  std::string("localhost/a"),
+                                  std::string("h:80/a__b"),
+                                  std::string("a@sha256:") + hex,
+                                  std::string("h.io/a:t@sha512:") + hex + hex,
+                                  std::string("192.168.1.1:5000"),
+                                  "a:" + std::string(128, 't'),
+                                  "h.io/" + std::string(250, 'x'),
+                                  std::string("A"),
+                                  std::string("h.io/aB"),
+                                  std::string("a//b"),
+                                  std::string("a___b"),
+                                  std::string("a._b"),
+                                  std::string("-a"),
+                                  std::string("a-"),
+                                  std::string("a:"),
+                                  std::string("a:.t"),
+                                  "a:" + std::string(129, 't'),
+                                  std::string("h..io/a"),
+                                  std::string("h:/a"),
+                                  std::string("a@sha256:00"),
+                                  "a@sha256:" + std::string(64, 'F'),
+                                  std::string("a@md5:00"),
+                                  hex,
+                                  "h.io/" + std::string(251, 'x'),
+                                  std::string("a b"),
+                                  std::string("[fe80::1%eth0]/a")}) {
+    bool ours = true;
+    try {
+      DockerReference::Parse(name);
+    } catch (const Error&) {
+      ours = false;
+    }
+    EXPECT_EQ(ours, SkopeoReads(name, temp.path())) << name;
+  }
+}
+
 TEST(InteropTest, ActoolTakesOurAciManifests) {
   const std::string build = fs::read_symlink("/proc/self/exe").parent_path().parent_path().string();
   const Captured tool = RunCaptured(
