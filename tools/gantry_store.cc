@@ -1,5 +1,6 @@
 // gantry-store: looks into the local store and cleans it (gantry-store(1)).
 #include <linux/capability.h>
+#include <unistd.h>
 
 #include <cinttypes>
 #include <cstdio>
@@ -7,6 +8,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/store/store.h"
+#include "runner/userns.h"
 #include "tools/progress.h"
 #include "tools/table.h"
 #include "tools/tool_main.h"
@@ -16,6 +18,8 @@ namespace {
 using namespace gantry;
 using namespace gantry::tools;
 using image::Store;
+
+constexpr size_t kMaxReportBytes = 64 * 1024;
 
 struct Options {
   CommonOptions common;
@@ -241,6 +245,37 @@ void ConfineTo(const Options& options, bool writes) {
   Confine(options.common, keep);
 }
 
+// Rendered layers of an ordinary user may have files of that user's range of ids, which only the root of the user
+// namespace can remove. Confinement comes after, for the helpers that write the map need their set-user-ID bit.
+int CollectAsOwnerOfAll(Options options) {
+  options.common.root = StoreRoot(options.common);  // of this user: inside, everyone is root
+  const std::optional<runner::IdMap> map = geteuid() == 0 ? std::nullopt : std::optional(runner::PlanIdMap());
+  const auto collect = [&] {
+    ConfineTo(options, true);
+    return Collect(options);
+  };
+  if (!map || map->single() || options.common.print_confinement)
+    return collect();
+  Pipe report = MakePipe();
+  const ExitStatus status = runner::RunInUserNamespace(*map, [&] {
+    try {
+      const int code = collect();
+      return std::fflush(stdout) == 0 ? code : static_cast<int>(ErrorKind::kFailed);
+    } catch (const Error& error) {
+      const json::Array parts{error.message(), error.hint()};
+      WriteFull(report.write.get(), AsBytes(json::Print(parts)), "a report");
+      return static_cast<int>(error.kind());
+    }
+  });
+  report.write.Reset();
+  const std::string text = ReadAll(report.read.get(), kMaxReportBytes, "the report of the collector");
+  if (!text.empty()) {
+    const std::vector<std::string> parts = json::Cursor(json::Parse(text, "report"), "report").Strings(2);
+    throw Error(ErrorKind{status.code}, parts.at(0), parts.at(1));
+  }
+  return status.code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -259,16 +294,17 @@ int main(int argc, char** argv) {
   CLI::App* collect = app.add_subcommand("gc", "remove what no name, running program or pod needs");
   collect->add_flag("-n,--dry-run", options.dry_run, "print what would be removed, and remove nothing");
   collect->add_option("--grace", options.grace, "spare what is younger: 90, 90s, 10m, 12h or 7d")->type_name("TIME");
-  CLI::App* check = app.add_subcommand("check", "hash every blob and prove the store sound; exit 5 when it is not");
+  app.add_subcommand("check", "hash every blob and prove the store sound; exit 5 when it is not");
   return ToolMain(app, argc, argv, [&] {
-    const bool writes = remove->parsed() || collect->parsed();
-    ConfineTo(options, writes);
+    if (collect->parsed())
+      return CollectAsOwnerOfAll(options);
+    ConfineTo(options, remove->parsed());
     if (list->parsed())
       return List(options);
     if (show->parsed())
       return Show(options);
     if (remove->parsed())
       return Remove(options);
-    return check->parsed() ? Check(options) : Collect(options);
+    return Check(options);
   });
 }

@@ -171,9 +171,19 @@ class Collection {
     DecideSignatures();
   }
 
-  // Without locks: deletes what Decide put aside.
+  // Without locks: deletes what Decide put aside. What resists does not keep the rest; it stays as a leftover.
   CollectResult Delete() {
-    for (const RelPath& path : aside_) root_.RemoveTree(path);
+    std::optional<Error> first;
+    for (const RelPath& path : aside_) {
+      try {
+        root_.RemoveTree(path);
+      } catch (const Error& error) {
+        if (!first)
+          first = error;
+      }
+    }
+    if (first)
+      throw Error(first->kind(), "some garbage cannot be removed: " + first->message(), first->hint());
     return result_;
   }
 

@@ -4,7 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <ctime>
@@ -80,9 +80,7 @@ std::set<Digest> ReadDigestLines(const Dir& root, const RelPath& path) {
     return out;
   const std::string text = ReadAll(fd->get(), kMaxLeaseBytes, Quoted(path.str()) + " in " + Quoted(root.name()));
   for (size_t begin = 0; begin < text.size();) {
-    const size_t end = text.find('\n', begin);
-    if (end == std::string::npos)
-      break;
+    const size_t end = std::min(text.find('\n', begin), text.size());
     if (const auto digest = Digest::TryParse(std::string_view(text).substr(begin, end - begin)))
       out.insert(*digest);
     begin = end + 1;
@@ -90,7 +88,7 @@ std::set<Digest> ReadDigestLines(const Dir& root, const RelPath& path) {
   return out;
 }
 
-LiveLeases ReadLeases(const Dir& root) {
+LiveLeases ReadLeases(const Dir& root, std::string_view except) {
   LiveLeases out;
   for (const std::string& name : root.OpenDir(RelPath::Parse("tmp")).List()) {
     if (!name.starts_with(kLeasePrefix))
@@ -99,7 +97,8 @@ LiveLeases ReadLeases(const Dir& root) {
     if (FileLock::IsFree(root, path) || !root.Exists(path))
       continue;
     out.ids.insert(name.substr(kLeasePrefix.size()));
-    out.digests.merge(ReadDigestLines(root, path));
+    if (name.substr(kLeasePrefix.size()) != except)
+      out.digests.merge(ReadDigestLines(root, path));
   }
   return out;
 }

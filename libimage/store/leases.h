@@ -62,12 +62,12 @@ class LeaseFile final : public Lease {
   std::set<Digest> listed_;
 };
 
-// The IDs of leases whose owners live, and what these leases list. Call it under gc.lock.
+// The IDs of leases whose owners live, and what these leases list, but for the lease `except`. Call it under gc.lock.
 struct LiveLeases {
   std::set<std::string> ids;
   std::set<Digest> digests;
 };
-LiveLeases ReadLeases(const Dir& root);
+LiveLeases ReadLeases(const Dir& root, std::string_view except = {});
 
 // The digests in a file of one a line. Lines that are none are passed over: a writer died in the middle of them.
 std::set<Digest> ReadDigestLines(const Dir& root, const RelPath& path);

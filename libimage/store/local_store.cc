@@ -243,7 +243,8 @@ std::shared_ptr<LeaseFile> LocalStore::Session() {
 }
 
 std::unique_ptr<Lease> LocalStore::NewLease() {
-  RequireWritable();
+  // Made here as well, so that a child that this process forks to render layers shares it and leaves none behind.
+  Session();
   return std::make_unique<LeaseFile>(root_);
 }
 

@@ -154,8 +154,13 @@ size_t LocalStore::SyncLayers() {
   if (syncfs(layers.fd()) < 0)
     ThrowErrno("sync " + Quoted(layers.name()));
   size_t count = 0;
+  std::shared_ptr<LeaseFile> own = Session();
   const FileLock lock(*root_, kCollectLock, LockMode::kExclusive);
+  // Others may be about to mount what they lease, by its path.
+  const LiveLeases others = ReadLeases(*root_, own->id());
   for (const LayerName& layer : of_this_boot) {
+    if (others.digests.contains(layer.diff_id))
+      continue;
     LayerName on_disk = layer;
     on_disk.boot.clear();
     if (layers.Exists(RelPath::Parse(layer.ToString())) && RenameInto(layers, layer.ToString(), on_disk.ToString()))

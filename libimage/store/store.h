@@ -120,7 +120,8 @@ class Store : public Blobs {
   virtual std::vector<std::string> Signatures(const Digest& manifest) const = 0;
 
   // Rendered layers. `variant` tells apart what must not be mixed: "" for root's, "u<id>" for a user namespace's; at
-  // most 32 lower-case letters and digits. Use the descriptor of the Dir and not its name: SyncLayers may change that.
+  // most 32 lower-case letters and digits. SyncLayers may change the name of the Dir, unless a lease of yours lists the
+  // diff ID; the descriptor stays good.
   virtual std::optional<Dir> RenderedLayer(const Digest& diff_id, std::string_view variant) const = 0;
   virtual std::unique_ptr<IncomingLayer> AddLayer(const Digest& diff_id, std::string_view variant) = 0;
 

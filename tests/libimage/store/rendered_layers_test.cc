@@ -127,6 +127,31 @@ TEST_F(RenderedLayerTest, SyncMakesItOutliveTheBoot) {
   EXPECT_EQ(store->SyncLayers(), 0U);
 }
 
+TEST_F(RenderedLayerTest, SyncDoesNotRenameWhatOthersAreAboutToMount) {
+  Render(*Open(), "", "x");
+  const auto runner = Open();
+  auto lease = runner->NewLease();
+  lease->Add({DiffId()});
+  EXPECT_EQ(Open()->SyncLayers(), 0U);
+  EXPECT_NE(Names().at(0).find('~'), std::string::npos);
+  lease.reset();
+  EXPECT_EQ(Open()->SyncLayers(), 1U);
+}
+
+TEST_F(RenderedLayerTest, ChildThatRendersLeavesNoLeaseBehind) {
+  {
+    const auto store = Open();
+    const auto lease = store->NewLease();
+    Process child = Process::Fork([&] {
+      Render(*store, "", "by a child");
+      return 0;
+    });
+    ASSERT_EQ(child.Wait().code, 0);
+    EXPECT_EQ(Content(*store, ""), "by a child");
+  }
+  EXPECT_THAT(RootDir().OpenDir(RelPath::Parse("tmp")).List(), IsEmpty());
+}
+
 TEST_F(RenderedLayerTest, OtherUsersCannotReachIt) {
   const auto store = Open();
   Render(*store, "", "x");
