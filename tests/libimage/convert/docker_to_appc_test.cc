@@ -129,7 +129,8 @@ TEST(DockerToAppcTest, AnnotationsTellWhereTheImageCameFrom) {
   const AciManifest manifest = Manifest(image);
   EXPECT_THAT(
       manifest.annotations,
-      ElementsAre(Pair("appc.io/docker/originalname", "127.0.0.1:5602/foo/bar:v1"),
+      ElementsAre(Pair("created", "2020-01-02T03:04:05Z"),
+                  Pair("appc.io/docker/originalname", "127.0.0.1:5602/foo/bar:v1"),
                   Pair("appc.io/docker/registryurl", "127.0.0.1:5602"), Pair("appc.io/docker/repository", "foo/bar"),
                   Pair("appc.io/docker/imageid", Digest::Of(image.ConfigBytes()).str()),
                   Pair("appc.io/docker/manifesthash", Digest::Of(image.ManifestBytes()).str())));
