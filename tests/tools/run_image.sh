@@ -1,0 +1,35 @@
+# gantry-run executes what the image and the command line say, passes exit codes on, and leaves nothing behind.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+need busybox
+[ "$(id -u)" = 0 ] || skip "root's way; run_rootless is the other"
+
+mkdir -p "$T/base/bin" "$T/base/etc" "$T/top/etc"
+cp "$(command -v busybox)" "$T/base/bin/busybox"
+for name in sh cat id env pwd touch; do ln -s busybox "$T/base/bin/$name"; done
+printf 'root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n' >"$T/base/etc/passwd"
+echo from-the-top >"$T/top/etc/motd"
+make_image "$T/image" v1 '{"Entrypoint":["/bin/sh","-c"],"Cmd":["cat /etc/motd"],"Env":["A=image"],"WorkingDir":"/srv","User":"web"}' \
+  "$T/base" "$T/top"
+run=(gantry-run -q --insecure-options=image)
+mkdir "$T/data"
+
+expect_exit 125 gantry-run "oci:$T/image" # the policy refuses
+expect_text 'refused' "$T/err"
+expect_exit 0 "${run[@]}" "oci:$T/image"
+expect_text '^from-the-top$' "$T/out"
+expect_exit 0 "${run[@]}" -e A=mine -e B=2 "oci:$T/image" 'echo $A $B $HOME $(pwd) $(id -u):$(id -g)'
+expect_text '^mine 2 /srv /srv 33:34$' "$T/out"
+expect_exit 0 "${run[@]}" -u 0:7 -w /etc --entrypoint /bin/pwd "oci:$T/image"
+expect_text '^/etc$' "$T/out"
+expect_exit 9 "${run[@]}" -u root -v "$T/data:/data" "oci:$T/image" -- 'touch /data/made; exit 9'
+[ -e "$T/data/made" ] || fail "the volume was not written"
+expect_exit 0 "${run[@]}" --entrypoint '' -i "oci:$T/image" cat <<<'through a pipe'
+expect_text '^through a pipe$' "$T/out"
+expect_exit 143 "${run[@]}" "oci:$T/image" 'kill -TERM $$'
+expect_exit 127 "${run[@]}" --entrypoint /no/such "oci:$T/image"
+expect_text "cannot execute '/no/such': not found" "$T/err"
+expect_exit 126 "${run[@]}" --entrypoint /etc/motd "oci:$T/image"
+expect_exit 125 "${run[@]}" --no-such-option "oci:$T/image"
+expect_exit 125 "${run[@]}" -v relative:/x "oci:$T/image"
+[ -z "$(ls -A "$T/store/pods")" ] || fail "a pod is left"
