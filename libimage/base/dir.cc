@@ -83,8 +83,7 @@ void Empty(int dir_fd, dev_t device, const std::string& name, int depth) {
     if (errno != EISDIR && errno != EPERM)
       ThrowErrno("remove " + Quoted(child) + " in " + Quoted(name));
     int fd = openat(dir_fd, child.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && errno == EACCES) {
-      fchmodat(dir_fd, child.c_str(), 0700, 0);
+    if (fd < 0 && errno == EACCES && fchmodat(dir_fd, child.c_str(), 0700, 0) == 0) {
       fd = openat(dir_fd, child.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
     const UniqueFd sub(fd);
@@ -255,7 +254,8 @@ void Dir::RemoveTree(const RelPath& path) const {
   struct stat status {};
   if (fstatat(holder.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0)
     ThrowErrno("stat " + Quoted(path.str()));
-  fchmodat(holder.get(), name.c_str(), 0700, 0);
+  if (fchmodat(holder.get(), name.c_str(), 0700, 0) < 0 && errno != EPERM)
+    ThrowErrno("change the mode of " + Quoted(path.str()));
   const UniqueFd dir(openat(holder.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!dir)
     ThrowErrno("open " + Quoted(path.str()) + " in " + Quoted(name_));
