@@ -149,10 +149,12 @@ bool ArchiveReader::State::Advance() {
   if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
     Fail();
   name = Text(archive_entry_pathname(raw));
-  // Warnings are about names that cannot be converted, which is as we want it, and about ACLs, which are not used. A
-  // header that is half read is another matter: what was dropped could be the name.
-  if (result == ARCHIVE_WARN && Text(archive_error_string(archive)).starts_with("Ignoring malformed"))
-    Corrupt("malformed pax header");
+  // Names that cannot be converted are as we want them, and ACLs are not used. Other warnings are about headers that
+  // libarchive drops in whole or in part, and with them perhaps the name.
+  const std::string_view warning = result == ARCHIVE_WARN ? Text(archive_error_string(archive)) : std::string_view();
+  if (!warning.empty() && !warning.ends_with("can't be converted from UTF-8 to current locale.") &&
+      !warning.starts_with("Parse error: SCHILY.acl"))
+    Fail();
   return true;
 }
 

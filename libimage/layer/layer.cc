@@ -12,6 +12,8 @@
 namespace gantry::image {
 namespace {
 
+constexpr size_t kMaxNameBytes = 255;   // NAME_MAX
+constexpr size_t kMaxPathBytes = 4095;  // PATH_MAX without its NUL
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kReserved = ".wh..wh.";  // AUFS's own, of which only the opaque marker means something
 constexpr std::string_view kOpaque = ".wh..wh..opq";
@@ -26,6 +28,8 @@ std::string Normalised(std::string_view raw) {
   std::string path;
   path.reserve(raw.size());
   size_t depth = 0;
+  if (raw.find('\0') != std::string_view::npos)
+    Refuse(raw, "a NUL byte");
   for (size_t begin = 0; begin < raw.size();) {
     const size_t end = std::min(raw.find('/', begin), raw.size());
     const std::string_view part = raw.substr(begin, end - begin);
@@ -34,12 +38,16 @@ std::string Normalised(std::string_view raw) {
       continue;
     if (part == "..")
       Refuse(raw, "'..' component");
+    if (part.size() > kMaxNameBytes)
+      Refuse(raw, "a component of more than " + std::to_string(kMaxNameBytes) + " bytes");
     if (++depth > kMaxPathDepth)
       Refuse(raw, "more than " + std::to_string(kMaxPathDepth) + " components");
     if (!path.empty())
       path += '/';
     path += part;
   }
+  if (path.size() > kMaxPathBytes)
+    Refuse(raw, "more than " + std::to_string(kMaxPathBytes) + " bytes");
   return path;
 }
 
