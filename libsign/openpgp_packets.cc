@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 
+#include "libimage/base/base64.h"
 #include "libimage/base/error.h"
 #include "libimage/layer/decompress_whole.h"
-#include "libsign/base64.h"
 
 namespace gantry::sign {
 namespace {

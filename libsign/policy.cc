@@ -5,7 +5,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
-#include "libsign/base64.h"
+#include "libimage/base/base64.h"
 
 namespace gantry::sign {
 namespace {

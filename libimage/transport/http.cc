@@ -322,6 +322,7 @@ class HttpClient::Engine {
   ~Engine();
   int Start(HttpRequest request, BodyWriter write, bool probes_tls = false);
   Finished Wait(std::optional<int> transfer);
+  void Cancel(int transfer);
 
  private:
   void Send(Transfer& transfer);
@@ -574,6 +575,15 @@ HttpClient::Finished HttpClient::Engine::Wait(std::optional<int> transfer) {
   }
 }
 
+void HttpClient::Engine::Cancel(int transfer) {
+  if (const auto found = running_.find(transfer); found != running_.end()) {
+    if (found->second->easy)
+      curl_multi_remove_handle(multi_.get(), found->second->easy.get());
+    running_.erase(found);
+  }
+  std::erase_if(finished_, [&](const Finished& finished) { return finished.transfer == transfer; });
+}
+
 HttpClient::HttpClient(const HttpOptions& options) : options_(options), engine_(std::make_unique<Engine>(options_)) {}
 
 HttpClient::~HttpClient() = default;
@@ -599,6 +609,8 @@ std::optional<HttpResponse> HttpClient::GetOverTls(HttpRequest request) {
 int HttpClient::Start(HttpRequest request, BodyWriter write) {
   return engine_->Start(std::move(request), std::move(write));
 }
+
+void HttpClient::Cancel(int transfer) { engine_->Cancel(transfer); }
 
 HttpClient::Finished HttpClient::WaitAny() { return engine_->Wait(std::nullopt); }
 

@@ -92,6 +92,9 @@ class HttpClient {
   };
   Finished WaitAny();
 
+  // Ends a started transfer without another word from it; no error when it has ended.
+  void Cancel(int transfer);
+
   const HttpOptions& options() const { return options_; }
 
  private:

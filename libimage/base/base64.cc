@@ -1,8 +1,8 @@
-#include "libsign/base64.h"
+#include "libimage/base/base64.h"
 
 #include <cstdint>
 
-namespace gantry::sign {
+namespace gantry {
 namespace {
 
 int ValueOf(char c) {
@@ -19,6 +19,23 @@ int ValueOf(char c) {
 }
 
 }  // namespace
+
+std::string EncodeBase64(std::string_view bytes) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t at = 0; at < bytes.size(); at += 3) {
+    const std::string_view group = bytes.substr(at, 3);
+    uint32_t bits = 0;
+    for (size_t i = 0; i < 3; ++i) {
+      bits = bits << 8 | (i < group.size() ? static_cast<unsigned char>(group[i]) : 0U);
+    }
+    for (size_t i = 0; i < 4; ++i) {
+      out.push_back(i <= group.size() ? kDigits[bits >> (18 - 6 * i) & 63] : '=');
+    }
+  }
+  return out;
+}
 
 std::optional<std::string> DecodeBase64(std::string_view text) {
   if (text.size() % 4 != 0) {
@@ -48,4 +65,4 @@ std::optional<std::string> DecodeBase64(std::string_view text) {
   return out;
 }
 
-}  // namespace gantry::sign
+}  // namespace gantry

@@ -5,9 +5,11 @@
 #include <string>
 #include <string_view>
 
-namespace gantry::sign {
+namespace gantry {
+
+std::string EncodeBase64(std::string_view bytes);
 
 // nullopt when `text` is anything else, bits beyond the last byte among it.
 std::optional<std::string> DecodeBase64(std::string_view text);
 
-}  // namespace gantry::sign
+}  // namespace gantry

@@ -1,0 +1,219 @@
+#include "libimage/transport/auth.h"
+
+#include <algorithm>
+
+#include "libimage/base/base64.h"
+#include "libimage/base/error.h"
+#include "libimage/base/json.h"
+
+namespace gantry::image {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr seconds kShortestTokenLife{60};
+constexpr seconds kLongestTokenLife{24 * 3600};
+// A token that ends this soon is renewed first.
+constexpr seconds kTokenMargin{10};
+
+std::string Lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return tolower(c); });
+  return out;
+}
+
+bool IsTokenChar(char c) {
+  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  return (static_cast<unsigned char>(c) < 0x80 && isalnum(static_cast<unsigned char>(c)) != 0) ||
+         kMarks.find(c) != std::string_view::npos;
+}
+
+// Reads one header. Schemes and parameters are told apart by the '=' after the name.
+class ChallengeReader {
+ public:
+  ChallengeReader(std::string_view text, std::vector<Challenge>& out) : rest_(text), out_(out) {}
+
+  void Read() {
+    const size_t before = out_.size();
+    while (true) {
+      SkipAny(" \t,");
+      const std::string name = Token();
+      if (name.empty())
+        return;
+      SkipAny(" \t");
+      if (rest_.starts_with('=')) {
+        if (out_.size() == before || !ReadValue(name))
+          return;
+      } else {
+        if (out_.size() >= kMaxChallenges)
+          return;
+        out_.push_back({.scheme = Lower(name), .params = {}});
+        SkipToken68();
+      }
+    }
+  }
+
+ private:
+  void SkipAny(std::string_view set) { rest_.remove_prefix(std::min(rest_.find_first_not_of(set), rest_.size())); }
+
+  std::string Token() {
+    const auto end = std::find_if_not(rest_.begin(), rest_.end(), IsTokenChar);
+    const auto size = static_cast<size_t>(end - rest_.begin());
+    std::string out(rest_.substr(0, size));
+    rest_.remove_prefix(size);
+    return out;
+  }
+
+  // "Negotiate abc/d==": one word, padded at its end only, that is the whole challenge.
+  void SkipToken68() {
+    const size_t size = std::min(rest_.find_first_of(" \t,"), rest_.size());
+    const std::string_view word = rest_.substr(0, size);
+    const std::string_view unpadded = word.substr(0, word.find_last_not_of('=') + 1);
+    const size_t next = rest_.find_first_not_of(" \t", size);
+    const bool ends_here = next == std::string_view::npos || rest_[next] == ',';
+    if (ends_here && unpadded.find_first_of("=\"") == std::string_view::npos)
+      rest_.remove_prefix(size);
+  }
+
+  bool ReadValue(const std::string& name) {
+    rest_.remove_prefix(1);
+    SkipAny(" \t");
+    std::string value;
+    if (!rest_.starts_with('"')) {
+      value = Token();
+    } else if (!ReadQuoted(value)) {
+      return false;
+    }
+    out_.back().params.emplace(Lower(name), std::move(value));
+    return true;
+  }
+
+  bool ReadQuoted(std::string& value) {
+    for (size_t i = 1; i < rest_.size(); ++i) {
+      if (rest_[i] == '"') {
+        rest_.remove_prefix(i + 1);
+        return true;
+      }
+      if (rest_[i] == '\\' && ++i == rest_.size())
+        return false;
+      value.push_back(rest_[i]);
+    }
+    return false;
+  }
+
+  std::string_view rest_;
+  std::vector<Challenge>& out_;
+};
+
+std::string WithQuery(const Url& url, const std::vector<std::pair<std::string, std::string>>& query) {
+  std::string text = url.str();
+  char separator = text.find('?') == std::string::npos ? '?' : '&';
+  for (const auto& [name, value] : query) {
+    text += separator + name + "=" + PercentEncoded(value);
+    separator = '&';
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string Challenge::Param(const std::string& name) const {
+  const auto found = params.find(name);
+  return found == params.end() ? "" : found->second;
+}
+
+std::vector<Challenge> ParseChallenges(const std::vector<std::string>& headers) {
+  std::vector<Challenge> out;
+  for (const std::string& header : headers) ChallengeReader(header, out).Read();
+  return out;
+}
+
+Authorizer::Authorizer(HttpClient& http, std::string host, std::string scope, std::optional<Credentials> credentials)
+    : http_(http), host_(std::move(host)), scope_(std::move(scope)), credentials_(std::move(credentials)) {}
+
+void Authorizer::Learn(const Url& url, const HttpResponse& response) {
+  for (const Challenge& challenge : ParseChallenges(response.AllHeaders("www-authenticate"))) {
+    if (challenge.scheme == "basic" && way_ == Way::kNone) {
+      way_ = Way::kBasic;
+    } else if (challenge.scheme == "bearer" && !challenge.Param("realm").empty()) {
+      const std::string realm = challenge.Param("realm");
+      const std::optional<Url> parsed = Url::Parse(realm);
+      if (!parsed || (url.https() && !parsed->https())) {
+        throw Error(ErrorKind::kNetwork, Quoted(host_) + ": sends us for a token to " +
+                                             Quoted(realm.substr(0, realm.find('?'))) + ", which is no https address");
+      }
+      way_ = Way::kBearer;
+      realm_ = parsed;
+      service_ = challenge.Param("service");
+      zone_ = response.zone;
+      const std::string named = challenge.Param("scope");
+      asked_scope_ = named == scope_ ? "" : named;
+    }
+  }
+}
+
+std::string Authorizer::BasicValue() const {
+  return "Basic " + EncodeBase64(credentials_->username + ":" + credentials_->password);
+}
+
+std::string Authorizer::Header() {
+  if (way_ == Way::kBasic)
+    return credentials_ ? BasicValue() : "";
+  if (way_ == Way::kNone)
+    return "";
+  if (token_.empty() || std::chrono::steady_clock::now() > expires_ - kTokenMargin)
+    FetchToken();
+  return "Bearer " + token_;
+}
+
+bool Authorizer::Retry(const Url& url, const HttpResponse& refused) {
+  const Way before = way_;
+  const bool had_token = !std::exchange(token_, "").empty();
+  Learn(url, refused);
+  if (way_ == Way::kBearer)
+    return had_token || before != Way::kBearer;
+  return way_ == Way::kBasic && before == Way::kNone && credentials_;
+}
+
+void Authorizer::FetchToken() {
+  std::vector<std::pair<std::string, std::string>> query;
+  if (credentials_)
+    query.emplace_back("account", credentials_->username);
+  if (!service_.empty())
+    query.emplace_back("service", service_);
+  query.emplace_back("scope", scope_);
+  if (!asked_scope_.empty())
+    query.emplace_back("scope", asked_scope_);
+  const std::string what = "token for " + Quoted(host_);
+  const std::optional<Url> url = Url::Parse(WithQuery(*realm_, query));
+  if (!url)
+    throw Error(ErrorKind::kNetwork, what + ": the address of the token server is too long");
+  const HttpResponse response = http_.Get({.url = *url,
+                                           .headers = {"Accept: application/json"},
+                                           .authorization = credentials_ ? BasicValue() : "",
+                                           .led_by = zone_,
+                                           .max_body_bytes = kMaxTokenResponseBytes,
+                                           .what = what});
+  if (response.status == 401 || response.status == 403) {
+    throw Error(ErrorKind::kFailed,
+                what + ": " + Quoted(url->Shown()) + " says no, status " + std::to_string(response.status),
+                credentials_ ? "the stored password may be wrong: log in again (skopeo login " + host_ + ")"
+                             : "log in first (skopeo login " + host_ + ")");
+  }
+  if (!response.ok()) {
+    throw Error(ErrorKind::kNetwork,
+                what + ": status " + std::to_string(response.status) + " from " + Quoted(url->Shown()),
+                "the token server of this registry is not well; try again later");
+  }
+  const json::Value document = json::Parse(response.body, what);
+  const json::Cursor cursor(document, what);
+  const auto token = cursor.Find("token");
+  token_ = token && !token->String().empty() ? token->String() : cursor.At("access_token").String();
+  const auto life = cursor.Find("expires_in");
+  const uint64_t seconds_left =
+      life && std::holds_alternative<uint64_t>(life->value().data()) ? std::get<uint64_t>(life->value().data()) : 0;
+  expires_ = std::chrono::steady_clock::now() +
+             std::clamp(seconds(std::min<uint64_t>(seconds_left, 1'000'000)), kShortestTokenLife, kLongestTokenLife);
+}
+
+}  // namespace gantry::image

@@ -1,0 +1,37 @@
+// Passwords of registries, from where `podman login`, `skopeo login` and `docker login` leave them
+// (containers-auth.json(5)).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libimage/model/reference.h"
+
+namespace gantry::image {
+
+constexpr size_t kMaxAuthFileBytes = 4 * 1024 * 1024;
+constexpr size_t kMaxAuthEntries = 10'000;
+
+struct Credentials {
+  std::string username;
+  std::string password;
+  friend bool operator==(const Credentials&, const Credentials&) = default;
+};
+
+// The files that are looked at, in order, whether they exist or not: $REGISTRY_AUTH_FILE alone if it is set, else
+// $XDG_RUNTIME_DIR/containers/auth.json (/run/containers/UID without), $XDG_CONFIG_HOME/containers/auth.json,
+// $DOCKER_CONFIG/config.json; the last two have their usual places below $HOME.
+std::vector<std::string> AuthFiles();
+
+// The first entry of those files for `name`. A file that exists and cannot be read or parsed is an error, which never
+// repeats its contents.
+std::optional<Credentials> FindCredentials(const DockerReference& name);
+
+// The entry of one file, whose text is `json`: the longest of HOST/PATH, HOST/PARENT..., HOST among its keys, then the
+// old keys that are URLs ("https://HOST/v1/"; Docker Hub is "https://index.docker.io/v1/"). An entry without a user,
+// as helpers leave it, counts as none. `what` names the file in errors.
+std::optional<Credentials> FindCredentialsIn(std::string_view json, const DockerReference& name, std::string_view what);
+
+}  // namespace gantry::image

@@ -1,0 +1,271 @@
+#include "libimage/transport/fetcher.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <optional>
+
+#include "libimage/base/error.h"
+#include "libimage/store/store.h"
+#include "libimage/transport/auth_file.h"
+#include "libimage/transport/registry.h"
+
+namespace gantry::image {
+namespace {
+
+// Messages between the two: a letter, the count of fields, and each field with its length before it.
+constexpr size_t kMaxFields = 2 * (kMaxSignatures + 32);
+constexpr size_t kMaxMessageBytes =
+    (kMaxIndexDepth + 1) * kMaxManifestBytes + kMaxConfigBytes + kMaxSignatureBytesInAll + 1024 * 1024;
+constexpr size_t kMaxLookasides = 32;
+
+constexpr char kOffer = 'o';
+constexpr char kGo = 'g';
+constexpr char kDone = 'd';
+constexpr char kError = 'e';
+
+struct Message {
+  char kind = 0;
+  std::vector<std::string> fields;
+};
+
+void AppendNumber(std::string& out, uint32_t n) { out.append(reinterpret_cast<const char*>(&n), sizeof n); }
+
+void Send(int fd, const Message& message) {
+  std::string out(1, message.kind);
+  AppendNumber(out, static_cast<uint32_t>(message.fields.size()));
+  for (const std::string& field : message.fields) {
+    AppendNumber(out, static_cast<uint32_t>(field.size()));
+    out += field;
+  }
+  WriteFull(fd, AsBytes(out), "to the other half of the fetch");
+}
+
+[[noreturn]] void ThrowBroken() {
+  throw Error(ErrorKind::kFailed, "the process that fetches does not keep to its protocol");
+}
+
+// False at the end of the stream.
+bool ReadExactly(int fd, std::span<std::byte> into) {
+  const size_t got = ReadFull(fd, into, "from the other half of the fetch");
+  if (got != 0 && got != into.size())
+    ThrowBroken();
+  return got == into.size();
+}
+
+uint32_t ReadNumber(int fd) {
+  uint32_t n = 0;
+  if (!ReadExactly(fd, std::as_writable_bytes(std::span(&n, 1))))
+    ThrowBroken();
+  return n;
+}
+
+std::optional<Message> Receive(int fd) {
+  Message message;
+  if (!ReadExactly(fd, std::as_writable_bytes(std::span(&message.kind, 1))))
+    return std::nullopt;
+  const uint32_t count = ReadNumber(fd);
+  if (count > kMaxFields)
+    ThrowBroken();
+  size_t room = kMaxMessageBytes;
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t size = ReadNumber(fd);
+    if (size > room)
+      ThrowBroken();
+    room -= size;
+    std::string field(size, '\0');
+    if (size > 0 && !ReadExactly(fd, std::as_writable_bytes(std::span(field))))
+      ThrowBroken();
+    message.fields.push_back(std::move(field));
+  }
+  return message;
+}
+
+// The half that has the network.
+class Network {
+ public:
+  Network(const FetchPlan& plan, int channel) : plan_(plan), channel_(channel) {}
+
+  int Run() {
+    try {
+      Work();
+      return 0;
+    } catch (const Error& error) {
+      return Report(error);
+    } catch (const std::exception& error) {
+      return Report(Error(ErrorKind::kFailed, error.what()));
+    }
+  }
+
+ private:
+  // A parent that is gone needs no report.
+  int Report(const Error& error) {
+    const int kind = static_cast<int>(error.kind());
+    try {
+      Send(channel_, {kError, {std::to_string(kind), error.message(), error.hint()}});
+    } catch (const Error&) {
+    }
+    return kind;
+  }
+
+  void Work() {
+    std::optional<Credentials> credentials = FindCredentials(plan_.name);
+    // Before the walls: to open the store is to look at the directories above it.
+    const std::unique_ptr<Store> store = Store::Open(plan_.store_root);
+    plan_.confine();
+    HttpClient http(plan_.http);
+    RegistryClient registry(http, plan_.name, std::move(credentials));
+    ImageDocuments documents = FetchDocuments(registry, plan_.name, plan_.platform, store.get());
+    const FetchedImage fetched = AssembleImage(documents, plan_.name, plan_.platform);
+    SendOffer(http, std::move(documents), fetched.image().descriptor.digest);
+    // The end of the stream is a refusal.
+    if (const auto go = image::Receive(channel_); !go || go->kind != kGo)
+      return;
+    const std::unique_ptr<Lease> lease = store->NewLease();
+    FetchAll(registry, *store, *lease, fetched.image());
+    Send(channel_, {kDone, {}});
+    // The lease holds until the parent has given the image its name.
+    image::Receive(channel_);
+  }
+
+  void SendOffer(HttpClient& http, ImageDocuments documents, const Digest& manifest) {
+    std::vector<std::string> signatures;
+    std::vector<std::string> looked_at;
+    for (const std::string& base : plan_.lookasides) Look(http, base, manifest, signatures, looked_at);
+    Message offer{kOffer, {std::to_string(documents.manifests.size()), std::to_string(signatures.size())}};
+    offer.fields.push_back(std::move(documents.content_type));
+    for (std::vector<std::string>* texts : {&documents.manifests, &signatures, &looked_at}) {
+      for (std::string& text : *texts) offer.fields.push_back(std::move(text));
+    }
+    offer.fields.push_back(std::move(documents.config));
+    Send(channel_, offer);
+  }
+
+  // A place that fails is one without signatures: whether that matters is the policy's to say.
+  void Look(HttpClient& http, const std::string& base, const Digest& manifest, std::vector<std::string>& signatures,
+            std::vector<std::string>& looked_at) {
+    std::string place = plan_.signature_url(base, manifest, 1);
+    place.erase(place.rfind('/'));
+    try {
+      for (std::string& found :
+           FetchSignatures(http, [&](size_t n) { return plan_.signature_url(base, manifest, n); })) {
+        if (found.size() > room_)
+          throw Error(ErrorKind::kCorrupt, "more signatures than fit");
+        room_ -= found.size();
+        signatures.push_back(std::move(found));
+      }
+    } catch (const Error& error) {
+      place += " (" + error.message() + ")";
+    }
+    looked_at.push_back(std::move(place));
+  }
+
+  void FetchAll(RegistryClient& registry, Store& store, Lease& lease, const Image& image) {
+    const std::set<Digest> digests = BlobsOf(image);
+    lease.Add({digests.begin(), digests.end()});
+    Keep(store, image.descriptor, image.manifest_bytes);
+    Keep(store, image.manifest.config, image.config_bytes);
+    const std::unique_ptr<Progress> progress = plan_.make_progress();
+    registry.FetchBlobs(image.manifest.layers, store, *progress);
+  }
+
+  static void Keep(Store& store, const Descriptor& descriptor, const std::string& bytes) {
+    if (store.HasBlob(descriptor.digest))
+      return;
+    const std::unique_ptr<IncomingBlob> blob = store.AddBlob(descriptor.digest, bytes.size());
+    blob->Write(AsBytes(bytes));
+    blob->Finish();
+  }
+
+  const FetchPlan& plan_;
+  int channel_;
+  size_t room_ = kMaxSignatureBytesInAll;  // of one offer
+};
+
+size_t ParseCount(const std::string& text, size_t max) {
+  size_t n = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (problem != std::errc() || end != text.data() + text.size() || n > max)
+    ThrowBroken();
+  return n;
+}
+
+[[noreturn]] void Rethrow(const std::vector<std::string>& fields) {
+  if (fields.size() != 3)
+    ThrowBroken();
+  const size_t kind = ParseCount(fields[0], static_cast<size_t>(ErrorKind::kUnsupported));
+  throw Error(kind == 0 ? ErrorKind::kFailed : static_cast<ErrorKind>(kind), fields[1], fields[2]);
+}
+
+}  // namespace
+
+Fetcher Fetcher::Start(FetchPlan plan) {
+  if (plan.lookasides.size() > kMaxLookasides)
+    throw Error(ErrorKind::kCorrupt, "more than " + std::to_string(kMaxLookasides) + " lookasides for one image");
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
+    ThrowErrno("make a socket pair");
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  Process process = Process::Fork([&] {
+    // Nothing of the parent's is wanted here, least of all its ends of other channels.
+    ours.Reset();
+    const auto kept = static_cast<unsigned>(theirs.get());
+    if (close_range(kept + 1, ~0U, 0) < 0 || (kept > 3 && close_range(3, kept - 1, 0) < 0))
+      return 1;
+    return Network(plan, theirs.get()).Run();
+  });
+  return {std::move(plan), std::move(ours), std::move(process)};
+}
+
+std::vector<std::string> Fetcher::ReceiveAnswer(char kind) {
+  std::optional<Message> answer = image::Receive(channel_.get());
+  if (!answer) {
+    const ExitStatus status = process_.Wait();
+    throw Error(ErrorKind::kFailed,
+                "the process that fetches ended early, " +
+                    (status.signalled ? "killed by signal " + std::to_string(status.code - 128)
+                                      : "with exit code " + std::to_string(status.code)),
+                "nothing was named; run it again");
+  }
+  if (answer->kind == kError)
+    Rethrow(answer->fields);
+  if (answer->kind != kind)
+    ThrowBroken();
+  return std::move(answer->fields);
+}
+
+Offer Fetcher::Receive() {
+  std::vector<std::string> fields = ReceiveAnswer(kOffer);
+  if (fields.size() < 4)
+    ThrowBroken();
+  const size_t manifests = ParseCount(fields[0], kMaxIndexDepth + 1);
+  const size_t signatures = ParseCount(fields[1], kMaxSignatures * kMaxLookasides);
+  if (fields.size() != 3 + manifests + signatures + plan_.lookasides.size() + 1)
+    ThrowBroken();
+  auto next = std::make_move_iterator(fields.begin() + 2);
+  const auto take = [&next](size_t n) {
+    std::vector<std::string> out(next, next + static_cast<std::ptrdiff_t>(n));
+    next += static_cast<std::ptrdiff_t>(n);
+    return out;
+  };
+  ImageDocuments documents{.content_type = *next++, .manifests = take(manifests), .config = std::move(fields.back())};
+  std::vector<std::string> found = take(signatures);
+  return {.image = AssembleImage(std::move(documents), plan_.name, plan_.platform),
+          .signatures = std::move(found),
+          .looked_at = take(plan_.lookasides.size())};
+}
+
+void Fetcher::FetchBlobs() {
+  Send(channel_.get(), {kGo, {}});
+  ReceiveAnswer(kDone);
+}
+
+void Fetcher::Release() {
+  Send(channel_.get(), {kDone, {}});
+  process_.Wait();
+}
+
+}  // namespace gantry::image

@@ -1,0 +1,68 @@
+// A fetch in two processes: one has the network, the other decides.
+//
+// Start forks the process that talks to the registry. It can write to the store and nothing else, never sees a policy,
+// and first offers only documents and signatures. The caller checks those (the documents again, byte by byte), applies
+// the policy, and only then asks for the layers. Whichever process dies takes the other along: the forked one is killed
+// with its parent, and the parent gets an Error when the socket between them closes.
+//
+//   Fetcher fetcher = Fetcher::Start(plan);       // before the first thread
+//   Offer offer = fetcher.Receive();              // -> policy -> VerifiedImage
+//   fetcher.FetchBlobs();                         // all blobs of it are now in the store, under a lease
+//   store->SetName(name, verified);
+//   fetcher.Release();                            // the lease ends
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "libimage/base/fd.h"
+#include "libimage/base/process.h"
+#include "libimage/base/progress.h"
+#include "libimage/model/image.h"
+#include "libimage/transport/http.h"
+
+namespace gantry::image {
+
+struct FetchPlan {
+  DockerReference name;
+  Platform platform;
+  std::string store_root;
+  HttpOptions http;
+  // Places on http(s) beside the registry, and how signature `n` of a manifest is called there.
+  std::vector<std::string> lookasides;
+  std::function<std::string(const std::string& lookaside, const Digest& manifest, size_t n)> signature_url;
+  // Run in the forked process: the first before the first byte comes from the network, the second for the blobs.
+  std::function<void()> confine;
+  std::function<std::unique_ptr<Progress>()> make_progress;
+};
+
+// What the registry has; nobody vouches for it.
+struct Offer {
+  FetchedImage image;
+  std::vector<std::string> signatures;  // as found in the lookasides
+  std::vector<std::string> looked_at;   // the places, with what went wrong there
+};
+
+class Fetcher {
+ public:
+  // For single-threaded callers. The store exists already.
+  static Fetcher Start(FetchPlan plan);
+
+  // Each throws the Error of the other process, if it had one.
+  Offer Receive();
+  void FetchBlobs();
+  void Release();
+
+ private:
+  Fetcher(FetchPlan plan, UniqueFd channel, Process process)
+      : plan_(std::move(plan)), channel_(std::move(channel)), process_(std::move(process)) {}
+  std::vector<std::string> ReceiveAnswer(char kind);
+
+  FetchPlan plan_;
+  UniqueFd channel_;
+  Process process_;
+};
+
+}  // namespace gantry::image

@@ -1,0 +1,96 @@
+// One repository of a registry, over the OCI distribution protocol (distribution-spec 1.1; Docker Registry HTTP API
+// V2).
+//
+// What comes out of here has been checked: a manifest's digest is computed from its bytes (Docker-Content-Digest is
+// never believed), every blob against digest and size while it streams, straight into the store. What the registry says
+// no to becomes an Error: absent is kNotFound, a denial kFailed with the command that logs in, all else kNetwork.
+//
+// TLS unless the host is loopback, or HttpOptions::allow_http is set, and does not speak it.
+// For one thread.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libimage/base/progress.h"
+#include "libimage/model/image.h"
+#include "libimage/store/store.h"
+#include "libimage/transport/auth.h"
+#include "libimage/transport/http.h"
+
+namespace gantry::image {
+
+constexpr size_t kMaxConnections = 6;  // blobs on their way at once
+
+// A manifest or index as the registry has it.
+struct RawManifest {
+  std::string bytes;
+  std::string content_type;  // of the answer; may be empty or wrong
+  Digest digest;             // of `bytes`
+};
+
+class RegistryClient {
+ public:
+  // For the repository of `name`; its tag and digest do not matter. `credentials` come from FindCredentials.
+  RegistryClient(HttpClient& http, const DockerReference& name, std::optional<Credentials> credentials);
+  ~RegistryClient();
+  RegistryClient(const RegistryClient&) = delete;
+  RegistryClient& operator=(const RegistryClient&) = delete;
+
+  // By digest if `name` has one, else by tag. At most kMaxManifestBytes. kCorrupt when the bytes do not have the digest
+  // that was asked for.
+  RawManifest GetManifest(const DockerReference& name);
+
+  // A small blob whole, at most `max_bytes`; `what` names it in errors.
+  std::string GetBlob(const Descriptor& blob, size_t max_bytes, const std::string& what);
+
+  // Fetches what is missing of `blobs` into `store`, the largest first, kMaxConnections at once. The caller holds a
+  // lease on them. When one fails the others are dropped; blobs that were complete stay.
+  void FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress);
+
+ private:
+  struct Download;
+  class Downloads;
+
+  HttpRequest RequestFor(const std::string& path, const std::string& what);
+  // Finds out the scheme and the way to authorize, once.
+  void Connect();
+  HttpResponse Get(HttpRequest request);
+  [[noreturn]] void ThrowStatus(const HttpResponse& response, const std::string& what) const;
+
+  HttpClient& http_;
+  std::string repository_;  // "host/path", for errors
+  std::string host_;
+  std::string path_;
+  std::optional<Url> base_;  // "https://host/v2/"
+  Authorizer authorizer_;
+};
+
+// The documents that lead from a name to an image of one platform, before anyone looked into them.
+struct ImageDocuments {
+  std::string content_type;            // of the first manifest, as the registry gave it
+  std::vector<std::string> manifests;  // at most kMaxIndexDepth indexes from the outside in, then the manifest
+  std::string config;
+};
+
+// Fetches them. What `cache` already has is not fetched; it may be null. kNotFound lists the platforms that there are.
+ImageDocuments FetchDocuments(RegistryClient& registry, const DockerReference& name, const Platform& platform,
+                              const Store* cache);
+
+// Checks that they are what `name` selects for `platform`: each has the digest and size by which the one before, or the
+// name, calls it. No I/O.
+FetchedImage AssembleImage(ImageDocuments documents, const DockerReference& name, const Platform& platform);
+
+// Signatures that lie beside a registry under numbers, from 1 up to the first that is absent: at most kMaxSignatures of
+// at most kMaxSignatureBytes, and kMaxSignatureBytesInAll together. `url` makes the address of number n. No credentials
+// are sent. A place that cannot be read is an error.
+constexpr size_t kMaxSignatureBytesInAll = 16 * 1024 * 1024;
+std::vector<std::string> FetchSignatures(HttpClient& http, const std::function<std::string(size_t n)>& url);
+
+}  // namespace gantry::image
