@@ -65,7 +65,11 @@ void Check(gpgme_error_t error, std::string_view what) {
 
 Context NewContext(const std::string* home) {
   static std::once_flag once;
-  std::call_once(once, [] { gpgme_check_version(nullptr); });
+  std::call_once(once, [] {
+    // Only gpg is wanted; asking gpgconf for all the rest of GnuPG would start four more programs each time.
+    gpgme_set_global_flag("disable-gpgconf", "1");
+    gpgme_check_version(nullptr);
+  });
   gpgme_ctx_t raw = nullptr;
   Check(gpgme_new(&raw), "start GPGME");
   Context context(raw);
