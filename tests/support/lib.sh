@@ -92,6 +92,7 @@ start_registry() {
   need docker-registry setpriv
   dir=$(mktemp -d "$T/registry-XXXXXX")
   registry_log=$dir/log
+  : >"$registry_log"
   cat >"$dir/config.yml" <<END
 version: 0.1
 log: {level: info}
