@@ -89,29 +89,6 @@ int NewOverlay(const SetupPlan& plan) {
   return mount;
 }
 
-// Older kernels: one page of options. Relative names below /proc/self/fd are the shortest there are.
-int OldOverlay(const SetupPlan& plan) {
-  static char options[4096];
-  size_t used = 0;
-  const auto add = [&](const char* text, int number = -1) {
-    const int size = number < 0 ? std::snprintf(options + used, sizeof options - used, "%s", text)
-                                : std::snprintf(options + used, sizeof options - used, "%s%d", text, number);
-    if (size < 0 || static_cast<size_t>(size) >= sizeof options - used)
-      FailSetup(Step::kOverlay, E2BIG, 0, "too many layers for this kernel");
-    used += static_cast<size_t>(size);
-  };
-  for (size_t i = 0; i < plan.layer_count; ++i) add(i == 0 ? "lowerdir=" : ":", OpenDirectory(plan.layers[i], i));
-  add(",upperdir=", OpenDirectory(plan.upper, plan.layer_count));
-  add(",workdir=", OpenDirectory(plan.work, plan.layer_count));
-  for (const auto& [key, value] : kOverlayOptions) {
-    for (const char* part : {",", key, "=", value}) add(part);
-  }
-  add(plan.user_xattrs ? ",volatile,userxattr" : ",volatile");
-  if (chdir("/proc/self/fd") < 0 || mount("overlay", plan.mount_point, "overlay", MS_NODEV, options) < 0)
-    FailSetup(Step::kOverlay, errno);
-  return OpenDirectory(plan.mount_point, plan.layer_count);
-}
-
 }  // namespace
 
 void FailSetup(Step step, int error, size_t index, const char* detail) {
@@ -253,10 +230,33 @@ void SetAttributes(int mount, uint64_t attributes, bool recursive, Step step, si
     FailSetup(step, errno, index);
 }
 
+// One page of options: relative names below /proc/self/fd are the shortest there are.
+int MountRootByOptions(const SetupPlan& plan) {
+  static char options[4096];
+  size_t used = 0;
+  const auto add = [&](const char* text, int number = -1) {
+    const int size = number < 0 ? std::snprintf(options + used, sizeof options - used, "%s", text)
+                                : std::snprintf(options + used, sizeof options - used, "%s%d", text, number);
+    if (size < 0 || static_cast<size_t>(size) >= sizeof options - used)
+      FailSetup(Step::kOverlay, E2BIG, 0, "too many layers for this kernel");
+    used += static_cast<size_t>(size);
+  };
+  for (size_t i = 0; i < plan.layer_count; ++i) add(i == 0 ? "lowerdir=" : ":", OpenDirectory(plan.layers[i], i));
+  add(",upperdir=", OpenDirectory(plan.upper, plan.layer_count));
+  add(",workdir=", OpenDirectory(plan.work, plan.layer_count));
+  for (const auto& [key, value] : kOverlayOptions) {
+    for (const char* part : {",", key, "=", value}) add(part);
+  }
+  add(plan.user_xattrs ? ",volatile,userxattr" : ",volatile");
+  if (chdir("/proc/self/fd") < 0 || mount("overlay", plan.mount_point, "overlay", MS_NODEV, options) < 0)
+    FailSetup(Step::kOverlay, errno);
+  return OpenDirectory(plan.mount_point, plan.layer_count);
+}
+
 int MountRoot(const SetupPlan& plan) {
   const int root = NewOverlay(plan);
   if (root < 0)
-    return OldOverlay(plan);
+    return MountRootByOptions(plan);
   if (move_mount(root, "", AT_FDCWD, plan.mount_point, MOVE_MOUNT_F_EMPTY_PATH) < 0)
     FailSetup(Step::kAttachRoot, errno);
   return root;

@@ -39,6 +39,9 @@ void SetAttributes(int mount, uint64_t attributes, bool recursive, Step step, si
 // The overlay, attached at plan.mount_point. Returns its root.
 int MountRoot(const SetupPlan& plan);
 
+// The same for kernels before 6.8, by mount(2), which MountRoot falls back to.
+int MountRootByOptions(const SetupPlan& plan);
+
 struct KernelMounts {
   int proc = -1;
   int dev = -1;

@@ -2,7 +2,9 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 
 #include "runner/pod.h"
 #include "runner/process.h"
+#include "runner/setup_steps.h"
 #include "tests/support/temp_dir.h"
 
 namespace gantry::runner {
@@ -487,6 +490,34 @@ TEST_F(ContainerTest, DeadPodsAreSwept) {
   EXPECT_TRUE(fs::exists(pods_ + "/" + alive.uuid()));
   EXPECT_EQ(ReadFile(pods_ + "/" + alive.uuid() + "/image", 1000),
             Digest::Of("manifest").str() + "\n" + Digest::Of("layer").str() + "\n");
+}
+
+TEST_F(ContainerTest, OldKernelsStackLayersToo) {
+  std::vector<std::string> layers;
+  std::vector<const char*> names;
+  for (int i = 0; i < 130; ++i) {
+    layers.push_back(store_.path() + "/" + std::string(60, 'l') + std::to_string(i));
+    fs::create_directories(layers.back());
+    std::ofstream(layers.back() + "/which") << i;
+    std::ofstream(layers.back() + "/only" + std::to_string(i)) << i;
+  }
+  for (const std::string& layer : layers) names.push_back(layer.c_str());
+  for (const char* name : {"/upper", "/work", "/root"}) fs::create_directories(store_.path() + name);
+  const std::string upper = store_.path() + "/upper", work = store_.path() + "/work", root = store_.path() + "/root";
+  SetupPlan plan;
+  plan.layers = names.data();
+  plan.layer_count = names.size();
+  plan.upper = upper.c_str();
+  plan.work = work.c_str();
+  plan.mount_point = root.c_str();
+  gantry::Process child = gantry::Process::Fork([&] {
+    if (unshare(CLONE_NEWNS) < 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
+      return 90;
+    const Dir top(UniqueFd(MountRootByOptions(plan)), "root");
+    const bool right = top.ReadFile(RelPath::Parse("which"), 10) == "0" && top.Exists(RelPath::Parse("only129"));
+    return right ? 0 : 91;
+  });
+  EXPECT_EQ(child.Wait().code, 0);
 }
 
 TEST_F(ContainerTest, ManyLayersAreStacked) {

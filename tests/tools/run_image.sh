@@ -4,7 +4,8 @@ set -euo pipefail
 need busybox
 [ "$(id -u)" = 0 ] || skip "root's way; run_rootless is the other"
 
-mkdir -p "$T/base/bin" "$T/base/etc" "$T/top/etc"
+mkdir -p "$T/base/bin" "$T/base/etc/gone" "$T/base/old" "$T/top/etc" "$T/top/old"
+touch "$T/base/old/hidden" "$T/top/etc/.wh.gone" "$T/top/old/.wh..wh..opq"
 cp "$(command -v busybox)" "$T/base/bin/busybox"
 for name in sh cat id env pwd touch; do ln -s busybox "$T/base/bin/$name"; done
 printf 'root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n' >"$T/base/etc/passwd"
@@ -23,6 +24,7 @@ expect_text '^mine 2 /srv /srv 33:34$' "$T/out"
 expect_exit 0 "${run[@]}" -u 0:7 -w /etc --entrypoint /bin/pwd "oci:$T/image"
 expect_text '^/etc$' "$T/out"
 expect_exit 9 "${run[@]}" -u root -v "$T/data:/data" "oci:$T/image" -- 'touch /data/made; exit 9'
+expect_exit 1 "${run[@]}" "oci:$T/image" '[ -e /etc/gone ] || [ -e /old/hidden ] || [ ! -d /old ]'
 [ -e "$T/data/made" ] || fail "the volume was not written"
 expect_exit 0 "${run[@]}" --entrypoint '' -i "oci:$T/image" cat <<<'through a pipe'
 expect_text '^through a pipe$' "$T/out"
