@@ -242,6 +242,23 @@ TEST(FlattenTest, HolesAreZeros) {
   EXPECT_EQ(Flatten({TarBuilder().File("a", data).Build()}).tree.at("a"), "file " + data);
 }
 
+TEST(FlattenTest, IndexTakesUnder128BytesAPath) {
+  std::string layers[2];
+  for (int layer = 0; layer < 2; ++layer) {
+    TarBuilder tar;
+    for (int i = 0; i < 30'000; ++i) {
+      tar.File("usr/share/package-" + std::to_string(layer) + "-" + std::to_string(i / 500) + "/directory-" +
+                   std::to_string(i / 20) + "/an-ordinary-file-" + std::to_string(i) + ".txt",
+               "");
+    }
+    layers[layer] = tar.Build();
+  }
+  const Flattened out = Flatten({layers[0], layers[1]});
+  EXPECT_GT(out.result.paths, 60'000U);
+  EXPECT_EQ(out.runs, 1);
+  EXPECT_LT(out.result.index_bytes / out.result.paths, 128U);
+}
+
 TEST(FlattenTest, AnyMixtureOfLayersAgreesWithTheModel) {
   std::mt19937 random(20260101);
   int corrupt = 0;
