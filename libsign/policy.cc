@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "libimage/base/base64.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
-#include "libimage/base/base64.h"
 
 namespace gantry::sign {
 namespace {

@@ -196,8 +196,7 @@ TEST(AppcNamesTest, SanitizesAsDocker2aciDoes) {
 TEST(AppcNamesTest, WhatIsSanitizedKeepsToTheGrammar) {
   for (int first = 1; first < 256; ++first) {
     for (const char second : {'/', '-', '.', 'A', ':', '\x80'}) {
-      const std::string text = {'x', static_cast<char>(first), second, static_cast<char>(first),
-                                'y'};
+      const std::string text = {'x', static_cast<char>(first), second, static_cast<char>(first), 'y'};
       EXPECT_TRUE(IsAcIdentifier(ToAcIdentifier(text))) << Quoted(text);
       EXPECT_TRUE(IsAcName(ToAcName(text))) << Quoted(text);
     }
