@@ -63,9 +63,10 @@ std::optional<Received> Receive(int socket) {
   message.msg_control = control.data();
   message.msg_controllen = control.size();
   ssize_t size = 0;
-  while ((size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  // ECONNRESET comes once, before what is still queued, when the other side ended without reading what we sent.
+  while ((size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && (errno == EINTR || errno == ECONNRESET)) {
   }
-  if (size < 0 && errno != ECONNRESET)
+  if (size < 0)
     ThrowErrno("hear from the container");
   if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS) {
     int fd = -1;
