@@ -1,0 +1,339 @@
+#include "libimage/transport/registry.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <map>
+
+#include "libimage/base/base64.h"
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+#include "tests/support/http_server.h"
+#include "tests/support/image_builder.h"
+#include "tests/support/tar_builder.h"
+#include "tests/support/temp_dir.h"
+
+namespace gantry::image {
+namespace {
+
+using testing::CaughtError;
+using testing::Exchange;
+using testing::HttpServer;
+using testing::ImageBuilder;
+using testing::SeenRequest;
+
+// What the paths below /v2/app/ answer; a test breaks what it is about.
+class RegistryTest : public ::testing::Test {
+ protected:
+  RegistryTest() {
+    image_.Layer(std::string(3000, '\0'), Compression::kNone);
+    image_.Layer(std::string(200'000, 'x') + std::string(4800, '\0'), Compression::kNone);
+    for (const auto& [digest, bytes] : image_.Blobs()) bodies_["/v2/app/blobs/" + digest.str()] = bytes;
+    const std::string manifest = image_.ManifestBytes();
+    digest_ = Digest::Of(manifest).str();
+    bodies_["/v2/app/manifests/v1"] = bodies_["/v2/app/manifests/" + digest_] = manifest;
+    options_.first_pause = std::chrono::milliseconds(1);
+    options_.stall_timeout = std::chrono::seconds(1);
+  }
+
+  void Answer(const SeenRequest& request, Exchange& out) {
+    if (before_ && before_(request, out))
+      return;
+    const auto found = bodies_.find(request.target);
+    if (request.target == "/v2/")
+      out.Send(200, {}, "{}");
+    else if (found == bodies_.end())
+      out.Send(404, {}, R"({"errors":[{"code":"MANIFEST_UNKNOWN","message":"not\u001b[31m here"}]})");
+    else
+      out.Send(200, content_type_.empty() ? std::vector<std::string>{} : std::vector{"Content-Type: " + content_type_},
+               found->second);
+  }
+
+  DockerReference Name(const std::string& tail) const { return DockerReference::Parse(server_.host() + "/app" + tail); }
+
+  FetchedImage Fetch(const std::string& tail, const Platform& platform = Platform::Host()) {
+    HttpClient http(options_);
+    RegistryClient client(http, Name(tail), credentials_);
+    return AssembleImage(FetchDocuments(client, Name(tail), platform, nullptr), Name(tail), platform);
+  }
+
+  // Everything, with the layers into a new store.
+  void Pull(const std::string& tail = ":v1") {
+    HttpClient http(options_);
+    RegistryClient client(http, Name(tail), credentials_);
+    const Platform host = Platform::Host();
+    const FetchedImage image = AssembleImage(FetchDocuments(client, Name(tail), host, nullptr), Name(tail), host);
+    client.FetchBlobs(image.image().manifest.layers, *store_, SilentProgress());
+    for (const Descriptor& layer : image.image().manifest.layers) EXPECT_TRUE(store_->HasBlob(layer.digest));
+  }
+
+  std::string LayerPath() const { return "/v2/app/blobs/" + Manifest().layers[1].digest.str(); }
+  image::Manifest Manifest() const { return image_.Build().manifest; }
+
+  ImageBuilder image_;
+  std::string digest_;
+  std::map<std::string, std::string> bodies_;
+  std::string content_type_ = std::string(kOciManifestType);
+  std::function<bool(const SeenRequest&, Exchange&)> before_;
+  HttpOptions options_;
+  std::optional<Credentials> credentials_;
+  testing::TempDir temp_;
+  std::unique_ptr<Store> store_ = Store::Open(temp_.path() + "/store");
+  HttpServer server_{[this](const SeenRequest& request, Exchange& out) { Answer(request, out); }};
+};
+
+TEST_F(RegistryTest, FetchesByTagAndByDigest) {
+  EXPECT_EQ(Fetch(":v1").image().descriptor.digest.str(), digest_);
+  EXPECT_EQ(Fetch("@" + digest_).image().descriptor.digest.str(), digest_);
+  EXPECT_FALSE(Fetch(":v1").index());
+  Pull();
+  EXPECT_TRUE(store_->Check().empty());
+}
+
+TEST_F(RegistryTest, ContentTypesMayHaveParametersOrBeMissing) {
+  for (const std::string& type :
+       {std::string(kOciManifestType) + "; charset=utf-8", std::string(), std::string("text/plain")}) {
+    content_type_ = type;
+    EXPECT_EQ(Fetch(":v1").image().descriptor.digest.str(), digest_) << type;
+  }
+}
+
+TEST_F(RegistryTest, NeverBelievesDockerContentDigest) {
+  before_ = [&](const SeenRequest& request, Exchange& out) {
+    if (!request.target.starts_with("/v2/app/manifests/"))
+      return false;
+    out.Send(200, {"Content-Type: " + content_type_, "Docker-Content-Digest: sha256:" + std::string(64, 'a')},
+             bodies_["/v2/app/manifests/v1"]);
+    return true;
+  };
+  EXPECT_EQ(Fetch(":v1").image().descriptor.digest.str(), digest_);
+  const Error error = CaughtError([&] { Fetch("@sha256:" + std::string(64, 'a')); });
+  EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
+}
+
+TEST_F(RegistryTest, RefusesManifestsOverFourMebibytes) {
+  bodies_["/v2/app/manifests/v1"].append(kMaxManifestBytes, ' ');
+  EXPECT_EQ(CaughtError([&] { Fetch(":v1"); }).kind(), ErrorKind::kCorrupt);
+}
+
+TEST_F(RegistryTest, RefusesAConfigurationThatIsNotItsDigest) {
+  bodies_["/v2/app/blobs/" + Manifest().config.digest.str()][5] ^= 1;
+  EXPECT_EQ(CaughtError([&] { Fetch(":v1"); }).kind(), ErrorKind::kCorrupt);
+}
+
+TEST_F(RegistryTest, RefusesLayersWithWrongBytesOrSizes) {
+  const std::string good = bodies_[LayerPath()];
+  std::string flipped = good;
+  flipped[100'000] ^= 1;
+  for (const std::string& bad : {flipped, good.substr(0, 1000), good + "more", std::string()}) {
+    bodies_[LayerPath()] = bad;
+    EXPECT_EQ(CaughtError([&] { Pull(); }).kind(), ErrorKind::kCorrupt) << bad.size();
+    EXPECT_FALSE(store_->HasBlob(Manifest().layers[1].digest));
+    EXPECT_TRUE(store_->Check().empty());
+  }
+}
+
+TEST_F(RegistryTest, ResumesALayerAfterTheConnectionBroke) {
+  std::atomic<int> ranges = 0;
+  before_ = [&](const SeenRequest& request, Exchange& out) {
+    if (request.target != LayerPath())
+      return false;
+    const std::string& body = bodies_[LayerPath()];
+    const std::string range = request.Header("range");
+    if (range.empty()) {
+      out.SendHead(200, {}, body.size());
+      out.SendRaw(body.substr(0, 70'000));
+      out.Drop();
+      return true;
+    }
+    ++ranges;
+    const size_t from = std::stoul(range.substr(6));
+    const std::string span = std::to_string(from) + "-" + std::to_string(body.size() - 1);
+    out.Send(206, {"Content-Range: bytes " + span + "/" + std::to_string(body.size())}, body.substr(from));
+    return true;
+  };
+  Pull();
+  EXPECT_EQ(ranges, 1);
+}
+
+TEST_F(RegistryTest, GivesUpOnALayerThatStalls) {
+  options_.max_tries = 1;
+  before_ = [&](const SeenRequest& request, Exchange& out) {
+    if (request.target != LayerPath())
+      return false;
+    out.SendHead(200, {}, 1000);
+    out.Stall();
+    return true;
+  };
+  EXPECT_EQ(CaughtError([&] { Pull(); }).kind(), ErrorKind::kNetwork);
+}
+
+TEST_F(RegistryTest, AsksForBlobsOnlyOnce) {
+  Pull();
+  const size_t before = server_.requests().size();
+  Pull();
+  for (size_t i = before; i < server_.requests().size(); ++i) {
+    for (const Descriptor& layer : Manifest().layers)
+      EXPECT_EQ(server_.requests()[i].target.find(layer.digest.str()), std::string::npos);
+  }
+}
+
+TEST_F(RegistryTest, AbsentIsNotFoundAndShownSafely) {
+  const Error error = CaughtError([&] { Fetch(":absent"); });
+  EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+  EXPECT_NE(error.message().find("MANIFEST_UNKNOWN"), std::string::npos) << error.message();
+  EXPECT_EQ(error.message().find('\x1b'), std::string::npos);
+}
+
+TEST_F(RegistryTest, DeniedSaysHowToLogIn) {
+  before_ = [](const SeenRequest& request, Exchange& out) {
+    if (request.target != "/v2/")
+      out.Send(403, {}, "");
+    return request.target != "/v2/";
+  };
+  const Error error = CaughtError([&] { Fetch(":v1"); });
+  EXPECT_EQ(error.kind(), ErrorKind::kFailed);
+  EXPECT_NE(error.hint().find("log in"), std::string::npos) << error.hint();
+}
+
+TEST_F(RegistryTest, BasicAuthorization) {
+  credentials_ = Credentials{"user", "pass word"};
+  before_ = [](const SeenRequest& request, Exchange& out) {
+    if (request.Header("authorization") == "Basic " + EncodeBase64("user:pass word"))
+      return false;
+    out.Send(401, {"WWW-Authenticate: Basic realm=\"x\""}, "");
+    return true;
+  };
+  Pull();
+  credentials_->password = "secretive";
+  const Error error = CaughtError([&] { Fetch(":v1"); });
+  EXPECT_EQ(error.kind(), ErrorKind::kFailed);
+  EXPECT_EQ((error.message() + error.hint()).find("secretive"), std::string::npos);
+}
+
+class BearerTest : public RegistryTest {
+ protected:
+  BearerTest() {
+    before_ = [this](const SeenRequest& request, Exchange& out) {
+      if (request.target.starts_with("/token")) {
+        ++tokens_;
+        if (request.Header("authorization") != token_auth_)
+          out.Send(401, {}, "");
+        else
+          out.Send(200, {}, token_body_);
+        return true;
+      }
+      if (request.Header("authorization") == "Bearer " + wanted_)
+        return false;
+      const std::string realm = realm_.empty() ? server_.Url("/token?x=1") : realm_;
+      out.Send(401, {"WWW-Authenticate: Bearer realm=\"" + realm + "\",service=\"s v c\"" + more_}, "");
+      return true;
+    };
+  }
+  std::string realm_, more_, token_auth_;
+  std::string wanted_ = "t0ken";
+  std::string token_body_ = R"({"token":"t0ken","expires_in":300})";
+  std::atomic<int> tokens_ = 0;
+};
+
+TEST_F(BearerTest, OneTokenServesTheWholeImage) {
+  Pull();
+  EXPECT_EQ(tokens_, 1);
+  for (const SeenRequest& request : server_.requests()) {
+    if (request.target.starts_with("/token")) {
+      EXPECT_EQ(request.target, "/token?x=1&service=s%20v%20c&scope=repository%3Aapp%3Apull");
+    }
+  }
+}
+
+TEST_F(BearerTest, AccessTokenAndCredentialsForTheTokenServer) {
+  token_body_ = R"({"access_token":"t0ken"})";
+  credentials_ = Credentials{"u", "p"};
+  token_auth_ = "Basic " + EncodeBase64("u:p");
+  Pull();
+  credentials_ = std::nullopt;
+  EXPECT_EQ(CaughtError([&] { Fetch(":v1"); }).kind(), ErrorKind::kFailed);
+}
+
+TEST_F(BearerTest, InsufficientScopeIsAskedForOnce) {
+  more_ = R"(,error="insufficient_scope",scope="repository:app:pull,special")";
+  wanted_ = "never";
+  EXPECT_EQ(CaughtError([&] { Fetch(":v1"); }).kind(), ErrorKind::kFailed);
+  EXPECT_EQ(tokens_, 2);
+  EXPECT_NE(server_.requests().back().target.find("/v2/app/manifests"), std::string::npos);
+}
+
+TEST_F(BearerTest, RefusesTokenBodiesThatAreHugeOrNone) {
+  token_body_ = R"({"token":")" + std::string(kMaxTokenResponseBytes, 'x') + "\"}";
+  EXPECT_EQ(CaughtError([&] { Fetch(":v1"); }).kind(), ErrorKind::kCorrupt);
+  token_body_ = "{}";
+  EXPECT_EQ(CaughtError([&] { Fetch(":v1"); }).kind(), ErrorKind::kCorrupt);
+  token_body_ = R"({"token":"x\r\nEvil: 1"})";
+  EXPECT_EQ(CaughtError([&] { Fetch(":v1"); }).kind(), ErrorKind::kCorrupt);
+}
+
+TEST_F(BearerTest, RefusesHostileRealms) {
+  for (const char* realm :
+       {"file:///etc/passwd", "http://token.example/t", "http://169.254.169.254/latest", "nonsense"}) {
+    realm_ = realm;
+    EXPECT_EQ(CaughtError([&] { Fetch(":v1"); }).kind(), ErrorKind::kNetwork) << realm;
+  }
+  EXPECT_EQ(tokens_, 0);
+}
+
+std::string IndexOf(const std::string& manifest, const Platform& platform) {
+  const Index index{.media_type = std::string(kOciIndexType),
+                    .manifests = {{.media_type = std::string(kOciManifestType),
+                                   .digest = Digest::Of(manifest),
+                                   .size = manifest.size(),
+                                   .platform = platform}}};
+  return index.ToJson();
+}
+
+TEST_F(RegistryTest, FollowsAnIndexToThePlatform) {
+  const std::string index = IndexOf(image_.ManifestBytes(), Platform::Host());
+  bodies_["/v2/app/manifests/multi"] = index;
+  content_type_.clear();
+  const FetchedImage image = Fetch(":multi");
+  EXPECT_EQ(image.image().descriptor.digest.str(), digest_);
+  EXPECT_EQ(image.index(), Digest::Of(index));
+  const Error error = CaughtError([&] { Fetch(":multi", Platform::Parse("linux/s390x")); });
+  EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+  EXPECT_NE(error.hint().find(Platform::Host().ToString()), std::string::npos) << error.hint();
+}
+
+TEST_F(RegistryTest, TheOneThatDecidesChecksTheDocumentsAgain) {
+  const std::string manifest = image_.ManifestBytes();
+  const std::string index = IndexOf(manifest, Platform::Host());
+  const ImageDocuments good{.content_type = "", .manifests = {index, manifest}, .config = image_.ConfigBytes()};
+  const DockerReference pinned = Name("@" + Digest::Of(index).str());
+  EXPECT_EQ(AssembleImage(good, pinned, Platform::Host()).image().descriptor.digest.str(), digest_);
+  ImageDocuments other = good;
+  other.manifests[1] += " ";
+  EXPECT_EQ(CaughtError([&] { AssembleImage(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
+  other = good;
+  other.manifests.erase(other.manifests.begin());
+  EXPECT_EQ(CaughtError([&] { AssembleImage(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
+  other = good;
+  other.manifests.pop_back();
+  EXPECT_EQ(CaughtError([&] { AssembleImage(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
+  other = good;
+  other.config += " ";
+  EXPECT_EQ(CaughtError([&] { AssembleImage(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
+}
+
+TEST_F(RegistryTest, SignaturesAreReadUntilTheFirstGap) {
+  bodies_["/sig/signature-1"] = "one";
+  bodies_["/sig/signature-2"] = "two";
+  bodies_["/sig/signature-4"] = "four";
+  HttpClient http(options_);
+  const auto url = [&](size_t n) { return server_.Url("/sig/signature-" + std::to_string(n)); };
+  EXPECT_EQ(FetchSignatures(http, url), (std::vector<std::string>{"one", "two"}));
+  bodies_["/sig/signature-1"] = std::string(kMaxSignatureBytes + 1, 'x');
+  EXPECT_EQ(CaughtError([&] { FetchSignatures(http, url); }).kind(), ErrorKind::kCorrupt);
+  before_ = [](const SeenRequest&, Exchange& out) { return out.Send(200, {}, "endless"), true; };
+  EXPECT_EQ(CaughtError([&] { FetchSignatures(http, url); }).kind(), ErrorKind::kCorrupt);
+}
+
+}  // namespace
+}  // namespace gantry::image

@@ -1,0 +1,45 @@
+# gantry-fetch is killed at 60 random moments: the whole of it, the process that decides, or the one with the network.
+# The store stays sound, no process stays behind, and a plain retry succeeds.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+need skopeo pgrep setsid
+start_registry
+mkdir -p "$T/tree"
+for n in 1 2 3; do head -c 6000000 /dev/urandom >"$T/tree/file$n"; done
+make_image "$T/layout" v1 '{}' "$T/tree"
+push "$T/layout:v1" big:v1
+fetch=(gantry-fetch --quiet --insecure-options=image "docker://$registry/big:v1")
+
+RANDOM=20261124
+killed=0
+for round in $(seq 60); do
+  [ $((round % 6)) != 0 ] || rm -rf "$GANTRY_ROOT"
+  setsid "${fetch[@]}" >"$T/out" 2>"$T/err" &
+  pid=$!
+  sleep "0.$(printf %03d $((RANDOM % 130)))"
+  case $((round % 3)) in
+    0) kill -KILL -- "-$pid" ;;
+    1) kill -KILL "$pid" ;;
+    2) pkill -KILL -P "$pid" ;;
+  esac 2>/dev/null && killed=$((killed + 1))
+  status=0
+  wait "$pid" 2>/dev/null || status=$?
+  if [ "$status" != 0 ] && [ "$status" -le 128 ] && [ "$status" != 1 ]; then
+    fail "round $round: exit $status: $(cat "$T/err")"
+  fi
+  for _ in $(seq 100); do
+    pgrep -s "$pid" >/dev/null || break
+    sleep 0.02
+  done
+  ! pgrep -s "$pid" >/dev/null || fail "round $round: a process is left"
+  if [ -d "$GANTRY_ROOT/blobs" ] && [ $((round % 5)) = 0 ]; then
+    gantry-store check >"$T/check" 2>&1 || [ ! -e "$GANTRY_ROOT/index.json" ] || fail "round $round: $(cat "$T/check")"
+  fi
+done
+[ "$killed" -ge 20 ] || fail "only $killed of 60 were killed in time"
+
+gantry-store check
+expect_exit 0 "${fetch[@]}"
+gantry-store gc >/dev/null
+gantry-store check
+[ -z "$(find "$GANTRY_ROOT/tmp" -type f -size +0)" ] || fail "left in tmp: $(ls -l "$GANTRY_ROOT/tmp")"
