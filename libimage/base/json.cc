@@ -126,6 +126,8 @@ class Builder : public nlohmann::json_sax<Library> {
   }
 
   bool Put(Value value) {
+    if (++values_ > kMaxValues)
+      return Refuse("more than " + std::to_string(kMaxValues) + " values");
     if (levels_.empty()) {
       root_ = std::move(value);
       return true;
@@ -144,6 +146,7 @@ class Builder : public nlohmann::json_sax<Library> {
   Value root_;
   std::string problem_;
   size_t position_ = 0;
+  size_t values_ = 0;
 };
 
 void AppendString(std::string& out, const std::string& text) {

@@ -1,8 +1,9 @@
 // Strict JSON: one reader for every document that comes from outside, one writer for every document we make.
 //
 // The reader refuses (kCorrupt, with the byte offset) what other readers guess about: duplicate keys, trailing bytes,
-// invalid UTF-8, numbers beyond 64 bits, depth over the bound. Typed access goes through a Cursor, which knows its JSON
-// pointer, so that an error says where ("manifest: /layers/3/size: expected ..."). RFC 8259, RFC 6901, RFC 8785.
+// invalid UTF-8, numbers beyond 64 bits, depth or number of values over the bound. Typed access goes through a Cursor,
+// which knows its JSON pointer, so that an error says where ("manifest: /layers/3/size: expected ..."). RFC 8259, RFC
+// 6901, RFC 8785.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,7 @@ namespace gantry::json {
 
 constexpr size_t kMaxDepth = 64;
 constexpr size_t kMaxStringBytes = 1024 * 1024;
+constexpr size_t kMaxValues = 1'000'000;  // of one document: what a short text can cost in memory
 
 class Value;
 using Array = std::vector<Value>;

@@ -37,6 +37,15 @@ TEST(JsonTest, RejectsDepthOverTheBound) {
   EXPECT_NO_THROW(Parse(deep.substr(1, kMaxDepth * 2), "doc"));
 }
 
+TEST(JsonTest, RejectsMoreValuesThanTheBound) {
+  std::string many = "[";
+  for (size_t i = 1; i < kMaxValues; ++i) {
+    many += "1,";
+  }
+  EXPECT_NO_THROW(Parse(many.substr(0, many.size() - 1) + "]", "doc"));
+  EXPECT_EQ(Problem(many + "1]"), "doc: more than 1000000 values");
+}
+
 TEST(JsonTest, RejectsInvalidUtf8AndUnpairedSurrogates) {
   EXPECT_NE(Problem("[\"\xff\"]").find("not JSON"), std::string::npos);
   EXPECT_NE(Problem(R"(["\ud800"])").find("not JSON"), std::string::npos);
