@@ -14,7 +14,7 @@
 #include "libimage/base/workers.h"
 #include "libimage/convert/convert.h"
 #include "libsign/verify.h"
-#include "tools/image_source.h"
+#include "tools/local_image.h"
 #include "tools/policy_options.h"
 #include "tools/tool_main.h"
 
@@ -156,17 +156,13 @@ void WriteLayout(const ConvertOptions& options, const image::FileReference& dest
 }
 
 int Convert(const ConvertOptions& options) {
-  const image::Reference reference = image::Reference::Parse(options.source);
   const image::FileReference destination = ParseDestination(options.destination);
   if (options.common.print_confinement)
     Confine(options.common, Kept(options, destination));
-  const auto brought = BringHere(reference, options.platform, options.policy, options.common);
-  if (const int* const exit_code = std::get_if<int>(&brought))
-    return *exit_code;
-  const LocalName& name = std::get<LocalName>(brought);
+  const LocalName name = BringHere(options.source, options.platform, Fetching::kAlways, options.policy, options.common);
   Confine(options.common, Kept(options, destination));
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
-  const ImageSource source = OpenSource(name, options.platform, StoreRoot(options.common));
+  const LocalImage source = OpenLocalImage(name, Purpose::kRead, StoreRoot(options.common), options.platform);
   const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
   Note(options.common, "the image is trusted by " + verified.vouched_by());
   const auto progress = MakeProgress(options.common);

@@ -27,7 +27,6 @@ namespace gantry::tools {
 namespace {
 
 constexpr int kOwnFailure = 125;
-constexpr size_t kMaxFetchOutput = 4096;
 
 struct Options {
   CommonOptions common;
@@ -40,86 +39,18 @@ struct Options {
   bool remove = true;  // --rm changes nothing
 };
 
-// The program beside this one, else the one in PATH.
-std::string Sibling(const std::string& name) {
-  char path[4096];
-  const ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
-  const std::string self(path, size > 0 ? static_cast<size_t>(size) : 0);
-  const std::string beside = self.substr(0, self.rfind('/') + 1) + name;
-  return access(beside.c_str(), X_OK) == 0 ? beside : name;
-}
-
-// Runs gantry-fetch, which has the network and judges what it brings; the digest that it printed.
-Digest Fetch(const Options& options, const std::string& reference) {
-  std::vector<std::string> command = {Sibling("gantry-fetch"), "--root", StoreRoot(options.common), reference};
-  for (const std::string& argument : options.policy.Arguments()) command.push_back(argument);
-  if (!options.platform.empty())
-    command.insert(command.end(), {"--platform", options.platform});
-  if (options.common.quiet)
-    command.emplace_back("--quiet");
-  const Captured fetched = RunCaptured(command, "", kMaxFetchOutput);
-  const size_t at = fetched.output.rfind('@');
-  if (fetched.status.code != 0 || at == std::string::npos)
-    throw Error(ErrorKind::kFailed, "could not fetch " + Quoted(reference) + " (the reason is above)");
-  return Digest::Parse(fetched.output.substr(at + 1, fetched.output.find('\n', at) - at - 1));
-}
-
-bool IsPlatform(const image::Image& image, const std::string& wanted) {
-  if (wanted.empty())
-    return true;
-  const image::Platform platform = image::Platform::Parse(wanted);
-  return image.config.platform.os == platform.os && image.config.platform.architecture == platform.architecture &&
-         (platform.variant.empty() || image.config.platform.variant == platform.variant);
-}
-
-// The registry name to fetch for `reference`; nullopt for what can only be on this machine.
-std::optional<std::string> FetchName(const image::Reference& reference) {
-  if (const auto* docker = reference.docker())
-    return "docker://" + docker->ToString();
-  if (const auto* stored = reference.store(); stored != nullptr && !stored->explicitly_store)
-    return "docker://" + image::DockerReference::Parse(stored->name).ToString();
-  return std::nullopt;
-}
-
-LocalImage FindImage(const Options& options) {
-  const sign::RegistriesD registries = sign::RegistriesD::Load();
-  const std::string root = StoreRoot(options.common);
-  const image::Reference reference = image::Reference::Parse(options.image);
-  try {
-    LocalImage found = OpenLocalImage(options.image, root, std::nullopt, registries);
-    if (IsPlatform(found.image.image(), options.platform) || reference.file() != nullptr)
-      return found;
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kNotFound || reference.file() != nullptr || reference.appc() != nullptr ||
-        (reference.store() != nullptr && reference.store()->explicitly_store))
-      throw;
-  }
-  const auto name = FetchName(reference);
-  if (!name)
-    throw Error(ErrorKind::kNotFound, Quoted(options.image) + " is not in the store for " + options.platform,
-                "fetch it by its registry name");
-  const Digest digest = Fetch(options, *name);
-  // By digest, so that nothing can change between the decision there and the one here.
-  LocalImage fetched = OpenLocalImage(*name, root, std::nullopt, registries);
-  if (fetched.image.image().descriptor.digest != digest)
-    throw Error(ErrorKind::kFailed, Quoted(options.image) + " was replaced in the store while it was fetched",
-                "run it again");
-  return fetched;
-}
-
 int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
   const std::string root = StoreRoot(options.common);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
-  LocalImage local = FindImage(options);
+  const LocalName name = BringHere(options.image, options.platform, Fetching::kMissing, options.policy, options.common);
+  LocalImage local = OpenLocalImage(name, Purpose::kRead, root, options.platform);
   const image::VerifiedImage image = sign::Verifier::Verify(std::move(local.image), policy, local.evidence);
   const runner::RunConfig config = runner::Plan(image.image().config, options.run);
   Note(options.common, "image " + image.image().descriptor.digest.str() + ", " + image.vouched_by());
 
   const auto store = image::Store::Open(root);
-  const image::Reference reference = image::Reference::Parse(options.image);
-  const auto layout = reference.file() != nullptr ? image::OciLayout::OpenAt(reference.file()->path) : nullptr;
-  const image::Blobs& blobs = layout != nullptr ? static_cast<const image::Blobs&>(*layout) : *store;
-  runner::Rootfs rootfs = runner::Render(image, blobs, *store, map, [&] { return MakeProgress(options.common); });
+  runner::Rootfs rootfs =
+      runner::Render(image, *local.blobs, *store, map, [&] { return MakeProgress(options.common); });
 
   const Dir pods = Dir::Open(root + "/pods");
   runner::SweepPods(pods, map);

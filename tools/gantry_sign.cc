@@ -46,7 +46,8 @@ Subject FindSubject(const Options& options, const sign::RegistriesD& registries)
     }
     return {*as, Digest::Parse(options.digest), false};
   }
-  const LocalImage local = OpenLocalImage(options.image, StoreRoot(options.common), as, registries);
+  const LocalImage local = OpenLocalImage({image::Reference::Parse(options.image)}, Purpose::kJudge,
+                                          StoreRoot(options.common), {}, as, registries);
   if (!local.image.name()) {
     throw Error(ErrorKind::kUsage, Quoted(options.image) + " has no registry name that a signature could carry",
                 "add --as docker://NAME:TAG");

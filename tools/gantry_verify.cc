@@ -29,7 +29,8 @@ int Verify(const Options& options) {
   const auto as = ParseAs(options.as);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
-  const LocalImage local = OpenLocalImage(options.image, StoreRoot(options.common), as, registries);
+  const LocalImage local = OpenLocalImage({image::Reference::Parse(options.image)}, Purpose::kJudge,
+                                          StoreRoot(options.common), {}, as, registries);
   const sign::Decision decision = sign::Verifier::Decide(local.image, policy, local.evidence);
   if (options.json) {
     std::fputs(json::PrintPretty(decision.ToJson()).c_str(), stdout);

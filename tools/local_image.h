@@ -1,26 +1,63 @@
-// One image that is on this machine, and the signatures that lie beside it: for the binaries that judge and sign.
+// One image that is on this machine, with what speaks for it and where its blobs are: for every binary that takes an
+// image apart, judges it or executes it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
 #include "libimage/model/reference.h"
+#include "libimage/store/store.h"
 #include "libsign/evidence.h"
 #include "libsign/registries_d.h"
+#include "tools/policy_options.h"
+#include "tools/tool_main.h"
 
 namespace gantry::tools {
+
+// The program `name` beside this one, else the one in PATH.
+std::string Sibling(const std::string& name);
+
+// A name that OpenLocalImage can open without the network.
+struct LocalName {
+  image::Reference reference;
+  std::optional<Digest> pinned = std::nullopt;  // what was fetched; the name is not looked up again
+};
+
+// When a registry name is asked for from its registry.
+enum class Fetching {
+  kAlways,   // docker:// always, a bare name when the store lacks it
+  kMissing,  // only when the store lacks it, or has it for another platform
+};
+
+// What `text` is on this machine, after gantry-fetch, a child with the same store, platform and policy flags, has
+// brought what has to be brought. Throws ChildFailed when it could not. Call before Confine.
+LocalName BringHere(const std::string& text, const std::string& platform, Fetching fetching,
+                    const PolicyOptions& policy, const CommonOptions& common);
 
 struct LocalImage {
   image::FetchedImage image;
   sign::Evidence evidence;
+  std::unique_ptr<image::Blobs> blobs;
+  std::unique_ptr<image::Lease> lease;  // keeps what is in a store from being collected; null elsewhere
 };
 
-// Opens a name in the store at `root` (bare, store: or docker://) or an OCI layout (oci:DIR[:REF], of this machine's
-// platform). `as` is the registry name to judge it under, nullopt for the one it has. The evidence is what the store
-// keeps and what file: lookasides hold for that name. kNotFound, with the command that would fetch it, when it is not
-// here; kUnsupported for formats that carry no manifest to sign.
-LocalImage OpenLocalImage(const std::string& text, const std::string& root,
-                          const std::optional<image::DockerReference>& as, const sign::RegistriesD& registries);
+// What the image is opened for.
+enum class Purpose {
+  kJudge,  // its manifest and signatures; nothing is written, no lease is taken
+  kRead,   // its blobs too, which are leased where we may write to the store
+};
+
+// Opens a name in the store at `root` (bare, store: or docker://) or an OCI layout (oci:DIR[:REF]). `platform` as given
+// on the command line; empty is this machine's where there is a choice, and any where there is none. `as` is the
+// registry name to judge it under, nullopt for the one it has. The evidence is what the store keeps and what file:
+// lookasides hold for that name. kNotFound, with the command that would fetch it, when it is not here; kUnsupported for
+// formats that cannot be read.
+LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root,
+                          const std::string& platform = {},
+                          const std::optional<image::DockerReference>& as = std::nullopt,
+                          const sign::RegistriesD& registries = sign::RegistriesD::Load());
 
 }  // namespace gantry::tools

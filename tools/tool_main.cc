@@ -40,6 +40,8 @@ int Guarded(const std::function<int()>& run, int own_failure) {
     const int code = run();
     FlushOutput();
     return code;
+  } catch (const ChildFailed& child) {
+    return own_failure != 0 ? own_failure : child.exit_code;
   } catch (const Error& error) {
     PrintError(error);
     return own_failure != 0 ? own_failure : static_cast<int>(error.kind());

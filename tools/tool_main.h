@@ -35,6 +35,11 @@ std::string StoreRoot(const CommonOptions& options);
 // usage is exit 2. `own_failure` replaces the exit code of gantry's own errors (125 for run); 0 keeps DESIGN's.
 int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& run, int own_failure = 0);
 
+// Thrown when a child of this program failed and has said why: ToolMain ends with its exit code and prints nothing.
+struct ChildFailed {
+  int exit_code;
+};
+
 // Warnings and notes of a tool, "NAME: text" on stderr. Say nothing with --quiet; Note speaks only with --verbose.
 void Warn(const CommonOptions& options, std::string_view text);
 void Note(const CommonOptions& options, std::string_view text);
