@@ -54,9 +54,11 @@ TEST(RootfsDigestTest, WritesOneLineAPathSortedByBytes) {
   Item device{{.name = "etc/tty", .type = EntryType::kCharDevice, .mode = 0620, .gid = 5, .device_major = 5}, {}};
   Item owned = File("etc/passwd", "abc", 04640);
   owned.entry.uid = 3'000'000'000;
-  EXPECT_EQ(LinesOf({device, Link(EntryType::kSymlink, "bin", "usr/bin"), Directory("etc", 01777), owned}),
-            (Lines{"/ d 0755 0 0", "/bin l 0777 0 0 usr/bin", "/etc d 1777 0 0",
-                   std::string("/etc/passwd f 4640 3000000000 0 3 ") + kAbcHex, "/etc/tty c 0620 0 5 5,0"}));
+  std::string owned_line = "/etc/passwd f 4640 3000000000 0 3 ";
+  owned_line += kAbcHex;
+  EXPECT_EQ(
+      LinesOf({device, Link(EntryType::kSymlink, "bin", "usr/bin"), Directory("etc", 01777), owned}),
+      (Lines{"/ d 0755 0 0", "/bin l 0777 0 0 usr/bin", "/etc d 1777 0 0", owned_line, "/etc/tty c 0620 0 5 5,0"}));
 }
 
 TEST(RootfsDigestTest, IsTheHashOfThoseLines) {
@@ -114,7 +116,9 @@ TEST(RootfsDigestTest, HolesAreZeros) {
   holes.Add({.name = "a", .mode = 0644, .size = 200'003});
   holes.WriteZeros(200'000);
   holes.Write(AsBytes("abc"));
-  EXPECT_EQ(holes.Finish(), DigestOf({File("a", std::string(200'000, '\0') + "abc")}));
+  std::string content(200'000, '\0');
+  content += "abc";
+  EXPECT_EQ(holes.Finish(), DigestOf({File("a", content)}));
 }
 
 TEST(RootfsDigestTest, TheLinksThatConversionToAciAddsDoNotCount) {
