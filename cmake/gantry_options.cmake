@@ -13,12 +13,12 @@ target_compile_options(gantry_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
   -Wformat=2 -Wundef -Wimplicit-fallthrough -Wextra-semi -Werror
   -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full)
-# g++ 12 misfires: -Wsign-conversion on open_how, the memory checks (restrict, array-bounds, stringop-overread) on joined std::strings (GCC PR 105651).
+# g++ 12 misfires: -Wsign-conversion on open_how, the memory checks (restrict, array-bounds, stringop-overread and -overflow) on joined std::strings (GCC PR 105651).
 target_compile_options(gantry_options INTERFACE -Wno-sign-conversion)
 # Designated initializers leave members out on purpose.
 target_compile_options(gantry_options INTERFACE -Wno-missing-field-initializers)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(gantry_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overread)
+  target_compile_options(gantry_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overread -Wno-stringop-overflow)
 endif()
 target_compile_definitions(gantry_options INTERFACE _GNU_SOURCE _GLIBCXX_ASSERTIONS)
 target_link_options(gantry_options INTERFACE -Wl,--as-needed -Wl,-z,relro -Wl,-z,now -pie)
