@@ -149,7 +149,7 @@ int Become(std::vector<std::string> words) {
 int main(int argc, char** argv) {
   using gantry::tools::Become;
   CLI::App app("", "gantry");
-  app.formatter_fn([](const CLI::App*, std::string, CLI::AppFormatMode) { return gantry::tools::Help(); });
+  app.formatter_fn([](const CLI::App*, const std::string&, CLI::AppFormatMode) { return gantry::tools::Help(); });
   app.prefix_command();
   return gantry::tools::ToolMain(app, argc, argv, [&] {
     // As typed: the parser would drop a "--" that is meant for the verb.

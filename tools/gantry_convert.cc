@@ -96,7 +96,7 @@ image::AciNaming NamingFor(const ConvertOptions& options, const LocalName& sourc
 }
 
 void Print(const ConvertOptions& options, const std::string& id, const std::string& where,
-           const image::VerifiedImage& image, json::Object more) {
+           const image::VerifiedImage& image, const json::Object& more) {
   if (!options.json) {
     std::printf("%s  %s\n", id.c_str(), where.c_str());
     return;

@@ -245,7 +245,8 @@ void Dir::RemoveFile(const RelPath& path) const {
 
 void Dir::RemoveTree(const RelPath& path) const {
   const std::optional<RelPath> parent = path.Parent();
-  const UniqueFd holder = parent ? OpenBeneath(*parent, O_RDONLY | O_DIRECTORY) : UniqueFd(dup(fd_.get()));
+  const UniqueFd holder =
+      parent ? OpenBeneath(*parent, O_RDONLY | O_DIRECTORY) : UniqueFd(fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
   const std::string name(path.Name());
   if (unlinkat(holder.get(), name.c_str(), 0) == 0 || errno == ENOENT)
     return;

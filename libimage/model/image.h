@@ -51,9 +51,9 @@ class FetchedImage {
 
 class VerifiedImage {
  public:
-  const Image& image() const { return image_; }
-  const std::optional<DockerReference>& name() const { return name_; }
-  const std::optional<Digest>& index() const { return index_; }
+  const Image& image() const { return fetched_.image(); }
+  const std::optional<DockerReference>& name() const { return fetched_.name(); }
+  const std::optional<Digest>& index() const { return fetched_.index(); }
 
   // Who vouched, in one line for people: "signedBy <fingerprint>", "insecureAcceptAnything",
   // "--insecure-options=image".
@@ -62,11 +62,9 @@ class VerifiedImage {
  private:
   friend class gantry::sign::Verifier;
   VerifiedImage(FetchedImage fetched, std::string vouched_by)
-      : image_(fetched.image()), name_(fetched.name()), index_(fetched.index()), vouched_by_(std::move(vouched_by)) {}
+      : fetched_(std::move(fetched)), vouched_by_(std::move(vouched_by)) {}
 
-  Image image_;
-  std::optional<DockerReference> name_;
-  std::optional<Digest> index_;
+  FetchedImage fetched_;
   std::string vouched_by_;
 };
 

@@ -46,7 +46,7 @@ std::string OwnType(const json::Cursor& root) {
   const auto member = root.Find("mediaType");
   if (!member)
     return {};
-  const std::string type = Essence(member->String(kMaxTypeBytes));
+  std::string type = Essence(member->String(kMaxTypeBytes));
   switch (KindOf(type)) {
     case TypeKind::kManifest:
     case TypeKind::kIndex:
@@ -69,7 +69,7 @@ std::string ShapeType(const json::Cursor& root) {
 }
 
 std::string TypeOf(const json::Cursor& root, std::string_view content_type) {
-  const std::string own = OwnType(root);
+  std::string own = OwnType(root);
   std::string given = Essence(content_type);
   const TypeKind kind = KindOf(given);
   if (kind != TypeKind::kManifest && kind != TypeKind::kIndex && kind != TypeKind::kSchema1)

@@ -14,7 +14,7 @@ if [ ! -x "$directory/actool" ]; then
   [ -d /usr/share/gocode/src/github.com/appc/spec/actool ] ||
     { echo "golang-github-appc-spec-dev is not installed" && exit 77; }
   cd "$directory"
-  GO111MODULE=off GOFLAGS= GOPATH=/usr/share/gocode GOCACHE=$directory/cache go build -o actool.new \
+  GO111MODULE=off GOFLAGS="" GOPATH=/usr/share/gocode GOCACHE=$directory/cache go build -o actool.new \
     github.com/appc/spec/actool >&2
   mv actool.new actool
   rm -rf cache

@@ -42,7 +42,7 @@ Object DescriptorOf(std::string_view media_type, std::string_view bytes) {
 
 }  // namespace
 
-ImageBuilder& ImageBuilder::Layer(std::string tar, Compression compression) {
+ImageBuilder& ImageBuilder::Layer(const std::string& tar, Compression compression) {
   layers_.push_back({std::string(LayerType(docker_, compression)), Compressed(tar, compression), Digest::Of(tar)});
   return *this;
 }

@@ -16,7 +16,7 @@ class ImageBuilder {
   explicit ImageBuilder(bool docker = false) : docker_(docker) {}
 
   // Adds a layer, base first.
-  ImageBuilder& Layer(std::string tar, image::Compression compression = image::Compression::kGzip);
+  ImageBuilder& Layer(const std::string& tar, image::Compression compression = image::Compression::kGzip);
 
   // Sets one member of the configuration's "config" object ("Cmd", "Env", ...).
   ImageBuilder& Config(std::string key, json::Value value);

@@ -6,13 +6,13 @@ need skopeo
 start_registry
 make_busybox_image "$T/layout" v1
 push "$T/layout:v1" box:v1
-layers=$(grep -o '"size":[0-9]*,"digest":"sha256:[0-9a-f]*' "$T/layout/blobs/sha256/"* -h | grep -o 'sha256:.*' | sort -u)
+parts=$(grep -o '"size":[0-9]*,"digest":"sha256:[0-9a-f]*' "$T/layout/blobs/sha256/"* -h | grep -o 'sha256:.*' | sort -u)
 
 expect_exit 4 gantry-fetch "docker://$registry/box:v1"
 expect_text "box:v1.* is refused" "$T/err"
 expect_text 'insecure-options=image lets' "$T/err"
 [ ! -s "$T/out" ] || fail "a refusal printed: $(cat "$T/out")"
-for digest in $layers; do
+for digest in $parts; do
   ! grep -q "GET /v2/box/blobs/$digest" "$registry_log" || fail "layer $digest was fetched before the decision"
 done
 ! grep -q "$registry" "$GANTRY_ROOT/index.json" || fail "a refused image has a name"

@@ -63,7 +63,7 @@ class PiecewiseSource : public Source {
  public:
   PiecewiseSource(std::string text, size_t piece) : text_(std::move(text)), piece_(piece) {}
   Block Next() override {
-    const Block block(nullptr, AsBytes(text_).subspan(at_, std::min(piece_, text_.size() - at_)));
+    Block block(nullptr, AsBytes(text_).subspan(at_, std::min(piece_, text_.size() - at_)));
     at_ += block.size();
     return block;
   }

@@ -276,7 +276,7 @@ TEST_F(HostileLayerTest, SetuidFilesAppearInAPrivateDirectory) {
       seen_ = true;
       EXPECT_EQ(stat(dir_.c_str(), &status), 0);
       EXPECT_EQ(status.st_mode & 0777, 0700u);
-      const Block block(nullptr, AsBytes(tar_).subspan(at_));
+      Block block(nullptr, AsBytes(tar_).subspan(at_));
       at_ = tar_.size();
       return block;
     }

@@ -131,7 +131,7 @@ std::string Packed(std::string_view bytes, Compression compression) {
 class OpenLayerTest : public ::testing::Test {
  protected:
   // An image of one layer, `blob` declared as `media_type`.
-  void Open(std::string blob, std::string_view media_type, std::optional<Digest> diff_id = std::nullopt) {
+  void Open(std::string blob, std::string_view media_type, const std::optional<Digest>& diff_id = std::nullopt) {
     const uint64_t size = blob.size();
     const Digest digest = blobs_.Put(std::move(blob));
     Image image{.descriptor = {.media_type = std::string(kOciManifestType), .digest = digest},

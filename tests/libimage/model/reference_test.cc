@@ -28,7 +28,7 @@ std::string Docker(std::string_view text) { return DockerReference::Parse(text).
 // --- docker://
 
 TEST(DockerReferenceTest, NormalisesByTheRulesOfDocker) {
-  const std::pair<std::string, std::string> kCases[] = {
+  static const std::pair<std::string, std::string> kCases[] = {
       {"alpine", "docker.io/library/alpine"},
       {"alpine:3.20", "docker.io/library/alpine:3.20"},
       {"user/app", "docker.io/user/app"},
@@ -83,7 +83,7 @@ TEST(DockerReferenceTest, DefaultsToLatestWithoutTagAndDigest) {
 }
 
 TEST(DockerReferenceTest, PointsAtTheCharacter) {
-  const std::pair<std::string, std::string> kCases[] = {
+  static const std::pair<std::string, std::string> kCases[] = {
       {"docker://", "at character 10: the name is missing"},
       {"docker://:tag", "at character 10: the name is missing"},
       {"docker://@" + kSha256, "at character 10: the name is missing"},
@@ -148,7 +148,7 @@ TEST(DockerReferenceTest, IsNotAnIdWhenMoreIsWritten) {
 
 TEST(ReferenceTest, SplitsFilesAtTheFirstColon) {
   using Format = FileReference::Format;
-  const std::pair<std::string, FileReference> kCases[] = {
+  static const std::pair<std::string, FileReference> kCases[] = {
       {"oci:dir", {Format::kOci, "dir", ""}},
       {"oci:/a/b c:v1", {Format::kOci, "/a/b c", "v1"}},
       {"oci:dir:docker.io/library/alpine:3", {Format::kOci, "dir", "docker.io/library/alpine:3"}},

@@ -19,5 +19,5 @@ struct Forger : VerifiedImage {
   explicit Forger(FetchedImage fetched) : VerifiedImage(std::move(fetched), "me") {}
 };
 #elif FORGERY == 4
-void Forged(VerifiedImage& verified, const VerifiedImage& other) { verified.image_ = other.image(); }
+void Forged(VerifiedImage& verified, const VerifiedImage& other) { verified.fetched_ = other.fetched_; }
 #endif
