@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -18,6 +20,7 @@
 #include <utility>
 
 #include "libimage/base/error.h"
+#include "runner/pass_descriptor.h"
 
 namespace gantry::runner {
 namespace {
@@ -81,7 +84,7 @@ void WriteLines(const Dir& dir, const char* name, const std::vector<std::string>
   WriteFull(fd.get(), AsBytes(text), name);
 }
 
-// The keeper holds nothing of its parent's but the lock, the pods directory and the pipe, and hears no signal that is
+// The keeper holds nothing of its parent's but the lock, the pods directory and the socket, and hears no signal that is
 // meant for the parent's terminal or group.
 void BecomeKeeper(const std::vector<int>& keep) {
   setsid();
@@ -148,7 +151,7 @@ Pod::Pod(Pod&& other) noexcept
       lock_(std::move(other.lock_)),
       cgroup_(std::move(other.cgroup_)),
       map_(std::move(other.map_)),
-      keeper_pipe_(std::move(other.keeper_pipe_)),
+      keeper_socket_(std::move(other.keeper_socket_)),
       keeper_(std::exchange(other.keeper_, -1)) {}
 
 Pod Pod::Create(const Dir& pods, const image::Image& image, std::optional<IdMap> map) {
@@ -175,28 +178,40 @@ Pod Pod::Create(const Dir& pods, const image::Image& image, std::optional<IdMap>
 }
 
 void Pod::StartKeeper() {
-  Pipe pipe = MakePipe();
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+    ThrowErrno("socketpair");
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
   const pid_t pid = fork();
   if (pid < 0)
     ThrowErrno("fork");
   if (pid > 0) {
     keeper_ = pid;
-    keeper_pipe_ = std::move(pipe.write);
+    keeper_socket_ = std::move(ours);
     return;
   }
-  BecomeKeeper({pipe.read.get(), lock_.get(), pods_.fd()});
-  char byte = 0;
-  while (read(pipe.read.get(), &byte, 1) < 0 && errno == EINTR) {
+  BecomeKeeper({theirs.get(), lock_.get(), pods_.fd()});
+  // What KeepMounts sends is never read: it lives in the socket's queue until the socket is closed.
+  pollfd hangup = {theirs.get(), 0, 0};
+  while (poll(&hangup, 1, -1) < 0 && errno == EINTR) {
   }
-  if (byte == 0) {
-    try {
-      Cgroup::Remove(cgroup_.paths(), uuid_);
-      RemovePodTree(pods_, uuid_, map_);
-    } catch (const std::exception&) {
-      _exit(1);  // the next sweep finds it
-    }
+  try {
+    Cgroup::Remove(cgroup_.paths(), uuid_);
+    theirs.Reset();
+    RemovePodTree(pods_, uuid_, map_);
+  } catch (const std::exception&) {
+    _exit(1);  // the next sweep finds it
   }
   _exit(0);
+}
+
+void Pod::KeepMounts(pid_t container) {
+  const std::string path = "/proc/" + std::to_string(container) + "/ns/mnt";
+  const UniqueFd mounts(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Without /proc, or without the keeper, the end takes longer, and nothing else changes.
+  if (mounts)
+    PassDescriptor(keeper_socket_.get(), mounts.get());
 }
 
 void Pod::Remove() {
@@ -205,12 +220,14 @@ void Pod::Remove() {
   const std::string uuid = std::exchange(uuid_, {});
   cgroup_.CloseDescriptors();
   const bool groups_gone = Cgroup::Remove(cgroup_.paths(), uuid);
-  RemovePodTree(pods_, uuid, map_);
-  if (keeper_ > 0) {
-    const char done = 1;
-    WriteFull(keeper_pipe_.get(), std::as_bytes(std::span(&done, 1)), "keeper");
-    while (waitpid(std::exchange(keeper_, -1), nullptr, 0) < 0 && errno == EINTR) {
-    }
+  unlinkat(dir_.fd(), "image", 0);
+  // Whoever closes a removed directory last frees its blocks: that is to be the keeper.
+  dir_ = Dir(UniqueFd(), dir_.name());
+  lock_.Reset();
+  keeper_socket_.Reset();
+  if (keeper_ < 0)
+    RemovePodTree(pods_, uuid, map_);
+  while (getpid() == 1 && keeper_ > 0 && waitpid(keeper_, nullptr, 0) < 0 && errno == EINTR) {
   }
   if (!groups_gone)
     throw Error(ErrorKind::kFailed, "a control group of pod " + uuid + " could not be removed",
@@ -221,7 +238,7 @@ Pod::~Pod() {
   try {
     Remove();
   } catch (const std::exception&) {
-    // The sweep of the next run tries again.
+    // The keeper tries again, and the sweep of the next run.
   }
 }
 

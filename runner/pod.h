@@ -5,9 +5,12 @@
 //   pods/UUID/cgroups  where its control groups are, one a line
 //   pods/UUID/upper, work, root   the overlay's
 //
-// A Pod makes a small keeper process that outlives the runner. When the runner ends without Remove, even by kill -9,
-// the keeper waits for the container to die (the kernel kills it with the runner), then removes the control groups and
-// the directory. What a machine that crashed left behind, SweepPods removes: a pod whose lock nobody holds is dead.
+// A Pod makes a small keeper process that outlives the runner. When the runner ends, even by kill -9, the keeper waits
+// for the container to die (the kernel kills it with the runner), then removes the control groups and the directory.
+// What a machine that crashed left behind, SweepPods removes: a pod whose lock nobody holds is dead.
+//
+// So a run is over for its user when the container's processes and control groups are gone; the kernel's dismantling of
+// mounts and the disk's of directories, many milliseconds, are left to the keeper, who is done a moment later.
 #pragma once
 
 #include <optional>
@@ -30,7 +33,7 @@ class Pod {
 
   Pod(Pod&&) noexcept;
   Pod& operator=(Pod&&) = delete;
-  // Removes, if Remove was not called, and swallows errors: the next sweep tries again.
+  // Removes, if Remove was not called, and swallows errors: the keeper and the next sweep try again.
   ~Pod();
 
   const std::string& uuid() const { return uuid_; }
@@ -38,7 +41,13 @@ class Pod {
   Cgroup& cgroup() { return cgroup_; }
   const std::optional<IdMap>& map() const { return map_; }
 
-  // Control groups, directory, keeper. The container must have ended. The last call.
+  // The keeper shares the mount namespace of `container`, a child of ours, so that the end of the container does not
+  // have to wait until it is dismantled.
+  void KeepMounts(pid_t container);
+
+  // The control groups now, and the hold on the image's blobs; the directory by the keeper, for whom only process 1 of
+  // a pid namespace waits, because the kernel would kill the keeper with it. The container must have ended. The last
+  // call.
   void Remove();
 
  private:
@@ -51,7 +60,7 @@ class Pod {
   UniqueFd lock_;
   Cgroup cgroup_;
   std::optional<IdMap> map_;
-  UniqueFd keeper_pipe_;
+  UniqueFd keeper_socket_;  // its end is the keeper's sign to begin
   pid_t keeper_ = -1;
 };
 

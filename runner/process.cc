@@ -22,6 +22,7 @@
 #include "runner/console.h"
 #include "runner/etc_files.h"
 #include "runner/init_params.h"
+#include "runner/pass_descriptor.h"
 #include "runner/sealed_init.h"
 #include "runner/setup.h"
 #include "runner/user.h"
@@ -216,22 +217,8 @@ void Process::State::Introduce(const Dir& root, const std::optional<IdMap>& map)
   if (!map && !config.terminal)
     GiveAwayPipes(who.uid);
   const UniqueFd params = MakeInitParams(config, who, hostname, plan.single_id);
-  char byte = 1;
-  iovec data = {&byte, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  const int fd = params.get();
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
   // EPIPE: the child failed meanwhile, and its report is on the way.
-  if (sendmsg(socket.get(), &message, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+  if (!PassDescriptor(socket.get(), params.get()) && errno != EPIPE)
     ThrowErrno("send the container its parameters");
 }
 
@@ -342,6 +329,7 @@ Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod) {
   pod.cgroup().Make({.pids = config.pids_limit});
   state.MakePlan(pod);
   state.Clone();
+  pod.KeepMounts(state.pid);
   pod.cgroup().CloseDescriptors();
   state.Converse(pod.map());
   return process;

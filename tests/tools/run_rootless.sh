@@ -39,4 +39,5 @@ expect_text '^NoNewPrivs:.1$' "$T/out"
 expect_text '^CapEff:.00000000800405fb$' "$T/out"
 want=0 as "$user" -u web "oci:$T/image" id
 expect_text 'uid=33\(web\) gid=34' "$T/out"
+for _ in $(seq 100); do [ -n "$(ls -A "$T/home-$user/store/pods")" ] || break; sleep 0.05; done # the keeper needs a moment
 [ -z "$(ls -A "$T/home-$user/store/pods")" ] || fail "a pod is left"
