@@ -138,12 +138,15 @@ std::string Hint(const Report& report, const SetupPlan& plan) {
     case Step::kUser:
     case Step::kGroups:
       return plan.single_id ? "only id 0 is mapped; an administrator adds a range to /etc/subuid and /etc/subgid" : "";
+    case Step::kWorkingDir:
     case Step::kChangeDir:
       return "give another one with --workdir";
     case Step::kExecute:
       if (report.error == ENOEXEC)
         return "it is neither a program for this machine nor a script with a first line like #!/bin/sh";
-      return report.error == ENOENT ? "see what the image holds, or name the program with --entrypoint" : "";
+      if (report.error == EACCES)
+        return "it is no file that this user may execute; see what the image holds";
+      return "see what the image holds, or name the program with --entrypoint";
     default:
       return "";
   }

@@ -57,7 +57,7 @@ Inspected FromStore(const Options& options, const std::string& name, bool may_be
 Inspected FromFile(const Options& options, const image::FileReference& file) {
   if (file.format != image::FileReference::Format::kOci) {
     throw Error(ErrorKind::kUnsupported, "inspect reads the store and oci: layouts, not " + Quoted(options.image),
-                "turn it into a layout with: gantry convert " + options.image + " oci:DIR");
+                "give a name in the store, or oci:DIR[:REF]");
   }
   const auto layout = image::OciLayout::OpenAt(file.path);
   FetchedImage image = layout->Load(file.ref, PlatformOf(options));

@@ -3,7 +3,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,10 +33,18 @@ struct Options {
   runner::RunOptions run;
   std::string image;
   std::string platform;
-  std::string user, working_dir, entrypoint;
+  std::string user, working_dir, entrypoint, network;
   bool collect = false;
   bool remove = true;  // --rm changes nothing
 };
+
+// The store has one image for a name: perhaps the one that an earlier --platform asked for.
+void WarnOfOtherPlatform(const image::Platform& is, const CommonOptions& common) {
+  const auto host = image::Platform::Host();
+  if (is.architecture != host.architecture)
+    Warn(common, "the image is for " + is.ToString() + ", this machine is " + host.ToString() + "; for its own give " +
+                     "--platform " + host.os + "/" + host.architecture);
+}
 
 int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
   const std::string root = StoreRoot(options.common);
@@ -46,6 +53,7 @@ int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
   LocalImage local = OpenLocalImage(name, Purpose::kRead, root, options.platform);
   const image::VerifiedImage image = sign::Verifier::Verify(std::move(local.image), policy, local.evidence);
   const runner::RunConfig config = runner::Plan(image.image().config, options.run);
+  WarnOfOtherPlatform(image.image().config.platform, options.common);
   Note(options.common, "image " + image.image().descriptor.digest.str() + ", " + image.vouched_by());
 
   const auto store = image::Store::Open(root);
@@ -59,8 +67,7 @@ int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
   if (!pod.cgroup().note().empty())
     Note(options.common, pod.cgroup().note());
   if (process.failure())
-    std::fprintf(stderr, "gantry-run: %s\n  %s\n", process.failure()->message().c_str(),
-                 process.failure()->hint().c_str());
+    PrintError(*process.failure());
   const ExitStatus status = process.Wait();
   pod.Remove();
   return status.code;
@@ -110,10 +117,8 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("-u,--user", options.user, "USER[:GROUP], names of the image or numbers");
   app.add_option("-w,--workdir", options.working_dir, "the directory to start in");
   app.add_option("--entrypoint", options.entrypoint, "the program to execute instead of the image's; '' for none");
-  static const std::map<std::string, runner::Network> kNetworks = {{"none", runner::Network::kNone},
-                                                                   {"host", runner::Network::kHost}};
-  app.add_option("--net", options.run.network, "none: only loopback (the default); host: the host's network")
-      ->transform(CLI::CheckedTransformer(kNetworks))
+  app.add_option("--net", options.network, "none: only loopback (the default); host: the host's network")
+      ->check(CLI::IsMember({"none", "host"}))
       ->type_name("none|host")
       ->option_text("none|host");
   app.add_flag("-i,--interactive", options.run.interactive, "give it our standard input; else it is empty");
@@ -144,6 +149,7 @@ void TakeOperands(const CLI::App& app, Options& options) {
     options.run.working_dir = options.working_dir;
   if (given("--entrypoint"))
     options.run.entrypoint = options.entrypoint;
+  options.run.network = options.network == "host" ? runner::Network::kHost : runner::Network::kNone;
   TakeEnvironment(options.run);
 }
 

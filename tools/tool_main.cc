@@ -9,22 +9,49 @@
 
 #include "libimage/base/error.h"
 #include "tools/progress.h"
+#include "tools/table.h"
 
 namespace gantry::tools {
 namespace {
 
 std::string program_name = "gantry";
 
-void PrintError(const Error& error) {
-  std::string text = program_name + ": " + error.message() + "\n";
-  if (!error.hint().empty()) {
-    text += "  " + error.hint() + "\n";
+// What to do about an error whose thrower knew no better.
+std::string HintOf(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kUsage:
+      return "see '" + program_name + " --help'";
+    case ErrorKind::kNotFound:
+      return "check how the name is spelled";
+    case ErrorKind::kRefused:
+      return "'gantry verify --explain' shows every step of the decision";
+    case ErrorKind::kCorrupt:
+      return "mend it if it is yours; else get it again, or from someone else";
+    case ErrorKind::kNetwork:
+      return "check the connection, and try again";
+    case ErrorKind::kUnsupported:
+      return "'man " + program_name + "' says what is supported";
+    default:
+      return "nothing half made is left; --verbose says what was done before";
   }
-  PrintBesideProgress(text);
 }
 
-int UsageError(const CLI::ParseError& error) {
-  PrintError(Error(ErrorKind::kUsage, error.what(), "see '" + program_name + " --help'"));
+// The words of CLI11 in our form, which do not say of a misspelled command that it is one.
+std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> rest = app.remaining();
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr && app.get_require_subcommand_min() > 0 &&
+      !rest.empty()) {
+    return Quoted(rest.front()) + " is not a command of " + program_name;
+  }
+  std::string text = Printable(error.what());
+  if (text.starts_with("A ")) {
+    text.front() = 'a';
+  }
+  return text;
+}
+
+int UsageError(const CLI::App& app, const CLI::ParseError& error) {
+  PrintError(Error(ErrorKind::kUsage, UsageMessage(app, error)));
   return static_cast<int>(ErrorKind::kUsage);
 }
 
@@ -52,6 +79,11 @@ int Guarded(const std::function<int()>& run, int own_failure) {
 }
 
 }  // namespace
+
+void PrintError(const Error& error) {
+  const std::string hint = error.hint().empty() ? HintOf(error.kind()) : error.hint();
+  PrintBesideProgress(program_name + ": " + error.message() + "\n  " + hint + "\n");
+}
 
 void AddCommonOptions(CLI::App& app, CommonOptions& options) {
   app.add_option("--root", options.root, "the store [env: GANTRY_ROOT]")->type_name("DIR");
@@ -91,7 +123,7 @@ int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& r
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    return own_failure != 0 ? (UsageError(error), own_failure) : UsageError(error);
+    return own_failure != 0 ? (UsageError(app, error), own_failure) : UsageError(app, error);
   }
   return Guarded(run, own_failure);
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "libimage/base/error.h"
 #include "libimage/base/progress.h"
 #include "libimage/confine/confine.h"
 
@@ -34,6 +35,10 @@ std::string StoreRoot(const CommonOptions& options);
 // that it threw, printed as "NAME: message" and a second line with the hint. --help and --version are handled here; bad
 // usage is exit 2. `own_failure` replaces the exit code of gantry's own errors (125 for run); 0 keeps DESIGN's.
 int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& run, int own_failure = 0);
+
+// Prints `error` as ToolMain does: what failed and why, then a line of what to do. For a failure after which the
+// program goes on.
+void PrintError(const Error& error);
 
 // Thrown when a child of this program failed and has said why: ToolMain ends with its exit code and prints nothing.
 struct ChildFailed {

@@ -55,10 +55,15 @@ std::string HintOf(int error) {
   switch (error) {
     case ENOSPC:
     case EDQUOT:
-      return "free some space, or choose another place with --root";
+      return "free some space, or choose another place";
     case EACCES:
     case EPERM:
       return "check the owner and mode of the path, or run as a user who may do this";
+    case EROFS:
+      return "choose a place that can be written to";
+    case ENOENT:
+    case ENOTDIR:
+      return "check the path";
     case EMFILE:
     case ENFILE:
       return "raise the limit of open files (ulimit -n)";
