@@ -1,6 +1,7 @@
 #include "libimage/transport/auth.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
@@ -154,6 +155,12 @@ void Authorizer::Learn(const Url& url, const HttpResponse& response) {
 
 std::string Authorizer::BasicValue() const {
   return "Basic " + EncodeBase64(credentials_->username + ":" + credentials_->password);
+}
+
+bool Authorizer::Discloses(std::string_view text) const {
+  const auto holds = [&](std::string_view secret) { return !secret.empty() && text.find(secret) != text.npos; };
+  return holds(token_) ||
+         (credentials_ && (holds(credentials_->password) || holds(BasicValue().substr(std::strlen("Basic ")))));
 }
 
 std::string Authorizer::Header() {

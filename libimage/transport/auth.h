@@ -49,6 +49,9 @@ class Authorizer {
 
   bool has_credentials() const { return credentials_.has_value(); }
 
+  // Whether `text`, which the other side made, repeats a secret that it was sent: such a text is not to be shown.
+  bool Discloses(std::string_view text) const;
+
  private:
   std::string BasicValue() const;
   void FetchToken();

@@ -115,7 +115,7 @@ HttpResponse RegistryClient::Get(HttpRequest request) {
 
 void RegistryClient::ThrowStatus(const HttpResponse& response, const std::string& what) const {
   const std::string said = ErrorsOf(response.body);
-  const std::string tail = said.empty() ? "" : " (" + Quoted(said) + ")";
+  const std::string tail = said.empty() || authorizer_.Discloses(said) ? "" : " (" + Quoted(said) + ")";
   const std::string at = what + ": registry " + Quoted(host_);
   switch (response.status) {
     case 404:

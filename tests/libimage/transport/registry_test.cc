@@ -211,6 +211,22 @@ TEST_F(RegistryTest, BasicAuthorization) {
   EXPECT_EQ((error.message() + error.hint()).find("secretive"), std::string::npos);
 }
 
+TEST_F(RegistryTest, NeverShowsASecretThatTheRegistryRepeats) {
+  credentials_ = Credentials{"user", "secretive"};
+  before_ = [](const SeenRequest& request, Exchange& out) {
+    const std::string sent(request.Header("authorization"));
+    if (sent.empty())
+      out.Send(401, {"WWW-Authenticate: Basic realm=\"x\""}, "");
+    else
+      out.Send(403, {}, R"({"errors":[{"code":"DENIED","message":"you sent )" + sent + R"("}]})");
+    return true;
+  };
+  const Error error = CaughtError([&] { Fetch(":v1"); });
+  EXPECT_EQ(error.kind(), ErrorKind::kFailed);
+  EXPECT_EQ(error.message().find(EncodeBase64("user:secretive")), std::string::npos) << error.message();
+  EXPECT_EQ(error.message().find("DENIED"), std::string::npos) << error.message();
+}
+
 class BearerTest : public RegistryTest {
  protected:
   BearerTest() {
