@@ -323,6 +323,34 @@ std::vector<std::string> Confine(const Confinement& keep) {
   return missing;
 }
 
+namespace {
+
+// Those that a binary of ours keeps by name, others by number.
+std::string CapabilityName(int capability) {
+  switch (capability) {
+    case CAP_CHOWN:
+      return "CAP_CHOWN";
+    case CAP_DAC_OVERRIDE:
+      return "CAP_DAC_OVERRIDE";
+    case CAP_DAC_READ_SEARCH:
+      return "CAP_DAC_READ_SEARCH";
+    case CAP_FOWNER:
+      return "CAP_FOWNER";
+    case CAP_FSETID:
+      return "CAP_FSETID";
+    case CAP_MKNOD:
+      return "CAP_MKNOD";
+    case CAP_SETFCAP:
+      return "CAP_SETFCAP";
+    case CAP_SYS_ADMIN:
+      return "CAP_SYS_ADMIN";
+    default:
+      return "CAP_" + std::to_string(capability);
+  }
+}
+
+}  // namespace
+
 std::string Describe(const Confinement& keep) {
   const int abi = LandlockAbi();
   std::string out = "landlock: " + (abi > 0 ? "version " + std::to_string(abi) : std::string("none on this kernel"));
@@ -334,7 +362,7 @@ std::string Describe(const Confinement& keep) {
   out += std::string("unix sockets: ") + (keep.unix_sockets || keep.network ? "yes" : "none") + "\n";
   std::vector<std::string> capabilities;
   for (const int capability : keep.capabilities) {
-    capabilities.push_back("CAP_" + std::to_string(capability));
+    capabilities.push_back(CapabilityName(capability));
   }
   AppendList(out, "capabilities:", capabilities);
   return out + "no_new_privs: yes\nseccomp: " + std::to_string(kNever.size()) + " system calls refused\n";
