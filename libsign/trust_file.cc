@@ -1,6 +1,5 @@
 #include "libsign/trust_file.h"
 
-#include <limits.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -49,12 +48,7 @@ Place PlaceOf(const std::string& path) {
   const size_t slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   Dir dir = Dir::Create(directory);
-  char* const real = realpath(directory.c_str(), nullptr);
-  if (real == nullptr) {
-    ThrowErrno("resolve " + Quoted(directory));
-  }
-  std::string absolute = real;
-  std::free(real);
+  std::string absolute = RealPath(directory);
   return {std::move(dir), RelPath::Parse(path.substr(slash == std::string::npos ? 0 : slash + 1)), std::move(absolute)};
 }
 

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
 #include <utility>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 
 namespace gantry::runner {
@@ -170,14 +170,7 @@ std::optional<int> ParseSignal(std::string_view text) {
        {"CONT", SIGCONT}, {"STOP", SIGSTOP},     {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN},   {"TTOU", SIGTTOU},
        {"URG", SIGURG},   {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF}, {"WINCH", SIGWINCH}, {"IO", SIGIO},
        {"PWR", SIGPWR},   {"SYS", SIGSYS}}};
-  const auto number = [](std::string_view digits) -> std::optional<int> {
-    int value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (digits.empty() || digits.front() == '-' || error != std::errc() || end != digits.data() + digits.size())
-      return std::nullopt;
-    return value;
-  };
-  if (const auto value = number(text))
+  if (const auto value = ParseDecimal<int>(text))
     return *value >= 1 && *value <= 64 ? value : std::nullopt;
   std::string name(text);
   std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
@@ -188,7 +181,7 @@ std::optional<int> ParseSignal(std::string_view text) {
       return value;
   }
   if (name == "RTMIN" || name.starts_with("RTMIN+")) {
-    const auto offset = name == "RTMIN" ? std::optional<int>(0) : number(std::string_view(name).substr(6));
+    const auto offset = name == "RTMIN" ? std::optional<int>(0) : ParseDecimal<int>(std::string_view(name).substr(6));
     return offset && 34 + *offset <= 64 && *offset <= 30 ? std::optional<int>(34 + *offset) : std::nullopt;
   }
   return std::nullopt;

@@ -16,7 +16,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <cstdlib>
 #include <utility>
 
 #include "libimage/base/error.h"
@@ -27,16 +26,6 @@ namespace {
 
 constexpr size_t kMaxCgroupsFile = 64 * 1024;
 constexpr time_t kUnlockedGrace = 60;  // a directory without a lock file is being made, if it is younger
-
-// Absolute, because the child opens it after its working directory has changed.
-std::string AbsolutePath(const std::string& path) {
-  char* resolved = realpath(path.c_str(), nullptr);
-  if (resolved == nullptr)
-    ThrowErrno("resolve " + path);
-  std::string out(resolved);
-  std::free(resolved);
-  return out;
-}
 
 bool IsUuid(std::string_view name) {
   if (name.size() != 36)
@@ -156,7 +145,8 @@ Pod::Pod(Pod&& other) noexcept
 
 Pod Pod::Create(const Dir& pods, const image::Image& image, std::optional<IdMap> map) {
   std::string uuid = NewUuid();
-  const std::string base = AbsolutePath(pods.name());
+  // Absolute, because the child opens it after its working directory has changed.
+  const std::string base = RealPath(pods.name());
   Dir own = Dir::Open(base);
   const RelPath name = RelPath::Parse(uuid);
   Dir dir(own.MakeDirs(name, 0711));

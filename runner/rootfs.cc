@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -166,22 +165,13 @@ class Renderer {
   std::vector<Layer> layers_;
 };
 
-// kind, message, hint, each ended by NUL.
-void SendFailure(int fd, const Error& error) {
-  std::string text = std::to_string(static_cast<int>(error.kind()));
-  text.append(1, '\0').append(error.message()).append(1, '\0').append(error.hint()).append(1, '\0');
-  WriteFull(fd, AsBytes(text), "report of rendering");
-}
+void SendFailure(int fd, const Error& error) { WriteFull(fd, AsBytes(ForParent(error)), "report of rendering"); }
 
-[[noreturn]] void ThrowFailure(const std::string& text) {
-  const size_t first = text.find('\0');
-  const size_t second = first == std::string::npos ? first : text.find('\0', first + 1);
-  if (second == std::string::npos)
-    throw Error(ErrorKind::kFailed, "the process that renders layers ended early",
-                "was it killed? see the kernel's log for 'Out of memory'");
-  const int kind = std::clamp(std::atoi(text.c_str()), 1, 7);
-  throw Error(static_cast<ErrorKind>(kind), text.substr(first + 1, second - first - 1),
-              text.substr(second + 1, text.size() - second - 2));
+[[noreturn]] void ThrowFailure(const std::string& report) {
+  if (const auto error = ErrorFromChild(report))
+    throw Error(*error);
+  throw Error(ErrorKind::kFailed, "the process that renders layers ended early",
+              "was it killed? see the kernel's log for 'Out of memory'");
 }
 
 void RenderInChild(const std::optional<IdMap>& map, const std::function<void()>& work) {

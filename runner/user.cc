@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 
 namespace gantry::runner {
@@ -20,13 +20,8 @@ bool IsNumber(std::string_view text) {
 }
 
 std::optional<uint32_t> ParseId(std::string_view text) {
-  uint32_t value = 0;
-  if (!IsNumber(text))
-    return std::nullopt;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value > kMaxId)
-    return std::nullopt;
-  return value;
+  const auto id = ParseDecimal<uint32_t>(text);
+  return id && *id <= kMaxId ? id : std::nullopt;
 }
 
 // Empty when the image has no such file.

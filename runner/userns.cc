@@ -11,9 +11,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <optional>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 
@@ -24,14 +24,6 @@ constexpr size_t kMaxSubIdBytes = 4 * 1024 * 1024;
 constexpr uint32_t kLeastRange = 1000;  // less than that holds no distribution's system users
 constexpr uint32_t kUsedRange = 65536;  // all that images are made of; what is beyond stays unmapped
 constexpr const char* kNoRange = "only the ids 0 are mapped: ";
-
-std::optional<uint32_t> Number(std::string_view text) {
-  uint32_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size())
-    return std::nullopt;
-  return value;
-}
 
 // The longest range of `user` in the text of /etc/subuid: lines of NAME-OR-UID:START:COUNT.
 std::optional<IdRange> FindRange(std::string_view text, const std::string& user, uint32_t id) {
@@ -44,8 +36,8 @@ std::optional<IdRange> FindRange(std::string_view text, const std::string& user,
     if (second == std::string_view::npos)
       continue;
     const std::string_view owner = line.substr(0, first);
-    const auto start = Number(line.substr(first + 1, second - first - 1));
-    const auto count = Number(line.substr(second + 1));
+    const auto start = ParseDecimal<uint32_t>(line.substr(first + 1, second - first - 1));
+    const auto count = ParseDecimal<uint32_t>(line.substr(second + 1));
     if ((owner != user && owner != std::to_string(id)) || !start || !count || *count < kLeastRange)
       continue;
     if (*start == 0 || *start > 0xFFFFFFFE - std::min(*count, kUsedRange))

@@ -1,5 +1,4 @@
 // gantry VERB ...: becomes gantry-VERB, which it looks for beside itself and then in PATH, as git does.
-#include <limits.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "libimage/base/error.h"
+#include "libimage/base/process.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
@@ -36,13 +36,7 @@ constexpr std::array kVerbs = {
 
 // Where "gantry-`verb`" is; empty when nowhere.
 std::string FindProgram(const std::string& verb) {
-  std::array<char, PATH_MAX> self{};
-  const ssize_t length = readlink("/proc/self/exe", self.data(), self.size() - 1);
-  std::vector<std::string> places;
-  if (length > 0) {
-    const std::string path(self.data(), static_cast<size_t>(length));
-    places.push_back(path.substr(0, path.rfind('/')));
-  }
+  std::vector<std::string> places{ProgramDirectory()};
   const char* search = std::getenv("PATH");
   std::string_view rest = search != nullptr ? search : "";
   while (!rest.empty()) {

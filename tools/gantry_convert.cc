@@ -3,11 +3,11 @@
 #include <linux/capability.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
@@ -69,12 +69,10 @@ int64_t SourceDateEpoch() {
   const char* const text = std::getenv("SOURCE_DATE_EPOCH");
   if (text == nullptr)
     return 0;
-  const std::string_view digits = text;
-  int64_t seconds = 0;
-  const auto [end, problem] = std::from_chars(digits.begin(), digits.end(), seconds);
-  if (problem != std::errc() || end != digits.end() || seconds < 0)
-    throw Error(ErrorKind::kUsage, "SOURCE_DATE_EPOCH is " + Quoted(digits), "expected seconds since 1970");
-  return seconds;
+  const auto seconds = ParseDecimal<int64_t>(text);
+  if (!seconds)
+    throw Error(ErrorKind::kUsage, "SOURCE_DATE_EPOCH is " + Quoted(text), "expected seconds since 1970");
+  return *seconds;
 }
 
 image::AciNaming NamingFor(const ConvertOptions& options, const LocalName& source, const image::FetchedImage& image) {

@@ -1,11 +1,11 @@
 #include "tools/local_image.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <utility>
 #include <vector>
 
+#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
 #include "libimage/transport/oci_layout.h"
@@ -19,15 +19,6 @@ using image::Reference;
 using image::StoreReference;
 
 constexpr size_t kMaxFetchOutput = 64 * 1024;
-
-std::string RealPath(const std::string& path) {
-  char* const found = realpath(path.c_str(), nullptr);
-  if (found == nullptr)
-    ThrowErrno("resolve " + Quoted(path));
-  std::string real = found;
-  std::free(found);
-  return real;
-}
 
 // By gantry-fetch; the digest that it prints pins what was verified and named a moment ago.
 LocalName Fetch(const std::string& text, const std::string& platform, const PolicyOptions& policy,
@@ -135,10 +126,7 @@ LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root,
 }  // namespace
 
 std::string Sibling(const std::string& name) {
-  std::string self(4096, '\0');
-  const ssize_t size = readlink("/proc/self/exe", self.data(), self.size());
-  self.resize(size > 0 ? static_cast<size_t>(size) : 0);
-  const std::string beside = self.substr(0, self.rfind('/') + 1) + name;
+  const std::string beside = ProgramDirectory() + "/" + name;
   return access(beside.c_str(), X_OK) == 0 ? beside : name;
 }
 

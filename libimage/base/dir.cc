@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <memory>
 #include <utility>
 
@@ -280,6 +281,13 @@ void Dir::WriteFileAtomically(const RelPath& path, std::string_view bytes, mode_
 void Dir::Sync() const {
   if (fsync(fd_.get()) < 0)
     ThrowErrno("sync " + Quoted(name_));
+}
+
+std::string RealPath(const std::string& path) {
+  const std::unique_ptr<char, decltype(&std::free)> found(realpath(path.c_str(), nullptr), &std::free);
+  if (!found)
+    ThrowErrno("resolve " + Quoted(path));
+  return found.get();
 }
 
 StagedFile::StagedFile(const Dir& dir, mode_t mode) : dir_(dir) {

@@ -103,6 +103,9 @@ class Dir {
   std::string name_;
 };
 
+// `path` absolute and without links; throws when it does not exist.
+std::string RealPath(const std::string& path);
+
 // A file that has no name until it is whole. Without Commit nothing is left behind, even after kill -9 (O_TMPFILE;
 // on file systems without it, a hidden name in the same directory that the destructor removes).
 class StagedFile {

@@ -1,6 +1,7 @@
 #include "libimage/base/process.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -13,7 +14,7 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "libimage/base/error.h"
+#include "libimage/base/ascii.h"
 
 namespace gantry {
 namespace {
@@ -176,6 +177,30 @@ Process Process::Fork(const std::function<int()>& body) {
     }
   }
   return {pid, OpenPidfd(pid)};
+}
+
+std::string ForParent(const Error& error) {
+  std::string out = std::to_string(static_cast<int>(error.kind()));
+  return out.append(1, '\0').append(error.message()).append(1, '\0').append(error.hint());
+}
+
+std::optional<Error> ErrorFromChild(std::string_view bytes) {
+  const size_t first = bytes.find('\0');
+  const size_t second = first == std::string_view::npos ? first : bytes.find('\0', first + 1);
+  if (second == std::string_view::npos)
+    return std::nullopt;
+  const auto kind = ParseDecimal<int>(bytes.substr(0, first));
+  if (!kind || *kind < static_cast<int>(ErrorKind::kFailed) || *kind > static_cast<int>(ErrorKind::kUnsupported))
+    return std::nullopt;
+  return Error(static_cast<ErrorKind>(*kind), std::string(bytes.substr(first + 1, second - first - 1)),
+               std::string(bytes.substr(second + 1)));
+}
+
+std::string ProgramDirectory() {
+  std::array<char, PATH_MAX> self{};
+  const ssize_t size = readlink("/proc/self/exe", self.data(), self.size());
+  const std::string_view path(self.data(), size > 0 ? static_cast<size_t>(size) : 0);
+  return std::string(path.substr(0, std::min(path.rfind('/'), path.size())));
 }
 
 Captured RunCaptured(const std::vector<std::string>& argv, std::string_view input, size_t max_output,

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 
 namespace gantry {
@@ -48,6 +49,13 @@ class Process {
   pid_t pid_ = -1;
   UniqueFd pidfd_;
 };
+
+// An error on its way from a forked child to its parent; nullopt for bytes that ForParent did not make.
+std::string ForParent(const Error& error);
+std::optional<Error> ErrorFromChild(std::string_view bytes);
+
+// The directory of the running program, without a slash at its end; empty when that is not known.
+std::string ProgramDirectory();
 
 // Runs a program to its end with `input` on its stdin and returns what it printed on stdout (at most `max_output`
 // bytes, else kFailed) and how it ended. Its stderr is ours, or goes to `error_output` when given.

@@ -1,10 +1,10 @@
 #include "libimage/convert/docker_to_appc.h"
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 #include <utility>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 
@@ -123,8 +123,8 @@ AciPort Port(const std::string& docker) {
   const size_t slash = docker.find('/');
   const std::string number = docker.substr(0, slash);
   AciPort port;
-  const auto [end, problem] = std::from_chars(number.data(), number.data() + number.size(), port.port);
-  if (problem != std::errc() || end != number.data() + number.size() || port.port < 1 || port.port > 65535) {
+  port.port = ParseDecimal<uint64_t>(number).value_or(0);
+  if (port.port < 1 || port.port > 65535) {
     Unsupported("an ACI cannot hold the exposed port " + Quoted(docker),
                 "expected one number from 1 to 65535, and a protocol: 80/tcp");
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/model/reference.h"
 #include "libimage/model/reference_text.h"
@@ -20,15 +21,6 @@ bool IsPathCharacter(char c) { return IsLower(c) || IsDigit(c); }
 bool IsHostCharacter(char c) { return IsLower(c) || IsUpper(c) || IsDigit(c); }
 bool IsTagCharacter(char c) { return IsHostCharacter(c) || c == '_' || c == '.' || c == '-'; }
 bool IsHexDigit(char c) { return IsDigit(c) || (c >= 'a' && c <= 'f'); }
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (IsUpper(c))
-      c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
-}
 
 // How long the separator at the start of `rest` is: '.', '_', '__' or any number of '-'.
 size_t SeparatorLength(std::string_view rest) {
@@ -114,7 +106,7 @@ std::string ParseHost(const ReferenceText& text) {
       text.FailCharacter(length, "a host");
     CheckPort(text.Skip(length + 1));
   }
-  return Lower(text.view());
+  return LowerAscii(text.view());
 }
 
 std::string ParseTag(const ReferenceText& text) {

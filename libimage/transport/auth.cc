@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
@@ -16,12 +17,6 @@ constexpr seconds kShortestTokenLife{60};
 constexpr seconds kLongestTokenLife{24 * 3600};
 // A token that ends this soon is renewed first.
 constexpr seconds kTokenMargin{10};
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return tolower(c); });
-  return out;
-}
 
 bool IsTokenChar(char c) {
   constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
@@ -48,7 +43,7 @@ class ChallengeReader {
       } else {
         if (out_.size() >= kMaxChallenges)
           return;
-        out_.push_back({.scheme = Lower(name), .params = {}});
+        out_.push_back({.scheme = LowerAscii(name), .params = {}});
         SkipToken68();
       }
     }
@@ -85,7 +80,7 @@ class ChallengeReader {
     } else if (!ReadQuoted(value)) {
       return false;
     }
-    out_.back().params.emplace(Lower(name), std::move(value));
+    out_.back().params.emplace(LowerAscii(name), std::move(value));
     return true;
   }
 

@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <array>
-#include <charconv>
 #include <optional>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/store/store.h"
 #include "libimage/transport/auth_file.h"
@@ -102,12 +102,11 @@ class Network {
  private:
   // A parent that is gone needs no report.
   int Report(const Error& error) {
-    const int kind = static_cast<int>(error.kind());
     try {
-      Send(channel_, {kError, {std::to_string(kind), error.message(), error.hint()}});
+      Send(channel_, {kError, {ForParent(error)}});
     } catch (const Error&) {
     }
-    return kind;
+    return static_cast<int>(error.kind());
   }
 
   void Work() {
@@ -185,18 +184,18 @@ class Network {
 };
 
 size_t ParseCount(const std::string& text, size_t max) {
-  size_t n = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), n);
-  if (problem != std::errc() || end != text.data() + text.size() || n > max)
+  const auto n = ParseDecimal<size_t>(text);
+  if (!n || *n > max)
     ThrowBroken();
-  return n;
+  return *n;
 }
 
 [[noreturn]] void Rethrow(const std::vector<std::string>& fields) {
-  if (fields.size() != 3)
+  if (fields.size() != 1)
     ThrowBroken();
-  const size_t kind = ParseCount(fields[0], static_cast<size_t>(ErrorKind::kUnsupported));
-  throw Error(kind == 0 ? ErrorKind::kFailed : static_cast<ErrorKind>(kind), fields[1], fields[2]);
+  if (const auto error = ErrorFromChild(fields[0]))
+    throw Error(*error);
+  ThrowBroken();
 }
 
 }  // namespace

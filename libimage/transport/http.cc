@@ -7,12 +7,12 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdlib>
 #include <deque>
 #include <map>
 #include <random>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 
@@ -51,20 +51,6 @@ HeaderList WithLine(HeaderList list, const std::string& line) {
     throw std::bad_alloc();
   static_cast<void>(list.release());
   return HeaderList(grown);
-}
-
-std::string Lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return tolower(c); });
-  return out;
-}
-
-std::string_view Trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos)
-    return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
 bool IsRedirect(int status) {
@@ -148,7 +134,7 @@ size_t Transfer::OnHeader(std::string_view line) {
   }
   const size_t colon = line.find(':');
   if (colon != std::string_view::npos) {
-    response.headers.emplace_back(Lower(line.substr(0, colon)), std::string(Trimmed(line.substr(colon + 1))));
+    response.headers.emplace_back(LowerAscii(line.substr(0, colon)), std::string(Trimmed(line.substr(colon + 1))));
   }
   return line.size();
 }

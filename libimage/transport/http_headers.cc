@@ -4,21 +4,10 @@
 #include <algorithm>
 #include <charconv>
 
+#include "libimage/base/ascii.h"
 #include "libimage/transport/http.h"
 
 namespace gantry::image {
-namespace {
-
-std::string_view Trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos)
-    return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
-
-}  // namespace
-
 std::string_view HttpResponse::Header(std::string_view name) const {
   for (const auto& [key, value] : headers) {
     if (key == name)
@@ -40,10 +29,8 @@ std::optional<std::chrono::seconds> ParseRetryAfter(std::string_view value, std:
   const std::string text(Trimmed(value));
   if (text.empty() || text.size() > 64)
     return std::nullopt;
-  uint32_t seconds = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (problem == std::errc() && end == text.data() + text.size())
-    return std::chrono::seconds(seconds);
+  if (const auto seconds = ParseDecimal<uint32_t>(text))
+    return std::chrono::seconds(*seconds);
   const time_t date = curl_getdate(text.c_str(), nullptr);
   if (date < 0)
     return std::nullopt;

@@ -11,6 +11,8 @@
 #include <memory>
 #include <span>
 
+#include "libimage/base/ascii.h"
+
 namespace gantry::image {
 namespace {
 
@@ -69,7 +71,7 @@ std::optional<NetworkZone> ZoneOfHost(std::string_view host) {
   in6_addr ipv6{};
   if (inet_pton(AF_INET6, name.c_str(), &ipv6) == 1)
     return ZoneOfIpv6(ipv6);
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return tolower(c); });
+  name = LowerAscii(name);
   if (name == "localhost" || name.ends_with(".localhost"))
     return NetworkZone::kLoopback;
   return std::nullopt;
@@ -99,8 +101,7 @@ std::optional<Url> Url::Parse(std::string_view text) {
   curl_url_set(parsed.get(), CURLUPART_FRAGMENT, nullptr, 0);
   Url url;
   url.https_ = scheme == "https";
-  url.host_ = Part(parsed.get(), CURLUPART_HOST);
-  std::transform(url.host_.begin(), url.host_.end(), url.host_.begin(), [](unsigned char c) { return tolower(c); });
+  url.host_ = LowerAscii(Part(parsed.get(), CURLUPART_HOST));
   curl_url_set(parsed.get(), CURLUPART_HOST, url.host_.c_str(), 0);
   if (url.host_.starts_with('['))
     url.host_ = url.host_.substr(1, url.host_.size() - 2);
