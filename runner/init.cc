@@ -138,9 +138,10 @@ void FindInterpreter(const char* path, char* name, size_t capacity) {
     const char* begin = head + 2 + strspn(head + 2, " \t");
     const size_t length = strcspn(begin, " \t\r\n");
     const bool carriage_return = begin[length] == '\r';
-    memcpy(name, begin, length < capacity - 4 ? length : capacity - 4);
+    const size_t kept = length < capacity - 4 ? length : capacity - 4;
+    memcpy(name, begin, kept);
     if (carriage_return)
-      strcat(name, "\\r");
+      memcpy(name + kept, "\\r", 3);
     return;
   }
   Elf64_Ehdr elf;

@@ -332,8 +332,8 @@ class HttpClient::Engine {
 };
 
 HttpClient::Engine::Engine(const HttpOptions& options) : options_(options) {
-  static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (ready != CURLE_OK)
+  static const CURLcode kReady = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (kReady != CURLE_OK)
     throw Error(ErrorKind::kFailed, "libcurl does not start");
   multi_.reset(curl_multi_init());
   if (!multi_)

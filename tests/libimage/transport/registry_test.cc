@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <map>
+#include <mutex>
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
@@ -39,14 +40,26 @@ class RegistryTest : public ::testing::Test {
   void Answer(const SeenRequest& request, Exchange& out) {
     if (before_ && before_(request, out))
       return;
-    const auto found = bodies_.find(request.target);
+    const std::optional<std::string> body = BodyOf(request.target);
     if (request.target == "/v2/")
       out.Send(200, {}, "{}");
-    else if (found == bodies_.end())
+    else if (!body)
       out.Send(404, {}, R"({"errors":[{"code":"MANIFEST_UNKNOWN","message":"not\u001b[31m here"}]})");
     else
       out.Send(200, content_type_.empty() ? std::vector<std::string>{} : std::vector{"Content-Type: " + content_type_},
-               found->second);
+               *body);
+  }
+
+  std::optional<std::string> BodyOf(const std::string& target) {
+    const std::lock_guard lock(bodies_mutex_);
+    const auto found = bodies_.find(target);
+    return found == bodies_.end() ? std::nullopt : std::optional(found->second);
+  }
+
+  // For changes between requests: the server may still be sending to a client that hung up.
+  void Replace(const std::string& target, const std::string& body) {
+    const std::lock_guard lock(bodies_mutex_);
+    bodies_[target] = body;
   }
 
   DockerReference Name(const std::string& tail) const { return DockerReference::Parse(server_.host() + "/app" + tail); }
@@ -73,6 +86,7 @@ class RegistryTest : public ::testing::Test {
   ImageBuilder image_;
   std::string digest_;
   std::map<std::string, std::string> bodies_;
+  std::mutex bodies_mutex_;
   std::string content_type_ = std::string(kOciManifestType);
   std::function<bool(const SeenRequest&, Exchange&)> before_;
   HttpOptions options_;
@@ -126,7 +140,7 @@ TEST_F(RegistryTest, RefusesLayersWithWrongBytesOrSizes) {
   std::string flipped = good;
   flipped[100'000] ^= 1;
   for (const std::string& bad : {flipped, good.substr(0, 1000), good + "more", std::string()}) {
-    bodies_[LayerPath()] = bad;
+    Replace(LayerPath(), bad);
     EXPECT_EQ(CaughtError([&] { Pull(); }).kind(), ErrorKind::kCorrupt) << bad.size();
     EXPECT_FALSE(store_->HasBlob(Manifest().layers[1].digest));
     EXPECT_TRUE(store_->Check().empty());
