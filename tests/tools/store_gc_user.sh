@@ -7,6 +7,7 @@ if [ -z "${IN_OWN_MOUNTS:-}" ]; then
 fi
 . "$(dirname "$0")/../support/lib.sh"
 need newuidmap newgidmap
+unshare -U true 2>/dev/null || skip "no user namespaces here"
 first=400000
 for file in /etc/subuid /etc/subgid; do
   [ -e "$file" ] || skip "there is no $file to cover"
