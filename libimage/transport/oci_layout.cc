@@ -12,6 +12,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/model/media_type.h"
+#include "libimage/store/index_document.h"
 #include "libimage/transport/oci_layout_files.h"
 
 namespace gantry::image {

@@ -15,7 +15,6 @@
 
 namespace gantry::image {
 
-constexpr std::string_view kRefNameAnnotation = "org.opencontainers.image.ref.name";
 constexpr size_t kMaxLayoutIndexBytes = 64 * 1024 * 1024;
 
 class OciLayout : public Blobs {
