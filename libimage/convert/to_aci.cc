@@ -14,8 +14,6 @@
 namespace gantry::image {
 namespace {
 
-constexpr size_t kBlocksAhead = 16;  // of a layer, uncompressed
-
 class HashingSink : public Sink {
  public:
   void Write(std::span<const std::byte> bytes) override { hasher_.Update(bytes); }
@@ -34,18 +32,17 @@ class LayersAhead {
 
   std::unique_ptr<Source> Open(size_t layer) {
     if (!threaded_)
-      return OpenLayer(blobs_, image_, layer);
-    std::unique_ptr<Source> source = next_ && next_layer_ == layer ? std::move(next_) : Start(layer);
+      return OpenLayer(blobs_, image_, layer, false);
+    std::unique_ptr<Source> source =
+        next_ && next_layer_ == layer ? std::move(next_) : OpenLayer(blobs_, image_, layer);
     if (!next_ && layer > 0) {
       next_layer_ = layer - 1;
-      next_ = Start(next_layer_);
+      next_ = OpenLayer(blobs_, image_, next_layer_);
     }
     return source;
   }
 
  private:
-  std::unique_ptr<Source> Start(size_t layer) const { return Prefetch(OpenLayer(blobs_, image_, layer), kBlocksAhead); }
-
   const Blobs& blobs_;
   const Image& image_;
   bool threaded_;

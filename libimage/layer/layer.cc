@@ -12,6 +12,8 @@
 namespace gantry::image {
 namespace {
 
+constexpr size_t kBlocksAhead = 8;
+
 constexpr size_t kMaxNameBytes = 255;   // NAME_MAX
 constexpr size_t kMaxPathBytes = 4095;  // PATH_MAX without its NUL
 constexpr std::string_view kWhiteout = ".wh.";
@@ -115,7 +117,7 @@ std::string LayerName(const Image& image, size_t index) {
          image.manifest.layers.at(index).digest.str().substr(0, 19) + ")";
 }
 
-std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index) {
+std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
   const Descriptor& layer = image.manifest.layers.at(index);
   const std::string what = LayerName(image, index);
   const std::optional<Compression> expected = LayerCompression(layer.media_type);
@@ -130,7 +132,10 @@ std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t
     throw Error(ErrorKind::kCorrupt, what + " is not what its media type " + Quoted(layer.media_type) + " says",
                 "whoever made the image must build it anew");
   }
-  return DigestCheckingSource(Decompress(std::move(bytes), found, what), image.config.diff_ids.at(index), what);
+  std::unique_ptr<Source> tar = Decompress(std::move(bytes), found, what);
+  if (ahead)
+    tar = Prefetch(std::move(tar), kBlocksAhead);
+  return DigestCheckingSource(std::move(tar), image.config.diff_ids.at(index), what);
 }
 
 }  // namespace gantry::image

@@ -23,8 +23,6 @@
 namespace gantry::image {
 namespace {
 
-constexpr size_t kBlocksAhead = 16;
-
 // Where an entry goes: a name in an open directory.
 struct Place {
   int dir;           // of the walk; valid until it goes on
@@ -46,7 +44,7 @@ class Unpacker {
   Unpacker(std::unique_ptr<Source> tar, const Dir& into, const UnpackOptions& options, std::string_view what)
       : into_(into),
         what_(what),
-        reader_(Prefetch(std::move(tar), kBlocksAhead), what_),
+        reader_(std::move(tar), what_),
         attributes_(options, result_),
         walk_(into.fd(), [this](int fd, const std::string& path, bool over_whiteout) {
           dirs_.try_emplace(path, DirRecord{ImpliedAttributes(), true});

@@ -57,7 +57,7 @@ struct UnpackResult {
 };
 
 // Unpacks the tar into the empty directory `into`, which must be out of others' reach while this runs (it may become
-// 0755 and hold setuid files). Reads `tar` in a thread of its own, to its end. On an exception `into` holds part of the
+// 0755 and hold setuid files). Reads `tar` to its end. On an exception `into` holds part of the
 // layer; the caller discards it. Nothing is synced. kCorrupt for a bad archive; what it refuses beside layer.h: a file
 // used as a directory, hard links to directories, device numbers Linux cannot have.
 UnpackResult UnpackLayer(std::unique_ptr<Source> tar, const Dir& into, const UnpackOptions& options,
