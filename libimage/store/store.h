@@ -1,12 +1,12 @@
 // The local store: content-addressed, crash-safe, shared by processes, and a valid OCI image layout that other tools
 // read in place (gantry-store(5)).
 //
-//   oci-layout, index.json, blobs/sha256/HEX   the layout; index.json names images (org.opencontainers.image.ref.name)
-//   layers/ALGORITHM-HEX[.VARIANT][~BOOT]/     rendered layers by diff ID, whole or absent; 0700, as CVE-2021-41103
-//   asks signatures/ALGORITHM-HEX/signature-N       evidence for the manifest of that digest, raw bytes, from 1 without
-//   gaps pods/UUID/                                 the runner's; file `image` lists digests that the pod needs, one a
-//   line tmp/                                       leases, and what is on its way out gc.lock, index.lock flock(2)ed
-//   for moments (leases.h)
+//   oci-layout, index.json, blobs/sha256/HEX  the layout; names are org.opencontainers.image.ref.name in index.json
+//   layers/ALGORITHM-HEX[.VARIANT][~BOOT]/    rendered layers by diff ID, whole or absent; 0700 (CVE-2021-41103 asks)
+//   signatures/ALGORITHM-HEX/signature-N      evidence for the manifest of that digest, raw bytes, from 1 without gaps
+//   pods/UUID/                                the runner's; file `image` lists digests that the pod needs, one a line
+//   tmp/                                      leases, and what is on its way out
+//   gc.lock, index.lock                       flock(2)ed for moments (leases.h)
 //
 // Blobs appear by StagedFile: written, digest checked, fsynced, named. index.json is replaced the same way under a
 // lock. A crash at any instant leaves the old state or the new one. Nothing gets a name without a VerifiedImage.
