@@ -1,0 +1,308 @@
+#include "libimage/transport/http_transfer.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "libimage/base/ascii.h"
+#include "libimage/base/fd.h"
+
+namespace gantry::image {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr size_t kMaxHeaders = 1000;
+constexpr milliseconds kProbeTimeout{5'000};
+static_assert(Transfer::kCurlErrorBytes >= CURL_ERROR_SIZE);
+
+Transfer::HeaderList WithLine(Transfer::HeaderList list, const std::string& line) {
+  // Tokens come from servers and files: none of them may add a header of its own.
+  if (std::any_of(line.begin(), line.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }))
+    throw Error(ErrorKind::kCorrupt, "a request header with a control character",
+                "look at the credentials of this registry");
+  curl_slist* grown = curl_slist_append(list.get(), line.c_str());
+  if (grown == nullptr)
+    throw std::bad_alloc();
+  static_cast<void>(list.release());
+  return Transfer::HeaderList(grown);
+}
+
+const char* Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : nullptr;
+}
+
+// The address that a proxy connects to is not ours to see.
+bool ProxyConfigured(const Url& url) {
+  const bool by_scheme = url.https() ? Environment("https_proxy") != nullptr || Environment("HTTPS_PROXY") != nullptr
+                                     : Environment("http_proxy") != nullptr;
+  return by_scheme || Environment("all_proxy") != nullptr || Environment("ALL_PROXY") != nullptr;
+}
+
+NetworkZone ZoneOfAddress(const sockaddr* address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address->sa_family == AF_INET) {
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, text.data(), text.size());
+  } else if (address->sa_family == AF_INET6) {
+    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, text.data(), text.size());
+  }
+  return ZoneOfHost(text.data()).value_or(NetworkZone::kPublic);
+}
+
+}  // namespace
+
+void Transfer::EasyDeleter::operator()(void* easy) const { curl_easy_cleanup(easy); }
+void Transfer::ListDeleter::operator()(curl_slist* list) const { curl_slist_free_all(list); }
+
+size_t Transfer::OnHeader(std::string_view line) {
+  header_bytes += line.size();
+  if (header_bytes > kMaxHeaderBytes || response.headers.size() >= kMaxHeaders) {
+    throw Error(ErrorKind::kNetwork, Where() + ": the response header is longer than " +
+                                         std::to_string(kMaxHeaderBytes) + " bytes or 1000 lines");
+  }
+  if (line.starts_with("HTTP/")) {
+    // Also after "100 Continue" and a proxy's own answer: what counts is the last.
+    response.headers.clear();
+    return line.size();
+  }
+  const size_t colon = line.find(':');
+  if (colon != std::string_view::npos) {
+    response.headers.emplace_back(LowerAscii(line.substr(0, colon)), std::string(Trimmed(line.substr(colon + 1))));
+  }
+  return line.size();
+}
+
+void Transfer::BeginBody() {
+  body_begun = true;
+  long status = 0;
+  curl_easy_getinfo(easy.get(), CURLINFO_RESPONSE_CODE, &status);
+  response.status = static_cast<int>(status);
+  if (!streams() || !response.ok())
+    return;
+  skip = 0;
+  if (written > 0 && response.status == 206) {
+    if (ParseContentRangeStart(response.Header("content-range")) != written) {
+      throw Error(ErrorKind::kNetwork, Where() + ": asked for the bytes from " + std::to_string(written) +
+                                           ", got Content-Range " + Quoted(response.Header("content-range")));
+    }
+  } else if (response.status != 200) {
+    throw Error(ErrorKind::kNetwork, Where() + ": unexpected status " + std::to_string(response.status));
+  } else {
+    skip = written;
+  }
+}
+
+void Transfer::TakeBody(std::span<const std::byte> bytes) {
+  const size_t skipped = static_cast<size_t>(std::min<uint64_t>(skip, bytes.size()));
+  skip -= skipped;
+  bytes = bytes.subspan(skipped);
+  if (request.expected_bytes && bytes.size() > *request.expected_bytes - written) {
+    throw Error(ErrorKind::kCorrupt,
+                Where() + ": longer than the " + std::to_string(*request.expected_bytes) + " bytes expected");
+  }
+  if (!bytes.empty()) {
+    write(bytes);
+    written += bytes.size();
+  }
+}
+
+size_t Transfer::OnBody(std::span<const std::byte> bytes) {
+  if (!body_begun)
+    BeginBody();
+  if (response.ok() && streams()) {
+    TakeBody(bytes);
+    return bytes.size();
+  }
+  const size_t limit = response.ok() ? request.max_body_bytes : kMaxErrorBodyBytes;
+  const size_t room = limit - response.body.size();
+  if (bytes.size() > room && response.ok()) {
+    throw Error(ErrorKind::kCorrupt, Where() + ": longer than " + std::to_string(limit) + " bytes");
+  }
+  response.body.append(AsText(bytes.first(std::min(room, bytes.size()))));
+  if (bytes.size() > room) {
+    read_enough = true;
+    return 0;
+  }
+  return bytes.size();
+}
+
+bool Transfer::MayConnectTo(NetworkZone zone) {
+  if (!led_by || ProxyConfigured(*url) || MayLead(*led_by, zone))
+    return true;
+  throw Error(ErrorKind::kNetwork, Where() + ": the server sent us to an address inside the local network",
+              "a registry on the Internet must not point there; name the inner server itself if you trust it");
+}
+
+namespace {
+
+// Exceptions must not pass through libcurl's frames: they wait in the transfer.
+template <typename Result, typename Body>
+Result Caught(Transfer& transfer, Result failure, Body body) {
+  try {
+    return body();
+  } catch (...) {
+    transfer.error = std::current_exception();
+    return failure;
+  }
+}
+
+size_t HeaderCallback(char* data, size_t size, size_t count, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  return Caught<size_t>(transfer, 0, [&] { return transfer.OnHeader({data, size * count}); });
+}
+
+size_t WriteCallback(char* data, size_t size, size_t count, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  return Caught<size_t>(transfer, 0, [&] { return transfer.OnBody(AsBytes({data, size * count})); });
+}
+
+curl_socket_t OpenSocketCallback(void* user, curlsocktype, curl_sockaddr* address) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  return Caught<curl_socket_t>(transfer, CURL_SOCKET_BAD, [&] {
+    if (!transfer.MayConnectTo(ZoneOfAddress(&address->addr)))
+      return CURL_SOCKET_BAD;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  });
+}
+
+void SetLimits(CURL* easy, const HttpOptions& options) {
+  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 512L * 1024);
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
+  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.stall_timeout.count()));
+  curl_easy_setopt(easy, CURLOPT_USERAGENT, "gantry");
+}
+
+void SetTls(CURL* easy, const HttpOptions& options) {
+  curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, options.verify_tls ? 1L : 0L);
+  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, options.verify_tls ? 2L : 0L);
+  // The command curl reads these, the library does not.
+  if (const char* file = Environment("SSL_CERT_FILE"); file != nullptr)
+    curl_easy_setopt(easy, CURLOPT_CAINFO, file);
+  if (const char* directory = Environment("SSL_CERT_DIR"); directory != nullptr)
+    curl_easy_setopt(easy, CURLOPT_CAPATH, directory);
+}
+
+}  // namespace
+
+bool Transfer::WasLost(int code) const {
+  switch (code) {
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+      return true;
+    case CURLE_OPERATION_TIMEDOUT: {
+      curl_off_t connected = 0;
+      curl_easy_getinfo(easy.get(), CURLINFO_PRETRANSFER_TIME_T, &connected);
+      return connected > 0;
+    }
+    default:
+      return false;
+  }
+}
+
+bool Transfer::LacksTls(int code) const {
+  curl_off_t secured = 0;
+  curl_easy_getinfo(easy.get(), CURLINFO_APPCONNECT_TIME_T, &secured);
+  const bool broke = code == CURLE_SSL_CONNECT_ERROR || code == CURLE_OPERATION_TIMEDOUT || code == CURLE_RECV_ERROR ||
+                     code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING;
+  return secured == 0 && broke;
+}
+
+Error Transfer::NetworkError(int code) const {
+  const std::string detail = curl_error[0] != '\0' ? std::string(curl_error.data())
+                                                   : std::string(curl_easy_strerror(static_cast<CURLcode>(code)));
+  std::string hint = "check the name of the registry and the connection";
+  if (code == CURLE_PEER_FAILED_VERIFICATION) {
+    hint = "point SSL_CERT_FILE at the registry's certificate authority, or give --insecure-options=tls";
+  } else if (code == CURLE_SSL_CONNECT_ERROR) {
+    hint = "if the registry speaks plain http, give --insecure-options=http";
+  } else if (WasLost(code)) {
+    hint = "the connection broke on every try; try again later";
+  }
+  // Quoted: the text may repeat what the server said.
+  return {ErrorKind::kNetwork, Where() + ": " + Quoted(detail), hint};
+}
+
+void Transfer::CheckAllowed(const HttpOptions& options) const {
+  const std::optional<NetworkZone> zone = ZoneOfHost(url->host());
+  if (!url->https() && zone != NetworkZone::kLoopback && !options.allow_http) {
+    throw Error(ErrorKind::kNetwork, Where() + ": plain http is allowed to loopback only",
+                "--insecure-options=http allows it for this command");
+  }
+  if (led_by && zone && !MayLead(*led_by, *zone)) {
+    throw Error(ErrorKind::kNetwork, Where() + ": the server sent us to an address inside the local network",
+                "a registry on the Internet must not point there; name the inner server itself if you trust it");
+  }
+}
+
+void Transfer::SetHeaders() {
+  HeaderList list;
+  for (const std::string& line : request.headers) list = WithLine(std::move(list), line);
+  if (!request.authorization.empty() && url->Origin() == request.url.Origin())
+    list = WithLine(std::move(list), "Authorization: " + request.authorization);
+  if (written > 0)
+    list = WithLine(std::move(list), "Range: bytes=" + std::to_string(written) + "-");
+  headers = std::move(list);
+  curl_easy_setopt(easy.get(), CURLOPT_HTTPHEADER, headers.get());
+}
+
+void Transfer::SetCallbacks() {
+  curl_easy_setopt(easy.get(), CURLOPT_ERRORBUFFER, curl_error.data());
+  curl_easy_setopt(easy.get(), CURLOPT_PRIVATE, this);
+  curl_easy_setopt(easy.get(), CURLOPT_HEADERFUNCTION, HeaderCallback);
+  curl_easy_setopt(easy.get(), CURLOPT_HEADERDATA, this);
+  curl_easy_setopt(easy.get(), CURLOPT_WRITEFUNCTION, WriteCallback);
+  curl_easy_setopt(easy.get(), CURLOPT_WRITEDATA, this);
+  curl_easy_setopt(easy.get(), CURLOPT_OPENSOCKETFUNCTION, OpenSocketCallback);
+  curl_easy_setopt(easy.get(), CURLOPT_OPENSOCKETDATA, this);
+}
+
+void Transfer::Prepare(const HttpOptions& options) {
+  CheckAllowed(options);
+  easy.reset(curl_easy_init());
+  if (!easy)
+    throw std::bad_alloc();
+  response = {};
+  header_bytes = 0;
+  body_begun = read_enough = false;
+  error = nullptr;
+  SetLimits(easy.get(), options);
+  SetTls(easy.get(), options);
+  SetHeaders();
+  SetCallbacks();
+  curl_easy_setopt(easy.get(), CURLOPT_URL, url->str().c_str());
+  if (probes_tls) {
+    const milliseconds timeout = std::min(kProbeTimeout, options.connect_timeout);
+    curl_easy_setopt(easy.get(), CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(timeout.count()));
+  }
+  // A proxy has no business between us and our own machine, whatever no_proxy says.
+  if (ZoneOfHost(url->host()) == NetworkZone::kLoopback)
+    curl_easy_setopt(easy.get(), CURLOPT_NOPROXY, "*");
+}
+
+void Transfer::ReadEnd() {
+  long status = 0;
+  curl_easy_getinfo(easy.get(), CURLINFO_RESPONSE_CODE, &status);
+  response.status = static_cast<int>(status);
+  char* address = nullptr;
+  curl_easy_getinfo(easy.get(), CURLINFO_PRIMARY_IP, &address);
+  const auto named = ZoneOfHost(url->host());
+  const bool direct = address != nullptr && !ProxyConfigured(*url);
+  response.zone = named.value_or(direct ? ZoneOfHost(address).value_or(NetworkZone::kPublic) : NetworkZone::kPublic);
+}
+
+}  // namespace gantry::image
