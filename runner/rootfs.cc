@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "libimage/base/error.h"
+#include "libimage/base/message.h"
 #include "libimage/base/process.h"
 #include "libimage/base/workers.h"
 #include "libimage/layer/layer.h"
@@ -165,33 +166,18 @@ class Renderer {
   std::vector<Layer> layers_;
 };
 
-void SendFailure(int fd, const Error& error) { WriteFull(fd, AsBytes(ForParent(error)), "report of rendering"); }
-
-[[noreturn]] void ThrowFailure(const std::string& report) {
-  if (const auto error = ErrorFromChild(report))
-    throw Error(*error);
-  throw Error(ErrorKind::kFailed, "the process that renders layers ended early",
-              "was it killed? see the kernel's log for 'Out of memory'");
-}
-
 void RenderInChild(const std::optional<IdMap>& map, const std::function<void()>& work) {
   Pipe failure = MakePipe();
-  const auto body = [&]() -> int {
-    close(failure.read.get());
-    try {
-      work();
-      return 0;
-    } catch (const Error& error) {
-      SendFailure(failure.write.get(), error);
-    } catch (const std::exception& error) {
-      SendFailure(failure.write.get(), Error(ErrorKind::kFailed, error.what()));
-    }
-    return 1;
+  const auto body = [&] {
+    failure.read.Reset();
+    return ReportErrors(failure.write.get(), work);
   };
   const ExitStatus status = map ? RunInUserNamespace(*map, body) : gantry::Process::Fork(body).Wait();
   failure.write.Reset();
+  ReceiveMessage(failure.read.get(), {3, kMaxFailureBytes, "the process that renders layers"});
   if (status.code != 0)
-    ThrowFailure(ReadAll(failure.read.get(), kMaxFailureBytes, "report of rendering"));
+    throw Error(ErrorKind::kFailed, "the process that renders layers ended early",
+                "was it killed? see the kernel's log for 'Out of memory'");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/base/message.h"
 #include "libimage/store/store.h"
 #include "runner/userns.h"
 #include "tools/progress.h"
@@ -258,21 +259,12 @@ int CollectAsOwnerOfAll(Options options) {
     return collect();
   Pipe report = MakePipe();
   const ExitStatus status = runner::RunInUserNamespace(*map, [&] {
-    try {
-      const int code = collect();
-      return std::fflush(stdout) == 0 ? code : static_cast<int>(ErrorKind::kFailed);
-    } catch (const Error& error) {
-      const json::Array parts{error.message(), error.hint()};
-      WriteFull(report.write.get(), AsBytes(json::Print(parts)), "a report");
-      return static_cast<int>(error.kind());
-    }
+    int code = 0;
+    const int failed = ReportErrors(report.write.get(), [&] { code = collect(); });
+    return std::fflush(stdout) == 0 && failed == 0 ? code : static_cast<int>(ErrorKind::kFailed);
   });
   report.write.Reset();
-  const std::string text = ReadAll(report.read.get(), kMaxReportBytes, "the report of the collector");
-  if (!text.empty()) {
-    const std::vector<std::string> parts = json::Cursor(json::Parse(text, "report"), "report").Strings(2);
-    throw Error(ErrorKind{status.code}, parts.at(0), parts.at(1));
-  }
+  ReceiveMessage(report.read.get(), {3, kMaxReportBytes, "the process that collects"});
   return status.code;
 }
 

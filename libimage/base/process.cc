@@ -14,8 +14,6 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "libimage/base/ascii.h"
-
 namespace gantry {
 namespace {
 
@@ -178,23 +176,6 @@ Process Process::Fork(const std::function<int()>& body) {
     }
   }
   return {pid, OpenPidfd(pid)};
-}
-
-std::string ForParent(const Error& error) {
-  std::string out = std::to_string(static_cast<int>(error.kind()));
-  return out.append(1, '\0').append(error.message()).append(1, '\0').append(error.hint());
-}
-
-std::optional<Error> ErrorFromChild(std::string_view bytes) {
-  const size_t first = bytes.find('\0');
-  const size_t second = first == std::string_view::npos ? first : bytes.find('\0', first + 1);
-  if (second == std::string_view::npos)
-    return std::nullopt;
-  const auto kind = ParseDecimal<int>(bytes.substr(0, first));
-  if (!kind || *kind < static_cast<int>(ErrorKind::kFailed) || *kind > static_cast<int>(ErrorKind::kUnsupported))
-    return std::nullopt;
-  return Error(static_cast<ErrorKind>(*kind), std::string(bytes.substr(first + 1, second - first - 1)),
-               std::string(bytes.substr(second + 1)));
 }
 
 std::string ProgramDirectory() {

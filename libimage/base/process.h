@@ -50,10 +50,6 @@ class Process {
   UniqueFd pidfd_;
 };
 
-// An error on its way from a forked child to its parent; nullopt for bytes that ForParent did not make.
-std::string ForParent(const Error& error);
-std::optional<Error> ErrorFromChild(std::string_view bytes);
-
 // The directory of the running program, without a slash at its end; empty when that is not known.
 std::string ProgramDirectory();
 

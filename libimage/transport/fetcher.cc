@@ -8,6 +8,7 @@
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
+#include "libimage/base/message.h"
 #include "libimage/store/store.h"
 #include "libimage/transport/auth_file.h"
 #include "libimage/transport/registry.h"
@@ -15,72 +16,19 @@
 namespace gantry::image {
 namespace {
 
-// Messages between the two: a letter, the count of fields, and each field with its length before it.
+// Of one message between the two.
 constexpr size_t kMaxFields = 2 * (kMaxSignatures + 32);
 constexpr size_t kMaxMessageBytes =
     (kMaxIndexDepth + 1) * kMaxManifestBytes + kMaxConfigBytes + kMaxSignatureBytesInAll + 1024 * 1024;
+constexpr MessageBounds kBounds{kMaxFields, kMaxMessageBytes, "the process that fetches"};
 constexpr size_t kMaxLookasides = 32;
 
 constexpr char kOffer = 'o';
 constexpr char kGo = 'g';
 constexpr char kDone = 'd';
-constexpr char kError = 'e';
-
-struct Message {
-  char kind = 0;
-  std::vector<std::string> fields;
-};
-
-void AppendNumber(std::string& out, uint32_t n) { out.append(reinterpret_cast<const char*>(&n), sizeof n); }
-
-void Send(int fd, const Message& message) {
-  std::string out(1, message.kind);
-  AppendNumber(out, static_cast<uint32_t>(message.fields.size()));
-  for (const std::string& field : message.fields) {
-    AppendNumber(out, static_cast<uint32_t>(field.size()));
-    out += field;
-  }
-  WriteFull(fd, AsBytes(out), "to the other half of the fetch");
-}
 
 [[noreturn]] void ThrowBroken() {
-  throw Error(ErrorKind::kFailed, "the process that fetches does not keep to its protocol");
-}
-
-// False at the end of the stream.
-bool ReadExactly(int fd, std::span<std::byte> into) {
-  const size_t got = ReadFull(fd, into, "from the other half of the fetch");
-  if (got != 0 && got != into.size())
-    ThrowBroken();
-  return got == into.size();
-}
-
-uint32_t ReadNumber(int fd) {
-  uint32_t n = 0;
-  if (!ReadExactly(fd, std::as_writable_bytes(std::span(&n, 1))))
-    ThrowBroken();
-  return n;
-}
-
-std::optional<Message> Receive(int fd) {
-  Message message;
-  if (!ReadExactly(fd, std::as_writable_bytes(std::span(&message.kind, 1))))
-    return std::nullopt;
-  const uint32_t count = ReadNumber(fd);
-  if (count > kMaxFields)
-    ThrowBroken();
-  size_t room = kMaxMessageBytes;
-  for (uint32_t i = 0; i < count; ++i) {
-    const uint32_t size = ReadNumber(fd);
-    if (size > room)
-      ThrowBroken();
-    room -= size;
-    std::string field(size, '\0');
-    if (size > 0 && !ReadExactly(fd, std::as_writable_bytes(std::span(field))))
-      ThrowBroken();
-    message.fields.push_back(std::move(field));
-  }
-  return message;
+  throw Error(ErrorKind::kFailed, std::string(kBounds.who) + " does not keep to its protocol");
 }
 
 // The half that has the network.
@@ -89,26 +37,10 @@ class Network {
   Network(const FetchPlan& plan, int channel) : plan_(plan), channel_(channel) {}
 
   int Run() {
-    try {
-      Work();
-      return 0;
-    } catch (const Error& error) {
-      return Report(error);
-    } catch (const std::exception& error) {
-      return Report(Error(ErrorKind::kFailed, error.what()));
-    }
+    return ReportErrors(channel_, [this] { Work(); });
   }
 
  private:
-  // A parent that is gone needs no report.
-  int Report(const Error& error) {
-    try {
-      Send(channel_, {kError, {ForParent(error)}});
-    } catch (const Error&) {
-    }
-    return static_cast<int>(error.kind());
-  }
-
   void Work() {
     std::optional<Credentials> credentials = FindCredentials(plan_.name);
     // Before the walls: to open the store is to look at the directories above it.
@@ -120,13 +52,13 @@ class Network {
     const FetchedImage fetched = AssembleImage(documents, plan_.name, plan_.platform);
     SendOffer(http, std::move(documents), fetched.image().descriptor.digest);
     // The end of the stream is a refusal.
-    if (const auto go = image::Receive(channel_); !go || go->kind != kGo)
+    if (const auto go = ReceiveMessage(channel_, kBounds); !go || go->kind != kGo)
       return;
     const std::unique_ptr<Lease> lease = store->NewLease();
     FetchAll(registry, *store, *lease, fetched.image());
-    Send(channel_, {kDone, {}});
+    SendMessage(channel_, {kDone, {}});
     // The lease holds until the parent has given the image its name.
-    image::Receive(channel_);
+    ReceiveMessage(channel_, kBounds);
   }
 
   void SendOffer(HttpClient& http, ImageDocuments documents, const Digest& manifest) {
@@ -139,7 +71,7 @@ class Network {
       for (std::string& text : *texts) offer.fields.push_back(std::move(text));
     }
     offer.fields.push_back(std::move(documents.config));
-    Send(channel_, offer);
+    SendMessage(channel_, offer);
   }
 
   // A place that fails is one without signatures: whether that matters is the policy's to say.
@@ -190,14 +122,6 @@ size_t ParseCount(const std::string& text, size_t max) {
   return *n;
 }
 
-[[noreturn]] void Rethrow(const std::vector<std::string>& fields) {
-  if (fields.size() != 1)
-    ThrowBroken();
-  if (const auto error = ErrorFromChild(fields[0]))
-    throw Error(*error);
-  ThrowBroken();
-}
-
 }  // namespace
 
 Fetcher Fetcher::Start(FetchPlan plan) {
@@ -220,7 +144,7 @@ Fetcher Fetcher::Start(FetchPlan plan) {
 }
 
 std::vector<std::string> Fetcher::ReceiveAnswer(char kind) {
-  std::optional<Message> answer = image::Receive(channel_.get());
+  std::optional<Message> answer = ReceiveMessage(channel_.get(), kBounds);
   if (!answer) {
     const ExitStatus status = process_.Wait();
     throw Error(ErrorKind::kFailed,
@@ -229,8 +153,6 @@ std::vector<std::string> Fetcher::ReceiveAnswer(char kind) {
                                       : "with exit code " + std::to_string(status.code)),
                 "nothing was named; run it again");
   }
-  if (answer->kind == kError)
-    Rethrow(answer->fields);
   if (answer->kind != kind)
     ThrowBroken();
   return std::move(answer->fields);
@@ -258,12 +180,12 @@ Offer Fetcher::Receive() {
 }
 
 void Fetcher::FetchBlobs() {
-  Send(channel_.get(), {kGo, {}});
+  SendMessage(channel_.get(), {kGo, {}});
   ReceiveAnswer(kDone);
 }
 
 void Fetcher::Release() {
-  Send(channel_.get(), {kDone, {}});
+  SendMessage(channel_.get(), {kDone, {}});
   process_.Wait();
 }
 

@@ -68,24 +68,6 @@ TEST(ProcessTest, ForkReturnsTheCodeOfItsBody) {
   EXPECT_EQ(Process::Fork([]() -> int { throw Error(ErrorKind::kFailed, "x"); }).Wait().code, 1);
 }
 
-TEST(ErrorFromChildTest, IsTheErrorThatTheChildSent) {
-  for (const Error& error : {Error(ErrorKind::kRefused, "it's not allowed", "ask"), Error(ErrorKind::kFailed, "")}) {
-    const auto back = ErrorFromChild(ForParent(error));
-    ASSERT_TRUE(back);
-    EXPECT_EQ(back->kind(), error.kind());
-    EXPECT_EQ(back->message(), error.message());
-    EXPECT_EQ(back->hint(), error.hint());
-  }
-}
-
-TEST(ErrorFromChildTest, IsNothingWhenTheBytesAreNoError) {
-  using namespace std::string_view_literals;
-  for (const std::string_view bytes :
-       {""sv, "1"sv, "1\0broken"sv, "\0a\0b"sv, "0\0a\0b"sv, "8\0a\0b"sv, "-1\0a\0b"sv}) {
-    EXPECT_FALSE(ErrorFromChild(bytes)) << bytes;
-  }
-}
-
 TEST(ProgramDirectoryTest, IsWhereTheTestLies) {
   EXPECT_EQ(access((ProgramDirectory() + "/image_test").c_str(), X_OK), 0);
 }
