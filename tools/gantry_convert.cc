@@ -61,6 +61,7 @@ image::Confinement Kept(const ConvertOptions& options, const image::FileReferenc
     keep.write.emplace_back(temporary);
   keep.execute = image::SystemPrograms();
   keep.capabilities = {CAP_DAC_OVERRIDE};  // root converts into a user's directory
+  KeepForImage(image::Reference::Parse(options.source), keep);
   return keep;
 }
 
@@ -191,7 +192,9 @@ int main(int argc, char** argv) {
       ->type_name("N");
   app.add_flag("--overwrite", options.overwrite, "replace an existing file, or move an existing name in a layout");
   app.add_flag("--json", options.json, "print the result as JSON");
-  app.add_option("SRC", options.source, "docker://NAME, oci:DIR[:REF], store:NAME or a bare name")->required();
+  app.add_option("SRC", options.source,
+                 "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], store:NAME or a bare name")
+      ->required();
   app.add_option("DST", options.destination, "aci:FILE or oci:DIR[:REF]")->required();
   return ToolMain(app, argc, argv, [&] { return Convert(options); });
 }

@@ -7,7 +7,7 @@
 #include "libimage/base/json.h"
 #include "libimage/model/reference.h"
 #include "libimage/store/store.h"
-#include "libimage/transport/oci_layout.h"
+#include "tools/local_image.h"
 #include "tools/progress.h"
 #include "tools/table.h"
 #include "tools/tool_main.h"
@@ -37,10 +37,6 @@ struct Inspected {
   std::optional<FetchedImage> image;
 };
 
-image::Platform PlatformOf(const Options& options) {
-  return options.platform.empty() ? image::Platform::Host() : image::Platform::Parse(options.platform);
-}
-
 Inspected FromStore(const Options& options, const std::string& name, bool may_be_remote) {
   const std::string root = StoreRoot(options.common);
   const auto store = Store::OpenReadOnly(root);
@@ -55,12 +51,7 @@ Inspected FromStore(const Options& options, const std::string& name, bool may_be
 }
 
 Inspected FromFile(const Options& options, const image::FileReference& file) {
-  if (file.format != image::FileReference::Format::kOci) {
-    throw Error(ErrorKind::kUnsupported, "inspect reads the store and oci: layouts, not " + Quoted(options.image),
-                "give a name in the store, or oci:DIR[:REF]");
-  }
-  const auto layout = image::OciLayout::OpenAt(file.path);
-  FetchedImage image = layout->Load(file.ref, PlatformOf(options));
+  FetchedImage image = OpenFileImage(file, options.platform).image;
   std::string bytes = image.image().manifest_bytes;
   return {options.image, std::move(bytes), std::move(image)};
 }
@@ -73,7 +64,7 @@ Inspected Open(const Options& options, const image::Reference& reference) {
   if (const auto* store = reference.store())
     return FromStore(options, store->name, !store->explicitly_store);
   throw Error(ErrorKind::kUnsupported, "inspect does not go to the network for " + Quoted(options.image),
-              "it reads the store and oci: layouts");
+              "it reads the store, oci: and oci-archive:");
 }
 
 uint64_t TotalBytes(const Image& image) {
@@ -173,6 +164,7 @@ int Inspect(const Options& options) {
   const image::Reference reference = image::Reference::Parse(options.image);
   image::Confinement keep{.read = image::SystemFiles(), .unix_sockets = false, .capabilities = {CAP_DAC_READ_SEARCH}};
   keep.read.push_back(reference.file() != nullptr ? reference.file()->path : StoreRoot(options.common));
+  KeepForImage(reference, keep);
   Confine(options.common, keep);
   const Inspected inspected = Open(options, reference);
   if (options.raw) {
@@ -193,8 +185,9 @@ int main(int argc, char** argv) {
   CLI::App app("Show what an image is: its digests, layers and configuration", "gantry-inspect");
   Options options;
   AddCommonOptions(app, options.common);
-  app.add_option("IMAGE", options.image, "a name or digest in the store, or oci:DIR[:REF]")->required();
-  app.add_option("--platform", options.platform, "of an oci: layout with several, the image for this platform")
+  app.add_option("IMAGE", options.image, "a name or digest in the store, oci:DIR[:REF] or oci-archive:FILE[:REF]")
+      ->required();
+  app.add_option("--platform", options.platform, "of a layout with several, the image for this platform")
       ->type_name("OS/ARCH");
   CLI::Option* json = app.add_flag("--json", options.json, "print all of it as JSON");
   CLI::Option* raw = app.add_flag("--raw", options.raw, "print the bytes of the manifest");

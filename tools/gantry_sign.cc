@@ -126,7 +126,8 @@ int main(int argc, char** argv) {
   app.add_option("--lookaside", options.lookaside, "write the signature below DIR, whatever registries.d says")
       ->type_name("DIR");
   AddLookasideOptions(app, options.as, options.registries);
-  CLI::Option* image = app.add_option("IMAGE", options.image, "a name in the store, or oci:DIR[:REF]");
+  CLI::Option* image =
+      app.add_option("IMAGE", options.image, "a name in the store, oci:DIR[:REF] or oci-archive:FILE[:REF]");
   CLI::Option* digest =
       app.add_option("--digest", options.digest, "sign this manifest, which need not be here, with --as")
           ->type_name("DIGEST")

@@ -23,14 +23,15 @@ struct Options {
 };
 
 int Verify(const Options& options) {
+  const auto reference = image::Reference::Parse(options.image);
   image::Confinement keep;
   KeepForDecision(keep);
+  KeepForImage(reference, keep);
   Confine(options.common, keep);
   const auto as = ParseAs(options.as);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
-  const LocalImage local = OpenLocalImage({image::Reference::Parse(options.image)}, Purpose::kJudge,
-                                          StoreRoot(options.common), {}, as, registries);
+  const LocalImage local = OpenLocalImage({reference}, Purpose::kJudge, StoreRoot(options.common), {}, as, registries);
   const sign::Decision decision = sign::Verifier::Decide(local.image, policy, local.evidence);
   if (options.json) {
     std::fputs(json::PrintPretty(decision.ToJson()).c_str(), stdout);
@@ -60,6 +61,6 @@ int main(int argc, char** argv) {
   app.add_flag("--explain", options.explain, "print every step of the decision");
   app.add_flag("--json", options.json, "print the decision as JSON")->excludes("--explain");
   AddLookasideOptions(app, options.as, options.registries);
-  app.add_option("IMAGE", options.image, "a name in the store, or oci:DIR[:REF]")->required();
+  app.add_option("IMAGE", options.image, "a name in the store, oci:DIR[:REF] or oci-archive:FILE[:REF]")->required();
   return ToolMain(app, argc, argv, [&] { return Verify(options); });
 }

@@ -1,5 +1,6 @@
 #include "tools/local_image.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
@@ -9,6 +10,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
 #include "libimage/transport/oci_layout.h"
+#include "libimage/transport/plain_file.h"
 
 namespace gantry::tools {
 namespace {
@@ -102,25 +104,27 @@ LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& 
   return local;
 }
 
-LocalImage FromLayout(const FileReference& file, const std::string& platform) {
-  auto layout = image::OciLayout::OpenAt(file.path);
-  const auto wanted = platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform);
-  LocalImage local{layout->Load(file.ref, wanted), {}, nullptr, nullptr};
-  local.evidence.transport = "oci";
-  local.evidence.path = RealPath(file.path);
-  local.blobs = std::move(layout);
-  return local;
+Error CannotRead(const Reference& reference) {
+  return {ErrorKind::kUnsupported, "cannot read an image from " + Quoted(reference.ToString()),
+          "docker://, store:, oci: and oci-archive: can be read"};
+}
+
+bool IsArchive(const FileReference& file) { return file.format == FileReference::Format::kOciArchive; }
+
+// A pipe has no place that a policy could name.
+std::string PlaceOf(const std::string& path) {
+  struct stat status {};
+  const bool lasting = stat(path.c_str(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
+  return lasting ? RealPath(path) : std::string();
 }
 
 LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform) {
   if (const auto text = StoreName(name.reference))
     return FromStore(name, purpose, *text, root);
   const auto* file = name.reference.file();
-  if (file == nullptr || file->format != FileReference::Format::kOci) {
-    throw Error(ErrorKind::kUnsupported, "cannot read an image from " + Quoted(name.reference.ToString()),
-                "docker://, store: and oci: can be read");
-  }
-  return FromLayout(*file, platform);
+  if (file == nullptr)
+    throw CannotRead(name.reference);
+  return OpenFileImage(*file, platform);
 }
 
 }  // namespace
@@ -141,6 +145,24 @@ LocalName BringHere(const std::string& text, const std::string& platform, Fetchi
   if (reference.docker() == nullptr)
     return Fetch("docker://" + image::DockerReference::Parse(*name).ToString(), platform, policy, common);
   return Fetch(reference.ToString(), platform, policy, common);
+}
+
+void KeepForImage(const Reference& reference, image::Confinement& keep) {
+  if (const auto* file = reference.file(); file != nullptr && IsArchive(*file))
+    keep.write.push_back(image::LargeTemporaryDirectory());
+}
+
+LocalImage OpenFileImage(const FileReference& file, const std::string& platform) {
+  if (file.format != FileReference::Format::kOci && !IsArchive(file))
+    throw CannotRead(Reference(file));
+  const bool archive = IsArchive(file);
+  auto layout = archive ? image::OciLayout::OpenArchive(file.path) : image::OciLayout::OpenAt(file.path);
+  const auto wanted = platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform);
+  LocalImage local{layout->Load(file.ref, wanted), {}, nullptr, nullptr};
+  local.evidence.transport = archive ? "oci-archive" : "oci";
+  local.evidence.path = PlaceOf(file.path);
+  local.blobs = std::move(layout);
+  return local;
 }
 
 LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform,

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "libimage/confine/confine.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
 #include "libimage/model/reference.h"
@@ -50,11 +51,18 @@ enum class Purpose {
   kRead,   // its blobs too, which are leased where we may write to the store
 };
 
-// Opens a name in the store at `root` (bare, store: or docker://) or an OCI layout (oci:DIR[:REF]). `platform` as given
-// on the command line; empty is this machine's where there is a choice, and any where there is none. `as` is the
-// registry name to judge it under, nullopt for the one it has. The evidence is what the store keeps and what file:
-// lookasides hold for that name. kNotFound, with the command that would fetch it, when it is not here; kUnsupported for
-// formats that cannot be read.
+// Adds to `keep` what opening the image writes outside the store: an archive that is compressed or comes through a pipe
+// goes to a temporary file.
+void KeepForImage(const image::Reference& reference, image::Confinement& keep);
+
+// Opens an image that is a file: oci:, oci-archive:. `platform` as below. The evidence tells transport and place; a
+// pipe has none.
+LocalImage OpenFileImage(const image::FileReference& file, const std::string& platform);
+
+// Opens a name in the store at `root` (bare, store: or docker://) or a file. `platform` as given on the command line;
+// empty is this machine's where there is a choice, and any where there is none. `as` is the registry name to judge it
+// under, nullopt for the one it has. The evidence is what the store keeps and what file: lookasides hold for that name.
+// kNotFound, with the command that would fetch it, when it is not here; kUnsupported for formats that cannot be read.
 LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root,
                           const std::string& platform = {},
                           const std::optional<image::DockerReference>& as = std::nullopt,

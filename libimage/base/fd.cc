@@ -42,10 +42,14 @@ Pipe MakePipe() {
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-size_t ReadFull(int fd, std::span<std::byte> into, std::string_view what) {
+namespace {
+
+// Calls `read_at(rest, filled)`, a read(2) of some kind, until `into` is full or the file ends.
+template <typename Read>
+size_t Fill(std::span<std::byte> into, std::string_view what, Read read_at) {
   size_t filled = 0;
   while (filled < into.size()) {
-    const ssize_t n = read(fd, into.data() + filled, into.size() - filled);
+    const ssize_t n = read_at(into.subspan(filled), filled);
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0)
@@ -55,6 +59,18 @@ size_t ReadFull(int fd, std::span<std::byte> into, std::string_view what) {
     filled += static_cast<size_t>(n);
   }
   return filled;
+}
+
+}  // namespace
+
+size_t ReadFull(int fd, std::span<std::byte> into, std::string_view what) {
+  return Fill(into, what, [fd](std::span<std::byte> rest, size_t) { return read(fd, rest.data(), rest.size()); });
+}
+
+size_t ReadFullAt(int fd, uint64_t offset, std::span<std::byte> into, std::string_view what) {
+  return Fill(into, what, [fd, offset](std::span<std::byte> rest, size_t filled) {
+    return pread(fd, rest.data(), rest.size(), static_cast<off_t>(offset + filled));
+  });
 }
 
 void WriteFull(int fd, std::span<const std::byte> bytes, std::string_view what) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,6 +49,9 @@ Pipe MakePipe();
 
 // Reads until `into` is full or the file ends; returns the count. `what` names the file in errors.
 size_t ReadFull(int fd, std::span<std::byte> into, std::string_view what);
+
+// As ReadFull, from `offset` on, whatever the position of `fd`, which stays.
+size_t ReadFullAt(int fd, uint64_t offset, std::span<std::byte> into, std::string_view what);
 
 // Writes all of `bytes`. `what` names the file in errors.
 void WriteFull(int fd, std::span<const std::byte> bytes, std::string_view what);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <condition_variable>
 #include <deque>
@@ -70,6 +71,33 @@ class FdSourceImpl : public Source {
 
  private:
   UniqueFd fd_;
+  std::string what_;
+  BlockPool pool_;
+};
+
+class FdRangeSourceImpl : public Source {
+ public:
+  FdRangeSourceImpl(std::shared_ptr<const UniqueFd> fd, uint64_t offset, uint64_t size, std::string what)
+      : fd_(std::move(fd)), offset_(offset), left_(size), what_(std::move(what)) {}
+
+  Block Next() override {
+    if (left_ == 0)
+      return {};
+    std::shared_ptr<std::byte[]> buffer = pool_.Take();
+    const size_t wanted = static_cast<size_t>(std::min<uint64_t>(left_, pool_.block_bytes()));
+    const std::span<std::byte> room(buffer.get(), wanted);
+    const size_t n = ReadFullAt(fd_->get(), offset_, room, what_);
+    if (n < wanted)
+      throw Error(ErrorKind::kCorrupt, what_ + ": the file ends " + std::to_string(left_ - n) + " bytes early");
+    offset_ += n;
+    left_ -= n;
+    return {std::move(buffer), room};
+  }
+
+ private:
+  std::shared_ptr<const UniqueFd> fd_;
+  uint64_t offset_;
+  uint64_t left_;
   std::string what_;
   BlockPool pool_;
 };
@@ -209,6 +237,11 @@ std::unique_ptr<Source> StringSource(std::string text) {
 
 std::unique_ptr<Source> FdSource(UniqueFd fd, std::string what) {
   return std::make_unique<FdSourceImpl>(std::move(fd), std::move(what));
+}
+
+std::unique_ptr<Source> FdRangeSource(std::shared_ptr<const UniqueFd> fd, uint64_t offset, uint64_t size,
+                                      std::string what) {
+  return std::make_unique<FdRangeSourceImpl>(std::move(fd), offset, size, std::move(what));
 }
 
 std::unique_ptr<Source> Prefetch(std::unique_ptr<Source> inner, size_t depth) {

@@ -82,6 +82,11 @@ std::unique_ptr<Source> StringSource(std::string text);
 // The bytes of `fd` from its current position. Owns the descriptor. `what` names it in errors.
 std::unique_ptr<Source> FdSource(UniqueFd fd, std::string what);
 
+// The `size` bytes of a seekable `fd` from `offset` on, whatever its position: several sources may share a descriptor.
+// kCorrupt when the file ends before them.
+std::unique_ptr<Source> FdRangeSource(std::shared_ptr<const UniqueFd> fd, uint64_t offset, uint64_t size,
+                                      std::string what);
+
 // Runs `inner` in a thread of its own, at most `depth` blocks ahead. The destructor stops and joins it.
 std::unique_ptr<Source> Prefetch(std::unique_ptr<Source> inner, size_t depth = 16);
 

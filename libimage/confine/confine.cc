@@ -86,7 +86,8 @@ void Allow(int ruleset, const std::vector<std::string>& paths, uint64_t access) 
     }
     const landlock_path_beneath_attr rule{.allowed_access = S_ISDIR(status.st_mode) ? access : access & kForFiles,
                                           .parent_fd = fd.get()};
-    if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0) {
+    // A pipe (/dev/stdin) has no place, and Landlock does not restrict it.
+    if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 && errno != EBADFD) {
       ThrowErrno("allow " + Quoted(path));
     }
   }

@@ -1,19 +1,17 @@
 #include "libimage/transport/oci_layout.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <optional>
 #include <set>
 #include <utility>
 #include <variant>
 
+#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/model/media_type.h"
 #include "libimage/store/index_document.h"
-#include "libimage/transport/oci_layout_files.h"
+#include "libimage/transport/tar_file.h"
 
 namespace gantry::image {
 namespace {
@@ -47,20 +45,32 @@ bool IsIndex(const Descriptor& descriptor) { return KindOf(descriptor.media_type
 }  // namespace
 
 std::unique_ptr<OciLayout> OciLayout::OpenAt(const std::string& directory) {
-  Dir dir = Dir::Open(directory);
-  if (!CheckLayoutVersion(dir)) {
-    throw Error(ErrorKind::kNotFound, Quoted(directory) + " is not an OCI image layout: it has no 'oci-layout' file",
-                "give the directory that holds 'oci-layout' and 'index.json'");
+  return OpenIn(LayoutIn(Dir::Open(directory)), "give the directory that holds 'oci-layout' and 'index.json'");
+}
+
+std::unique_ptr<OciLayout> OciLayout::OpenArchive(const std::string& file) {
+  TarFile tar = TarFile::Open(file);
+  const bool docker = tar.Size("manifest.json").has_value();
+  return OpenIn(LayoutIn(std::move(tar)), docker ? "what docker save writes is named docker-archive:" + file
+                                                 : "'oci-layout' and 'index.json' lie at the top of such an archive");
+}
+
+std::unique_ptr<OciLayout> OciLayout::OpenIn(std::unique_ptr<LayoutRoot> root, const std::string& hint) {
+  const std::string name = root->name();
+  if (!root->CheckVersion()) {
+    throw Error(ErrorKind::kNotFound, Quoted(name) + " is not an OCI image layout: it has no 'oci-layout' file", hint);
   }
-  const std::string bytes = ReadLayoutFile(dir, "index.json", kMaxLayoutIndexBytes);
+  const std::optional<std::string> bytes = root->Read("index.json", kMaxLayoutIndexBytes);
+  if (!bytes)
+    throw Error(ErrorKind::kCorrupt, "the layout " + Quoted(name) + " has no 'index.json'");
   try {
-    ManifestOrIndex parsed = ParseManifest(bytes, kOciIndexType);
+    ManifestOrIndex parsed = ParseManifest(*bytes, kOciIndexType);
     if (Index* index = std::get_if<Index>(&parsed))
-      return std::unique_ptr<OciLayout>(new OciLayout(std::move(dir), std::move(*index)));
+      return std::unique_ptr<OciLayout>(new OciLayout(std::move(root), std::move(*index)));
   } catch (const Error& error) {
-    throw error.WithContext("'index.json' in " + Quoted(directory));
+    throw error.WithContext("'index.json' in " + Quoted(name));
   }
-  throw Error(ErrorKind::kCorrupt, "'index.json' in " + Quoted(directory) + " is not an index");
+  throw Error(ErrorKind::kCorrupt, "'index.json' in " + Quoted(name) + " is not an index");
 }
 
 std::vector<std::string> OciLayout::Refs() const {
@@ -85,13 +95,13 @@ Index OciLayout::Candidates(const std::string& ref) const {
   const std::vector<std::string> refs = Refs();
   if (found.manifests.empty()) {
     throw Error(ErrorKind::kNotFound,
-                ref.empty() ? "the layout " + Quoted(dir_.name()) + " has no image"
-                            : "the layout " + Quoted(dir_.name()) + " has no image named " + Quoted(ref),
+                ref.empty() ? "the layout " + Quoted(root_->name()) + " has no image"
+                            : "the layout " + Quoted(root_->name()) + " has no image named " + Quoted(ref),
                 refs.empty() ? "none of its images has a name" : "it has " + Listed(refs));
   }
   if (ref.empty() && refs.size() > 1) {
-    throw Error(ErrorKind::kUsage, "the layout " + Quoted(dir_.name()) + " has several images",
-                "name one as oci:" + dir_.name() + ":REF; it has " + Listed(refs));
+    throw Error(ErrorKind::kUsage, "the layout " + Quoted(root_->name()) + " has several images",
+                "name one as " + root_->FullName() + ":REF; it has " + Listed(refs));
   }
   return found;
 }
@@ -102,10 +112,10 @@ FetchedImage OciLayout::Load(const std::string& ref, const Platform& platform) c
   for (size_t depth = 0; depth <= kMaxIndexDepth; ++depth) {
     const Descriptor* chosen = from.manifests.size() == 1 && depth == 0 ? &from.manifests[0] : from.Choose(platform);
     if (chosen == nullptr) {
-      throw Error(ErrorKind::kNotFound, "no image for " + platform.ToString() + " in " + Quoted(dir_.name()),
+      throw Error(ErrorKind::kNotFound, "no image for " + platform.ToString() + " in " + Quoted(root_->name()),
                   Platforms(from));
     }
-    const std::string what = "manifest " + chosen->digest.str() + " in " + Quoted(dir_.name());
+    const std::string what = "manifest " + chosen->digest.str() + " in " + Quoted(root_->name());
     const std::string bytes = ReadSmall(*chosen, kMaxManifestBytes, what);
     if (!IsIndex(*chosen))
       return LoadManifest(*chosen, bytes, through);
@@ -117,13 +127,13 @@ FetchedImage OciLayout::Load(const std::string& ref, const Platform& platform) c
     Index next = std::move(*inner);
     from = std::move(next);
   }
-  throw Error(ErrorKind::kCorrupt, "indexes in " + Quoted(dir_.name()) + " are nested more than " +
+  throw Error(ErrorKind::kCorrupt, "indexes in " + Quoted(root_->name()) + " are nested more than " +
                                        std::to_string(kMaxIndexDepth) + " deep");
 }
 
 FetchedImage OciLayout::LoadManifest(const Descriptor& descriptor, const std::string& bytes,
                                      std::optional<Digest> through) const {
-  const std::string what = "manifest " + descriptor.digest.str() + " in " + Quoted(dir_.name());
+  const std::string what = "manifest " + descriptor.digest.str() + " in " + Quoted(root_->name());
   const ManifestOrIndex parsed = ParseManifest(bytes, descriptor.media_type);
   const Manifest* manifest = std::get_if<Manifest>(&parsed);
   if (manifest == nullptr)
@@ -132,7 +142,7 @@ FetchedImage OciLayout::LoadManifest(const Descriptor& descriptor, const std::st
     throw Error(ErrorKind::kUnsupported,
                 what + " is not an image (its configuration is " + Quoted(manifest->config.media_type) + ")");
   }
-  const std::string config = ReadSmall(manifest->config, kMaxConfigBytes, "configuration in " + Quoted(dir_.name()));
+  const std::string config = ReadSmall(manifest->config, kMaxConfigBytes, "configuration in " + Quoted(root_->name()));
   return {Image::FromBytes(bytes, descriptor.media_type, config), std::nullopt, std::move(through)};
 }
 
@@ -146,10 +156,10 @@ std::string OciLayout::ReadSmall(const Descriptor& blob, size_t max_bytes, std::
 
 std::unique_ptr<Source> OciLayout::Open(const Descriptor& blob, std::string_view what) const {
   const std::string name = std::string(what) + " (" + blob.digest.str() + ")";
-  std::optional<UniqueFd> fd = OpenLayoutFile(dir_, BlobPath(blob.digest));
-  if (!fd)
-    throw Error(ErrorKind::kNotFound, name + " is not in the layout " + Quoted(dir_.name()));
-  return VerifyingSource(FdSource(std::move(*fd), name), blob.digest, blob.size, name);
+  std::unique_ptr<Source> bytes = root_->Open(BlobPath(blob.digest), name);
+  if (!bytes)
+    throw Error(ErrorKind::kNotFound, name + " is not in the layout " + Quoted(root_->name()));
+  return VerifyingSource(std::move(bytes), blob.digest, blob.size, name);
 }
 
 }  // namespace gantry::image

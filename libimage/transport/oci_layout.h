@@ -1,7 +1,8 @@
-// OCI image layouts in a directory (image-spec, image-layout.md), read and written: `oci:DIR[:REF]`.
+// OCI image layouts (image-spec, image-layout.md), read and written: `oci:DIR[:REF]` in a directory,
+// `oci-archive:FILE[:REF]` in one tar.
 //
 // Reading trusts nothing: every document has a bound, every blob is checked against the digest and size that led to it
-// while it streams, and no symbolic link below the directory is followed.
+// while it streams, no symbolic link below the directory is followed, and those in a tar lead to its own members.
 #pragma once
 
 #include <memory>
@@ -9,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
-#include "libimage/base/dir.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
+#include "libimage/transport/oci_layout_files.h"
 
 namespace gantry::image {
 
@@ -21,6 +22,8 @@ class OciLayout : public Blobs {
  public:
   // kNotFound when `directory` is no layout, kUnsupported when it is one of another version.
   static std::unique_ptr<OciLayout> OpenAt(const std::string& directory);
+  // The same in a tar (tar_file.h); its blobs are read in place.
+  static std::unique_ptr<OciLayout> OpenArchive(const std::string& file);
 
   // The image that `ref` names: by its annotation, or "ALGORITHM:HEX" of its manifest or index. An empty ref is the
   // only image. Where several manifests bear the name, or an index does, the platform chooses. kNotFound tells what
@@ -33,13 +36,14 @@ class OciLayout : public Blobs {
   std::unique_ptr<Source> Open(const Descriptor& blob, std::string_view what) const override;
 
  private:
-  OciLayout(Dir dir, Index index) : dir_(std::move(dir)), index_(std::move(index)) {}
+  OciLayout(std::unique_ptr<LayoutRoot> root, Index index) : root_(std::move(root)), index_(std::move(index)) {}
+  static std::unique_ptr<OciLayout> OpenIn(std::unique_ptr<LayoutRoot> root, const std::string& hint);
   Index Candidates(const std::string& ref) const;
   std::string ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const;
   FetchedImage LoadManifest(const Descriptor& descriptor, const std::string& bytes,
                             std::optional<Digest> through) const;
 
-  Dir dir_;
+  std::unique_ptr<LayoutRoot> root_;
   Index index_;
 };
 

@@ -40,10 +40,9 @@ Place Split(std::string path) {
 class IndexFile {
  public:
   explicit IndexFile(const Dir& dir) : what_("'index.json' in " + Quoted(dir.name())) {
-    if (dir.Exists(RelPath::Parse("index.json"))) {
-      const std::string bytes = ReadLayoutFile(dir, "index.json", kMaxLayoutIndexBytes);
-      ParseManifest(bytes, kOciIndexType);  // refuses what we could not read ourselves
-      value_ = json::Parse(bytes, what_);
+    if (const auto bytes = LayoutIn(dir)->Read("index.json", kMaxLayoutIndexBytes)) {
+      ParseManifest(*bytes, kOciIndexType);  // refuses what we could not read ourselves
+      value_ = json::Parse(*bytes, what_);
     } else {
       value_ = json::Object({{"schemaVersion", 2}, {"mediaType", kOciIndexType}, {"manifests", json::Array()}});
     }
@@ -141,13 +140,12 @@ class LayoutFiles {
  private:
   // Whether the blob is there and is what its name says; a damaged one is replaced.
   bool IsSound(const Descriptor& blob, const RelPath& path) const {
-    std::optional<UniqueFd> fd = OpenLayoutFile(dir_, path);
-    if (!fd)
-      return false;
     const std::string what = blob.digest.str();
+    std::unique_ptr<Source> bytes = LayoutIn(dir_)->Open(path, what);
+    if (!bytes)
+      return false;
     try {
-      const std::unique_ptr<Source> there =
-          VerifyingSource(FdSource(std::move(*fd), what), blob.digest, blob.size, what);
+      const std::unique_ptr<Source> there = VerifyingSource(std::move(bytes), blob.digest, blob.size, what);
       while (!there->Next().empty()) {
       }
       return true;
@@ -165,7 +163,7 @@ class ExistingLayout : public OciLayoutWriter {
  public:
   explicit ExistingLayout(Dir dir) : files_(std::move(dir)) {
     const Dir& at = files_.dir();
-    if (!CheckLayoutVersion(at)) {
+    if (!LayoutIn(at)->CheckVersion()) {
       for (const std::string& name : at.List()) {
         // What a killed writer of ours may leave in an empty directory.
         if (name != "blobs" && !name.starts_with(".gantry-"))
