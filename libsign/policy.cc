@@ -420,6 +420,16 @@ std::vector<PolicyRule> Policy::Rules() const {
   return rules;
 }
 
+std::set<std::string> Policy::KeyPaths() const {
+  std::set<std::string> paths;
+  for (const PolicyRule& rule : Rules()) {
+    for (const Requirement& requirement : rule.requirements) {
+      paths.insert(requirement.key_paths.begin(), requirement.key_paths.end());
+    }
+  }
+  return paths;
+}
+
 bool Policy::RequiresNothing() const {
   bool nothing = AcceptsAnything(default_);
   for (const auto& [transport, scopes] : transports_) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -91,6 +92,9 @@ class Policy {
 
   // Every rule, the default first, then by transport and scope.
   std::vector<PolicyRule> Rules() const;
+
+  // Every key file that a requirement names.
+  std::set<std::string> KeyPaths() const;
 
   // The file, "built-in policy", or the `why` of AcceptAnything.
   const std::string& source() const { return source_; }

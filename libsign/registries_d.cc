@@ -179,6 +179,24 @@ std::vector<std::string> RegistriesD::LookasideFor(const image::DockerReference&
   return {Find(name, false).value_or(DefaultLookaside())};
 }
 
+std::vector<std::string> RegistriesD::ReadDirectories() const {
+  std::set<std::string> bases{default_ && !default_->lookaside.empty() ? default_->lookaside : DefaultLookaside()};
+  for (const auto& [scope, places] : scopes_) {
+    bases.insert(places.lookaside);
+  }
+  std::vector<std::string> directories;
+  for (const std::string& base : bases) {
+    try {
+      if (auto directory = LookasideDirectory(base)) {
+        directories.push_back(*std::move(directory));
+      }
+    } catch (const Error&) {
+      // A malformed one is refused when an image of its scope is asked for.
+    }
+  }
+  return directories;
+}
+
 std::optional<std::string> RegistriesD::StagingFor(const image::DockerReference& name) const {
   return Find(name, true).value_or(DefaultLookaside());
 }

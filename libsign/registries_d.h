@@ -35,6 +35,9 @@ class RegistriesD {
   // The base URL to write to: the staging place, else the lookaside.
   std::optional<std::string> StagingFor(const image::DockerReference& name) const;
 
+  // All directories on this machine that LookasideFor can lead to, for any name.
+  std::vector<std::string> ReadDirectories() const;
+
  private:
   struct Places {
     std::string lookaside;

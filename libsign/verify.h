@@ -1,12 +1,14 @@
 // The decision: does this image, with this evidence, meet this policy?
 //
-// Decide answers with a value that explains itself; Verify turns the same answer into a VerifiedImage, and nothing else
-// in gantry can make one. Every step leaves a line with a stable code, so that a refusal says what was tried. A
-// signature counts only after, in this order: it is one OpenPGP message, a key of the policy made it, the signed bytes
-// are a simple-signing payload, their digest is the manifest's, and their name is one that the policy takes for this
-// image.
+// Decide answers with a value that explains itself; Verify and VerifyInChild turn the same answer into a VerifiedImage,
+// and nothing else in gantry can make one. Every step leaves a line with a stable code, so that a refusal says what was
+// tried. A signature counts only after, in this order: it is one OpenPGP message, a key of the policy made it, the
+// signed bytes are a simple-signing payload, their digest is the manifest's, and their name is one that the policy
+// takes for this image.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +49,12 @@ struct Decision {
   Error Refusal() const;
 };
 
+// What is to be judged, and what speaks for it.
+struct Candidate {
+  image::FetchedImage image;
+  Evidence evidence;
+};
+
 class Verifier {
  public:
   // Throws where no decision is possible because a key or gpg cannot be used... never for what the image or its
@@ -55,6 +63,14 @@ class Verifier {
 
   // Decides, and throws Decision::Refusal when the answer is no.
   static image::VerifiedImage Verify(image::FetchedImage image, const Policy& policy, const Evidence& evidence);
+
+  // For a caller with privileges: Verify in a process of its own, the only one that touches bytes which nobody vouched
+  // for. A forked child runs `confine`, `open` and Verify, and sends back the documents that passed. This process
+  // parses those alone, and computes their digests again; that the policy allowed them, and the name and index that
+  // they came by, is the child's word. nullopt when `open` finds no image. Throws what the child threw, in particular
+  // Decision::Refusal, and kFailed when it died. For single-threaded callers.
+  static std::optional<image::VerifiedImage> VerifyInChild(const Policy& policy, const std::function<void()>& confine,
+                                                           const std::function<std::optional<Candidate>()>& open);
 };
 
 }  // namespace gantry::sign

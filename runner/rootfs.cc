@@ -182,18 +182,17 @@ void RenderInChild(const std::optional<IdMap>& map, const std::function<void()>&
 
 }  // namespace
 
-// Reads anything, for an image may lie anywhere; writes only the store.
 image::Confinement RendererConfinement(const std::string& root) {
   image::Confinement keep;
-  keep.read = {"/"};
+  keep.read = image::SystemFiles();
   keep.write = {root};
   keep.unix_sockets = false;
   keep.capabilities = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN};
   return keep;
 }
 
-Rootfs Render(const image::VerifiedImage& verified, const image::Blobs& blobs, image::Store& store,
-              const std::optional<IdMap>& map, const std::function<std::unique_ptr<Progress>()>& progress) {
+Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const std::optional<IdMap>& map,
+              const Rendering& how) {
   const image::Image& image = verified.image();
   const std::vector<Slot> slots = SlotsOf(image, map);
   std::shared_ptr<image::Lease> lease = store.NewLease();
@@ -209,9 +208,10 @@ Rootfs Render(const image::VerifiedImage& verified, const image::Blobs& blobs, i
       options.keep_owners = !map->single();
     }
     RenderInChild(map, [&] {
-      image::Confine(RendererConfinement(store.dir().name()));
-      const std::unique_ptr<Progress> shown = progress();
-      Renderer(image, blobs, store, slots, options, *shown).Run();
+      image::Confine(how.keep);
+      const std::shared_ptr<const image::Blobs> blobs = how.open();
+      const std::unique_ptr<Progress> shown = how.progress();
+      Renderer(image, *blobs, store, slots, options, *shown).Run();
     });
   }
   Rootfs out;

@@ -28,12 +28,19 @@ struct Rootfs {
   std::shared_ptr<const void> lease;
 };
 
-// What the child that renders into the store at `root` keeps of its rights.
+// How the child renders that is forked when a layer is missing.
+struct Rendering {
+  std::function<std::shared_ptr<const image::Blobs>()> open;  // gives the layers; called there, confined
+  image::Confinement keep;                                    // RendererConfinement, and what `open` reads
+  std::function<std::unique_ptr<Progress>()> progress;        // called there
+};
+
+// What is kept for rendering into the store at `root`.
 image::Confinement RendererConfinement(const std::string& root);
 
-// Renders what is missing of `image`, whose layers are in `blobs`. `progress` is called in the child. For
-// single-threaded callers. kCorrupt for a layer that is not what its digest or format says.
-Rootfs Render(const image::VerifiedImage& image, const image::Blobs& blobs, image::Store& store,
-              const std::optional<IdMap>& map, const std::function<std::unique_ptr<Progress>()>& progress);
+// Renders what is missing of `image`. For single-threaded callers. kCorrupt for a layer that is not what its digest or
+// format says.
+Rootfs Render(const image::VerifiedImage& image, image::Store& store, const std::optional<IdMap>& map,
+              const Rendering& how);
 
 }  // namespace gantry::runner

@@ -61,7 +61,7 @@ image::Confinement Kept(const ConvertOptions& options, const image::FileReferenc
     keep.write.emplace_back(temporary);
   keep.execute = image::SystemPrograms();
   keep.capabilities = {CAP_DAC_OVERRIDE};  // root converts into a user's directory
-  KeepForImage(image::Reference::Parse(options.source), keep);
+  KeepForImage(image::Reference::Parse(options.source), StoreRoot(options.common), keep);
   return keep;
 }
 
@@ -158,7 +158,7 @@ int Convert(const ConvertOptions& options) {
   const image::FileReference destination = ParseDestination(options.destination);
   if (options.common.print_confinement)
     Confine(options.common, Kept(options, destination));
-  const LocalName name = BringHere(options.source, options.platform, Fetching::kAlways, options.policy, options.common);
+  const LocalName name = BringHere(options.source, options.platform, options.policy, options.common);
   Confine(options.common, Kept(options, destination));
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const LocalImage source = OpenLocalImage(name, Purpose::kRead, StoreRoot(options.common), options.platform);

@@ -71,13 +71,12 @@ image::Confinement NetworkConfinement(const std::string& store_root) {
   return keep;
 }
 
-// What the process that decides keeps: all that keys and lookasides can be in, gpg, the store; no network.
-image::Confinement DecisionConfinement(const std::string& store_root) {
-  const char* temporary = std::getenv("TMPDIR");
-  return {.read = {"/"},
-          .write = {store_root, temporary != nullptr ? temporary : "/tmp", "/dev/null"},
-          .execute = image::SystemPrograms(),
-          .network = false};
+// What the process that decides keeps beside: it writes evidence and names.
+image::Confinement Kept(const sign::Policy& policy, const sign::RegistriesD& registries,
+                        const std::string& store_root) {
+  image::Confinement keep = DecisionConfinement(policy, registries);
+  keep.write.push_back(store_root);
+  return keep;
 }
 
 image::FetchPlan PlanFor(const FetchOptions& options, const image::DockerReference& name,
@@ -132,17 +131,19 @@ void Print(const FetchOptions& options, const std::string& name, const image::Ve
   std::printf("%s\n", json::Print(line).c_str());
 }
 
-int PrintConfinements(const std::string& store_root) {
+int PrintConfinements(const FetchOptions& options) {
+  const std::string root = StoreRoot(options.common);
+  const sign::Policy policy = LoadPolicy(options.policy, options.common);
   std::printf("the process with the network:\n%s\nthe process that decides:\n%s",
-              image::Describe(NetworkConfinement(store_root)).c_str(),
-              image::Describe(DecisionConfinement(store_root)).c_str());
+              image::Describe(NetworkConfinement(root)).c_str(),
+              image::Describe(Kept(policy, sign::RegistriesD::Load(), root)).c_str());
   return 0;
 }
 
 int Run(const FetchOptions& options) {
   const std::string root = StoreRoot(options.common);
   if (options.common.print_confinement)
-    return PrintConfinements(root);
+    return PrintConfinements(options);
   const std::vector<image::DockerReference> names = ParseNames(options);
   const std::unique_ptr<image::Store> store = image::Store::Open(root);
   const sign::RegistriesD registries = sign::RegistriesD::Load();
@@ -154,7 +155,7 @@ int Run(const FetchOptions& options) {
   if (options.policy.insecure_tls())
     Warn({}, "certificates are not checked: anyone on the way can read and change what is fetched");
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
-  Confine(options.common, DecisionConfinement(root));
+  Confine(options.common, Kept(policy, registries, root));
   for (const image::DockerReference& name : names) {
     Note(options.common, "asking for " + Quoted(name.ToString()));
     image::Offer offer = fetchers.front().Receive();

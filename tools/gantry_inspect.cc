@@ -163,8 +163,7 @@ void PrintBytes(const std::string& bytes) { std::fwrite(bytes.data(), 1, bytes.s
 int Inspect(const Options& options) {
   const image::Reference reference = image::Reference::Parse(options.image);
   image::Confinement keep{.read = image::SystemFiles(), .unix_sockets = false, .capabilities = {CAP_DAC_READ_SEARCH}};
-  keep.read.push_back(reference.file() != nullptr ? reference.file()->path : StoreRoot(options.common));
-  KeepForImage(reference, keep);
+  KeepForImage(reference, StoreRoot(options.common), keep);
   Confine(options.common, keep);
   const Inspected inspected = Open(options, reference);
   if (options.raw) {

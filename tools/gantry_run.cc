@@ -1,4 +1,5 @@
 // gantry-run: fetch what is missing, verify, render, execute.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -46,19 +47,76 @@ void WarnOfOtherPlatform(const image::Platform& is, const CommonOptions& common)
                      "--platform " + host.os + "/" + host.architecture);
 }
 
+// What decides about images.
+struct Judge {
+  sign::Policy policy;
+  sign::RegistriesD registries = sign::RegistriesD::Load();
+};
+
+image::Confinement Kept(const Judge& judge, const image::Reference& image, const std::string& root) {
+  image::Confinement keep = DecisionConfinement(judge.policy, judge.registries);
+  KeepForImage(image, root, keep);
+  return keep;
+}
+
+// By the process that decides; nullopt for an image that has to be fetched first.
+std::optional<image::VerifiedImage> Verify(const Options& options, const LocalName& name, const Judge& judge,
+                                           const image::Store& store) {
+  auto verified = sign::Verifier::VerifyInChild(
+      judge.policy, [&] { Confine(options.common, Kept(judge, name.reference, store.dir().name())); },
+      [&]() -> std::optional<sign::Candidate> {
+        auto local = OpenUnlessMissing(name, store, options.platform, judge.registries);
+        if (!local)
+          return std::nullopt;
+        return sign::Candidate{std::move(local->image), std::move(local->evidence)};
+      });
+  if (verified && name.pinned && verified->image().descriptor.digest != *name.pinned)
+    throw Error(ErrorKind::kFailed, "the process that decides judged another image than the one that was fetched");
+  return verified;
+}
+
+image::VerifiedImage FetchAndVerify(const Options& options, const image::Reference& reference, const Judge& judge,
+                                    const image::Store& store) {
+  if (auto here = Verify(options, {reference}, judge, store))
+    return *std::move(here);
+  return Verify(options, Fetch(reference, options.platform, options.policy, options.common), judge, store).value();
+}
+
+// A file is read by the process that decides and by the one that renders.
+void RefusePipe(const image::Reference& image) {
+  struct stat status {};
+  if (image.file() != nullptr && stat(image.file()->path.c_str(), &status) == 0 && S_ISFIFO(status.st_mode)) {
+    throw Error(ErrorKind::kUnsupported, "cannot run an image that comes through a pipe",
+                "write it to a file, or into the store with gantry convert");
+  }
+}
+
+runner::Rendering HowToRender(const Options& options, const image::Reference& image,
+                              const std::shared_ptr<const image::Store>& store) {
+  const std::string root = StoreRoot(options.common);
+  runner::Rendering how{.keep = runner::RendererConfinement(root),
+                        .progress = [&options] { return MakeProgress(options.common); }};
+  KeepForImage(image, root, how.keep);
+  how.open = [&options, image, store]() -> std::shared_ptr<const image::Blobs> {
+    if (image.file() == nullptr)
+      return store;
+    return OpenFileImage(*image.file(), options.platform).blobs;
+  };
+  return how;
+}
+
 int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
   const std::string root = StoreRoot(options.common);
-  const sign::Policy policy = LoadPolicy(options.policy, options.common);
-  const LocalName name = BringHere(options.image, options.platform, Fetching::kMissing, options.policy, options.common);
-  LocalImage local = OpenLocalImage(name, Purpose::kRead, root, options.platform);
-  const image::VerifiedImage image = sign::Verifier::Verify(std::move(local.image), policy, local.evidence);
+  const Judge judge{LoadPolicy(options.policy, options.common)};
+  const auto reference = image::Reference::Parse(options.image);
+  RefusePipe(reference);
+  const std::shared_ptr<image::Store> store = image::Store::Open(root);
+  const image::VerifiedImage image = FetchAndVerify(options, reference, judge, *store);
   const runner::RunConfig config = runner::Plan(image.image().config, options.run);
   WarnOfOtherPlatform(image.image().config.platform, options.common);
   Note(options.common, "image " + image.image().descriptor.digest.str() + ", " + image.vouched_by());
 
-  const auto store = image::Store::Open(root);
-  runner::Rootfs rootfs =
-      runner::Render(image, *local.blobs, *store, map, [&] { return MakeProgress(options.common); });
+  runner::Rootfs rootfs = runner::Render(image, *store, map, HowToRender(options, reference, store));
 
   const Dir pods = Dir::Open(root + "/pods");
   runner::SweepPods(pods, map);
@@ -79,9 +137,20 @@ int Collect(const Options& options, const std::optional<runner::IdMap>& map) {
   return 0;
 }
 
+int PrintConfinements(const Options& options) {
+  const std::string root = StoreRoot(options.common);
+  const image::Reference in_store(image::StoreReference{});
+  std::printf(
+      "the process that decides:\n%s\nthe process that renders:\n%s\n"
+      "the process that executes:\nall rights that it was started with; it reads nothing that nobody vouched for\n",
+      image::Describe(Kept({LoadPolicy(options.policy, options.common)}, in_store, root)).c_str(),
+      image::Describe(runner::RendererConfinement(root)).c_str());
+  return 0;
+}
+
 int Run(const Options& options) {
   if (options.common.print_confinement)
-    Confine(options.common, runner::RendererConfinement(StoreRoot(options.common)));
+    return PrintConfinements(options);
   std::optional<runner::IdMap> map;
   if (geteuid() != 0)
     map = runner::PlanIdMap();

@@ -87,8 +87,8 @@ void ConfineSigner(const Options& options) {
   if (!options.common.print_confinement) {
     StartAgent(options.home);
   }
-  image::Confinement keep;
-  KeepForDecision(keep);
+  image::Confinement keep{.read = {"/"}};
+  KeepForGpg(keep);
   keep.write.emplace_back("/");
   Confine(options.common, keep);
 }

@@ -174,8 +174,8 @@ int List(const Options& options) {
 
 // Edits may be anywhere, as --policy says; looking writes nothing.
 image::Confinement Kept(bool edits) {
-  image::Confinement keep;
-  KeepForDecision(keep);
+  image::Confinement keep{.read = {"/"}};
+  KeepForGpg(keep);
   if (edits) {
     keep.write.emplace_back("/");
   }

@@ -24,14 +24,14 @@ struct Options {
 
 int Verify(const Options& options) {
   const auto reference = image::Reference::Parse(options.image);
-  image::Confinement keep;
-  KeepForDecision(keep);
-  KeepForImage(reference, keep);
-  Confine(options.common, keep);
   const auto as = ParseAs(options.as);
+  const std::string root = StoreRoot(options.common);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
-  const LocalImage local = OpenLocalImage({reference}, Purpose::kJudge, StoreRoot(options.common), {}, as, registries);
+  image::Confinement keep = DecisionConfinement(policy, registries);
+  KeepForImage(reference, root, keep);
+  Confine(options.common, keep);
+  const LocalImage local = OpenLocalImage({reference}, Purpose::kJudge, root, {}, as, registries);
   const sign::Decision decision = sign::Verifier::Decide(local.image, policy, local.evidence);
   if (options.json) {
     std::fputs(json::PrintPretty(decision.ToJson()).c_str(), stdout);

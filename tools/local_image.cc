@@ -22,28 +22,6 @@ using image::StoreReference;
 
 constexpr size_t kMaxFetchOutput = 64 * 1024;
 
-// By gantry-fetch; the digest that it prints pins what was verified and named a moment ago.
-LocalName Fetch(const std::string& text, const std::string& platform, const PolicyOptions& policy,
-                const CommonOptions& common) {
-  std::vector<std::string> argv{Sibling("gantry-fetch"), "--root", StoreRoot(common)};
-  if (!platform.empty())
-    argv.insert(argv.end(), {"--platform", platform});
-  if (common.quiet)
-    argv.emplace_back("--quiet");
-  if (common.verbose)
-    argv.emplace_back("--verbose");
-  for (const std::string& argument : policy.Arguments()) argv.push_back(argument);
-  argv.push_back(text);
-  const Captured fetched = RunCaptured(argv, "", kMaxFetchOutput);
-  if (fetched.status.code != 0)
-    throw ChildFailed{fetched.status.code};
-  const std::string line = fetched.output.substr(0, fetched.output.find('\n'));
-  const size_t at = line.rfind('@');
-  if (at == std::string::npos)
-    throw Error(ErrorKind::kFailed, "gantry-fetch answered " + Quoted(line) + " instead of NAME@DIGEST");
-  return {Reference(StoreReference{line.substr(0, at), true}), Digest::Parse(line.substr(at + 1))};
-}
-
 bool IsPlatform(const image::Platform& is, const std::string& wanted_text) {
   if (wanted_text.empty())
     return true;
@@ -59,6 +37,12 @@ std::optional<std::string> StoreName(const Reference& reference) {
   if (const auto* stored = reference.store())
     return stored->name;
   return std::nullopt;
+}
+
+// Whether gantry-fetch could bring it.
+bool IsFetchable(const Reference& reference) {
+  const auto* stored = reference.store();
+  return reference.docker() != nullptr || (stored != nullptr && !stored->explicitly_store);
 }
 
 bool IsHere(const std::string& name, const std::string& platform, const std::string& root) {
@@ -77,31 +61,42 @@ std::unique_ptr<image::Store> OpenStore(const std::string& root, Purpose purpose
   return store;
 }
 
+[[noreturn]] void ThrowNotInStore(const LocalName& name, const std::string& text, const std::string& root) {
+  const auto* stored = name.reference.store();
+  const std::string hint = stored != nullptr && stored->explicitly_store
+                               ? "gantry store list shows what is"
+                               : "bring it here with: gantry fetch docker://" + text +
+                                     " (with --insecure-options=image also while it is unsigned)";
+  throw Error(ErrorKind::kNotFound, Quoted(text) + " is not in the store at " + Quoted(root), hint);
+}
+
+// With its evidence, without blobs; nullopt when it is not there.
+std::optional<LocalImage> FindInStore(const LocalName& name, const std::string& text, const image::Store& store) {
+  auto found = store.Resolve(name.pinned ? name.pinned->str() : text);
+  if (!found)
+    return std::nullopt;
+  if (name.pinned)
+    found->name = text;
+  LocalImage local{store.Load(*found), {}, nullptr, nullptr};
+  for (std::string& signature : store.Signatures(local.image.image().descriptor.digest))
+    local.evidence.Add(std::move(signature));
+  local.evidence.looked_at.push_back(store.dir().name() + "/signatures");
+  return local;
+}
+
 LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& text, const std::string& root) {
   std::unique_ptr<image::Lease> lease;
   auto store = OpenStore(root, purpose, lease);
-  auto found = store != nullptr ? store->Resolve(name.pinned ? name.pinned->str() : text) : std::nullopt;
-  if (!found) {
-    const auto* stored = name.reference.store();
-    const std::string hint = stored != nullptr && stored->explicitly_store
-                                 ? "gantry store list shows what is"
-                                 : "bring it here with: gantry fetch docker://" + text +
-                                       " (with --insecure-options=image also while it is unsigned)";
-    throw Error(ErrorKind::kNotFound, Quoted(text) + " is not in the store at " + Quoted(root), hint);
-  }
-  if (name.pinned)
-    found->name = text;
-  LocalImage local{store->Load(*found), {}, nullptr, nullptr};
+  auto local = store != nullptr ? FindInStore(name, text, *store) : std::nullopt;
+  if (!local)
+    ThrowNotInStore(name, text, root);
   if (lease) {
-    const std::set<Digest> blobs = image::BlobsOf(local.image.image());
+    const std::set<Digest> blobs = image::BlobsOf(local->image.image());
     lease->Add({blobs.begin(), blobs.end()});
   }
-  for (std::string& signature : store->Signatures(local.image.image().descriptor.digest))
-    local.evidence.Add(std::move(signature));
-  local.evidence.looked_at.push_back(root + "/signatures");
-  local.blobs = std::move(store);
-  local.lease = std::move(lease);
-  return local;
+  local->blobs = std::move(store);
+  local->lease = std::move(lease);
+  return *std::move(local);
 }
 
 Error CannotRead(const Reference& reference) {
@@ -127,6 +122,15 @@ LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root,
   return OpenFileImage(*file, platform);
 }
 
+// Refuses another platform, and gathers what file: lookasides hold.
+void Complete(LocalImage& local, const std::string& platform, const sign::RegistriesD& registries) {
+  const image::Platform& is = local.image.image().config.platform;
+  if (!IsPlatform(is, platform))
+    throw Error(ErrorKind::kNotFound, "the image is for " + is.ToString() + ", not for " + platform);
+  if (local.image.name())
+    sign::GatherLookaside(registries, *local.image.name(), local.image.image().descriptor.digest, local.evidence);
+}
+
 }  // namespace
 
 std::string Sibling(const std::string& name) {
@@ -134,21 +138,57 @@ std::string Sibling(const std::string& name) {
   return access(beside.c_str(), X_OK) == 0 ? beside : name;
 }
 
-LocalName BringHere(const std::string& text, const std::string& platform, Fetching fetching,
-                    const PolicyOptions& policy, const CommonOptions& common) {
-  const Reference reference = Reference::Parse(text);
-  const auto name = StoreName(reference);
-  const bool only_here = !name || (reference.store() != nullptr && reference.store()->explicitly_store);
-  const bool ask = fetching == Fetching::kAlways && reference.docker() != nullptr;
-  if (only_here || (!ask && IsHere(*name, platform, StoreRoot(common))))
-    return {reference};
-  if (reference.docker() == nullptr)
-    return Fetch("docker://" + image::DockerReference::Parse(*name).ToString(), platform, policy, common);
-  return Fetch(reference.ToString(), platform, policy, common);
+LocalName Fetch(const Reference& reference, const std::string& platform, const PolicyOptions& policy,
+                const CommonOptions& common) {
+  std::vector<std::string> argv{Sibling("gantry-fetch"), "--root", StoreRoot(common)};
+  if (!platform.empty())
+    argv.insert(argv.end(), {"--platform", platform});
+  if (common.quiet)
+    argv.emplace_back("--quiet");
+  if (common.verbose)
+    argv.emplace_back("--verbose");
+  for (const std::string& argument : policy.Arguments()) argv.push_back(argument);
+  argv.push_back(reference.docker() != nullptr
+                     ? reference.ToString()
+                     : "docker://" + image::DockerReference::Parse(StoreName(reference).value()).ToString());
+  const Captured fetched = RunCaptured(argv, "", kMaxFetchOutput);
+  if (fetched.status.code != 0)
+    throw ChildFailed{fetched.status.code};
+  // The digest pins what was verified and named a moment ago.
+  const std::string line = fetched.output.substr(0, fetched.output.find('\n'));
+  const size_t at = line.rfind('@');
+  if (at == std::string::npos)
+    throw Error(ErrorKind::kFailed, "gantry-fetch answered " + Quoted(line) + " instead of NAME@DIGEST");
+  return {Reference(StoreReference{line.substr(0, at), true}), Digest::Parse(line.substr(at + 1))};
 }
 
-void KeepForImage(const Reference& reference, image::Confinement& keep) {
-  if (const auto* file = reference.file(); file != nullptr && IsArchive(*file))
+LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
+                    const CommonOptions& common) {
+  const Reference reference = Reference::Parse(text);
+  if (!IsFetchable(reference))
+    return {reference};
+  const bool here = reference.docker() == nullptr && IsHere(*StoreName(reference), platform, StoreRoot(common));
+  return here ? LocalName{reference} : Fetch(reference, platform, policy, common);
+}
+
+std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::Store& store,
+                                            const std::string& platform, const sign::RegistriesD& registries) {
+  const auto text = StoreName(name.reference);
+  if (!text)
+    return OpenLocalImage(name, Purpose::kJudge, store.dir().name(), platform, std::nullopt, registries);
+  auto local = FindInStore(name, *text, store);
+  if (IsFetchable(name.reference) && (!local || !IsPlatform(local->image.image().config.platform, platform)))
+    return std::nullopt;
+  if (!local)
+    ThrowNotInStore(name, *text, store.dir().name());
+  Complete(*local, platform, registries);
+  return local;
+}
+
+void KeepForImage(const Reference& reference, const std::string& root, image::Confinement& keep) {
+  const auto* file = reference.file();
+  keep.read.push_back(file != nullptr ? file->path : root);
+  if (file != nullptr && IsArchive(*file))
     keep.write.push_back(image::LargeTemporaryDirectory());
 }
 
@@ -168,15 +208,11 @@ LocalImage OpenFileImage(const FileReference& file, const std::string& platform)
 LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform,
                           const std::optional<image::DockerReference>& as, const sign::RegistriesD& registries) {
   LocalImage local = Open(name, purpose, root, platform);
-  const image::Platform& is = local.image.image().config.platform;
-  if (!IsPlatform(is, platform))
-    throw Error(ErrorKind::kNotFound, "the image is for " + is.ToString() + ", not for " + platform);
   if (as) {
     local.image = FetchedImage(local.image.image(), *as, local.image.index());
     local.evidence.transport.clear();  // judged by its name, not by its place
   }
-  if (local.image.name())
-    sign::GatherLookaside(registries, *local.image.name(), local.image.image().descriptor.digest, local.evidence);
+  Complete(local, platform, registries);
   return local;
 }
 

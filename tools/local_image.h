@@ -27,16 +27,15 @@ struct LocalName {
   std::optional<Digest> pinned = std::nullopt;  // what was fetched; the name is not looked up again
 };
 
-// When a registry name is asked for from its registry.
-enum class Fetching {
-  kAlways,   // docker:// always, a bare name when the store lacks it
-  kMissing,  // only when the store lacks it, or has it for another platform
-};
-
 // What `text` is on this machine, after gantry-fetch, a child with the same store, platform and policy flags, has
-// brought what has to be brought. Throws ChildFailed when it could not. Call before Confine.
-LocalName BringHere(const std::string& text, const std::string& platform, Fetching fetching,
-                    const PolicyOptions& policy, const CommonOptions& common);
+// brought what has to be brought: docker:// always, a bare name when the store lacks it or has it for another platform.
+// Throws ChildFailed when it could not. Call before Confine.
+LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
+                    const CommonOptions& common);
+
+// The same without a look at the store: gantry-fetch brings a docker:// or a bare name.
+LocalName Fetch(const image::Reference& reference, const std::string& platform, const PolicyOptions& policy,
+                const CommonOptions& common);
 
 struct LocalImage {
   image::FetchedImage image;
@@ -51,9 +50,9 @@ enum class Purpose {
   kRead,   // its blobs too, which are leased where we may write to the store
 };
 
-// Adds to `keep` what opening the image writes outside the store: an archive that is compressed or comes through a pipe
-// goes to a temporary file.
-void KeepForImage(const image::Reference& reference, image::Confinement& keep);
+// Adds to `keep` what an image is read from, its file or directory, else the store at `root`; and the place of the
+// temporary file that an archive goes to if it is compressed or comes through a pipe.
+void KeepForImage(const image::Reference& reference, const std::string& root, image::Confinement& keep);
 
 // Opens an image that is a file: oci:, oci-archive:. `platform` as below. The evidence tells transport and place; a
 // pipe has none.
@@ -67,5 +66,10 @@ LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::str
                           const std::string& platform = {},
                           const std::optional<image::DockerReference>& as = std::nullopt,
                           const sign::RegistriesD& registries = sign::RegistriesD::Load());
+
+// The same for kJudge and a store that is open, but nullopt where Fetch would help: for a docker:// or a bare name that
+// the store lacks or has for another platform. Blobs of an image in the store are the store's.
+std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::Store& store,
+                                            const std::string& platform, const sign::RegistriesD& registries);
 
 }  // namespace gantry::tools

@@ -1,5 +1,7 @@
 #include "tools/policy_options.h"
 
+#include <linux/capability.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
@@ -59,14 +61,29 @@ std::optional<std::string> Given(const std::string& value) {
   return value.empty() ? std::nullopt : std::optional(value);
 }
 
-void KeepForDecision(image::Confinement& keep) {
-  keep.read.emplace_back("/");
+void KeepForGpg(image::Confinement& keep) {
+  // Each gpg looks at itself in /proc; in a Landlock domain no other process can be looked into.
+  for (const char* path : {"/proc", "/etc/gcrypt"}) {
+    keep.read.emplace_back(path);
+  }
   keep.write.emplace_back("/dev/null");
   const char* temporary = std::getenv("TMPDIR");
   keep.write.emplace_back(temporary != nullptr && *temporary == '/' ? temporary : "/tmp");
   for (const std::string& program : image::SystemPrograms()) {
     keep.execute.push_back(program);
   }
+}
+
+image::Confinement DecisionConfinement(const sign::Policy& policy, const sign::RegistriesD& registries) {
+  image::Confinement keep{.read = image::SystemFiles(), .capabilities = {CAP_DAC_READ_SEARCH}};
+  for (const std::string& key : policy.KeyPaths()) {
+    keep.read.push_back(key);
+  }
+  for (const std::string& lookaside : registries.ReadDirectories()) {
+    keep.read.push_back(lookaside);
+  }
+  KeepForGpg(keep);
+  return keep;
 }
 
 sign::Policy LoadPolicy(const PolicyOptions& options, const CommonOptions& common) {

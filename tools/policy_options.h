@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "libimage/confine/confine.h"
 #include "libsign/policy.h"
+#include "libsign/registries_d.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
@@ -41,9 +43,12 @@ std::optional<image::DockerReference> ParseAs(const std::string& text);
 // nullopt for an option that was not given.
 std::optional<std::string> Given(const std::string& value);
 
-// Adds to `keep` what a decision needs: all files readable, since policies name keys anywhere; gpg and a place for its
-// private directory.
-void KeepForDecision(image::Confinement& keep);
+// Adds to `keep` what gpg needs: programs, and places for its private directory.
+void KeepForGpg(image::Confinement& keep);
+
+// What a decision by `policy` keeps: the keys, whoever may read them, the lookasides on this machine, gpg. Where the
+// image is comes beside.
+image::Confinement DecisionConfinement(const sign::Policy& policy, const sign::RegistriesD& registries);
 
 // The policy that decides. With --insecure-options=image it accepts everything, and says so on stderr, --quiet or not.
 sign::Policy LoadPolicy(const PolicyOptions& options, const CommonOptions& common);

@@ -26,11 +26,15 @@ class NoProgress : public gantry::Progress {
 
 void Unpack(const char* directory, const char* ref, const char* root) {
   using namespace gantry;
-  const auto layout = image::OciLayout::OpenAt(directory);
+  const std::shared_ptr<const image::OciLayout> layout = image::OciLayout::OpenAt(directory);
   const image::VerifiedImage image = sign::Verifier::Verify(layout->Load(ref, image::Platform::Host()),
                                                             sign::Policy::AcceptAnything("a benchmark"), {});
   const auto store = image::Store::Open(root);
-  runner::Render(image, *layout, *store, std::nullopt, [] { return std::make_unique<NoProgress>(); });
+  image::Confinement keep = runner::RendererConfinement(root);
+  keep.read.emplace_back(directory);
+  runner::Render(
+      image, *store, std::nullopt,
+      {.open = [&] { return layout; }, .keep = keep, .progress = [] { return std::make_unique<NoProgress>(); }});
 }
 
 }  // namespace

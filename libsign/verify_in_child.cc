@@ -1,0 +1,86 @@
+// The decision in a process of its own; see libsign/verify.h.
+#include <utility>
+
+#include "libimage/base/fd.h"
+#include "libimage/base/message.h"
+#include "libimage/base/process.h"
+#include "libsign/verify.h"
+
+namespace gantry::sign {
+namespace {
+
+using image::DockerReference;
+using image::FetchedImage;
+using image::Image;
+using image::VerifiedImage;
+
+constexpr char kVerified = 'v';
+constexpr char kNothing = 'n';
+constexpr size_t kMaxWordBytes = 1024 * 1024;  // all but the documents: names, and who vouched
+constexpr MessageBounds kBounds{.fields = 6,
+                                .bytes = image::kMaxManifestBytes + image::kMaxConfigBytes + kMaxWordBytes,
+                                .who = "the process that decides"};
+
+[[noreturn]] void ThrowBroken() {
+  throw Error(ErrorKind::kFailed, std::string(kBounds.who) + " does not keep to its protocol");
+}
+
+// A VerifiedImage on its way. Empty texts stand for what it does not have.
+Message ToMessage(const VerifiedImage& verified) {
+  const Image& image = verified.image();
+  return {kVerified,
+          {image.descriptor.media_type, image.manifest_bytes, image.config_bytes,
+           verified.name() ? verified.name()->ToString() : "", verified.index() ? verified.index()->str() : "",
+           verified.vouched_by()}};
+}
+
+FetchedImage FromFields(std::vector<std::string>& fields) {
+  std::optional<DockerReference> name;
+  if (!fields[3].empty()) {
+    name = DockerReference::Parse(fields[3]);
+  }
+  std::optional<Digest> index;
+  if (!fields[4].empty()) {
+    index = Digest::Parse(fields[4]);
+  }
+  return {Image::FromBytes(std::move(fields[1]), fields[0], std::move(fields[2])), std::move(name), std::move(index)};
+}
+
+[[noreturn]] void ThrowEndedEarly(const ExitStatus& status) {
+  throw Error(ErrorKind::kFailed,
+              std::string(kBounds.who) + " ended early, " +
+                  (status.signalled ? "killed by signal " + std::to_string(status.code - 128)
+                                    : "with exit code " + std::to_string(status.code)),
+              "was it killed? see the kernel's log for 'Out of memory'");
+}
+
+}  // namespace
+
+std::optional<VerifiedImage> Verifier::VerifyInChild(const Policy& policy, const std::function<void()>& confine,
+                                                     const std::function<std::optional<Candidate>()>& open) {
+  Pipe answer = MakePipe();
+  Process child = Process::Fork([&] {
+    return ReportErrors(answer.write.get(), [&] {
+      confine();
+      std::optional<Candidate> candidate = open();
+      SendMessage(answer.write.get(), candidate
+                                          ? ToMessage(Verify(std::move(candidate->image), policy, candidate->evidence))
+                                          : Message{kNothing, {}});
+    });
+  });
+  answer.write.Reset();
+  std::optional<Message> message = ReceiveMessage(answer.read.get(), kBounds);
+  if (!message) {
+    ThrowEndedEarly(child.Wait());
+  }
+  if (message->kind == kNothing) {
+    return std::nullopt;
+  }
+  if (message->kind != kVerified || message->fields.size() != kBounds.fields) {
+    ThrowBroken();
+  }
+  FetchedImage documents = FromFields(message->fields);
+  return VerifiedImage(std::move(documents), std::move(message->fields[5]));
+}
+
+}  // namespace gantry::sign
