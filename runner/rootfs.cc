@@ -78,13 +78,13 @@ void CopyXattrs(int from, int to) {
 
 // All of a layer into another place: its names, and what its root is.
 void MoveTree(const Dir& from, const Dir& to) {
+  struct stat status {};  // before its time changes
+  if (fstat(from.fd(), &status) < 0)
+    ThrowErrno("stat a layer");
   for (const std::string& name : from.List()) {
     if (renameat(from.fd(), name.c_str(), to.fd(), name.c_str()) < 0)
       ThrowErrno("move " + Quoted(name));
   }
-  struct stat status {};
-  if (fstat(from.fd(), &status) < 0)
-    ThrowErrno("stat a layer");
   CopyXattrs(from.fd(), to.fd());
   const timespec times[2] = {status.st_atim, status.st_mtim};
   if (fchown(to.fd(), status.st_uid, status.st_gid) < 0 || fchmod(to.fd(), status.st_mode & 07777) < 0 ||
@@ -147,7 +147,7 @@ class Renderer {
     std::vector<const Dir*> lowers;
     for (size_t below = index; below-- > 0;) {
       lowers.push_back(&layers_[below].dir());
-      if (image::HidesAllBelow(layers_[below].dir()))
+      if (image::HidesAllBelow(layers_[below].dir(), options_.whiteouts))
         break;
     }
     const std::string what = image::LayerName(image_, index);
@@ -195,6 +195,11 @@ Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const s
               const Rendering& how) {
   const image::Image& image = verified.image();
   const std::vector<Slot> slots = SlotsOf(image, map);
+  UnpackOptions options;
+  if (map) {
+    options.whiteouts = UnpackOptions::Whiteouts::kOverlayUser;
+    options.keep_owners = !map->single();
+  }
   std::shared_ptr<image::Lease> lease = store.NewLease();
   std::vector<Digest> needed = image.config.diff_ids;
   needed.push_back(image.descriptor.digest);
@@ -202,11 +207,6 @@ Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const s
 
   const auto missing = [&](const Slot& slot) { return !Find(store, slot); };
   if (std::ranges::any_of(slots, missing)) {
-    UnpackOptions options;
-    if (map) {
-      options.whiteouts = UnpackOptions::Whiteouts::kOverlayUser;
-      options.keep_owners = !map->single();
-    }
     RenderInChild(map, [&] {
       image::Confine(how.keep);
       const std::shared_ptr<const image::Blobs> blobs = how.open();
@@ -224,7 +224,7 @@ Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const s
                   "is something else removing files from the store? try again");
     out.layers.push_back(AbsolutePath(*layer));
     // overlayfs does not look at the mark on a layer's root.
-    if (image::HidesAllBelow(*layer))
+    if (image::HidesAllBelow(*layer, options.whiteouts))
       break;
   }
   return out;

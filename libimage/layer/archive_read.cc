@@ -35,6 +35,15 @@ class CLocale {
   locale_t before_;
 };
 
+// libarchive reads the "-1.5" of a pax header as -1 and, the sign forgotten, half a second ("-0.5" is 0.5 to it).
+Time TimeOf(int64_t seconds, long fraction) {
+  const auto nanoseconds = static_cast<uint32_t>(std::clamp(fraction, 0L, 999'999'999L));
+  seconds = std::clamp(seconds, -kMaxTimeSeconds, kMaxTimeSeconds);
+  if (seconds >= 0 || nanoseconds == 0)
+    return {seconds, nanoseconds};
+  return {seconds - 1, 1'000'000'000 - nanoseconds};
+}
+
 std::string_view Text(const char* text) { return text == nullptr ? std::string_view() : std::string_view(text); }
 
 }  // namespace
@@ -175,8 +184,7 @@ void ArchiveReader::State::Fill(Entry& entry) {
   entry.size = size = static_cast<uint64_t>(bytes);
   total_size += size;
   position = 0;
-  entry.mtime.seconds = std::clamp<int64_t>(archive_entry_mtime(raw), -kMaxTimeSeconds, kMaxTimeSeconds);
-  entry.mtime.nanoseconds = static_cast<uint32_t>(std::clamp(archive_entry_mtime_nsec(raw), 0L, 999'999'999L));
+  entry.mtime = TimeOf(archive_entry_mtime(raw), archive_entry_mtime_nsec(raw));
   FillXattrs(entry);
 }
 

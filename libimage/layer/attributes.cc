@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -35,6 +36,18 @@ std::array<timespec, 2> Times(const Entry& entry) {
 
 }  // namespace
 
+std::string_view OverlayXattrs(UnpackOptions::Whiteouts whiteouts) {
+  return whiteouts == UnpackOptions::Whiteouts::kOverlayTrusted ? "trusted.overlay." : "user.overlay.";
+}
+
+bool IsWhiteout(const struct stat& status) { return S_ISCHR(status.st_mode) && status.st_rdev == makedev(0, 0); }
+
+bool IsOpaque(int fd, UnpackOptions::Whiteouts whiteouts) {
+  const std::string name = std::string(OverlayXattrs(whiteouts)) + "opaque";
+  char value = 0;
+  return fgetxattr(fd, name.c_str(), &value, 1) == 1 && value == 'y';
+}
+
 AttributeWriter::AttributeWriter(const UnpackOptions& options, UnpackResult& result)
     : options_(options), result_(result), user_(geteuid()), group_(getegid()), umask_(Umask()) {}
 
@@ -53,8 +66,7 @@ uint32_t AttributeWriter::Own(const Entry& entry, Chown chown) const {
 }
 
 std::string AttributeWriter::XattrName(const std::string& name) const {
-  const std::string_view own =
-      options_.whiteouts == UnpackOptions::Whiteouts::kOverlayTrusted ? "trusted.overlay." : "user.overlay.";
+  const std::string_view own = OverlayXattrs(options_.whiteouts);
   if (!name.starts_with(own))
     return name;
   // overlayfs shows trusted.overlay.overlay.X as trusted.overlay.X and never obeys it.
@@ -103,9 +115,8 @@ void AttributeWriter::ToName(int dir, const std::string& name, const Entry& entr
 }
 
 void AttributeWriter::MakeOpaque(int fd) const {
-  const char* name = options_.whiteouts == UnpackOptions::Whiteouts::kOverlayTrusted ? "trusted.overlay.opaque"
-                                                                                     : "user.overlay.opaque";
-  if (fsetxattr(fd, name, "y", 1, 0) < 0)
+  const std::string name = std::string(OverlayXattrs(options_.whiteouts)) + "opaque";
+  if (fsetxattr(fd, name.c_str(), "y", 1, 0) < 0)
     ThrowErrno("mark a directory as opaque");
 }
 

@@ -1,12 +1,24 @@
 // Owners, modes, extended attributes and times of what a layer's entries become.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <string>
+#include <string_view>
 
 #include "libimage/layer/archive.h"
 #include "libimage/layer/unpack.h"
 
 namespace gantry::image {
+
+// The extended attributes in which overlayfs speaks to itself: "trusted.overlay." or "user.overlay.".
+std::string_view OverlayXattrs(UnpackOptions::Whiteouts whiteouts);
+
+// A character device 0:0: how overlayfs marks what is gone.
+bool IsWhiteout(const struct stat& status);
+
+// Whether a directory is marked as hiding all that is below it.
+bool IsOpaque(int fd, UnpackOptions::Whiteouts whiteouts);
 
 // Gives entries their attributes, in the order that keeps all of them: owner, mode (which chown clears in part),
 // extended attributes (which chown clears in part too), times. Counts in `result` what is not allowed here and may be.

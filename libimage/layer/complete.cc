@@ -15,6 +15,7 @@
 #include "libimage/base/fd.h"
 #include "libimage/layer/attributes.h"
 #include "libimage/layer/dir_walk.h"
+#include "libimage/layer/layer.h"
 #include "libimage/layer/unpack.h"
 
 namespace gantry::image {
@@ -29,19 +30,11 @@ struct Found {
   struct stat status {};
 };
 
-bool IsOpaque(int fd) {
-  for (const char* name : {"trusted.overlay.opaque", "user.overlay.opaque"}) {
-    char value = 0;
-    if (fgetxattr(fd, name, &value, 1) == 1 && value == 'y')
-      return true;
-  }
-  return false;
-}
-
 // What overlayfs would show at a path, were these its layers.
 class LowerLayers {
  public:
-  explicit LowerLayers(const std::vector<const Dir*>& layers) : layers_(layers) {}
+  LowerLayers(const std::vector<const Dir*>& layers, UnpackOptions::Whiteouts whiteouts)
+      : layers_(layers), whiteouts_(whiteouts) {}
 
   std::optional<Found> Find(const std::string& path) const {
     for (const Dir* layer : layers_) {
@@ -55,12 +48,12 @@ class LowerLayers {
 
  private:
   // `hidden`: whatever the layers below have at the path does not count.
-  static std::optional<Found> FindIn(const Dir& layer, const std::string& path, bool& hidden) {
+  std::optional<Found> FindIn(const Dir& layer, const std::string& path, bool& hidden) const {
     UniqueFd at(openat(layer.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     for (size_t begin = 0;;) {
       if (!at)
         ThrowErrno("open " + Quoted(path) + " in " + Quoted(layer.name()));
-      hidden |= IsOpaque(at.get());
+      hidden |= IsOpaque(at.get(), whiteouts_);
       const size_t slash = path.find('/', begin);
       const std::string name =
           path.empty() ? "." : path.substr(begin, slash == std::string::npos ? slash : slash - begin);
@@ -82,6 +75,7 @@ class LowerLayers {
   }
 
   const std::vector<const Dir*>& layers_;
+  UnpackOptions::Whiteouts whiteouts_;
 };
 
 // The attributes of an existing thing as those of an entry, without what overlayfs left there.
@@ -147,16 +141,21 @@ class KeptTimes {
 class Completer {
  public:
   Completer(const Dir& layer, const std::vector<const Dir*>& lowers, const UnpackOptions& options)
-      : lowers_(lowers), attributes_(options, ignored_), walk_(layer.fd(), [](int, const std::string&, bool) {}) {}
+      : own_(OverlayXattrs(options.whiteouts)),
+        lowers_(lowers, options.whiteouts),
+        attributes_(options, ignored_),
+        walk_(layer.fd(), [](const std::string&) {}) {}
 
   void Link(const Pending::Link& link);
   bool Imply(const std::string& path);
+  void Unmark(const std::string& path);
 
  private:
   void Copy(const Found& from, int dir, const std::string& name);
   // Without what overlayfs said of it, and with the escaping undone that writing does again.
-  static Entry Portable(Entry entry);
+  Entry Portable(Entry entry) const;
 
+  std::string own_;  // extended attributes of overlayfs
   LowerLayers lowers_;
   UnpackResult ignored_;
   AttributeWriter attributes_;
@@ -164,21 +163,15 @@ class Completer {
   std::map<std::string, std::string> copies_;  // where the targets copied so far are
 };
 
-std::pair<std::string, std::string> Split(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos)
-    return {"", path};
-  return {path.substr(0, slash), path.substr(slash + 1)};
-}
-
 void Completer::Link(const Pending::Link& link) {
-  const auto [parent, name] = Split(link.path);
+  const auto [parent, last] = SplitPath(link.path);
+  const std::string name(last);
   const KeptTimes times(walk_.Enter(parent));
   const auto copy = copies_.find(link.target);
   if (copy != copies_.end()) {
-    const auto [copy_parent, copy_name] = Split(copy->second);
+    const auto [copy_parent, copy_name] = SplitPath(copy->second);
     const UniqueFd from(fcntl(walk_.Enter(copy_parent), F_DUPFD_CLOEXEC, 0));
-    if (linkat(from.get(), copy_name.c_str(), walk_.Enter(parent), name.c_str(), 0) < 0)
+    if (linkat(from.get(), std::string(copy_name).c_str(), walk_.Enter(parent), name.c_str(), 0) < 0)
       ThrowErrno("link " + Quoted(link.path));
   } else {
     const std::optional<Found> found = lowers_.Find(link.target);
@@ -194,15 +187,13 @@ void Completer::Link(const Pending::Link& link) {
   copies_.emplace(link.path, link.path);
 }
 
-Entry Completer::Portable(Entry entry) {
-  for (const std::string_view own : {"trusted.overlay.", "user.overlay."}) {
-    const std::string escaped = std::string(own) + "overlay.";
-    std::erase_if(entry.xattrs,
-                  [&](const auto& xattr) { return xattr.first.starts_with(own) && !xattr.first.starts_with(escaped); });
-    for (auto& [name, value] : entry.xattrs) {
-      if (name.starts_with(escaped))
-        name = std::string(own) + name.substr(escaped.size());
-    }
+Entry Completer::Portable(Entry entry) const {
+  const std::string escaped = own_ + "overlay.";
+  std::erase_if(entry.xattrs,
+                [&](const auto& xattr) { return xattr.first.starts_with(own_) && !xattr.first.starts_with(escaped); });
+  for (auto& [name, value] : entry.xattrs) {
+    if (name.starts_with(escaped))
+      name = own_ + name.substr(escaped.size());
   }
   return entry;
 }
@@ -239,6 +230,22 @@ bool Completer::Imply(const std::string& path) {
   return !default_attributes;
 }
 
+// Whiteouts mean nothing in a directory that hides nothing.
+void Completer::Unmark(const std::string& path) {
+  const std::optional<Found> found = lowers_.Find(path);
+  if (found && S_ISDIR(found->status.st_mode))
+    return;
+  const int dir = walk_.Enter(path);
+  const KeptTimes times(dir);
+  for (const std::string& name : Dir(UniqueFd(fcntl(dir, F_DUPFD_CLOEXEC, 0)), path).List()) {
+    struct stat status {};
+    if (fstatat(dir, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0)
+      ThrowErrno("stat " + Quoted(name));
+    if (IsWhiteout(status) && unlinkat(dir, name.c_str(), 0) < 0)
+      ThrowErrno("remove the mark " + Quoted(name));
+  }
+}
+
 }  // namespace
 
 bool CompleteLayer(const Dir& layer, const Pending& pending, const std::vector<const Dir*>& lowers,
@@ -246,7 +253,8 @@ bool CompleteLayer(const Dir& layer, const Pending& pending, const std::vector<c
   try {
     Completer completer(layer, lowers, options);
     for (const Pending::Link& link : pending.links) completer.Link(link);
-    bool from_below = !pending.links.empty();
+    for (const std::string& path : pending.marked) completer.Unmark(path);
+    bool from_below = !pending.links.empty() || !pending.marked.empty();
     // Children first: entering a directory may need a permission that its own attributes take away.
     for (auto path = pending.implied.rbegin(); path != pending.implied.rend(); ++path)
       from_below |= completer.Imply(*path);

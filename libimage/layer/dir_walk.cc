@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,8 +23,6 @@ constexpr int kMaxLinks = 40;          // as the kernel
 }
 
 }  // namespace
-
-bool IsWhiteout(const struct stat& status) { return S_ISCHR(status.st_mode) && status.st_rdev == makedev(0, 0); }
 
 int DirWalk::Enter(std::string_view path) {
   if (path == path_ && todo_.empty())
@@ -113,7 +110,7 @@ void DirWalk::Step(const std::string& name) {
   if (!fd)
     ThrowErrno("open directory " + Quoted(name));
   Push(name, std::move(fd));
-  made_(Top(), path_, false);
+  made_(path_);
 }
 
 // `name` is there and is no directory.
@@ -121,12 +118,6 @@ void DirWalk::StepOver(const std::string& name) {
   struct stat status {};
   if (fstatat(Top(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0)
     ThrowErrno("stat " + Quoted(name));
-  if (IsWhiteout(status)) {
-    if (unlinkat(Top(), name.c_str(), 0) < 0)
-      ThrowErrno("remove " + Quoted(name));
-    Step(name);
-    return made_(Top(), path_, true);
-  }
   if (!S_ISLNK(status.st_mode))
     Corrupt(Quoted(name) + " is used as a directory and is none");
   if (++links_ > kMaxLinks)

@@ -6,8 +6,6 @@
 // the same directory costs no system call.
 #pragma once
 
-#include <sys/stat.h>
-
 #include <cstddef>
 #include <functional>
 #include <string>
@@ -20,9 +18,8 @@ namespace gantry::image {
 
 class DirWalk {
  public:
-  // Called after a missing directory was made (mode 0700), with its descriptor and path. `over_whiteout`: where it is,
-  // there was a whiteout.
-  using Made = std::function<void(int fd, const std::string& path, bool over_whiteout)>;
+  // Called after a missing directory was made (mode 0700).
+  using Made = std::function<void(const std::string& path)>;
 
   // Borrows the descriptor of the root.
   DirWalk(int root, Made made) : root_(root), made_(std::move(made)) {}
@@ -56,8 +53,5 @@ class DirWalk {
   std::vector<std::string> todo_;  // the last is next
   int links_ = 0;
 };
-
-// A character device 0:0: how overlayfs marks what is gone.
-bool IsWhiteout(const struct stat& status);
 
 }  // namespace gantry::image

@@ -84,18 +84,6 @@ struct Flattener::State {
   FlattenResult result;
 };
 
-namespace {
-
-// The parent and the last name of a path.
-std::pair<std::string_view, std::string_view> Split(std::string_view path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string_view::npos)
-    return {"", path};
-  return {path.substr(0, slash), path.substr(slash + 1)};
-}
-
-}  // namespace
-
 std::string Flattener::State::LayerName(size_t layer) const {
   return "layer " + std::to_string(layer + 1) + " of " + options.what;
 }
@@ -191,7 +179,7 @@ bool Flattener::State::Take(ArchiveReader& reader, Entry& entry) {
   if (meant.kind == LayerEntry::Kind::kPath && !meant.path)
     return TakeDirectory(Step(), kRootPath, entry, counts);
   const bool opaque = meant.kind == LayerEntry::Kind::kOpaque;
-  const auto [directory, name] = Split(meant.path ? std::string_view(meant.path->str()) : std::string_view());
+  const auto [directory, name] = SplitPath(meant.path ? std::string_view(meant.path->str()) : std::string_view());
   const std::vector<Step>& parents = view.Enter(!opaque ? directory : meant.path ? meant.path->str() : "");
   const Step parent = parents.back();
   if (counts)
@@ -267,7 +255,7 @@ bool Flattener::State::TakeInode(const Step& parent, PathId id, ArchiveReader& r
 
 bool Flattener::State::TakeLink(const Step& parent, PathId id, const Entry& entry, bool counts) {
   const RelPath path = HardLinkTarget(entry.link);
-  const auto [directory, name] = Split(path.str());
+  const auto [directory, name] = SplitPath(path.str());
   const Step target_parent = tree->view.Look(directory);
   const PathId target = tree->index.Child(target_parent.id, name);
   const Kind kind = tree->view.KindAt(target_parent, target);

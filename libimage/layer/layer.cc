@@ -40,7 +40,8 @@ std::string Normalised(std::string_view raw) {
       continue;
     if (part == "..")
       Refuse(raw, "'..' component");
-    if (part.size() > kMaxNameBytes)
+    // A whiteout may be for the longest name; its own is none that a file bears.
+    if (part.size() > kMaxNameBytes + (part.starts_with(kWhiteout) ? kWhiteout.size() : 0))
       Refuse(raw, "a component of more than " + std::to_string(kMaxNameBytes) + " bytes");
     if (++depth > kMaxPathDepth)
       Refuse(raw, "more than " + std::to_string(kMaxPathDepth) + " components");
@@ -110,6 +111,13 @@ RelPath HardLinkTarget(std::string_view link) {
   if (path.empty())
     Refuse(link, "a hard link to the root directory");
   return RelPath::Parse(path);
+}
+
+std::pair<std::string_view, std::string_view> SplitPath(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos)
+    return {"", path};
+  return {path.substr(0, slash), path.substr(slash + 1)};
 }
 
 std::string LayerName(const Image& image, size_t index) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "libimage/base/dir.h"
 #include "libimage/base/stream.h"
@@ -39,6 +40,9 @@ LayerEntry Classify(const Entry& entry);
 
 // The target of a hard link as a path from the root of the image, by the same rules. kCorrupt for the root itself.
 RelPath HardLinkTarget(std::string_view link);
+
+// The parent, "" for the root, and the last name of such a path.
+std::pair<std::string_view, std::string_view> SplitPath(std::string_view path);
 
 // The uncompressed tar of layer `index` (0 is the base) of `image`. The kind of compression is found from the first
 // bytes and must be the one that the media type says (kCorrupt), and at the end of the stream the digest must be the

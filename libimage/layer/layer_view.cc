@@ -49,7 +49,9 @@ Kind LayerView::KindAt(const Step& parent, PathId id) {
 }
 
 bool LayerView::Visible(const Step& parent, PathId id) const {
-  return parent.visible && layer_ >= index_[parent.id].opaque_by && layer_ >= index_[id].covered_by;
+  // The root is its own parent; an opaque root hides what is in it, not what it is.
+  const bool listed = id == kRootPath || layer_ >= index_[parent.id].opaque_by;
+  return parent.visible && listed && layer_ >= index_[id].covered_by;
 }
 
 const std::vector<LayerView::Step>& LayerView::Enter(std::string_view dir) {

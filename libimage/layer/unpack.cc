@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "libimage/base/error.h"
@@ -46,10 +47,8 @@ class Unpacker {
         what_(what),
         reader_(std::move(tar), what_),
         attributes_(options, result_),
-        walk_(into.fd(), [this](int fd, const std::string& path, bool over_whiteout) {
+        walk_(into.fd(), [this](const std::string& path) {
           dirs_.try_emplace(path, DirRecord{ImpliedAttributes(), true});
-          if (over_whiteout)
-            attributes_.MakeOpaque(fd);
         }) {}
 
   UnpackResult Run();
@@ -65,8 +64,11 @@ class Unpacker {
   void MakeNode(const Place& place);
   void MakeHardLink(const Place& place);
   std::optional<UniqueFd> OpenTargetParent(const std::string& path) const;
-  void MakeWhiteout(const RelPath& path);
-  void MakeOpaque(const std::optional<RelPath>& path);
+  void NoteWhiteout(const RelPath& path);
+  void NoteOpaque(const std::optional<RelPath>& path);
+  void MarkWhiteouts();
+  void MarkWhiteout(const std::string& path);
+  bool HidesAllIn(std::string directory) const;
   void FinishDirectories();
   void CollectPending();
 
@@ -87,7 +89,11 @@ class Unpacker {
   UnpackResult result_;
   ArchiveReader reader_;
   AttributeWriter attributes_;
-  std::map<std::string, DirRecord> dirs_;
+  std::map<std::string, DirRecord> dirs_;  // all that the layer has now
+  // What is gone from the layers below, or only from below a directory: without links, and marked at the end, for it is
+  // gone wherever the whiteout stands and whatever comes after it.
+  std::set<std::string> whiteouts_, opaque_;
+  std::set<std::string> marked_in_;  // directories
   // Links whose target is not in this layer, by path, with the order they came in.
   std::map<std::string, std::pair<uint64_t, std::string>> links_;
   DirWalk walk_;
@@ -126,6 +132,7 @@ UnpackResult Unpacker::Run() {
     ++result_.entries;
     Apply();
   }
+  MarkWhiteouts();
   FinishDirectories();
   CollectPending();
   return std::move(result_);
@@ -143,9 +150,9 @@ void Unpacker::Apply() {
     case LayerEntry::Kind::kPath:
       return ApplyPath(entry.path);
     case LayerEntry::Kind::kWhiteout:
-      return MakeWhiteout(*entry.path);
+      return NoteWhiteout(*entry.path);
     case LayerEntry::Kind::kOpaque:
-      return MakeOpaque(entry.path);
+      return NoteOpaque(entry.path);
     case LayerEntry::Kind::kIgnored:
       return;
   }
@@ -252,23 +259,14 @@ void Unpacker::MakeFile(const Place& place) {
 }
 
 void Unpacker::MakeDirectory(const Place& place) {
-  bool opaque = false;
   if (mkdirat(place.dir, place.name.c_str(), 0700) < 0) {
     if (errno != EEXIST)
       Failed("make directory");
     struct stat status {};
     if (fstatat(place.dir, place.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0)
       Failed("stat");
-    if (!S_ISDIR(status.st_mode)) {
-      opaque = IsWhiteout(status);
+    if (!S_ISDIR(status.st_mode))
       MakeAnew(place, "make directory", [&] { return mkdirat(place.dir, place.name.c_str(), 0700); });
-    }
-  }
-  if (opaque) {
-    const UniqueFd fd(openat(place.dir, place.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd)
-      Failed("open");
-    Named([&] { attributes_.MakeOpaque(fd.get()); });
   }
   KeepDirectory(place.path);
 }
@@ -337,8 +335,6 @@ void Unpacker::MakeHardLink(const Place& place) {
   }
   if (S_ISDIR(status.st_mode))
     Corrupt("a hard link to a directory");
-  if (IsWhiteout(status))
-    Corrupt("a hard link to a file that this layer removes");
   struct stat before {};
   if (fstatat(place.dir, place.name.c_str(), &before, AT_SYMLINK_NOFOLLOW) == 0 && before.st_ino == status.st_ino &&
       before.st_dev == status.st_dev)
@@ -347,28 +343,52 @@ void Unpacker::MakeHardLink(const Place& place) {
   MakeAnew(place, "link", [&] { return linkat(from, name.c_str(), place.dir, place.name.c_str(), 0); });
 }
 
-void Unpacker::MakeWhiteout(const RelPath& path) {
-  const Place place = PlaceOf(path);
+void Unpacker::NoteWhiteout(const RelPath& path) {
+  whiteouts_.insert(PlaceOf(path).path);
   ++result_.whiteouts;
-  if (links_.contains(place.path))
-    return;
-  if (mknodat(place.dir, place.name.c_str(), S_IFCHR, makedev(0, 0)) == 0)
-    return;
-  if (errno != EEXIST)
-    Failed("mark as removed");
-  // What this layer itself has there stays and hides what is below, a directory only if it says so.
-  const UniqueFd fd(
-      openat(place.dir, place.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
-  if (fd)
-    Named([&] { attributes_.MakeOpaque(fd.get()); });
-  else if (errno != ENOTDIR && errno != ELOOP)
-    Failed("open");
 }
 
-void Unpacker::MakeOpaque(const std::optional<RelPath>& path) {
-  Named([&] { attributes_.MakeOpaque(walk_.Enter(path ? path->str() : "")); });
+void Unpacker::NoteOpaque(const std::optional<RelPath>& path) {
+  Named([&] { walk_.Enter(path ? path->str() : ""); });
+  opaque_.insert(walk_.path());
   ++result_.whiteouts;
   result_.opaque_root |= walk_.path().empty();
+}
+
+void Unpacker::MarkWhiteouts() {
+  for (const std::string& path : whiteouts_) {
+    entry_.name = path;
+    Named([&] { MarkWhiteout(path); });
+  }
+  for (const std::string& path : opaque_) {
+    entry_.name = path;
+    if (dirs_.contains(path))
+      Named([&] { attributes_.MakeOpaque(walk_.Enter(path)); });
+  }
+}
+
+// What this layer itself has there stays and hides what is below, a directory only if it says so.
+void Unpacker::MarkWhiteout(const std::string& path) {
+  if (dirs_.contains(path))
+    return attributes_.MakeOpaque(walk_.Enter(path));
+  const auto [parent, last] = SplitPath(path);
+  const std::string directory(parent), name(last);
+  if (links_.contains(path) || !dirs_.contains(directory) || HidesAllIn(directory))
+    return;
+  if (mknodat(walk_.Enter(directory), name.c_str(), S_IFCHR, makedev(0, 0)) == 0)
+    marked_in_.insert(directory);
+  else if (errno != EEXIST)
+    Failed("mark as removed");
+}
+
+// Whether whiteouts of this layer hide all that the layers below have in a directory.
+bool Unpacker::HidesAllIn(std::string directory) const {
+  for (;; directory.resize(SplitPath(directory).first.size())) {
+    if (opaque_.contains(directory) || whiteouts_.contains(directory))
+      return true;
+    if (directory.empty())
+      return false;
+  }
 }
 
 // Children before their parents, which then can be left without permissions.
@@ -381,9 +401,11 @@ void Unpacker::FinishDirectories() {
 
 void Unpacker::CollectPending() {
   for (const auto& [path, record] : dirs_) {
-    if (record.implied)
+    const bool hidden = !path.empty() && (whiteouts_.contains(path) || HidesAllIn(std::string(SplitPath(path).first)));
+    if (record.implied && !hidden)
       result_.pending.implied.push_back(path);
   }
+  result_.pending.marked.assign(marked_in_.begin(), marked_in_.end());
   std::map<uint64_t, Pending::Link> by_order;
   for (const auto& [path, link] : links_) by_order.emplace(link.first, Pending::Link{path, link.second});
   for (auto& [order, link] : by_order) result_.pending.links.push_back(std::move(link));
@@ -396,13 +418,6 @@ UnpackResult UnpackLayer(std::unique_ptr<Source> tar, const Dir& into, const Unp
   return Unpacker(std::move(tar), into, options, what).Run();
 }
 
-bool HidesAllBelow(const Dir& layer) {
-  for (const char* name : {"trusted.overlay.opaque", "user.overlay.opaque"}) {
-    char value = 0;
-    if (fgetxattr(layer.fd(), name, &value, 1) == 1 && value == 'y')
-      return true;
-  }
-  return false;
-}
+bool HidesAllBelow(const Dir& layer, UnpackOptions::Whiteouts whiteouts) { return IsOpaque(layer.fd(), whiteouts); }
 
 }  // namespace gantry::image

@@ -6,8 +6,8 @@
 // attributes are escaped, and a character device 0:0 is refused.
 //
 // A layer knows nothing of those below it, so that all layers of an image can be unpacked at once and each is shared
-// by all images that have it. Two things need the layers below and are left Pending: hard links to their files, and
-// attributes of directories that the tar implies but does not describe.
+// by all images that have it. Three things need the layers below and are left Pending: hard links to their files,
+// attributes of directories that the tar implies but does not describe, and whether a whiteout hides anything.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,8 @@ struct Pending {
   };
   std::vector<Link> links;           // in the order of the archive
   std::vector<std::string> implied;  // directories without an entry, "" for the root: 0755 0:0, time 0; parents first
-  bool empty() const { return links.empty() && implied.empty(); }
+  std::vector<std::string> marked;   // directories with marks of what is gone
+  bool empty() const { return links.empty() && implied.empty() && marked.empty(); }
 };
 
 struct UnpackResult {
@@ -63,13 +64,14 @@ struct UnpackResult {
 UnpackResult UnpackLayer(std::unique_ptr<Source> tar, const Dir& into, const UnpackOptions& options,
                          std::string_view what);
 
-// Whether a layer that was unpacked earlier has opaque_root.
-bool HidesAllBelow(const Dir& layer);
+// Whether a layer that was unpacked earlier, with whiteouts of that kind, has opaque_root.
+bool HidesAllBelow(const Dir& layer, UnpackOptions::Whiteouts whiteouts);
 
 // Does what is pending, given the finished layers below (`lowers`, the nearest first): copies the targets of links with
-// their attributes (the copy is no longer linked to them, as after overlayfs's own copying up) and takes over the
-// attributes of implied directories. Returns whether anything came from below: such a layer belongs to this chain of
-// layers only, and must not be kept under its diff ID alone. kCorrupt for a link whose target is nowhere.
+// their attributes (the copy is no longer linked to them, as after overlayfs's own copying up), takes over the
+// attributes of implied directories, and removes marks from directories that no layer below has, where overlayfs would
+// show them. Returns whether anything depended on what is below: such a layer belongs to this chain of layers only, and
+// must not be kept under its diff ID alone. kCorrupt for a link whose target is nowhere.
 bool CompleteLayer(const Dir& layer, const Pending& pending, const std::vector<const Dir*>& lowers,
                    const UnpackOptions& options, std::string_view what);
 

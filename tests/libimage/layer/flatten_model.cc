@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <set>
 #include <sstream>
 
 #include "libimage/base/error.h"
@@ -12,16 +11,10 @@ namespace gantry::testing {
 namespace {
 
 using Type = ModelEntry::Type;
-using Inode = std::shared_ptr<std::string>;  // "file x", "link x", "dir 755"
-
-struct Corrupt {};
+using Inode = ModelInode;
+using Corrupt = ModelCorrupt;
 
 bool IsDirectory(const Inode& inode) { return inode->starts_with("dir"); }
-
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "" : path.substr(0, slash);
-}
 
 std::vector<std::string> PartsOf(const std::string& path) {
   std::vector<std::string> parts;
@@ -41,119 +34,121 @@ void RemoveTree(std::map<std::string, Inode>& tree, const std::string& path, boo
   });
 }
 
-// One layer by itself.
-struct Rendered {
-  std::map<std::string, Inode> tree{{"", std::make_shared<std::string>("dir implied")}};
-  std::set<std::string> whiteouts, opaque;
-  std::map<std::string, std::string> lower;  // of hard links into lower layers: name, target
+}  // namespace
 
-  std::string Walk(const std::string& directory, bool make) {
-    std::vector<std::string> todo = PartsOf(directory);
-    std::reverse(todo.begin(), todo.end());
-    std::string at;
-    int hops = 0;
-    while (!todo.empty()) {
-      const std::string part = todo.back();
-      todo.pop_back();
-      if (part == "..") {
-        at = ParentOf(at);
-        continue;
-      }
-      const std::string next = at.empty() ? part : at + "/" + part;
-      if (lower.contains(next))
-        throw Corrupt();
-      const auto there = tree.find(next);
-      if (there == tree.end()) {
-        if (make)
-          tree[next] = std::make_shared<std::string>("dir implied");
-      } else if (there->second->starts_with("link ")) {
-        if (++hops > 40)
-          throw Corrupt();
-        const std::string target = there->second->substr(5);
-        if (target.starts_with('/'))
-          at.clear();
-        std::vector<std::string> more = PartsOf(target);
-        todo.insert(todo.end(), more.rbegin(), more.rend());
-        continue;
-      } else if (!IsDirectory(there->second)) {
-        throw Corrupt();
-      }
-      at = next;
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "" : path.substr(0, slash);
+}
+
+std::string RenderedLayer::Walk(const std::string& directory, bool make, std::vector<std::string>* passed) {
+  std::vector<std::string> todo = PartsOf(directory);
+  std::reverse(todo.begin(), todo.end());
+  std::string at;
+  int hops = 0;
+  while (!todo.empty()) {
+    const std::string part = todo.back();
+    todo.pop_back();
+    if (part == "..") {
+      at = ParentOf(at);
+      continue;
     }
-    return at;
-  }
-
-  std::string Resolve(const std::string& path, bool make) {
-    const std::string parent = Walk(ParentOf(path), make);
-    const std::string name = path.substr(path.rfind('/') + 1);
-    return parent.empty() ? name : parent + "/" + name;
-  }
-
-  void Clear(const std::string& path) {
-    RemoveTree(tree, path, true);
-    std::erase_if(lower, [&](const auto& item) { return item.first == path || item.first.starts_with(path + "/"); });
-  }
-
-  void Apply(const ModelEntry& entry) {
-    const std::string path = Resolve(entry.path, true);
-    switch (entry.type) {
-      case Type::kWhiteout:
-        whiteouts.insert(path);
-        return;
-      case Type::kOpaque:
-        opaque.insert(ParentOf(path));
-        return;
-      case Type::kDirectory:
-        if (const auto there = tree.find(path); there != tree.end() && IsDirectory(there->second)) {
-          *there->second = "dir " + entry.text;
-          return;
-        }
-        Clear(path);
-        tree[path] = std::make_shared<std::string>("dir " + entry.text);
-        return;
-      case Type::kFile:
-      case Type::kSymlink:
-        Clear(path);
-        tree[path] = std::make_shared<std::string>((entry.type == Type::kFile ? "file " : "link ") + entry.text);
-        return;
-      case Type::kHardLink:
-        Link(path, Resolve(entry.text, false));
-        return;
-    }
-  }
-
-  void Link(const std::string& path, const std::string& target) {
-    if (const auto there = lower.find(target); there != lower.end()) {
-      if (path == target)
-        return;
-      const std::string origin = there->second;
-      Clear(path);
-      lower[path] = origin;
-      return;
-    }
-    const auto there = tree.find(target);
-    if (there != tree.end() && IsDirectory(there->second))
+    const std::string next = at.empty() ? part : at + "/" + part;
+    if (lower.contains(next))
       throw Corrupt();
-    if (path == target) {
-      if (there == tree.end())
-        throw Corrupt();
-      return;
-    }
+    const auto there = tree.find(next);
     if (there == tree.end()) {
-      Clear(path);
-      lower[path] = target;
-      wanted.insert(target);
-      return;
+      if (make)
+        tree[next] = std::make_shared<std::string>("dir implied");
+    } else if (there->second->starts_with("link ")) {
+      if (++hops > 40)
+        throw Corrupt();
+      const std::string target = there->second->substr(5);
+      if (target.starts_with('/'))
+        at.clear();
+      std::vector<std::string> more = PartsOf(target);
+      todo.insert(todo.end(), more.rbegin(), more.rend());
+      continue;
+    } else if (!IsDirectory(there->second)) {
+      throw Corrupt();
     }
-    const Inode inode = there->second;
-    Clear(path);
-    tree[path] = inode;
+    at = next;
+    if (passed != nullptr)
+      passed->push_back(at);
   }
+  return at;
+}
 
-  std::set<std::string> wanted;  // targets in lower layers, also of links that are gone
-};
+std::string RenderedLayer::Resolve(const std::string& path, bool make, std::vector<std::string>* passed) {
+  const std::string parent = Walk(ParentOf(path), make, passed);
+  const std::string name = path.substr(path.rfind('/') + 1);
+  return parent.empty() ? name : parent + "/" + name;
+}
 
-void Merge(std::map<std::string, Inode>& all, const Rendered& upper) {
+void RenderedLayer::Clear(const std::string& path) {
+  RemoveTree(tree, path, true);
+  std::erase_if(lower, [&](const auto& item) { return item.first == path || item.first.starts_with(path + "/"); });
+}
+
+void RenderedLayer::Apply(const ModelEntry& entry) {
+  const std::string path = Resolve(entry.path, true);
+  switch (entry.type) {
+    case Type::kWhiteout:
+      whiteouts.insert(path);
+      return;
+    case Type::kOpaque:
+      opaque.insert(ParentOf(path));
+      return;
+    case Type::kDirectory:
+      if (const auto there = tree.find(path); there != tree.end() && IsDirectory(there->second)) {
+        *there->second = "dir " + entry.text;
+        return;
+      }
+      Clear(path);
+      tree[path] = std::make_shared<std::string>("dir " + entry.text);
+      return;
+    case Type::kFile:
+    case Type::kSymlink:
+      Clear(path);
+      tree[path] = std::make_shared<std::string>((entry.type == Type::kFile ? "file " : "link ") + entry.text);
+      return;
+    case Type::kHardLink:
+      Link(path, Resolve(entry.text, false));
+      return;
+  }
+}
+
+void RenderedLayer::Link(const std::string& path, const std::string& target) {
+  if (const auto there = lower.find(target); there != lower.end()) {
+    if (path == target)
+      return;
+    const std::string origin = there->second;
+    Clear(path);
+    lower[path] = origin;
+    return;
+  }
+  const auto there = tree.find(target);
+  if (there != tree.end() && IsDirectory(there->second))
+    throw Corrupt();
+  if (path == target) {
+    if (there == tree.end())
+      throw Corrupt();
+    return;
+  }
+  if (there == tree.end()) {
+    Clear(path);
+    lower[path] = target;
+    wanted.insert(target);
+    return;
+  }
+  const Inode inode = there->second;
+  Clear(path);
+  tree[path] = inode;
+}
+
+namespace {
+
+void Merge(std::map<std::string, Inode>& all, const RenderedLayer& upper) {
   std::map<std::string, Inode> linked;
   for (const std::string& target : upper.wanted) {
     const auto there = all.find(target);
@@ -183,7 +178,7 @@ std::optional<FlatTree> ModelFlatten(const std::vector<ModelLayer>& layers) {
   try {
     std::map<std::string, Inode> all{{"", std::make_shared<std::string>("dir implied")}};
     for (const ModelLayer& layer : layers) {
-      Rendered rendered;
+      RenderedLayer rendered;
       for (const ModelEntry& entry : layer) rendered.Apply(entry);
       Merge(all, rendered);
     }

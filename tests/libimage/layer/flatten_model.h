@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,31 @@ struct ModelEntry {
   std::string text;  // content, target; mode of a directory in octal
 };
 using ModelLayer = std::vector<ModelEntry>;
+
+// Thrown for a layer that is corrupt.
+struct ModelCorrupt {};
+
+using ModelInode = std::shared_ptr<std::string>;  // "file x", "link x", "dir 755", "dir implied"
+
+// One layer by itself, entry by entry.
+struct RenderedLayer {
+  std::map<std::string, ModelInode> tree{{"", std::make_shared<std::string>("dir implied")}};
+  std::set<std::string> whiteouts, opaque;
+  std::map<std::string, std::string> lower;  // of hard links into lower layers: name, target
+  std::set<std::string> wanted;              // targets in lower layers, also of links that are gone
+
+  void Apply(const ModelEntry& entry);
+  // `path` without the links on the way, which are followed inside the layer. Directories on the way are made with
+  // `make`, and added to `passed`.
+  std::string Resolve(const std::string& path, bool make, std::vector<std::string>* passed = nullptr);
+
+ private:
+  std::string Walk(const std::string& directory, bool make, std::vector<std::string>* passed);
+  void Clear(const std::string& path);
+  void Link(const std::string& path, const std::string& target);
+};
+
+std::string ParentOf(const std::string& path);
 
 ModelLayer RandomLayer(std::mt19937& random);
 std::string TarOf(const ModelLayer& layer);

@@ -145,8 +145,20 @@ TEST_F(HostileLayerTest, PendingHardLinksDoNotFollowLinksOfLowerLayers) {
 
 TEST_F(HostileLayerTest, HardLinksToDirectories) { ExpectCorrupt(TarBuilder().Dir("d").HardLink("h", "d")); }
 
-TEST_F(HostileLayerTest, AHardLinkCannotUncoverAWhiteout) {
-  ExpectCorrupt(TarBuilder().Whiteout("", "gone").HardLink("h", "gone"));
+TEST_F(HostileLayerTest, AHardLinkCannotBecomeAWhiteout) {
+  for (const bool first : {true, false}) {
+    NewLayer(first ? "first" : "last");
+    TarBuilder tar;
+    if (first)
+      tar.Whiteout("", "gone");
+    tar.HardLink("h", "gone");
+    if (!first)
+      tar.Whiteout("", "gone");
+    const UnpackResult result = Unpack(tar);
+    EXPECT_EQ(Paths(), std::vector<std::string>{"gone"});
+    EXPECT_TRUE(IsWhiteout("gone"));
+    EXPECT_EQ(result.pending.links.size(), 1u);  // the file is one of the layers below
+  }
 }
 
 TEST_F(HostileLayerTest, AFileAsADirectory) {
@@ -162,8 +174,10 @@ TEST_F(HostileLayerTest, WhiteoutsOfTheOutside) {
 }
 
 TEST_F(HostileLayerTest, WhiteoutsThroughALinkStayInside) {
-  Unpack(TarBuilder().Symlink("d", Outside()).Whiteout("d", "canary").Symlink("up", "..").Opaque("up").Opaque("d"));
+  Unpack(TarBuilder().Symlink("d", Outside()).Whiteout("d", "canary"));
   EXPECT_TRUE(IsWhiteout(Outside().substr(1) + "/canary"));
+  NewLayer("opaque");
+  Unpack(TarBuilder().Symlink("d", Outside()).Symlink("up", "..").Opaque("up").Opaque("d"));
   EXPECT_TRUE(IsOpaque("."));  // ".." of the root is the root
   EXPECT_LT(lgetxattr(Outside().c_str(), "trusted.overlay.opaque", nullptr, 0), 0);
 }

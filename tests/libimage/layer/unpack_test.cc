@@ -239,12 +239,12 @@ TEST_F(UnpackTest, OpaqueMarkersCountWhereverTheyStand) {
   for (const std::string& dir : {"a"s, "b"s, "c"s}) EXPECT_TRUE(IsOpaque(dir)) << dir;
   EXPECT_EQ(Stat("b").st_mode & 07777, 0700u);
   EXPECT_FALSE(result.opaque_root);
-  EXPECT_FALSE(HidesAllBelow(LayerDir()));
+  EXPECT_FALSE(HidesAllBelow(LayerDir(), options_.whiteouts));
 }
 
 TEST_F(UnpackTest, AnOpaqueRootIsTold) {
   EXPECT_TRUE(Unpack(TarBuilder().Entry({.name = ".wh..wh..opq"}).File("f", "f")).opaque_root);
-  EXPECT_TRUE(HidesAllBelow(LayerDir()));
+  EXPECT_TRUE(HidesAllBelow(LayerDir(), options_.whiteouts));
 }
 
 TEST_F(UnpackTest, AufsBookkeepingLeavesNothing) {
