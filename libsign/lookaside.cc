@@ -34,13 +34,10 @@ std::optional<Dir> OpenIfThere(const std::string& path) {
 
 std::vector<std::string> ReadSignatures(const Dir& dir) {
   std::vector<std::string> signatures;
-  for (size_t n = 1;; ++n) {
+  for (size_t n = 1; n <= kMaxEvidence; ++n) {
     const auto fd = dir.TryOpenBeneath(SignatureName(n), O_RDONLY | O_NONBLOCK);
     if (!fd) {
-      return signatures;
-    }
-    if (n > kMaxEvidence) {
-      throw Error(ErrorKind::kCorrupt, dir.name() + " holds over " + std::to_string(kMaxEvidence) + " signatures");
+      break;
     }
     const std::string what = dir.name() + "/" + SignatureName(n).str();
     struct stat status {};
@@ -49,6 +46,7 @@ std::vector<std::string> ReadSignatures(const Dir& dir) {
     }
     signatures.push_back(ReadAll(fd->get(), kMaxEvidenceBytes, what));
   }
+  return signatures;
 }
 
 // A file without a name is linked under a free number: two writers get two numbers, and a crash leaves no part of one.

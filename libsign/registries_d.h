@@ -57,8 +57,8 @@ std::string SignatureUrl(std::string_view base, const image::DockerReference& na
 // The directory of a file: base URL, nullopt for other schemes. kCorrupt for a file URL with a host or a relative path.
 std::optional<std::string> LookasideDirectory(std::string_view base);
 
-// Signatures of `manifest` under a lookaside's directory: signature-1 and on up to the first gap. None when there are
-// none. kCorrupt when one is too large, or they are too many.
+// Signatures of `manifest` under a lookaside's directory: signature-1 and on up to the first gap, at most kMaxEvidence.
+// None when there are none. kCorrupt when one is too large.
 std::vector<std::string> ReadLookaside(const std::string& directory, const image::DockerReference& name,
                                        const Digest& manifest);
 

@@ -170,11 +170,13 @@ void FindInterpreter(const char* path, char* name, size_t capacity) {
   Fail(Step::kExecute, error, missing ? kNotFoundCode : kNotExecutableCode, interpreter);
 }
 
+// `candidates`: at least one, then null.
 [[noreturn]] void Execute(char** candidates, char** arguments, char** environment) {
   // As a shell: a name that exists but may not be executed is remembered, and the search goes on.
   int error = ENOENT;
   const char* failed = candidates[0];
-  for (char** candidate = candidates; *candidate != nullptr; ++candidate) {
+  char** candidate = candidates;
+  do {
     execve(*candidate, arguments, environment);
     const bool absent = (errno == ENOENT || errno == ENOTDIR) && access(*candidate, F_OK) < 0;
     if (absent)
@@ -183,7 +185,7 @@ void FindInterpreter(const char* path, char* name, size_t capacity) {
     failed = *candidate;
     if (errno != EACCES)
       break;
-  }
+  } while (*++candidate != nullptr);
   FailExecute(failed, error);
 }
 

@@ -1,5 +1,6 @@
 #include "libimage/base/error.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -29,6 +30,21 @@ size_t Utf8Length(std::string_view text, size_t at) {
       return 0;
   }
   return length;
+}
+
+// Whether the UTF-8 sequence changes what a terminal shows of others: controls (C1, U+0080..U+009F, are as harmful as
+// C0), marks and overrides of the writing direction (U+200E, U+200F, U+202A..U+202E, U+2066..U+2069), line separators.
+bool IsControl(std::string_view sequence) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(sequence[i]); };
+  if (sequence.size() == 1)
+    return byte(0) < 0x20 || byte(0) == 0x7F;
+  if (sequence.size() == 2)
+    return byte(0) == 0xC2 && byte(1) < 0xA0;
+  if (sequence.size() != 3 || byte(0) != 0xE2)
+    return false;
+  const unsigned last = byte(2);
+  return (byte(1) == 0x80 && (last == 0x8E || last == 0x8F || (last >= 0xA8 && last <= 0xAE))) ||
+         (byte(1) == 0x81 && last >= 0xA6 && last <= 0xA9);
 }
 
 void AppendHex(std::string& out, unsigned char byte) {
@@ -91,17 +107,14 @@ std::string Quoted(std::string_view text) {
   std::string out = "'";
   size_t at = 0;
   while (at < text.size() && at < kMaxQuotedBytes) {
-    const auto byte = static_cast<unsigned char>(text[at]);
     const size_t length = Utf8Length(text, at);
-    // C1 controls (U+0080..U+009F) are as harmful to a terminal as C0.
-    const bool c1 = byte == 0xC2 && length == 2 && static_cast<unsigned char>(text[at + 1]) < 0xA0;
-    if (length == 0 || byte < 0x20 || byte == 0x7F || c1) {
-      AppendHex(out, byte);
-      ++at;
+    const std::string_view sequence = text.substr(at, std::max<size_t>(length, 1));
+    if (length == 0 || IsControl(sequence)) {
+      for (const char byte : sequence) AppendHex(out, static_cast<unsigned char>(byte));
     } else {
-      out.append(text, at, length);
-      at += length;
+      out += sequence;
     }
+    at += sequence.size();
   }
   if (at < text.size())
     out += "...";

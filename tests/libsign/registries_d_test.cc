@@ -127,7 +127,7 @@ TEST(Lookaside, ReadsUpToTheFirstGapAndWithinBounds) {
   for (size_t n = 3; n <= kMaxEvidence + 1; ++n) {
     place.WriteFileAtomically(RelPath::Parse("signature-" + std::to_string(n)), std::to_string(n));
   }
-  EXPECT_EQ(CaughtError([&] { ReadLookaside(dir.path(), name, kManifest); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(ReadLookaside(dir.path(), name, kManifest).size(), kMaxEvidence) << "more than count block nothing";
 }
 
 TEST(Evidence, IsBoundedAndWithoutRepetition) {

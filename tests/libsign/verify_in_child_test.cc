@@ -13,8 +13,8 @@ namespace {
 using ::testing::HasSubstr;
 
 const image::Image& TestImage() {
-  static const image::Image made = testing::ImageBuilder().Config("Cmd", std::vector<std::string>{"/hello"}).Build();
-  return made;
+  static const image::Image kMade = testing::ImageBuilder().Config("Cmd", std::vector<std::string>{"/hello"}).Build();
+  return kMade;
 }
 
 std::optional<Candidate> TestCandidate() {

@@ -22,8 +22,8 @@ using ::testing::StartsWith;
 using testing::TempDir;
 
 const image::Image& TestImage() {
-  static const image::Image made = testing::ImageBuilder().Config("Cmd", std::vector<std::string>{"/hello"}).Build();
-  return made;
+  static const image::Image kMade = testing::ImageBuilder().Config("Cmd", std::vector<std::string>{"/hello"}).Build();
+  return kMade;
 }
 
 FetchedImage Named(const std::string& name, std::optional<Digest> index = std::nullopt) {

@@ -28,6 +28,8 @@ TEST(ErrorTest, ErrnoBecomesAKind) {
 TEST(QuotedTest, EscapesWhatATerminalWouldObey) {
   EXPECT_EQ(Quoted("a\x1b[31m\n"), "'a\\x1b[31m\\x0a'");
   EXPECT_EQ(Quoted("\xc2\x9b"), "'\\xc2\\x9b'");
+  EXPECT_EQ(Quoted("a\u202Eb"), "'a\\xe2\\x80\\xaeb'");  // writes what follows backwards
+  EXPECT_EQ(Quoted("\u2066\u2028"), "'\\xe2\\x81\\xa6\\xe2\\x80\\xa8'");
 }
 
 TEST(QuotedTest, KeepsUtf8AndEscapesOtherBytes) {

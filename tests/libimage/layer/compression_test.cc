@@ -21,7 +21,7 @@ class PiecewiseSource : public Source {
   PiecewiseSource(std::string text, size_t piece) : text_(std::move(text)), piece_(piece) {}
   Block Next() override {
     const size_t n = std::min(piece_, text_.size() - at_);
-    const Block block(nullptr, AsBytes(text_).subspan(at_, n));
+    Block block(nullptr, AsBytes(text_).subspan(at_, n));
     at_ += n;
     return block;
   }

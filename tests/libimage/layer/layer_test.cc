@@ -110,7 +110,7 @@ class MemoryBlobs : public Blobs {
     return StringSource(blobs_.at(blob.digest));
   }
   Digest Put(std::string bytes) {
-    const Digest digest = Digest::Of(bytes);
+    Digest digest = Digest::Of(bytes);
     blobs_.emplace(digest, std::move(bytes));
     return digest;
   }

@@ -16,8 +16,8 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 const Digest& DiffId() {
-  static const Digest digest = Digest::Of("diff");
-  return digest;
+  static const Digest kDigest = Digest::Of("diff");
+  return kDigest;
 }
 
 class RenderedLayerTest : public StoreTest {
