@@ -1,19 +1,19 @@
 // gantry-convert: an image in one format into another, under the same trust.
-#include <fcntl.h>
 #include <linux/capability.h>
-#include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include "libimage/base/ascii.h"
-#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/base/workers.h"
 #include "libimage/convert/convert.h"
+#include "libimage/layer/compression.h"
 #include "libsign/verify.h"
+#include "tools/destination.h"
 #include "tools/local_image.h"
 #include "tools/policy_options.h"
 #include "tools/tool_main.h"
@@ -28,35 +28,21 @@ struct ConvertOptions {
   std::string destination;
   std::string platform;
   std::string name;
-  std::string compress = "gzip";
+  std::string compress;
+  std::string format;
   size_t threads = ProcessorCount();
+  bool squash = false;
+  bool preserve_digests = false;
   bool overwrite = false;
   bool json = false;
 };
 
-image::FileReference ParseDestination(const std::string& text) {
-  const image::Reference reference = image::Reference::Parse(text);
-  const auto* file = reference.file();
-  if (file == nullptr ||
-      (file->format != image::FileReference::Format::kAci && file->format != image::FileReference::Format::kOci)) {
-    throw Error(ErrorKind::kUnsupported, "cannot write an image to " + Quoted(text),
-                "aci:FILE and oci:DIR[:REF] can be written");
-  }
-  return *file;
-}
-
-std::string DirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos)
-    return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 // Keys and lookasides may be anywhere, and gpg runs as a child; what is written is the output and the store's leases.
-image::Confinement Kept(const ConvertOptions& options, const image::FileReference& destination) {
+image::Confinement Kept(const ConvertOptions& options, std::vector<std::string> places) {
   image::Confinement keep;
   keep.read = {"/"};
-  keep.write = {DirectoryOf(destination.path), destination.path, StoreRoot(options.common), "/dev/null", "/tmp"};
+  keep.write = std::move(places);
+  keep.write.insert(keep.write.end(), {StoreRoot(options.common), "/dev/null", "/tmp"});
   if (const char* temporary = std::getenv("TMPDIR"); temporary != nullptr)
     keep.write.emplace_back(temporary);
   keep.execute = image::SystemPrograms();
@@ -76,100 +62,89 @@ int64_t SourceDateEpoch() {
   return *seconds;
 }
 
-image::AciNaming NamingFor(const ConvertOptions& options, const LocalName& source, const image::FetchedImage& image) {
-  image::AciNaming naming;
-  if (image.name()) {
-    naming = image::AciNaming::For(*image.name());
-  } else if (const auto* file = source.reference.file()) {
-    naming = image::AciNaming::ForLayout(file->path, file->ref);
-  } else {
-    naming.name = image::ToAcIdentifier(source.reference.store()->name);
-  }
-  if (!options.name.empty()) {
-    if (!image::IsAcIdentifier(options.name))
-      throw Error(ErrorKind::kUsage, Quoted(options.name) + " is not a name for an ACI",
-                  "lower-case letters and digits, between them any of -._~/");
-    naming.name = options.name;
-  }
-  return naming;
+// "gzip", "zstd:19".
+void ParseCompression(const std::string& text, image::CopyOptions& into) {
+  const size_t colon = text.find(':');
+  const std::string kind = text.substr(0, colon);
+  if (kind == "none")
+    into.compression = image::Compression::kNone;
+  else if (kind == "gzip")
+    into.compression = image::Compression::kGzip;
+  else if (kind == "zstd")
+    into.compression = image::Compression::kZstd;
+  else
+    throw Error(ErrorKind::kUsage, Quoted(kind) + " is no kind of compression", "choose gzip, zstd or none");
+  if (colon == std::string::npos)
+    return;
+  const auto level = ParseDecimal<int>(text.substr(colon + 1));
+  if (!level || *level < 1 || kind == "none")
+    throw Error(ErrorKind::kUsage, Quoted(text) + " has no good level", "write gzip:1 to gzip:3, or zstd:1 to zstd:19");
+  image::RequireLevel(*into.compression, *level);
+  into.level = *level;
 }
 
-void Print(const ConvertOptions& options, const std::string& id, const std::string& where,
-           const image::VerifiedImage& image, const json::Object& more) {
+WriteOptions WriteOptionsOf(const ConvertOptions& options) {
+  WriteOptions write{.copy = {},
+                     .name = options.name,
+                     .store_root = StoreRoot(options.common),
+                     .epoch = SourceDateEpoch(),
+                     .squash = options.squash,
+                     .overwrite = options.overwrite};
+  if (!options.compress.empty())
+    ParseCompression(options.compress, write.copy);
+  if (!options.format.empty())
+    write.copy.manifest_type = options.format == "docker" ? image::kDockerManifestType : image::kOciManifestType;
+  write.copy.preserve_digests = options.preserve_digests;
+  write.copy.threads = options.threads;
+  write.copy.note = [common = options.common](std::string_view text) { Warn(common, text); };
+  return write;
+}
+
+void Print(const ConvertOptions& options, const Written& written, const std::string& where,
+           const image::VerifiedImage& image) {
   if (!options.json) {
-    std::printf("%s  %s\n", id.c_str(), where.c_str());
+    std::printf("%s  %s\n", written.id.c_str(), where.c_str());
     return;
   }
   json::Object line{{"output", where},
-                    {"id", id},
+                    {"id", written.id},
                     {"source", image.image().descriptor.digest.str()},
                     {"vouchedBy", image.vouched_by()}};
-  for (const auto& [key, value] : more.members()) line.Append(key, value);
+  for (const auto& [key, value] : written.more.members()) line.Append(key, value);
   std::printf("%s\n", json::Print(line).c_str());
 }
 
-// "a/b/web.aci" is "web.aci" in the directory "a/b".
-void RefuseExisting(const Dir& dir, const RelPath& name, bool overwrite) {
-  const auto status = dir.Stat(name);
-  if (status && S_ISDIR(status->st_mode))
-    throw Error(ErrorKind::kFailed, Quoted(name.str()) + " in " + Quoted(dir.name()) + " is a directory");
-  if (status && !overwrite) {
-    throw Error(ErrorKind::kFailed, Quoted(name.str()) + " in " + Quoted(dir.name()) + " exists already",
-                "give --overwrite to replace it");
-  }
-}
-
-void WriteAci(const ConvertOptions& options, const std::string& path, const image::AciNaming& naming,
-              const image::VerifiedImage& image, const image::Blobs& blobs, Progress& progress) {
-  const Dir dir = Dir::Open(DirectoryOf(path));
-  const RelPath name = RelPath::Parse(path.substr(path.rfind('/') + 1));
-  RefuseExisting(dir, name, options.overwrite);
-  StagedFile file(dir);
-  const auto open = [&] {
-    if (ftruncate(file.fd(), 0) < 0 || lseek(file.fd(), 0, SEEK_SET) < 0)
-      ThrowErrno("empty " + Quoted(path));
-    return FdSink(file.fd(), Quoted(path));
-  };
-  const image::AciResult result = image::ConvertToAci(
-      image, blobs, open,
-      {.naming = naming,
-       .compression = options.compress == "none" ? image::Compression::kNone : image::Compression::kGzip,
-       .threads = options.threads,
-       .epoch = SourceDateEpoch(),
-       .progress = &progress});
-  RefuseExisting(dir, name, options.overwrite);
-  file.Commit(name);
-  Print(options, "sha512-" + result.image_id.hex(), path, image,
-        {{"name", naming.name},
-         {"bytes", result.bytes},
-         {"entries", result.flattened.entries},
-         {"contentBytes", result.flattened.bytes}});
-}
-
-void WriteLayout(const ConvertOptions& options, const image::FileReference& destination,
-                 const image::VerifiedImage& image, const image::Blobs& blobs, Progress& progress) {
-  const image::Descriptor manifest = image::ConvertToOciLayout(
-      image, blobs, destination.path,
-      {.ref = destination.ref, .overwrite = options.overwrite, .threads = options.threads, .progress = &progress});
-  Print(options, manifest.digest.str(), image::Reference(destination).ToString(), image, {});
+// How the result line calls it: a file by its path, all else by its whole name.
+std::string NameOf(const image::Reference& destination) {
+  const auto* file = destination.file();
+  const bool aci = file != nullptr && file->format == image::FileReference::Format::kAci;
+  return aci ? file->path : destination.ToString();
 }
 
 int Convert(const ConvertOptions& options) {
-  const image::FileReference destination = ParseDestination(options.destination);
+  const image::Reference reference = image::Reference::Parse(options.destination);
+  const DestinationFormat& format = FormatOf(reference);
+  const WriteOptions write = WriteOptionsOf(options);
+  const image::Confinement keep = Kept(options, format.places(reference, write));
   if (options.common.print_confinement)
-    Confine(options.common, Kept(options, destination));
+    Confine(options.common, keep);
+  const std::unique_ptr<Destination> destination = format.open(reference, write);
   const LocalName name = BringHere(options.source, options.platform, options.policy, options.common);
-  Confine(options.common, Kept(options, destination));
+  Confine(options.common, keep);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const LocalImage source = OpenLocalImage(name, Purpose::kRead, StoreRoot(options.common), options.platform);
   const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
   Note(options.common, "the image is trusted by " + verified.vouched_by());
   const auto progress = MakeProgress(options.common);
-  if (destination.format == image::FileReference::Format::kAci)
-    WriteAci(options, destination.path, NamingFor(options, name, source.image), verified, *source.blobs, *progress);
-  else
-    WriteLayout(options, destination, verified, *source.blobs, *progress);
+  Print(options, destination->Write({name, source, verified}, *progress), NameOf(reference), verified);
   return 0;
+}
+
+std::string Forms() {
+  std::string forms;
+  for (const DestinationFormat& format : DestinationFormats())
+    forms += (forms.empty() ? "" : ", ") + std::string(format.form);
+  return forms;
 }
 
 }  // namespace
@@ -184,9 +159,13 @@ int main(int argc, char** argv) {
   app.add_option("--platform", options.platform, "os/architecture[/variant] to choose; this machine's by default")
       ->type_name("PLATFORM");
   app.add_option("--name", options.name, "the ACI's name, instead of one made of the image's")->type_name("NAME");
-  app.add_option("--compress", options.compress, "how the ACI is compressed: gzip or none")
-      ->check(CLI::IsMember({"gzip", "none"}))
-      ->type_name("KIND");
+  app.add_option("--compress", options.compress, "recompress layers that are not gzip, zstd or none, whichever it is")
+      ->type_name("KIND[:LEVEL]");
+  app.add_option("--format", options.format, "what manifests are written: oci or docker")
+      ->check(CLI::IsMember({"oci", "docker"}))
+      ->type_name("FORMAT");
+  app.add_flag("--squash", options.squash, "one layer in place of all");
+  app.add_flag("--preserve-digests", options.preserve_digests, "fail rather than change the manifest");
   app.add_option("--threads", options.threads, "threads to use; the output does not depend on it")
       ->check(CLI::Range(1, 256))
       ->type_name("N");
@@ -195,6 +174,6 @@ int main(int argc, char** argv) {
   app.add_option("SRC", options.source,
                  "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], store:NAME or a bare name")
       ->required();
-  app.add_option("DST", options.destination, "aci:FILE or oci:DIR[:REF]")->required();
+  app.add_option("DST", options.destination, Forms())->required();
   return ToolMain(app, argc, argv, [&] { return Convert(options); });
 }

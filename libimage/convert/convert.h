@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "libimage/base/progress.h"
 #include "libimage/base/stream.h"
@@ -13,6 +15,7 @@
 #include "libimage/layer/flatten.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
+#include "libimage/model/image_sink.h"
 #include "libimage/model/media_type.h"
 
 namespace gantry::image {
@@ -20,6 +23,7 @@ namespace gantry::image {
 struct AciOptions {
   AciNaming naming;
   Compression compression = Compression::kGzip;  // or kNone
+  int level = 0;                                 // layer/compression.h
   size_t threads = 1;                            // the output does not depend on it
   int64_t epoch = 0;                             // mtime of what the image does not date: the manifest, /dev links
   Progress* progress = nullptr;                  // borrowed; null says nothing
@@ -41,19 +45,36 @@ using OpenOutput = std::function<std::unique_ptr<Sink>()>;
 AciResult ConvertToAci(const VerifiedImage& image, const Blobs& blobs, const OpenOutput& open,
                        const AciOptions& options);
 
-struct OciLayoutOptions {
-  std::string ref;  // the name in the layout; empty: none
-  bool overwrite = false;
-  size_t threads = 1;
-  Progress* progress = nullptr;
+struct CopyOptions {
+  std::optional<Compression> compression;      // of the layers: kNone, kGzip or kZstd; nullopt leaves each as it is
+  int level = 0;                               // of what is recompressed (layer/compression.h)
+  std::optional<std::string> manifest_type;    // kOciManifestType or kDockerManifestType; nullopt leaves it
+  bool preserve_digests = false;               // kUnsupported rather than another manifest
+  size_t threads = 1;                          // the output does not depend on it
+  Progress* progress = nullptr;                // borrowed; null says nothing
+  std::function<void(std::string_view)> note;  // told what the format cannot hold and is dropped; may be empty
 };
 
-// Adds the image to the layout at `directory` (transport/oci_layout.h) and returns its manifest's descriptor. An OCI
-// image keeps its bytes and digests; a Docker image gets an OCI manifest over the same configuration and layers.
-Descriptor ConvertToOciLayout(const VerifiedImage& image, const Blobs& blobs, const std::string& directory,
-                              const OciLayoutOptions& options);
+// Images into all that an ImageSink writes. Together with sign::Verifier the only maker of VerifiedImages: what it
+// makes out of one is trusted as that was.
+class Conversion {
+ public:
+  // Adds the blobs and the manifest of the image to `sink`, which is left to be told a Name and to Commit. A layer that
+  // is compressed as wanted already is copied, whatever its level; another is recompressed, and its diff ID checked.
+  // The form of the sink is kept to; kUnsupported when the options contradict it, or when a Docker manifest would have
+  // to hold zstd. The configuration keeps its bytes, and so does the manifest where nothing in it has to change. The
+  // blobs of foreign layers may be missing, unless they are to be recompressed.
+  static VerifiedImage Copy(const VerifiedImage& image, const Blobs& blobs, ImageSink& sink,
+                            const CopyOptions& options);
 
-// The OCI manifest for an image: its own bytes, or what stands for a Docker manifest.
-std::string OciManifestBytes(const Image& image);
+  // As Copy, with one layer in place of all: the tree that they amount to, compressed with gzip where nothing else is
+  // wanted, and a configuration that lists it alone. Its entry of history has the time `epoch`, or that of the image
+  // for 0. The same image and options make the same bytes on every run. kUnsupported with preserve_digests.
+  static VerifiedImage Squash(const VerifiedImage& image, const Blobs& blobs, ImageSink& sink,
+                              const CopyOptions& options, int64_t epoch);
+
+ private:
+  static VerifiedImage Carry(const VerifiedImage& source, Image made);
+};
 
 }  // namespace gantry::image

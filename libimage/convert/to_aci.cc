@@ -6,6 +6,7 @@
 #include "libimage/base/error.h"
 #include "libimage/convert/convert.h"
 #include "libimage/convert/fan_out.h"
+#include "libimage/convert/layers_ahead.h"
 #include "libimage/convert/progress_blobs.h"
 #include "libimage/layer/compression.h"
 #include "libimage/layer/layer.h"
@@ -22,32 +23,6 @@ class HashingSink : public Sink {
 
  private:
   Hasher hasher_{HashAlgorithm::kSha512};
-};
-
-// Opens layers from the top to the base; with threads, one layer is being inflated and checked ahead of its turn.
-class LayersAhead {
- public:
-  LayersAhead(const Blobs& blobs, const Image& image, bool threaded)
-      : blobs_(blobs), image_(image), threaded_(threaded) {}
-
-  std::unique_ptr<Source> Open(size_t layer) {
-    if (!threaded_)
-      return OpenLayer(blobs_, image_, layer, false);
-    std::unique_ptr<Source> source =
-        next_ && next_layer_ == layer ? std::move(next_) : OpenLayer(blobs_, image_, layer);
-    if (!next_ && layer > 0) {
-      next_layer_ = layer - 1;
-      next_ = OpenLayer(blobs_, image_, next_layer_);
-    }
-    return source;
-  }
-
- private:
-  const Blobs& blobs_;
-  const Image& image_;
-  bool threaded_;
-  size_t next_layer_ = 0;
-  std::unique_ptr<Source> next_;
 };
 
 // What Docker's own containers have there; stdout and stderr lead to the console because appc executors, unlike
@@ -75,7 +50,8 @@ class Output {
     counted_ = TapSink(*file_, [this](std::span<const std::byte> bytes) { bytes_ += bytes.size(); });
     Sink* packed = counted_.get();
     if (options.compression != Compression::kNone) {
-      compressed_ = Compress(*counted_, {.compression = options.compression, .threads = options.threads});
+      compressed_ =
+          Compress(*counted_, {.compression = options.compression, .level = options.level, .threads = options.threads});
       packed = compressed_.get();
     }
     const std::vector<Sink*> both{&hash_, packed};

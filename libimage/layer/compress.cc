@@ -289,16 +289,25 @@ class ZstdSink : public Sink {
   std::vector<std::byte> out_;
 };
 
-int LevelOf(const CompressOptions& options, int fallback, int max) {
-  const int level = options.level == 0 ? fallback : options.level;
-  if (level < 1 || level > max) {
-    throw Error(ErrorKind::kUsage, "compression level " + std::to_string(level) + " does not exist",
-                "choose a level from 1 to " + std::to_string(max));
-  }
-  return level;
+int LevelOf(const CompressOptions& options, int fallback) {
+  if (options.level == 0)
+    return fallback;
+  RequireLevel(options.compression, options.level);
+  return options.level;
 }
 
 }  // namespace
+
+void RequireLevel(Compression compression, int level) {
+  constexpr int kMaxZstdLevel = 19;
+  const int max = compression == Compression::kZstd   ? kMaxZstdLevel
+                  : compression == Compression::kGzip ? ISAL_DEF_MAX_LEVEL
+                                                      : 0;
+  if (level >= 1 && level <= max)
+    return;
+  throw Error(ErrorKind::kUsage, "compression level " + std::to_string(level) + " does not exist",
+              max == 0 ? "only gzip and zstd have levels" : "choose a level from 1 to " + std::to_string(max));
+}
 
 std::unique_ptr<Sink> Compress(Sink& into, const CompressOptions& options) {
   const size_t threads = std::clamp<size_t>(options.threads, 1, kMaxThreads);
@@ -306,9 +315,9 @@ std::unique_ptr<Sink> Compress(Sink& into, const CompressOptions& options) {
     case Compression::kNone:
       return std::make_unique<PlainSink>(into);
     case Compression::kGzip:
-      return std::make_unique<GzipSink>(into, LevelOf(options, 1, ISAL_DEF_MAX_LEVEL), threads);
+      return std::make_unique<GzipSink>(into, LevelOf(options, 1), threads);
     case Compression::kZstd:
-      return std::make_unique<ZstdSink>(into, LevelOf(options, 3, 19), threads);
+      return std::make_unique<ZstdSink>(into, LevelOf(options, 3), threads);
     case Compression::kXz:
     case Compression::kBzip2:
       break;

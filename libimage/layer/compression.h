@@ -54,4 +54,7 @@ struct CompressOptions {
 };
 std::unique_ptr<Sink> Compress(Sink& into, const CompressOptions& options);
 
+// The same kUsage, for those who want to know before there is a sink.
+void RequireLevel(Compression compression, int level);
+
 }  // namespace gantry::image

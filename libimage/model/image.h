@@ -3,7 +3,8 @@
 //   FetchedImage    its bytes match their digests; nobody vouches for it yet
 //   VerifiedImage   a policy allowed it; only gantry::sign::Verifier makes one, so forging one does not compile
 //
-// Conversion carries trust over; the runner and the naming of images in the store take nothing but a VerifiedImage.
+// Conversion (convert/convert.h) carries trust over to what it makes of one; the runner and the naming of images in the
+// store take nothing but a VerifiedImage.
 #pragma once
 
 #include <optional>
@@ -19,6 +20,8 @@ class Verifier;
 }
 
 namespace gantry::image {
+
+class Conversion;
 
 // A manifest, its configuration, and the digests that pin both. Layers are blobs elsewhere, named by the manifest.
 struct Image {
@@ -61,6 +64,7 @@ class VerifiedImage {
 
  private:
   friend class gantry::sign::Verifier;
+  friend class Conversion;
   VerifiedImage(FetchedImage fetched, std::string vouched_by)
       : fetched_(std::move(fetched)), vouched_by_(std::move(vouched_by)) {}
 

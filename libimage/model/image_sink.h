@@ -11,6 +11,7 @@
 
 #include "libimage/base/stream.h"
 #include "libimage/model/descriptor.h"
+#include "libimage/model/image.h"
 #include "libimage/model/media_type.h"
 
 namespace gantry::image {
@@ -42,6 +43,9 @@ class ImageSink {
 
   // A blob whose digest comes out at its end.
   virtual std::unique_ptr<NewBlob> MakeBlob(std::string_view what) = 0;
+
+  // An image whose blobs and manifest were added, and who vouches for it: for places that name only what is trusted.
+  virtual void Vouch(const VerifiedImage&) {}
 
   // Lists a manifest or index that was added as `ref`, which may be empty. kFailed when the name is taken.
   virtual void Name(const Descriptor& top, const std::string& ref) = 0;

@@ -3,10 +3,13 @@
 #include <array>
 #include <utility>
 
+#include "libimage/base/error.h"
+
 namespace gantry::image {
 namespace {
 
-// What comes before the suffix of compression in each family of layer types, and how the suffix is joined to it.
+// What comes before the suffix of compression in each family of layer types, and how the suffix is joined to it:
+// OCI's, Docker's, and their foreign ones.
 struct LayerFamily {
   std::string_view stem;
   char joint;
@@ -71,6 +74,23 @@ TypeKind KindOf(std::string_view media_type) {
 std::optional<Compression> LayerCompression(std::string_view media_type) {
   const auto layer = FindLayer(media_type);
   return layer ? std::optional(layer->first) : std::nullopt;
+}
+
+std::string LayerType(std::string_view manifest_type, Compression compression, bool foreign) {
+  const bool docker = manifest_type == kDockerManifestType;
+  const LayerFamily& family = kLayerFamilies[(docker ? 1 : 0) + (foreign ? 2 : 0)];
+  switch (compression) {
+    case Compression::kNone:
+      return std::string(family.stem);
+    case Compression::kGzip:
+      return std::string(family.stem) + family.joint + "gzip";
+    case Compression::kZstd:
+      return std::string(family.stem) + family.joint + "zstd";
+    case Compression::kXz:
+    case Compression::kBzip2:
+      break;
+  }
+  throw Error(ErrorKind::kUnsupported, "no media type stands for a layer that is compressed by xz or bzip2");
 }
 
 bool IsForeignLayer(std::string_view media_type) {

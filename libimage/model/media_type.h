@@ -44,6 +44,9 @@ std::string Essence(std::string_view media_type);
 // layer types count. Encrypted ones ("+encrypted") do not: they are kOther.
 std::optional<Compression> LayerCompression(std::string_view media_type);
 
+// The type of a layer in a manifest of `manifest_type`, Docker's or OCI's. kUnsupported for kinds that have none.
+std::string LayerType(std::string_view manifest_type, Compression compression, bool foreign = false);
+
 // Whether the type is a foreign or nondistributable layer, whose blob registries may not hold.
 bool IsForeignLayer(std::string_view media_type);
 

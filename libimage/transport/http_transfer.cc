@@ -55,7 +55,7 @@ NetworkZone ZoneOfAddress(const sockaddr* address) {
 
 }  // namespace
 
-void Transfer::EasyDeleter::operator()(void* easy) const { curl_easy_cleanup(easy); }
+void Transfer::EasyDeleter::operator()(void* handle) const { curl_easy_cleanup(handle); }
 void Transfer::ListDeleter::operator()(curl_slist* list) const { curl_slist_free_all(list); }
 
 size_t Transfer::OnHeader(std::string_view line) {

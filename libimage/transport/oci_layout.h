@@ -12,6 +12,7 @@
 
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
+#include "libimage/model/image_sink.h"
 #include "libimage/transport/oci_layout_files.h"
 
 namespace gantry::image {
@@ -47,26 +48,19 @@ class OciLayout : public Blobs {
   Index index_;
 };
 
-// Adds one image to a layout. The layout appears, or changes, at Commit and all at once: a new one is built in a hidden
+// Adds images to a layout. The layout appears, or changes, at Commit and all at once: a new one is built in a hidden
 // directory beside it and renamed (what a killed process left of such a directory the next one removes); in an existing
 // one blobs get their names when they are whole, and index.json is replaced last, under a lock. Destroyed without
 // Commit, it leaves no name behind.
-class OciLayoutWriter {
+class OciLayoutWriter : public ImageSink {
  public:
-  // `directory` may be absent, empty, or a layout; kFailed when it is something else.
-  static std::unique_ptr<OciLayoutWriter> Begin(const std::string& directory);
-  virtual ~OciLayoutWriter() = default;
+  // `directory` may be absent, empty, or a layout; kFailed when it is something else. With `overwrite` names move from
+  // what has them.
+  static std::unique_ptr<OciLayoutWriter> Begin(const std::string& directory, bool overwrite = false);
 
-  // Throws kFailed when `ref` names another manifest than this already. Commit looks again.
-  virtual void CheckRefIsFree(const std::string& ref, const Digest& manifest) const = 0;
-
-  // Copies a blob in and checks it against its digest and size (kCorrupt). One that is there already is kept if it is
-  // sound. Thread-safe.
-  virtual void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) = 0;
-
-  // The last call. Lists `manifest` (a blob by now) in index.json as `ref`, which may be empty. With `overwrite` the
-  // name moves from what had it.
-  virtual void Commit(const Descriptor& manifest, const std::string& ref, bool overwrite) = 0;
+  // Throws kFailed when the layout has something named `ref` that may not be replaced: to be asked before the work.
+  // Name and Commit allow what is the same manifest.
+  virtual void RequireFree(const std::string& ref) const = 0;
 };
 
 }  // namespace gantry::image

@@ -49,10 +49,10 @@ class IndexFile {
   }
 
   // The digest that bears `ref`, other than `manifest`.
-  std::optional<std::string> Taken(const std::string& ref, const Digest& manifest) const {
+  std::optional<std::string> Taken(const std::string& ref, const std::optional<Digest>& manifest) const {
     for (const json::Value& entry : Entries()) {
       const std::string digest = json::Cursor(entry, what_).At("digest").String();
-      if (RefOf(entry) == ref && digest != manifest.str())
+      if (RefOf(entry) == ref && (!manifest || digest != manifest->str()))
         return digest;
     }
     return std::nullopt;
@@ -100,13 +100,68 @@ void Lock(const Dir& dir) {
   }
 }
 
-void RefuseTaken(const Dir& dir, const std::string& ref, const Digest& manifest) {
+void RefuseTaken(const Dir& dir, const std::string& ref, const std::optional<Digest>& manifest) {
   if (const auto other = ref.empty() ? std::nullopt : IndexFile(dir).Taken(ref, manifest)) {
-    throw Error(ErrorKind::kFailed,
-                Quoted(ref) + " in " + Quoted(dir.name()) + " is another image already (" + *other + ")",
+    throw Error(ErrorKind::kFailed, Quoted(ref) + " is in " + Quoted(dir.name()) + " already (" + *other + ")",
                 "give --overwrite to move the name, or choose another one");
   }
 }
+
+struct NamedTop {
+  Descriptor top;
+  std::string ref;
+};
+
+// Whether the blob is there and is what its name says; a damaged one is replaced.
+bool IsSound(const Dir& dir, const Digest& digest, uint64_t size) {
+  const std::string what = digest.str();
+  std::unique_ptr<Source> bytes = LayoutIn(dir)->Open(BlobPath(digest), what);
+  if (!bytes)
+    return false;
+  try {
+    const std::unique_ptr<Source> there = VerifyingSource(std::move(bytes), digest, size, what);
+    while (!there->Next().empty()) {
+    }
+    return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kCorrupt)
+      throw;
+    return false;
+  }
+}
+
+class LayoutBlob : public NewBlob {
+ public:
+  // `dir` outlives this.
+  LayoutBlob(const Dir& dir, std::string_view what)
+      : dir_(dir),
+        blobs_(dir.MakeDirs(RelPath::Parse("blobs/sha256"))),
+        file_(blobs_),
+        sink_(FdSink(file_.fd(), std::string(what) + " in " + Quoted(dir.name()))) {}
+
+  void Write(std::span<const std::byte> bytes) override {
+    sink_->Write(bytes);
+    hasher_.Update(bytes);
+    size_ += bytes.size();
+  }
+  void Finish() override {
+    sink_->Finish();
+    digest_ = hasher_.Finish();
+    if (!IsSound(dir_, *digest_, size_))
+      file_.Commit(RelPath::Parse(digest_->hex()));
+  }
+  Digest digest() const override { return digest_.value(); }
+  uint64_t size() const override { return size_; }
+
+ private:
+  const Dir& dir_;
+  Dir blobs_;
+  StagedFile file_;
+  std::unique_ptr<Sink> sink_;
+  Hasher hasher_;
+  uint64_t size_ = 0;
+  std::optional<Digest> digest_;
+};
 
 // Blobs into a directory, whoever names that directory.
 class LayoutFiles {
@@ -117,7 +172,7 @@ class LayoutFiles {
 
   void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) const {
     const RelPath path = BlobPath(blob.digest);
-    if (IsSound(blob, path))
+    if (IsSound(dir_, blob.digest, blob.size))
       return;
     const Dir blobs = dir_.MakeDirs(*path.Parent());
     StagedFile file(blobs);
@@ -129,40 +184,45 @@ class LayoutFiles {
     file.Commit(RelPath::Parse(blob.digest.hex()));
   }
 
-  void WriteIndex(const Descriptor& manifest, const std::string& ref) const {
+  std::unique_ptr<NewBlob> MakeBlob(std::string_view what) const { return std::make_unique<LayoutBlob>(dir_, what); }
+
+  void WriteIndex(const std::vector<NamedTop>& names) const {
     IndexFile index(dir_);
-    index.Put(manifest, ref);
+    for (const NamedTop& name : names) index.Put(name.top, name.ref);
     if (!dir_.Exists(RelPath::Parse("oci-layout")))
       dir_.WriteFileAtomically(RelPath::Parse("oci-layout"), kLayoutBytes);
     dir_.WriteFileAtomically(RelPath::Parse("index.json"), index.Bytes());
   }
 
  private:
-  // Whether the blob is there and is what its name says; a damaged one is replaced.
-  bool IsSound(const Descriptor& blob, const RelPath& path) const {
-    const std::string what = blob.digest.str();
-    std::unique_ptr<Source> bytes = LayoutIn(dir_)->Open(path, what);
-    if (!bytes)
-      return false;
-    try {
-      const std::unique_ptr<Source> there = VerifyingSource(std::move(bytes), blob.digest, blob.size, what);
-      while (!there->Next().empty()) {
-      }
-      return true;
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kCorrupt)
-        throw;
-      return false;
-    }
-  }
-
   Dir dir_;
 };
 
-class ExistingLayout : public OciLayoutWriter {
+// What a new layout and one that exists have in common: nothing is listed before Commit.
+class LayoutSink : public OciLayoutWriter {
  public:
-  explicit ExistingLayout(Dir dir) : files_(std::move(dir)) {
-    const Dir& at = files_.dir();
+  explicit LayoutSink(Dir dir) : files_(std::move(dir)) {}
+
+  Form form() const override { return {}; }
+  void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) override {
+    files_.AddBlob(blob, std::move(from), what);
+  }
+  std::unique_ptr<NewBlob> MakeBlob(std::string_view what) override { return files_.MakeBlob(what); }
+  void Name(const Descriptor& top, const std::string& ref) override { names_.push_back({top, ref}); }
+
+ protected:
+  const LayoutFiles& files() const { return files_; }
+  const std::vector<NamedTop>& names() const { return names_; }
+
+ private:
+  LayoutFiles files_;
+  std::vector<NamedTop> names_;
+};
+
+class ExistingLayout : public LayoutSink {
+ public:
+  ExistingLayout(Dir dir, bool overwrite) : LayoutSink(std::move(dir)), overwrite_(overwrite) {
+    const Dir& at = files().dir();
     if (!LayoutIn(at)->CheckVersion()) {
       for (const std::string& name : at.List()) {
         // What a killed writer of ours may leave in an empty directory.
@@ -173,21 +233,26 @@ class ExistingLayout : public OciLayoutWriter {
     }
   }
 
-  void CheckRefIsFree(const std::string& ref, const Digest& manifest) const override {
-    RefuseTaken(files_.dir(), ref, manifest);
+  void RequireFree(const std::string& ref) const override {
+    if (!overwrite_)
+      RefuseTaken(files().dir(), ref, std::nullopt);
   }
-  void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) override {
-    files_.AddBlob(blob, std::move(from), what);
+  void Name(const Descriptor& top, const std::string& ref) override {
+    if (!overwrite_)
+      RefuseTaken(files().dir(), ref, top.digest);
+    LayoutSink::Name(top, ref);
   }
-  void Commit(const Descriptor& manifest, const std::string& ref, bool overwrite) override {
-    Lock(files_.dir());
-    if (!overwrite)
-      RefuseTaken(files_.dir(), ref, manifest.digest);
-    files_.WriteIndex(manifest, ref);
+  void Commit() override {
+    Lock(files().dir());
+    for (const NamedTop& name : names()) {
+      if (!overwrite_)
+        RefuseTaken(files().dir(), name.ref, name.top.digest);
+    }
+    files().WriteIndex(names());
   }
 
  private:
-  LayoutFiles files_;
+  bool overwrite_;
 };
 
 // A directory beside the final one: ".NAME.gantry-PID-N". Whoever builds in it holds its lock, so one without a lock is
@@ -255,31 +320,30 @@ class Sibling {
   std::optional<Dir> dir_;
 };
 
-class NewLayout : public OciLayoutWriter {
+class NewLayout : public LayoutSink {
  public:
-  explicit NewLayout(const Place& place) : name_(place.name), sibling_(place), files_(sibling_.dir()) {}
+  explicit NewLayout(const Place& place) : NewLayout(place.name, std::make_unique<Sibling>(place)) {}
 
-  void CheckRefIsFree(const std::string&, const Digest&) const override {}
-  void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) override {
-    files_.AddBlob(blob, std::move(from), what);
-  }
-  void Commit(const Descriptor& manifest, const std::string& ref, bool) override {
-    files_.WriteIndex(manifest, ref);
-    sibling_.Rename(name_);
+  void RequireFree(const std::string&) const override {}
+  void Commit() override {
+    files().WriteIndex(names());
+    sibling_->Rename(name_);
   }
 
  private:
+  NewLayout(std::string name, std::unique_ptr<Sibling> sibling)
+      : LayoutSink(sibling->dir()), name_(std::move(name)), sibling_(std::move(sibling)) {}
+
   std::string name_;
-  Sibling sibling_;
-  LayoutFiles files_;
+  std::unique_ptr<Sibling> sibling_;
 };
 
 }  // namespace
 
-std::unique_ptr<OciLayoutWriter> OciLayoutWriter::Begin(const std::string& directory) {
+std::unique_ptr<OciLayoutWriter> OciLayoutWriter::Begin(const std::string& directory, bool overwrite) {
   struct stat status {};
   if (stat(directory.c_str(), &status) == 0)
-    return std::make_unique<ExistingLayout>(Dir::Open(directory));
+    return std::make_unique<ExistingLayout>(Dir::Open(directory), overwrite);
   if (errno != ENOENT)
     ThrowErrno("look at " + Quoted(directory));
   return std::make_unique<NewLayout>(Split(directory));

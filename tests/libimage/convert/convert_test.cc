@@ -7,9 +7,7 @@
 
 #include "libimage/convert/fan_out.h"
 #include "libimage/layer/compression.h"
-#include "libimage/transport/oci_layout.h"
-#include "libsign/verify.h"
-#include "tests/support/image_builder.h"
+#include "tests/libimage/convert/trusted_image.h"
 #include "tests/support/tar_builder.h"
 #include "tests/support/temp_dir.h"
 
@@ -18,30 +16,11 @@ namespace {
 
 using gantry::testing::CaughtError;
 using gantry::testing::ImageBuilder;
+using gantry::testing::MemoryBlobs;
 using gantry::testing::TarBuilder;
-using gantry::testing::TempDir;
+using gantry::testing::Trusted;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-// Trusted because the test says so.
-VerifiedImage Trusted(const ImageBuilder& builder) {
-  return sign::Verifier::Verify(FetchedImage(builder.Build(), std::nullopt), sign::Policy::AcceptAnything("a test"),
-                                {});
-}
-
-class MemoryBlobs : public Blobs {
- public:
-  explicit MemoryBlobs(const ImageBuilder& builder) {
-    for (const auto& [digest, bytes] : builder.Blobs()) blobs_.emplace(digest, bytes);
-  }
-  std::unique_ptr<Source> Open(const Descriptor& blob, std::string_view what) const override {
-    return VerifyingSource(StringSource(blobs_.at(blob.digest)), blob.digest, blob.size, std::string(what));
-  }
-  void Damage(const Digest& digest) { blobs_.at(digest).back() ^= 1; }
-
- private:
-  std::map<Digest, std::string> blobs_;
-};
 
 struct Aci {
   std::string bytes;  // of the file
@@ -184,40 +163,6 @@ TEST(ConvertToAciTest, DevThatIsNoDirectoryIsUnsupported) {
   ImageBuilder image;
   image.Layer(TarBuilder().Symlink("dev", "/tmp").Build());
   EXPECT_EQ(CaughtError([&] { ToAci(image, Options()); }).kind(), ErrorKind::kUnsupported);
-}
-
-TEST(ConvertToOciLayoutTest, OciImageKeepsItsBytes) {
-  const TempDir temp;
-  const ImageBuilder image = TwoLayers();
-  const Descriptor manifest =
-      ConvertToOciLayout(Trusted(image), MemoryBlobs(image), temp.path() + "/l", {.ref = "v1", .threads = 2});
-  EXPECT_EQ(manifest.digest, image.Build().descriptor.digest);
-  const FetchedImage loaded = OciLayout::OpenAt(temp.path() + "/l")->Load("v1", Platform::Host());
-  EXPECT_EQ(loaded.image().manifest_bytes, image.ManifestBytes());
-}
-
-TEST(ConvertToOciLayoutTest, DockerImageGetsAnOciManifest) {
-  const TempDir temp;
-  ImageBuilder image(true);
-  image.Layer(TarBuilder().File("a", "a").Build()).Layer(TarBuilder().File("b", "b").Build(), Compression::kNone);
-  ConvertToOciLayout(Trusted(image), MemoryBlobs(image), temp.path() + "/l", {.ref = "v1"});
-  const Image loaded = OciLayout::OpenAt(temp.path() + "/l")->Load("v1", Platform::Host()).image();
-  EXPECT_EQ(loaded.manifest.media_type, kOciManifestType);
-  EXPECT_EQ(loaded.manifest.config.media_type, kOciConfigType);
-  EXPECT_EQ(loaded.manifest.config.digest, image.Build().manifest.config.digest);
-  EXPECT_EQ(loaded.manifest.layers[0].media_type, kOciLayerGzipType);
-  EXPECT_EQ(loaded.manifest.layers[1].media_type, kOciLayerType);
-  EXPECT_EQ(loaded.manifest.layers[0].digest, image.Build().manifest.layers[0].digest);
-}
-
-TEST(ConvertToOciLayoutTest, DamagedLayerLeavesNothing) {
-  const TempDir temp;
-  const ImageBuilder image = TwoLayers();
-  MemoryBlobs blobs(image);
-  blobs.Damage(image.Build().manifest.layers[1].digest);
-  EXPECT_EQ(CaughtError([&] { ConvertToOciLayout(Trusted(image), blobs, temp.path() + "/l", {}); }).kind(),
-            ErrorKind::kCorrupt);
-  EXPECT_TRUE(temp.dir().List().empty());
 }
 
 TEST(FanOutTest, EverySinkGetsEverything) {

@@ -41,13 +41,14 @@ std::string ReadText(const std::string& path) { return ReadFile(path, 1 << 20); 
 // Adds the image to the layout through the writer under test.
 void Add(const std::string& directory, const ImageBuilder& builder, const std::string& ref, bool overwrite = false) {
   const Image image = builder.Build();
-  const auto writer = OciLayoutWriter::Begin(directory);
+  const auto writer = OciLayoutWriter::Begin(directory, overwrite);
   for (const auto& [digest, bytes] : builder.Blobs()) {
     writer->AddBlob({"", digest, bytes.size(), {}, {}, {}, {}}, StringSource(bytes), "a blob");
   }
   Descriptor listed = image.descriptor;
   listed.platform = image.config.platform;
-  writer->Commit(listed, ref, overwrite);
+  writer->Name(listed, ref);
+  writer->Commit();
 }
 
 // Replaces index.json by one that lists the given documents, which are written as blobs.
@@ -103,7 +104,8 @@ TEST_F(OciLayoutTest, LeftoverOfADeadWriterIsRemovedAndALiveOneIsNot) {
   const auto live = OciLayoutWriter::Begin(layout());
   Add(layout(), SmallImage("one"), "v1");
   EXPECT_THAT(temp_.dir().List(), ::testing::SizeIs(2));
-  const Error error = CaughtError([&] { live->Commit(DescriptorOf(SmallImage("one")), "v1", false); });
+  live->Name(DescriptorOf(SmallImage("one")), "v1");
+  const Error error = CaughtError([&] { live->Commit(); });
   EXPECT_EQ(error.kind(), ErrorKind::kFailed);
   EXPECT_THAT(error.message(), HasSubstr("meanwhile"));
 }
@@ -132,6 +134,34 @@ TEST_F(OciLayoutTest, NameMovesOnlyWithOverwrite) {
   const auto read = OciLayout::OpenAt(layout());
   EXPECT_THAT(read->Refs(), ElementsAre("v1"));
   EXPECT_EQ(read->Load("v1", kAmd).image().descriptor.digest, DescriptorOf(SmallImage("two")).digest);
+}
+
+TEST_F(OciLayoutTest, NameThatIsThereIsNotFree) {
+  Add(layout(), SmallImage("one"), "v1");
+  const auto writer = OciLayoutWriter::Begin(layout());
+  EXPECT_EQ(CaughtError([&] { writer->RequireFree("v1"); }).kind(), ErrorKind::kFailed);
+  writer->RequireFree("v2");
+  writer->RequireFree("");
+  OciLayoutWriter::Begin(layout(), true)->RequireFree("v1");
+}
+
+TEST_F(OciLayoutTest, BlobThatIsMadeIsNamedByWhatItIs) {
+  Add(layout(), SmallImage("one"), "v1");
+  const std::string path = layout() + "/blobs/sha256/" + Digest::Of("made in pieces").hex();
+  Write(path, "damaged");
+  const auto writer = OciLayoutWriter::Begin(layout());
+  {
+    const auto given_up = writer->MakeBlob("layer 1");
+    given_up->Write(AsBytes("half"));
+  }
+  const auto blob = writer->MakeBlob("layer 1");
+  blob->Write(AsBytes("made in "));
+  blob->Write(AsBytes("pieces"));
+  blob->Finish();
+  EXPECT_EQ(blob->digest(), Digest::Of("made in pieces"));
+  EXPECT_EQ(blob->size(), 14U);
+  EXPECT_EQ(ReadText(path), "made in pieces");
+  EXPECT_THAT(Dir::Open(layout() + "/blobs/sha256").List(), ::testing::SizeIs(4));
 }
 
 TEST_F(OciLayoutTest, WriterRefusesADirectoryOfSomethingElse) {

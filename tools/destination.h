@@ -1,0 +1,70 @@
+// Where gantry-convert writes to. Each format is one row of a table: how it is written on the command line, what it
+// needs to write, and how it is opened. All that an ImageSink can write needs no more than that (IntoSink).
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libimage/base/json.h"
+#include "libimage/base/progress.h"
+#include "libimage/convert/convert.h"
+#include "libimage/model/image_sink.h"
+#include "libimage/model/reference.h"
+#include "tools/local_image.h"
+
+namespace gantry::tools {
+
+// What the command line says about the result.
+struct WriteOptions {
+  image::CopyOptions copy;
+  std::string name;  // --name: of an ACI; empty: made of the image's
+  std::string store_root;
+  int64_t epoch = 0;  // SOURCE_DATE_EPOCH
+  bool squash = false;
+  bool overwrite = false;
+};
+
+// What is to be written, and where it came from.
+struct Input {
+  const LocalName& name;
+  const LocalImage& source;
+  const image::VerifiedImage& image;
+};
+
+// The line on standard output.
+struct Written {
+  std::string id;  // of what was written: a digest
+  json::Object more;
+};
+
+class Destination {
+ public:
+  virtual ~Destination() = default;
+
+  // Writes it all and commits; nothing is left under a final name when it throws.
+  virtual Written Write(const Input& input, Progress& progress) = 0;
+};
+
+struct DestinationFormat {
+  std::string_view form;  // "oci:DIR[:REF]", for --help and messages
+  bool (*matches)(const image::Reference& reference);
+  // Files and directories that are written, for the confinement.
+  std::vector<std::string> (*places)(const image::Reference& reference, const WriteOptions& options);
+  // Before anything is fetched: throws when the destination cannot be written, or exists without --overwrite.
+  std::unique_ptr<Destination> (*open)(const image::Reference& reference, const WriteOptions& options);
+};
+
+std::span<const DestinationFormat> DestinationFormats();
+
+// The format of `reference`; kUnsupported when it cannot be written.
+const DestinationFormat& FormatOf(const image::Reference& reference);
+
+// Copies each image into `sink` and names it `ref`. `manifest_type` is written where the options ask for nothing else;
+// empty leaves the image's own.
+std::unique_ptr<Destination> IntoSink(std::unique_ptr<image::ImageSink> sink, std::string ref,
+                                      const WriteOptions& options, std::string_view manifest_type = {});
+
+}  // namespace gantry::tools
