@@ -1,10 +1,8 @@
 #include "runner/config.h"
 
 #include <linux/capability.h>
-#include <signal.h>
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <utility>
 
@@ -36,16 +34,12 @@ void SetEnv(std::vector<std::string>& env, const std::string& assignment) {
 }
 
 // The image's, then what a program may rely on, then the command line's.
-std::vector<std::string> MergedEnv(const image::ImageConfig& image, const RunOptions& options) {
+std::vector<std::string> MergedEnv(const image::Execution& image, const RunOptions& options) {
   std::vector<std::string> env;
   env.emplace_back(kDefaultPath);
   if (options.terminal)
     env.push_back("TERM=" + options.terminal_type);
-  for (const std::string& entry : image.env) {
-    // An entry without '=' or without a name is nothing that a program could read.
-    if (entry.find('=') != std::string::npos && entry.front() != '=')
-      SetEnv(env, entry);
-  }
+  for (const std::string& entry : image.env) SetEnv(env, entry);
   SetEnv(env, "container=gantry");
   for (const std::string& entry : options.env) {
     if (NameOf(entry).empty())
@@ -70,34 +64,13 @@ std::vector<std::string> MergedArgs(const image::ImageConfig& image, const RunOp
   return out;
 }
 
-// Absolute, without ".", ".." and double slashes, by text alone: links are the kernel's business.
-std::string CleanAbsolute(std::string_view path) {
-  std::vector<std::string_view> parts;
-  for (size_t begin = 0; begin < path.size();) {
-    const size_t end = std::min(path.find('/', begin), path.size());
-    const std::string_view part = path.substr(begin, end - begin);
-    if (part == "..") {
-      if (!parts.empty())
-        parts.pop_back();
-    } else if (!part.empty() && part != ".") {
-      parts.push_back(part);
-    }
-    begin = end + 1;
-  }
-  std::string out;
-  for (const std::string_view part : parts) out.append("/").append(part);
-  return out.empty() ? "/" : out;
-}
-
-std::string WorkingDir(const image::ImageConfig& image, const RunOptions& options) {
-  if (options.working_dir) {
-    if (options.working_dir->empty() || options.working_dir->front() != '/')
-      throw Error(ErrorKind::kUsage, "working directory " + Quoted(*options.working_dir) + " is not absolute",
-                  "give --workdir /PATH");
-    return CleanAbsolute(*options.working_dir);
-  }
-  // Old builders wrote relative ones; Docker reads them from the root.
-  return CleanAbsolute(image.working_dir);
+std::string WorkingDir(const image::Execution& image, const RunOptions& options) {
+  if (!options.working_dir)
+    return image.cwd;
+  if (!options.working_dir->starts_with('/'))
+    throw Error(ErrorKind::kUsage, "working directory " + Quoted(*options.working_dir) + " is not absolute",
+                "give --workdir /PATH");
+  return image::CleanAbsolute(*options.working_dir);
 }
 
 bool IsAtOrBelow(std::string_view path, std::string_view top) {
@@ -157,44 +130,22 @@ Volume Volume::Parse(const std::string& text) {
   }
   if (text.find('\0') != std::string::npos || !out.source.starts_with('/') || !out.target.starts_with('/'))
     refuse("source and target are not both absolute paths");
-  out.target = CleanAbsolute(out.target);
+  out.target = image::CleanAbsolute(out.target);
   if (out.target == "/" || IsAtOrBelow(out.target, "/proc") || IsAtOrBelow(out.target, "/sys"))
     refuse("the target may not be '/', /proc, /sys or below them");
   return out;
-}
-
-std::optional<int> ParseSignal(std::string_view text) {
-  static constexpr std::array<std::pair<std::string_view, int>, 22> kNames = {
-      {{"HUP", SIGHUP},   {"INT", SIGINT},       {"QUIT", SIGQUIT}, {"ABRT", SIGABRT},   {"KILL", SIGKILL},
-       {"USR1", SIGUSR1}, {"USR2", SIGUSR2},     {"PIPE", SIGPIPE}, {"ALRM", SIGALRM},   {"TERM", SIGTERM},
-       {"CONT", SIGCONT}, {"STOP", SIGSTOP},     {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN},   {"TTOU", SIGTTOU},
-       {"URG", SIGURG},   {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF}, {"WINCH", SIGWINCH}, {"IO", SIGIO},
-       {"PWR", SIGPWR},   {"SYS", SIGSYS}}};
-  if (const auto value = ParseDecimal<int>(text))
-    return *value >= 1 && *value <= 64 ? value : std::nullopt;
-  std::string name(text);
-  std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  if (name.starts_with("SIG"))
-    name.erase(0, 3);
-  for (const auto& [known, value] : kNames) {
-    if (name == known)
-      return value;
-  }
-  if (name == "RTMIN" || name.starts_with("RTMIN+")) {
-    const auto offset = name == "RTMIN" ? std::optional<int>(0) : ParseDecimal<int>(std::string_view(name).substr(6));
-    return offset && 34 + *offset <= 64 && *offset <= 30 ? std::optional<int>(34 + *offset) : std::nullopt;
-  }
-  return std::nullopt;
 }
 
 RunConfig Plan(const image::ImageConfig& image, const RunOptions& options) {
   if (!image.platform.os.empty() && image.platform.os != "linux")
     throw Error(ErrorKind::kUnsupported, "the image is for " + Quoted(image.platform.os) + ", not for linux",
                 "choose another with --platform linux/ARCH");
+  const auto execution = image::Execution::Of(image);
   RunConfig config;
   config.args = MergedArgs(image, options);
-  config.env = MergedEnv(image, options);
-  config.working_dir = WorkingDir(image, options);
+  config.env = MergedEnv(execution, options);
+  config.working_dir = WorkingDir(execution, options);
+  config.stop_signal = execution.stop_signal;
   config.user = options.user.value_or(image.user);
   config.hostname = Hostname(options.hostname);
   config.network = options.network;
@@ -204,12 +155,6 @@ RunConfig Plan(const image::ImageConfig& image, const RunOptions& options) {
   if (options.volumes.size() > kMaxVolumes)
     throw Error(ErrorKind::kUsage, "more than 128 volumes");
   for (const std::string& volume : options.volumes) config.volumes.push_back(Volume::Parse(volume));
-  if (!image.stop_signal.empty()) {
-    const auto signal = ParseSignal(image.stop_signal);
-    if (!signal)
-      throw Error(ErrorKind::kCorrupt, "the image's stop signal " + Quoted(image.stop_signal) + " is unknown");
-    config.stop_signal = *signal;
-  }
   CheckText(config, options);
   return config;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "libimage/model/config.h"
+#include "libimage/model/execution.h"
 
 namespace gantry::runner {
 
@@ -66,15 +67,12 @@ struct RunConfig {
   bool read_only_rootfs = false;
   uint64_t capabilities = kDefaultCapabilities;
   uint64_t pids_limit = kDefaultPidsLimit;
-  int stop_signal = 15;  // what the app gets when the runner is told to end (SIGTERM)
+  int stop_signal = image::kDefaultStopSignal;  // what the app gets when the runner is told to end
 };
 
 // kUsage when there is nothing to execute or an option cannot mean anything; kCorrupt when the image says something
 // impossible (a NUL byte, a relative working directory with "..", an unknown stop signal); kUnsupported for an image
 // that is not Linux.
 RunConfig Plan(const image::ImageConfig& image, const RunOptions& options);
-
-// "SIGQUIT", "quit", "3", "SIGRTMIN+3"; nullopt for anything else.
-std::optional<int> ParseSignal(std::string_view text);
 
 }  // namespace gantry::runner

@@ -5,6 +5,8 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/convert/progress_blobs.h"
+#include "libimage/layer/identity.h"
 #include "libimage/model/reference.h"
 #include "libimage/store/store.h"
 #include "tools/local_image.h"
@@ -28,6 +30,7 @@ struct Options {
   bool json = false;
   bool raw = false;
   bool config = false;
+  bool identity = false;
 };
 
 // An image, or of --raw only the bytes that are asked for: what has no image configuration has those too.
@@ -160,21 +163,49 @@ void PrintTable(const Inspected& inspected) {
 
 void PrintBytes(const std::string& bytes) { std::fwrite(bytes.data(), 1, bytes.size(), stdout); }
 
+int PrintIdentity(const Options& options, const image::Reference& reference) {
+  const LocalImage local = OpenLocalImage({reference}, Purpose::kRead, StoreRoot(options.common), options.platform,
+                                          std::nullopt, sign::RegistriesD());
+  const Image& image = local.image.image();
+  const auto progress = MakeProgress(options.common);
+  const image::ProgressBlobs watched(*local.blobs, image, progress.get(), "identity");
+  const auto identity = image::Identity::Compute(image, watched);
+  watched.End();
+  if (options.json) {
+    const json::Object out{{"digest", image.descriptor.digest.str()},
+                           {"identity", identity.digest.str()},
+                           {"document", json::Parse(identity.document, "the identity")}};
+    std::fputs(json::PrintPretty(out).c_str(), stdout);
+  } else {
+    std::printf("%s\n", identity.digest.str().c_str());
+  }
+  return 0;
+}
+
+// A look needs no right to write; to read layers takes a lease in the store.
+image::Confinement Kept(const Options& options, const image::Reference& reference) {
+  image::Confinement keep{.read = image::SystemFiles(), .unix_sockets = false, .capabilities = {CAP_DAC_READ_SEARCH}};
+  const std::string root = StoreRoot(options.common);
+  KeepForImage(reference, root, keep);
+  if (options.identity && reference.file() == nullptr)
+    keep.write.push_back(root);
+  return keep;
+}
+
 int Inspect(const Options& options) {
   const image::Reference reference = image::Reference::Parse(options.image);
-  image::Confinement keep{.read = image::SystemFiles(), .unix_sockets = false, .capabilities = {CAP_DAC_READ_SEARCH}};
-  KeepForImage(reference, StoreRoot(options.common), keep);
-  Confine(options.common, keep);
+  Confine(options.common, Kept(options, reference));
+  if (options.identity)
+    return PrintIdentity(options, reference);
   const Inspected inspected = Open(options, reference);
-  if (options.raw) {
+  if (options.raw)
     PrintBytes(inspected.manifest_bytes);
-  } else if (options.config) {
+  else if (options.config)
     PrintBytes(inspected.image->image().config_bytes);
-  } else if (options.json) {
+  else if (options.json)
     std::fputs(json::PrintPretty(ToJson(inspected)).c_str(), stdout);
-  } else {
+  else
     PrintTable(inspected);
-  }
   return 0;
 }
 
@@ -191,6 +222,9 @@ int main(int argc, char** argv) {
   CLI::Option* json = app.add_flag("--json", options.json, "print all of it as JSON");
   CLI::Option* raw = app.add_flag("--raw", options.raw, "print the bytes of the manifest");
   CLI::Option* config = app.add_flag("--config", options.config, "print the bytes of the configuration");
+  app.add_flag("--identity", options.identity, "print the identity, which every packing of the image has; reads it all")
+      ->excludes(raw)
+      ->excludes(config);
   json->excludes(raw)->excludes(config);
   raw->excludes(config);
   return ToolMain(app, argc, argv, [&] { return Inspect(options); });

@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -10,20 +11,9 @@
 namespace gantry {
 namespace {
 
-size_t HexLength(HashAlgorithm algorithm) { return algorithm == HashAlgorithm::kSha256 ? 64 : 128; }
+constexpr std::string_view kHex = "0123456789abcdef";
 
-bool IsLowerHex(std::string_view text) { return text.find_first_not_of("0123456789abcdef") == std::string_view::npos; }
-
-std::string ToHex(std::span<const std::byte> raw) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string out;
-  out.reserve(raw.size() * 2);
-  for (const std::byte byte : raw) {
-    out += kHex[std::to_integer<size_t>(byte) >> 4];
-    out += kHex[std::to_integer<size_t>(byte) & 15];
-  }
-  return out;
-}
+size_t RawLength(HashAlgorithm algorithm) { return algorithm == HashAlgorithm::kSha256 ? 32 : 64; }
 
 struct ContextFree {
   void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
@@ -94,19 +84,26 @@ Digest Digest::Parse(std::string_view text) {
 std::optional<Digest> Digest::TryParse(std::string_view text) {
   for (const HashAlgorithm algorithm : {HashAlgorithm::kSha256, HashAlgorithm::kSha512}) {
     const std::string_view name = Name(algorithm);
-    if (!text.starts_with(name) || text.size() != name.size() + 1 + HexLength(algorithm))
+    const size_t length = RawLength(algorithm);
+    if (!text.starts_with(name) || text.size() != name.size() + 1 + 2 * length || text[name.size()] != ':')
       continue;
     const std::string_view hex = text.substr(name.size() + 1);
-    if (text[name.size()] == ':' && IsLowerHex(hex))
-      return Digest(algorithm, std::string(hex));
+    if (hex.find_first_not_of(kHex) != std::string_view::npos)
+      continue;
+    Digest digest(algorithm);
+    for (size_t i = 0; i < length; ++i)
+      digest.raw_[i] = static_cast<std::byte>(kHex.find(hex[2 * i]) << 4 | kHex.find(hex[2 * i + 1]));
+    return digest;
   }
   return std::nullopt;
 }
 
 Digest Digest::FromRaw(HashAlgorithm algorithm, std::span<const std::byte> raw) {
-  if (raw.size() * 2 != HexLength(algorithm))
+  if (raw.size() != RawLength(algorithm))
     throw Error(ErrorKind::kCorrupt, "a raw digest of the wrong length");
-  return Digest(algorithm, ToHex(raw));
+  Digest digest(algorithm);
+  std::copy(raw.begin(), raw.end(), digest.raw_.begin());
+  return digest;
 }
 
 Digest Digest::Of(std::string_view bytes, HashAlgorithm algorithm) {
@@ -115,7 +112,19 @@ Digest Digest::Of(std::string_view bytes, HashAlgorithm algorithm) {
   return hasher.Finish();
 }
 
-std::string Digest::str() const { return std::string(Name(algorithm_)) + ":" + hex_; }
+std::span<const std::byte> Digest::raw() const { return std::span(raw_).first(RawLength(algorithm_)); }
+
+std::string Digest::hex() const {
+  std::string out;
+  out.reserve(2 * raw_.size());
+  for (const std::byte byte : raw()) {
+    out += kHex[std::to_integer<size_t>(byte) >> 4];
+    out += kHex[std::to_integer<size_t>(byte) & 15];
+  }
+  return out;
+}
+
+std::string Digest::str() const { return std::string(Name(algorithm_)) + ":" + hex(); }
 
 struct Hasher::State {
   std::unique_ptr<EVP_MD_CTX, ContextFree> context;
@@ -146,6 +155,11 @@ Digest Hasher::Finish() {
     throw Error(ErrorKind::kFailed, "OpenSSL failed to hash");
   }
   return Digest::FromRaw(algorithm_, std::as_bytes(std::span(raw)).first(length));
+}
+
+void Hasher::Restart() {
+  if (EVP_DigestInit_ex(state_->context.get(), nullptr, nullptr) != 1)
+    throw Error(ErrorKind::kFailed, "OpenSSL failed to hash");
 }
 
 std::unique_ptr<Source> VerifyingSource(std::unique_ptr<Source> inner, Digest expected, uint64_t size,

@@ -3,6 +3,7 @@
 // component and in a URL.
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <memory>
@@ -31,15 +32,16 @@ class Digest {
   static Digest Of(std::string_view bytes, HashAlgorithm algorithm = HashAlgorithm::kSha256);
 
   HashAlgorithm algorithm() const { return algorithm_; }
-  const std::string& hex() const { return hex_; }
+  std::span<const std::byte> raw() const;  // 32 or 64 bytes, as the algorithm says
+  std::string hex() const;
   std::string str() const;  // "sha256:<hex>"
 
   friend auto operator<=>(const Digest&, const Digest&) = default;
 
  private:
-  Digest(HashAlgorithm algorithm, std::string hex) : algorithm_(algorithm), hex_(std::move(hex)) {}
+  explicit Digest(HashAlgorithm algorithm) : algorithm_(algorithm) {}
   HashAlgorithm algorithm_;
-  std::string hex_;
+  std::array<std::byte, 64> raw_{};  // zeros after the end of a shorter one; ordered as their digits are
 };
 
 // One running hash. Move-only.
@@ -51,7 +53,8 @@ class Hasher {
   ~Hasher();
 
   void Update(std::span<const std::byte> bytes);
-  Digest Finish();  // the last call
+  Digest Finish();  // the last call but for Restart
+  void Restart();   // begins anew, for less than a new Hasher costs
 
  private:
   struct State;

@@ -10,6 +10,7 @@
 #include "libimage/convert/progress_blobs.h"
 #include "libimage/layer/compression.h"
 #include "libimage/layer/layer.h"
+#include "libimage/layer/listing.h"
 #include "libimage/transport/aci_file.h"
 
 namespace gantry::image {
@@ -25,13 +26,9 @@ class HashingSink : public Sink {
   Hasher hasher_{HashAlgorithm::kSha512};
 };
 
-// What Docker's own containers have there; stdout and stderr lead to the console because appc executors, unlike
-// Docker, may not give the app files that can be opened again.
 std::vector<Entry> DeviceLinks(Time mtime) {
   std::vector<Entry> links;
-  for (const auto& [name, target] :
-       {std::pair("dev/fd", "/proc/self/fd"), std::pair("dev/stderr", "/dev/console"),
-        std::pair("dev/stdin", "/proc/self/fd/0"), std::pair("dev/stdout", "/dev/console")}) {
+  for (const auto& [name, target] : kAppcLinks) {
     Entry link;
     link.name = name;
     link.type = EntryType::kSymlink;

@@ -24,8 +24,6 @@
 namespace gantry::image {
 
 constexpr size_t kMaxSymlinkHops = 40;  // as Linux
-// Distinct extended attributes of directories, which wait in memory for the end.
-constexpr size_t kMaxKeptXattrBytes = size_t{64} << 20;
 
 // Takes a tree. Names and targets of hard links are relative paths without "." or ".."; the root's is empty. The
 // target of a hard link was added before.

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "libimage/base/error.h"
-
 namespace gantry::image {
 
 void KeptDirectories::Keep(PathNode& node, const Entry& entry, uint16_t layer) {
@@ -14,20 +12,8 @@ void KeptDirectories::Keep(PathNode& node, const Entry& entry, uint16_t layer) {
     return;
   }
   attributes_[node.attributes] = {
-      entry.uid, entry.gid, entry.mtime, KeepXattrs(entry.xattrs), static_cast<uint16_t>(entry.mode & 07777), layer};
-}
-
-uint32_t KeptDirectories::KeepXattrs(const Xattrs& xattrs) {
-  if (const auto known = xattr_numbers_.find(xattrs); known != xattr_numbers_.end())
-    return known->second;
-  for (const auto& [name, value] : xattrs) xattr_bytes_ += name.size() + value.size();
-  if (xattr_bytes_ > kMaxKeptXattrBytes) {
-    throw Error(ErrorKind::kCorrupt, "the extended attributes of directories take more than " +
-                                         std::to_string(kMaxKeptXattrBytes >> 20) + " MiB");
-  }
-  const auto at = xattr_numbers_.emplace(xattrs, static_cast<uint32_t>(xattrs_.size())).first;
-  xattrs_.push_back(&at->first);
-  return at->second;
+      entry.uid, entry.gid, entry.mtime, xattrs_.Number(entry.xattrs), static_cast<uint16_t>(entry.mode & 07777),
+      layer};
 }
 
 uint64_t KeptDirectories::AddAll(const PathIndex& index, EntrySink& sink) const {
@@ -71,7 +57,7 @@ void KeptDirectories::Add(PathId id, const PathIndex& index, EntrySink& sink) co
     entry.uid = attributes.uid;
     entry.gid = attributes.gid;
     entry.mtime = attributes.mtime;
-    entry.xattrs = *xattrs_[attributes.xattrs];
+    entry.xattrs = xattrs_[attributes.xattrs];
   }
   sink.Add(entry);
 }

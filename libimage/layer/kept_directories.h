@@ -3,13 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "libimage/layer/flatten.h"
 #include "libimage/layer/path_index.h"
+#include "libimage/layer/xattr_sets.h"
 
 namespace gantry::image {
 
@@ -22,10 +19,9 @@ class KeptDirectories {
   // root, and of time 0.
   uint64_t AddAll(const PathIndex& index, EntrySink& sink) const;
 
-  size_t bytes() const { return attributes_.bytes() + xattr_bytes_; }
+  size_t bytes() const { return attributes_.bytes() + xattrs_.bytes(); }
 
  private:
-  using Xattrs = std::vector<std::pair<std::string, std::string>>;
   struct Attributes {
     uint64_t uid = 0, gid = 0;
     Time mtime;
@@ -34,13 +30,10 @@ class KeptDirectories {
     uint16_t layer = 0;
   };
 
-  uint32_t KeepXattrs(const Xattrs& xattrs);
   void Add(PathId id, const PathIndex& index, EntrySink& sink) const;
 
   Chunked<Attributes> attributes_;
-  std::map<Xattrs, uint32_t> xattr_numbers_;  // few sets differ
-  std::vector<const Xattrs*> xattrs_;
-  size_t xattr_bytes_ = 0;
+  XattrSets xattrs_;
 };
 
 }  // namespace gantry::image

@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 
 namespace gantry::image {
@@ -33,6 +34,8 @@ constexpr std::array kSpellings = {
 };
 
 void Normalise(Platform& platform) {
+  if (platform.os == "macos")
+    platform.os = "darwin";
   const auto* found = std::find_if(kSpellings.begin(), kSpellings.end(),
                                    [&](const Spelling& s) { return s.written == platform.architecture; });
   if (found == kSpellings.end())
@@ -100,8 +103,6 @@ Platform Platform::Parse(std::string_view text) {
     parts.insert(parts.begin(), "linux");
   }
   Platform out{parts[0], parts[1], parts.size() == 3 ? parts[2] : "", ""};
-  if (out.os == "macos")
-    out.os = "darwin";
   Normalise(out);
   return out;
 }
@@ -115,6 +116,19 @@ Platform Platform::Host() {
   if (std::endian::native == std::endian::little && (out.architecture == "mips" || out.architecture == "mips64"))
     out.architecture += "le";
   Normalise(out);
+  return out;
+}
+
+Platform Platform::Canonical() const {
+  Platform out{LowerAscii(os), LowerAscii(architecture), LowerAscii(variant), os_version};
+  Normalise(out);
+  const bool arm = out.architecture == "arm" || out.architecture == "arm64";
+  if (arm && out.variant.size() == 1 && out.variant[0] >= '5' && out.variant[0] <= '9')
+    out.variant.insert(0, "v");
+  if (out.architecture == "arm" && out.variant.empty())
+    out.variant = "v7";
+  if ((out.architecture == "arm64" && out.variant == "v8") || (out.architecture == "amd64" && out.variant == "v1"))
+    out.variant.clear();
   return out;
 }
 

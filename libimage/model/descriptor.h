@@ -27,6 +27,9 @@ struct Platform {
   static Platform Parse(std::string_view text);
   // The machine this runs on.
   static Platform Host();
+  // The same platform in the spelling that all of its names have in common: lower case, Go's names of the architecture,
+  // no variant for amd64's v1 and arm64's v8, "v7" for "7" and for arm alone.
+  Platform Canonical() const;
   std::string ToString() const;
   friend bool operator==(const Platform&, const Platform&) = default;
 };

@@ -101,16 +101,7 @@ TEST(VolumeTest, RefusesWhatIsNoVolume) {
   EXPECT_EQ(Volume::Parse("/a:/process").target, "/process");
 }
 
-TEST(SignalTest, KnowsNamesAndNumbers) {
-  EXPECT_EQ(ParseSignal("SIGQUIT"), SIGQUIT);
-  EXPECT_EQ(ParseSignal("quit"), SIGQUIT);
-  EXPECT_EQ(ParseSignal("3"), 3);
-  EXPECT_EQ(ParseSignal("SIGRTMIN+3"), 37);
-  for (const char* bad : {"", "SIG", "0", "65", "-1", "3x", "RTMIN+31", "RTMIN+", "FOO"})
-    EXPECT_EQ(ParseSignal(bad), std::nullopt) << bad;
-}
-
-TEST(SignalTest, AnUnknownStopSignalIsCorrupt) {
+TEST(PlanTest, AnUnknownStopSignalIsCorrupt) {
   image::ImageConfig image = Image();
   EXPECT_EQ(Plan(image, {}).stop_signal, SIGTERM);
   image.stop_signal = "SIGQUIT";

@@ -1,6 +1,7 @@
 #include "tests/support/image_builder.h"
 
 #include "libimage/base/dir.h"
+#include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/layer/compression.h"
 #include "tests/support/tar_builder.h"
@@ -105,6 +106,17 @@ void ImageBuilder::WriteLayout(const std::string& directory, const std::string& 
   const Object index{{"schemaVersion", 2}, {"manifests", Array{manifest}}};
   root.WriteFileAtomically(RelPath::Parse("index.json"), json::Print(index));
   root.WriteFileAtomically(RelPath::Parse("oci-layout"), R"({"imageLayoutVersion":"1.0.0"})");
+}
+
+MemoryBlobs::MemoryBlobs(const ImageBuilder& builder) {
+  for (auto& [digest, bytes] : builder.Blobs()) blobs_.emplace(digest, bytes);
+}
+
+std::unique_ptr<Source> MemoryBlobs::Open(const image::Descriptor& blob, std::string_view what) const {
+  const auto found = blobs_.find(blob.digest);
+  if (found == blobs_.end())
+    throw Error(ErrorKind::kNotFound, std::string(what) + " is not in memory");
+  return VerifyingSource(StringSource(found->second), blob.digest, blob.size, std::string(what));
 }
 
 ImageBuilder BusyboxImage() {

@@ -1,11 +1,14 @@
 // Small images for tests: layers from TarBuilder, a configuration, written as an OCI layout.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "libimage/base/json.h"
+#include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
 #include "libimage/model/media_type.h"
 
@@ -43,6 +46,21 @@ class ImageBuilder {
   image::Platform platform_ = image::Platform::Host();
   json::Object config_;
   std::vector<LayerBytes> layers_;
+};
+
+// The blobs of an image, in memory, and checked as they pass.
+class MemoryBlobs : public image::Blobs {
+ public:
+  MemoryBlobs() = default;
+  explicit MemoryBlobs(const ImageBuilder& builder);
+  std::unique_ptr<Source> Open(const image::Descriptor& blob, std::string_view what) const override;
+  void Put(const std::string& bytes) { blobs_.emplace(Digest::Of(bytes), bytes); }
+  void Remove(const Digest& digest) { blobs_.erase(digest); }
+  void Damage(const Digest& digest) { blobs_.at(digest).back() ^= 1; }
+  const std::string& Get(const Digest& digest) const { return blobs_.at(digest); }
+
+ private:
+  std::map<Digest, std::string> blobs_;
 };
 
 // An image that can run: busybox as /bin/busybox with links for `sh` and the usual commands, /etc/passwd and /etc/group

@@ -5,10 +5,12 @@
 #include <algorithm>
 
 #include "libimage/base/error.h"
+#include "tests/support/temp_dir.h"
 
 namespace gantry::image {
 namespace {
 
+using gantry::testing::CaughtError;
 using Lines = std::vector<std::string>;
 
 struct Item {
@@ -28,24 +30,29 @@ Item Link(EntryType type, std::string name, std::string target) {
 }
 
 Digest DigestOf(const std::vector<Item>& items, Lines* lines = nullptr) {
-  RootfsDigest digest;
+  Listing listing;
   for (const Item& item : items) {
-    digest.Add(item.entry);
-    if (!item.content.empty()) {
-      digest.Write(AsBytes(item.content));
-    }
+    listing.Add(item.entry);
+    if (!item.content.empty())
+      listing.Write(AsBytes(item.content));
   }
-  return digest.Finish([&](std::string_view line) {
-    if (lines != nullptr) {
+  listing.Finish();
+  return RootfsDigest(listing, [&](std::string_view line) {
+    if (lines != nullptr)
       lines->emplace_back(line);
-    }
   });
 }
 
+// Without those of /dev, which every tree has.
 Lines LinesOf(const std::vector<Item>& items) {
   Lines lines;
   DigestOf(items, &lines);
+  std::erase_if(lines, [](const std::string& line) { return line.starts_with("/dev"); });
   return lines;
+}
+
+ErrorKind FailureOf(const std::vector<Item>& items) {
+  return CaughtError([&] { DigestOf(items); }).kind();
 }
 
 constexpr const char* kAbcHex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -95,12 +102,42 @@ TEST(RootfsDigestTest, HardLinksAreOneInodeWhicheverNameCarriesTheContent) {
             (Lines{"/ d 0755 0 0", std::string("/a f 0644 0 0 3 ") + kAbcHex, "/b h /a"}));
 }
 
-TEST(RootfsDigestTest, AHardLinkToNothingIsCorrupt) {
-  EXPECT_THROW(DigestOf({Link(EntryType::kHardLink, "a", "b")}), Error);
+TEST(RootfsDigestTest, WhatCarriesTheContentCountsNotWhatALinkToItSays) {
+  Item link = Link(EntryType::kHardLink, "a", "b");
+  link.entry.uid = 7;
+  EXPECT_EQ(LinesOf({File("b", "abc", 0600), link}),
+            (Lines{"/ d 0755 0 0", std::string("/a f 0600 0 0 3 ") + kAbcHex, "/b h /a"}));
+}
+
+TEST(RootfsDigestTest, EverythingButADirectoryCanHaveSeveralNames) {
+  Item fifo{{.name = "b", .type = EntryType::kFifo, .mode = 0600}, {}};
+  EXPECT_EQ(LinesOf({fifo, Link(EntryType::kHardLink, "a", "b"), Link(EntryType::kSymlink, "y", "t"),
+                     Link(EntryType::kHardLink, "x", "y")}),
+            (Lines{"/ d 0755 0 0", "/a p 0600 0 0", "/b h /a", "/x l 0777 0 0 t", "/y h /x"}));
+}
+
+TEST(RootfsDigestTest, WhatIsNoTreeIsCorrupt) {
+  const Item link = Link(EntryType::kHardLink, "a", "b");
+  EXPECT_EQ(FailureOf({link}), ErrorKind::kCorrupt);
+  EXPECT_EQ(FailureOf({Directory("b"), link}), ErrorKind::kCorrupt);
+  EXPECT_EQ(FailureOf({File("c", ""), Link(EntryType::kHardLink, "b", "c"), link}), ErrorKind::kCorrupt);
+  EXPECT_EQ(FailureOf({File("a", "1"), File("a", "1")}), ErrorKind::kCorrupt);
+  EXPECT_EQ(FailureOf({File("a", ""), File("a/b", "")}), ErrorKind::kCorrupt);
+  EXPECT_EQ(FailureOf({Link(EntryType::kSymlink, "a", "c"), Directory("c"), File("a/b/d", "")}), ErrorKind::kCorrupt);
+}
+
+TEST(RootfsDigestTest, TheModeOfASymbolicLinkIsNone) {
+  Item link = Link(EntryType::kSymlink, "a", "b");
+  const Digest digest = DigestOf({link});
+  link.entry.mode = 0755;
+  EXPECT_EQ(DigestOf({link}), digest);
 }
 
 TEST(RootfsDigestTest, NamesWithOddBytesAreEscaped) {
   EXPECT_EQ(LinesOf({Directory("a b\n\\=\xff\xc3\xa9")}).back(), "/a\\x20b\\x0a\\x5c\\x3d\\xff\\xc3\\xa9 d 0755 0 0");
+  // Sorted by what they are, not by how they are written.
+  EXPECT_EQ(LinesOf({Directory("\xff"), Directory("z"), Directory("z/a"), Directory("z-")}),
+            (Lines{"/ d 0755 0 0", "/z d 0755 0 0", "/z- d 0755 0 0", "/z/a d 0755 0 0", "/\\xff d 0755 0 0"}));
 }
 
 TEST(RootfsDigestTest, ExtendedAttributesCount) {
@@ -112,23 +149,42 @@ TEST(RootfsDigestTest, ExtendedAttributesCount) {
 }
 
 TEST(RootfsDigestTest, HolesAreZeros) {
-  RootfsDigest holes;
+  Listing holes;
   holes.Add({.name = "a", .mode = 0644, .size = 200'003});
   holes.WriteZeros(200'000);
   holes.Write(AsBytes("abc"));
+  holes.Finish();
   std::string content(200'000, '\0');
   content += "abc";
-  EXPECT_EQ(holes.Finish(), DigestOf({File("a", content)}));
+  EXPECT_EQ(RootfsDigest(holes), DigestOf({File("a", content)}));
 }
 
-TEST(RootfsDigestTest, TheLinksThatConversionToAciAddsDoNotCount) {
-  const std::vector<Item> links{Link(EntryType::kSymlink, "dev/fd", "/proc/self/fd"),
-                                Link(EntryType::kSymlink, "dev/stdin", "/proc/self/fd/0")};
-  EXPECT_EQ(DigestOf(links), DigestOf({}));
-  EXPECT_EQ(DigestOf({Directory("dev")}), DigestOf({}));
-  EXPECT_NE(DigestOf({Link(EntryType::kSymlink, "dev/fd", "/etc")}), DigestOf({}));
-  EXPECT_NE(DigestOf({Directory("dev", 0700)}), DigestOf({}));
-  EXPECT_EQ(LinesOf({Directory("dev"), File("dev/x", ""), Directory("dev-a")}).size(), 4u);
+TEST(RootfsDigestTest, EveryTreeHasTheLinksThatConversionToAciAdds) {
+  Lines lines;
+  const Digest empty = DigestOf({}, &lines);
+  EXPECT_EQ(lines, (Lines{"/ d 0755 0 0", "/dev d 0755 0 0", "/dev/fd l 0777 0 0 /proc/self/fd",
+                          "/dev/stderr l 0777 0 0 /dev/console", "/dev/stdin l 0777 0 0 /proc/self/fd/0",
+                          "/dev/stdout l 0777 0 0 /dev/console"}));
+  EXPECT_EQ(DigestOf({Directory("dev")}), empty);
+  EXPECT_EQ(DigestOf({Link(EntryType::kSymlink, "dev/fd", "/proc/self/fd")}), empty);
+  EXPECT_NE(DigestOf({Link(EntryType::kSymlink, "dev/fd", "/etc")}), empty);
+  EXPECT_NE(DigestOf({Directory("dev", 0700)}), empty);
+  EXPECT_NE(DigestOf({Directory("dev/fd")}), empty);
+  Item owned = Link(EntryType::kSymlink, "dev/fd", "/proc/self/fd");
+  owned.entry.uid = 1;
+  EXPECT_NE(DigestOf({owned}), empty);
+  owned.entry.uid = 0;
+  owned.entry.xattrs = {{"security.x", "y"}};
+  EXPECT_NE(DigestOf({owned}), empty);
+  // A name of the same inode elsewhere is one more path, as in any tree.
+  EXPECT_NO_THROW(
+      DigestOf({Link(EntryType::kSymlink, "dev/fd", "/proc/self/fd"), Link(EntryType::kHardLink, "x", "dev/fd")}));
+}
+
+TEST(RootfsDigestTest, NothingIsAddedWhereDevIsNoDirectory) {
+  Lines lines;
+  DigestOf({Link(EntryType::kSymlink, "dev", "elsewhere")}, &lines);
+  EXPECT_EQ(lines, (Lines{"/ d 0755 0 0", "/dev l 0777 0 0 elsewhere"}));
 }
 
 TEST(RootfsDigestTest, EverySingleChangeChangesIt) {
