@@ -235,3 +235,15 @@ as_user() {
       XDG_CACHE_HOME=$T/user/.cache XDG_RUNTIME_DIR=$T/user/run GNUPGHOME=$T/user/.gnupg exec "${become[@]}" "$@"
   )
 }
+
+# kill_window=MICROSECONDS, then in turns a_random_moment and killed_in_time STATUS: when to kill something that may be over
+# sooner or later than it was on the machine this was written on. The window follows what is seen, so that most rounds
+# kill in time and some come to their end.
+a_random_moment() { sleep "$(printf '%d.%06d' 0 $(((RANDOM * 32768 + RANDOM) % kill_window)))"; }
+killed_in_time() {
+  if [ "$1" = 0 ]; then
+    kill_window=$((kill_window * 9 / 10 + 1000))
+    return 1
+  fi
+  kill_window=$((kill_window < 900000 ? kill_window * 26 / 25 : kill_window))
+}

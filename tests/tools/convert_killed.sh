@@ -9,28 +9,29 @@ mkdir "$T/out"
 convert() { gantry-convert -q --insecure-options=image "oci:$T/img:v1" "$1" >/dev/null 2>&1; }
 convert "aci:$T/whole.aci"
 convert "oci:$T/whole:v1"
-start=$(date +%s%N)
-convert "aci:$T/again.aci"
-took=$((($(date +%s%N) - start) / 1000))
 
 RANDOM=4711
-whole=0
-for i in $(seq 60); do
-  [ $((i % 2)) = 0 ] && to=aci:$T/out/x.aci || to=oci:$T/out/x:v1
+kill_window=100000
+killed=0
+round=0
+while [ "$killed" -lt 50 ]; do
+  [ $((round += 1)) -le 300 ] || fail "only $killed of $round were killed in time"
+  [ $((round % 2)) = 0 ] && to=aci:$T/out/x.aci || to=oci:$T/out/x:v1
   gantry-convert -q --insecure-options=image "oci:$T/img:v1" "$to" >/dev/null 2>&1 &
   pid=$!
-  sleep "$(printf '0.%06d' $(((RANDOM * 32768 + RANDOM) % (took * 5 / 4 + 1))))"
+  a_random_moment
   kill -9 $pid 2>/dev/null || true
-  wait $pid 2>/dev/null || true
-  if [ $((i % 2)) = 0 ]; then
+  status=0
+  wait $pid 2>/dev/null || status=$?
+  ! killed_in_time "$status" || killed=$((killed + 1))
+  if [ $((round % 2)) = 0 ]; then
     [ "$(find "$T/out" -maxdepth 1 -type f ! -name x.aci | wc -l)" = 0 ] || fail "leftovers: $(ls -A "$T/out")"
-    [ ! -e "$T/out/x.aci" ] || { cmp "$T/whole.aci" "$T/out/x.aci" && whole=$((whole + 1)) || fail "partial file"; }
+    [ ! -e "$T/out/x.aci" ] || cmp "$T/whole.aci" "$T/out/x.aci" || fail "partial file"
   else
-    [ ! -e "$T/out/x" ] || { diff -r "$T/whole" "$T/out/x" && whole=$((whole + 1)) || fail "partial layout"; }
+    [ ! -e "$T/out/x" ] || diff -r "$T/whole" "$T/out/x" || fail "partial layout"
   fi
   rm -rf "$T/out/x" "$T/out/x.aci"
 done
-echo "$whole of 60 came to their end"
-[ "$whole" -lt 60 ] || fail "nothing was killed in time"
+echo "$killed of $round were killed in time"
 convert "oci:$T/out/x:v1"
 [ "$(ls -A "$T/out")" = x ] || fail "the next run left $(ls -A "$T/out")"
