@@ -22,6 +22,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 target_compile_definitions(gantry_options INTERFACE _GNU_SOURCE _GLIBCXX_ASSERTIONS)
 target_link_options(gantry_options INTERFACE -Wl,--as-needed -Wl,-z,relro -Wl,-z,now -pie)
+if(NOT GANTRY_SANITIZE)
+  target_link_options(gantry_options INTERFACE -static-libstdc++ -static-libgcc)  # as in static_libraries.cmake
+endif()
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT GANTRY_SANITIZE)
   # _FORTIFY_SOURCE needs optimisation, and hides overflows from the sanitizers.
   target_compile_options(gantry_options INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
