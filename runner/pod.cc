@@ -24,8 +24,9 @@
 namespace gantry::runner {
 namespace {
 
-constexpr size_t kMaxCgroupsFile = 64 * 1024;
-constexpr time_t kUnlockedGrace = 60;  // a directory without a lock file is being made, if it is younger
+constexpr const char* kPodFile = "image";
+constexpr size_t kMaxPodFile = 1024 * 1024;
+constexpr time_t kUnlockedGrace = 60;  // a directory without the file is being made, if it is younger
 
 bool IsUuid(std::string_view name) {
   if (name.size() != 36)
@@ -66,11 +67,15 @@ std::vector<std::string> Lines(const std::string& text) {
   return out;
 }
 
-void WriteLines(const Dir& dir, const char* name, const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& line : lines) text += line + "\n";
-  const UniqueFd fd = dir.OpenBeneath(RelPath::Parse(name), O_WRONLY | O_CREAT | O_EXCL, 0644);
-  WriteFull(fd.get(), AsBytes(text), name);
+UniqueFd MakePodFile(const Dir& dir, const image::Image& image, const std::vector<std::string>& cgroups) {
+  UniqueFd fd = dir.OpenBeneath(RelPath::Parse(kPodFile), O_RDWR | O_CREAT | O_EXCL, 0600);
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) < 0)
+    ThrowErrno("lock the pod " + dir.name());
+  std::string text = image.descriptor.digest.str() + "\n";
+  for (const Digest& diff_id : image.config.diff_ids) text += diff_id.str() + "\n";
+  for (const std::string& path : cgroups) text += path + "\n";
+  WriteFull(fd.get(), AsBytes(text), "the file of the pod " + dir.name());
+  return fd;
 }
 
 // The keeper holds nothing of its parent's but the lock, the pods directory and the socket, and hears no signal that is
@@ -97,7 +102,7 @@ void BecomeKeeper(const std::vector<int>& keep) {
 }
 
 bool IsDead(const Dir& pods, const std::string& uuid, UniqueFd& lock) {
-  const auto fd = pods.TryOpenBeneath(RelPath::Parse(uuid + "/lock"), O_RDWR);
+  const auto fd = pods.TryOpenBeneath(RelPath::Parse(uuid + "/" + kPodFile), O_RDWR);
   if (!fd) {
     const auto status = pods.Stat(RelPath::Parse(uuid));
     return status && time(nullptr) - status->st_mtime > kUnlockedGrace;
@@ -151,15 +156,10 @@ Pod Pod::Create(const Dir& pods, const image::Image& image, std::optional<IdMap>
   const RelPath name = RelPath::Parse(uuid);
   Dir dir(own.MakeDirs(name, 0711));
   dir = Dir(UniqueFd(fcntl(dir.fd(), F_DUPFD_CLOEXEC, 3)), base + "/" + uuid);
-  UniqueFd lock = dir.OpenBeneath(RelPath::Parse("lock"), O_RDWR | O_CREAT | O_EXCL, 0600);
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) < 0)
-    ThrowErrno("lock the pod " + uuid);
-  std::vector<std::string> digests = {image.descriptor.digest.str()};
-  for (const Digest& diff_id : image.config.diff_ids) digests.push_back(diff_id.str());
-  Pod pod(uuid, std::move(own), std::move(dir), std::move(lock), Cgroup::Locate(uuid), std::move(map));
-  WriteLines(pod.dir_, "image", digests);
-  WriteLines(pod.dir_, "cgroups", pod.cgroup_.paths());
-  for (const char* tree : {"upper", "work", "root"}) {
+  Cgroup cgroup = Cgroup::Locate(uuid);
+  UniqueFd lock = MakePodFile(dir, image, cgroup.paths());
+  Pod pod(uuid, std::move(own), std::move(dir), std::move(lock), std::move(cgroup), std::move(map));
+  for (const char* tree : {"upper", "work"}) {
     if (mkdirat(pod.dir_.fd(), tree, 0755) < 0)
       ThrowErrno("make the directory " + pod.Path(tree));
   }
@@ -210,7 +210,9 @@ void Pod::Remove() {
   const std::string uuid = std::exchange(uuid_, {});
   cgroup_.CloseDescriptors();
   const bool groups_gone = Cgroup::Remove(cgroup_.paths(), uuid);
-  unlinkat(dir_.fd(), "image", 0);
+  // It holds blobs no more, though the keeper still has the lock. Where that fails they are held a moment longer.
+  if (ftruncate(lock_.get(), 0) < 0)
+    errno = 0;
   // Whoever closes a removed directory last frees its blocks: that is to be the keeper.
   dir_ = Dir(UniqueFd(), dir_.name());
   lock_.Reset();
@@ -238,9 +240,8 @@ size_t SweepPods(const Dir& pods, const std::optional<IdMap>& map) {
     UniqueFd lock;
     if (!IsUuid(name) || !IsDead(pods, name, lock))
       continue;
-    const RelPath cgroups = RelPath::Parse(name + "/cgroups");
-    if (pods.Exists(cgroups))
-      Cgroup::Remove(Lines(pods.ReadFile(cgroups, kMaxCgroupsFile)), name);
+    if (lock)
+      Cgroup::Remove(Lines(ReadAll(lock.get(), kMaxPodFile, "the file of the pod " + name)), name);
     RemovePodTree(pods, name, map);
     ++swept;
   }

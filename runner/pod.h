@@ -1,9 +1,10 @@
 // One run's place in the store, and the promise that nothing of it outlives the runner.
 //
-//   pods/UUID/lock     held by flock while the run lives
-//   pods/UUID/image    digests that garbage collection must keep: of the manifest, then the diff IDs, one a line
-//   pods/UUID/cgroups  where its control groups are, one a line
-//   pods/UUID/upper, work, root   the overlay's
+//   pods/UUID/image        locked by flock while the run lives. A line each: the digests that garbage collection must
+//                          keep (of the manifest, the diff IDs), then the paths of its control groups
+//   pods/UUID/upper, work  the overlay's; the container's root is mounted over the directory of the pod
+//
+// Few files, because each costs the disk more than most of what else a start does.
 //
 // A Pod makes a small keeper process that outlives the runner. When the runner ends, even by kill -9, the keeper waits
 // for the container to die (the kernel kills it with the runner), then removes the control groups and the directory.
@@ -37,7 +38,8 @@ class Pod {
   ~Pod();
 
   const std::string& uuid() const { return uuid_; }
-  std::string Path(const std::string& name) const { return dir_.name() + "/" + name; }  // absolute
+  const std::string& path() const { return dir_.name(); }  // absolute
+  std::string Path(const std::string& name) const { return path() + "/" + name; }
   Cgroup& cgroup() { return cgroup_; }
   const std::optional<IdMap>& map() const { return map_; }
 

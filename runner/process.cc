@@ -134,7 +134,7 @@ void Process::State::MakePlan(Pod& pod) {
   for (const auto& [name, text] : etc) etc_files.push_back({name.c_str(), text.data(), text.size()});
   upper = pod.Path("upper");
   work = pod.Path("work");
-  mount_point = pod.Path("root");
+  mount_point = pod.path();
   for (const std::string& layer : rootfs.layers) layers.push_back(layer.c_str());
   for (const Volume& v : config.volumes) volumes.push_back({v.source.c_str(), v.target.c_str(), false, v.read_only});
   for (const CgroupHierarchy& h : pod.cgroup().hierarchies()) cgroups.push_back({h.name.c_str(), h.options.c_str()});

@@ -200,13 +200,11 @@ Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const s
     options.whiteouts = UnpackOptions::Whiteouts::kOverlayUser;
     options.keep_owners = !map->single();
   }
-  std::shared_ptr<image::Lease> lease = store.NewLease();
-  std::vector<Digest> needed = image.config.diff_ids;
-  needed.push_back(image.descriptor.digest);
-  lease->Add(needed);
-
   const auto missing = [&](const Slot& slot) { return !Find(store, slot); };
   if (std::ranges::any_of(slots, missing)) {
+    // Of this process, for the child could not end one of its own.
+    const std::unique_ptr<image::Lease> lease = store.NewLease();
+    lease->Add({image.descriptor.digest});
     RenderInChild(map, [&] {
       image::Confine(how.keep);
       const std::shared_ptr<const image::Blobs> blobs = how.open();
@@ -216,7 +214,6 @@ Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const s
   }
   Rootfs out;
   out.user_xattrs = map.has_value();
-  out.lease = lease;
   for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {
     const auto layer = Find(store, *slot);
     if (!layer)

@@ -21,11 +21,10 @@
 
 namespace gantry::runner {
 
-// What a container's root is made of, and what keeps it from collection.
+// What a container's root is made of.
 struct Rootfs {
   std::vector<std::string> layers;  // absolute directories, the topmost first; at most kMaxOverlayLayers
   bool user_xattrs = false;         // whiteouts are marked in user.overlay.*, as a user namespace needs
-  std::shared_ptr<const void> lease;
 };
 
 // How the child renders that is forked when a layer is missing.
@@ -38,8 +37,8 @@ struct Rendering {
 // What is kept for rendering into the store at `root`.
 image::Confinement RendererConfinement(const std::string& root);
 
-// Renders what is missing of `image`. For single-threaded callers. kCorrupt for a layer that is not what its digest or
-// format says.
+// Renders what is missing of `image`, whose diff IDs a Pod or a lease of the caller keeps from being collected. For
+// single-threaded callers. kCorrupt for a layer that is not what its digest or format says.
 Rootfs Render(const image::VerifiedImage& image, image::Store& store, const std::optional<IdMap>& map,
               const Rendering& how);
 

@@ -116,11 +116,10 @@ int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
   WarnOfOtherPlatform(image.image().config.platform, options.common);
   Note(options.common, "image " + image.image().descriptor.digest.str() + ", " + image.vouched_by());
 
-  runner::Rootfs rootfs = runner::Render(image, *store, map, HowToRender(options, reference, store));
-
   const Dir pods = Dir::Open(root + "/pods");
   runner::SweepPods(pods, map);
   runner::Pod pod = runner::Pod::Create(pods, image.image(), map);
+  runner::Rootfs rootfs = runner::Render(image, *store, map, HowToRender(options, reference, store));
   runner::Process process = runner::Process::Start(config, std::move(rootfs), pod);
   if (!pod.cgroup().note().empty())
     Note(options.common, pod.cgroup().note());

@@ -130,6 +130,8 @@ struct Hasher::State {
   std::unique_ptr<EVP_MD_CTX, ContextFree> context;
 };
 
+void PrepareHashing() { Hasher(HashAlgorithm::kSha256).Finish(); }
+
 Hasher::Hasher(HashAlgorithm algorithm) : algorithm_(algorithm), state_(std::make_unique<State>()) {
   state_->context.reset(EVP_MD_CTX_new());
   const EVP_MD* type = algorithm == HashAlgorithm::kSha256 ? EVP_sha256() : EVP_sha512();

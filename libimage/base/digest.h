@@ -44,6 +44,9 @@ class Digest {
   std::array<std::byte, 64> raw_{};  // zeros after the end of a shorter one; ordered as their digits are
 };
 
+// The first hash of a process takes OpenSSL half a millisecond. One that forks others which hash begins with this.
+void PrepareHashing();
+
 // One running hash. Move-only.
 class Hasher {
  public:
