@@ -1,7 +1,7 @@
 # What skopeo pushes, gantry-fetch pulls: Docker's and OCI's manifests, zstd layers, a list of platforms, behind a password.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
-need skopeo htpasswd
+need skopeo htpasswd jq
 htpasswd -Bbn user 'pass word' >"$T/htpasswd"
 start_registry REGISTRY_AUTH=htpasswd REGISTRY_AUTH_HTPASSWD_REALM=test REGISTRY_AUTH_HTPASSWD_PATH="$T/htpasswd"
 printf '{"auths":{"%s":{"auth":"%s"}}}' "$registry" "$(printf 'user:pass word' | base64)" >"$T/auth.json"
@@ -9,7 +9,8 @@ make_busybox_image "$T/layout" v1
 export REGISTRY_AUTH_FILE="$T/auth.json"
 push "$T/layout:v1" box:oci
 push "$T/layout:v1" box:docker --format v2s2
-push "$T/layout:v1" zstd:v1 --format oci --dest-compress-format zstd --dest-compress-level 3 --dest-compress
+gantry-convert -q --insecure-options=image --compress zstd "oci:$T/layout:v1" "oci:$T/zstd:v1" >/dev/null 2>"$T/err" || fail "$(cat "$T/err")"
+push "$T/zstd:v1" zstd:v1
 
 for name in box:oci box:docker zstd:v1; do
   expect_exit 0 gantry-fetch --json --insecure-options=image "docker://$registry/$name"
@@ -18,6 +19,7 @@ for name in box:oci box:docker zstd:v1; do
 done
 gantry-store check
 skopeo --insecure-policy copy -q "oci:$GANTRY_ROOT:$registry/zstd:v1" "dir:$T/copy"
+[ "$(jq -c '[.layers[].mediaType | split("+")[1]] | unique' "$T/copy/manifest.json")" = '["zstd"]' ] || fail "not zstd"
 
 # An index: the host's entry is chosen, another one on request, and an absent one is answered with what there is.
 manifest=$(sed -n 's/.*"digest":"\(sha256:[0-9a-f]*\)".*/\1/p' "$T/layout/index.json")
