@@ -74,7 +74,7 @@ image::AciNaming NamingFor(const Input& input, const std::string& name) {
   if (input.source.image.name()) {
     naming = image::AciNaming::For(*input.source.image.name());
   } else if (const auto* file = input.name.reference.file()) {
-    naming = image::AciNaming::ForLayout(file->path, file->ref);
+    naming = image::AciNaming::ForLayout(file->path, input.source.called);
   } else {
     naming.name = image::ToAcIdentifier(input.name.reference.store()->name);
   }

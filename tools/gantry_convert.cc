@@ -171,8 +171,9 @@ int main(int argc, char** argv) {
       ->type_name("N");
   app.add_flag("--overwrite", options.overwrite, "replace an existing file, or move an existing name in a layout");
   app.add_flag("--json", options.json, "print the result as JSON");
-  app.add_option("SRC", options.source,
-                 "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], store:NAME or a bare name")
+  app.add_option(
+         "SRC", options.source,
+         "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], store:NAME or a bare name")
       ->required();
   app.add_option("DST", options.destination, Forms())->required();
   return ToolMain(app, argc, argv, [&] { return Convert(options); });

@@ -67,7 +67,7 @@ Inspected Open(const Options& options, const image::Reference& reference) {
   if (const auto* store = reference.store())
     return FromStore(options, store->name, !store->explicitly_store);
   throw Error(ErrorKind::kUnsupported, "inspect does not go to the network for " + Quoted(options.image),
-              "it reads the store, oci: and oci-archive:");
+              "it reads the store, oci:, oci-archive: and docker-archive:");
 }
 
 uint64_t TotalBytes(const Image& image) {
@@ -215,7 +215,8 @@ int main(int argc, char** argv) {
   CLI::App app("Show what an image is: its digests, layers and configuration", "gantry-inspect");
   Options options;
   AddCommonOptions(app, options.common);
-  app.add_option("IMAGE", options.image, "a name or digest in the store, oci:DIR[:REF] or oci-archive:FILE[:REF]")
+  app.add_option("IMAGE", options.image,
+                 "a name or digest in the store, oci:DIR[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:REF]")
       ->required();
   app.add_option("--platform", options.platform, "of a layout with several, the image for this platform")
       ->type_name("OS/ARCH");

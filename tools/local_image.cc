@@ -9,6 +9,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
+#include "libimage/transport/docker_archive.h"
 #include "libimage/transport/oci_layout.h"
 #include "libimage/transport/plain_file.h"
 
@@ -101,16 +102,43 @@ LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& 
 
 Error CannotRead(const Reference& reference) {
   return {ErrorKind::kUnsupported, "cannot read an image from " + Quoted(reference.ToString()),
-          "docker://, store:, oci: and oci-archive: can be read"};
+          "docker://, store:, oci:, oci-archive: and docker-archive: can be read"};
 }
 
-bool IsArchive(const FileReference& file) { return file.format == FileReference::Format::kOciArchive; }
+bool IsArchive(const FileReference& file) {
+  return file.format == FileReference::Format::kOciArchive || file.format == FileReference::Format::kDockerArchive;
+}
 
 // A pipe has no place that a policy could name.
 std::string PlaceOf(const std::string& path) {
   struct stat status {};
   const bool lasting = stat(path.c_str(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
   return lasting ? RealPath(path) : std::string();
+}
+
+LocalImage FromLayout(std::unique_ptr<image::OciLayout> layout, const FileReference& file,
+                      const std::string& platform) {
+  const auto wanted = platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform);
+  LocalImage local{layout->Load(file.ref, wanted), {}, nullptr, nullptr};
+  local.evidence.transport = IsArchive(file) ? "oci-archive" : "oci";
+  local.evidence.path = PlaceOf(file.path);
+  local.called = file.ref;
+  local.blobs = std::move(layout);
+  return local;
+}
+
+// containers-policy.json(5) knows no places for these archives, only the transport.
+LocalImage FromDockerArchive(const FileReference& file) {
+  auto archive = image::DockerArchive::OpenArchive(file.path);
+  const size_t number = archive->Find(file.ref);
+  LocalImage local{archive->Load(number), {}, nullptr, nullptr};
+  local.evidence.transport = "docker-archive";
+  const std::vector<std::string>& names = archive->images()[number].names;
+  local.called = !file.ref.empty() && file.ref[0] != '@' ? image::NormalisedName(file.ref)
+                 : names.empty()                         ? std::string()
+                                                         : names.front();
+  local.blobs = std::move(archive);
+  return local;
 }
 
 LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform) {
@@ -193,16 +221,16 @@ void KeepForImage(const Reference& reference, const std::string& root, image::Co
 }
 
 LocalImage OpenFileImage(const FileReference& file, const std::string& platform) {
-  if (file.format != FileReference::Format::kOci && !IsArchive(file))
-    throw CannotRead(Reference(file));
-  const bool archive = IsArchive(file);
-  auto layout = archive ? image::OciLayout::OpenArchive(file.path) : image::OciLayout::OpenAt(file.path);
-  const auto wanted = platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform);
-  LocalImage local{layout->Load(file.ref, wanted), {}, nullptr, nullptr};
-  local.evidence.transport = archive ? "oci-archive" : "oci";
-  local.evidence.path = PlaceOf(file.path);
-  local.blobs = std::move(layout);
-  return local;
+  switch (file.format) {
+    case FileReference::Format::kOci:
+      return FromLayout(image::OciLayout::OpenAt(file.path), file, platform);
+    case FileReference::Format::kOciArchive:
+      return FromLayout(image::OciLayout::OpenArchive(file.path), file, platform);
+    case FileReference::Format::kDockerArchive:
+      return FromDockerArchive(file);
+    default:
+      throw CannotRead(Reference(file));
+  }
 }
 
 LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform,

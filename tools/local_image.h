@@ -42,6 +42,7 @@ struct LocalImage {
   sign::Evidence evidence;
   std::unique_ptr<image::Blobs> blobs;
   std::unique_ptr<image::Lease> lease;  // keeps what is in a store from being collected; null elsewhere
+  std::string called = {};              // in a layout or archive; nobody vouches for this name; empty when it has none
 };
 
 // What the image is opened for.
@@ -54,8 +55,8 @@ enum class Purpose {
 // temporary file that an archive goes to if it is compressed or comes through a pipe.
 void KeepForImage(const image::Reference& reference, const std::string& root, image::Confinement& keep);
 
-// Opens an image that is a file: oci:, oci-archive:. `platform` as below. The evidence tells transport and place; a
-// pipe has none.
+// Opens an image that is a file: oci:, oci-archive:, docker-archive:. `platform` as below. The evidence tells transport
+// and place; a pipe and a docker-archive: have none.
 LocalImage OpenFileImage(const image::FileReference& file, const std::string& platform);
 
 // Opens a name in the store at `root` (bare, store: or docker://) or a file. `platform` as given on the command line;

@@ -11,6 +11,7 @@
 #include "libimage/base/json.h"
 #include "libimage/model/media_type.h"
 #include "libimage/store/index_document.h"
+#include "libimage/transport/listed_names.h"
 #include "libimage/transport/tar_file.h"
 
 namespace gantry::image {
@@ -21,23 +22,13 @@ std::string RefOf(const Descriptor& descriptor) {
   return ref == descriptor.annotations.end() ? std::string() : ref->second;
 }
 
-// For a hint: at most ten of what there is.
-std::string Listed(const std::vector<std::string>& names) {
-  constexpr size_t kMost = 10;
-  std::string out;
-  for (size_t i = 0; i < std::min(names.size(), kMost); ++i) out += (i == 0 ? "" : ", ") + Quoted(names[i]);
-  if (names.size() > kMost)
-    out += " and " + std::to_string(names.size() - kMost) + " more";
-  return out;
-}
-
 std::string Platforms(const Index& index) {
   std::vector<std::string> names;
   for (const Descriptor& manifest : index.manifests) {
     if (manifest.platform)
       names.push_back(manifest.platform->ToString());
   }
-  return names.empty() ? "none of its manifests tells its platform" : "it has " + Listed(names);
+  return names.empty() ? "none of its manifests tells its platform" : "it has " + ListedNames(names);
 }
 
 bool IsIndex(const Descriptor& descriptor) { return KindOf(descriptor.media_type) == TypeKind::kIndex; }
@@ -97,11 +88,11 @@ Index OciLayout::Candidates(const std::string& ref) const {
     throw Error(ErrorKind::kNotFound,
                 ref.empty() ? "the layout " + Quoted(root_->name()) + " has no image"
                             : "the layout " + Quoted(root_->name()) + " has no image named " + Quoted(ref),
-                refs.empty() ? "none of its images has a name" : "it has " + Listed(refs));
+                refs.empty() ? "none of its images has a name" : "it has " + ListedNames(refs));
   }
   if (ref.empty() && refs.size() > 1) {
     throw Error(ErrorKind::kUsage, "the layout " + Quoted(root_->name()) + " has several images",
-                "name one as " + root_->FullName() + ":REF; it has " + Listed(refs));
+                "name one as " + root_->FullName() + ":REF; it has " + ListedNames(refs));
   }
   return found;
 }

@@ -99,6 +99,11 @@ std::optional<uint64_t> TarFile::Size(std::string_view name) const {
   return place == nullptr ? std::nullopt : std::optional(place->size);
 }
 
+bool TarFile::AreSame(std::string_view name, std::string_view other) const {
+  const Place* const place = Find(name);
+  return place != nullptr && place == Find(other);
+}
+
 std::unique_ptr<Source> TarFile::OpenMember(std::string_view name, std::string what) const {
   const Place* const place = Find(name);
   return place == nullptr ? nullptr : FdRangeSource(fd_, place->offset, place->size, std::move(what));

@@ -37,6 +37,9 @@ class TarFile {
   // with "..".
   std::optional<uint64_t> Size(std::string_view name) const;
 
+  // Whether both names are there and lead to the same file.
+  bool AreSame(std::string_view name, std::string_view other) const;
+
   // Its bytes; null where Size is nullopt. `what` names it in errors. Thread-safe; the source may outlive this.
   std::unique_ptr<Source> OpenMember(std::string_view name, std::string what) const;
 

@@ -1,0 +1,65 @@
+// What docker save writes, in one tar: `docker-archive:FILE[:REF]`. Images are read in place, whoever wrote them:
+//
+//   Docker since 1.10    manifest.json, HEX.json, ID/layer.tar; a layer that is there twice is a symbolic link
+//   Docker since 25      the same list over an OCI image layout (index.json, blobs/ALGORITHM/HEX)
+//   podman, skopeo, ...  manifest.json, HEX.json, HEX.tar
+//
+// Nothing in it is trusted: every document has a bound, every layer is checked while it streams, and links lead to
+// members of the archive. Where two documents speak of one image they must agree (kCorrupt otherwise): manifest.json
+// with the configuration, with index.json where there is one, and names that are digests with what they name.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libimage/model/blobs.h"
+#include "libimage/model/image.h"
+#include "libimage/transport/docker_archive_list.h"
+#include "libimage/transport/tar_file.h"
+
+namespace gantry::image {
+
+class DockerArchive : public Blobs {
+ public:
+  // Compressed files and pipes as in plain_file.h. kNotFound when it is no such archive; kUnsupported for those of
+  // Docker before 1.10, which have no manifest.json.
+  static std::unique_ptr<DockerArchive> OpenArchive(const std::string& file);
+  explicit DockerArchive(TarFile tar);
+
+  // In the order of manifest.json.
+  const std::vector<ArchivedImage>& images() const { return images_; }
+
+  // The number of the image that `ref` names: NAME[:TAG], "@NUMBER", or empty for the only one. kNotFound tells what
+  // there is; kUsage when an empty ref is ambiguous, kCorrupt when a name is that of two images.
+  size_t Find(const std::string& ref) const;
+
+  // The image of that number. Its manifest is that of index.json where the archive has one. Else it is made here, the
+  // same on every run: Docker's, over the layers as they lie in the archive, each with its diff ID for a digest unless
+  // it is compressed. From then on Open knows its manifest, configuration and layers.
+  FetchedImage Load(size_t number);
+
+  std::unique_ptr<Source> Open(const Descriptor& blob, std::string_view what) const override;
+
+ private:
+  struct Agreement;
+  [[noreturn]] void Disagree(const std::string& why) const;
+  std::string ReadConfig(const ArchivedImage& image) const;
+  Descriptor LayerOf(const ArchivedImage& image, size_t index, const Digest& diff_id) const;
+  std::string MakeManifest(const ArchivedImage& image, const std::string& config) const;
+  std::optional<Descriptor> Follow(const Descriptor& from, Agreement& with, size_t depth) const;
+  std::optional<Descriptor> FindListed(const ArchivedImage& image, const std::string& config) const;
+  std::string ReadListed(const Descriptor& document) const;
+  void RequireSameLayers(const ArchivedImage& image, const Manifest& manifest) const;
+
+  TarFile tar_;
+  std::vector<ArchivedImage> images_;
+  std::optional<Index> index_;                 // of index.json
+  std::map<Digest, std::string> documents_;    // of the images that were loaded
+  std::map<Digest, std::string> layer_names_;  // members
+};
+
+}  // namespace gantry::image
