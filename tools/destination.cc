@@ -1,14 +1,14 @@
 #include "tools/destination.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <optional>
 #include <utility>
 
-#include "libimage/base/ascii.h"
-#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
+#include "libimage/store/store_sink.h"
+#include "libimage/transport/docker_archive.h"
+#include "libimage/transport/new_file.h"
 #include "libimage/transport/oci_layout.h"
 
 namespace gantry::tools {
@@ -34,41 +34,6 @@ std::vector<std::string> FileAndItsDirectory(const Reference& reference, const W
   return {DirectoryOf(reference.file()->path), reference.file()->path};
 }
 
-// A file that is seen when it is whole. "a/b/web.aci" is "web.aci" in the directory "a/b".
-class OutputFile {
- public:
-  OutputFile(const std::string& path, bool overwrite)
-      : path_(path),
-        dir_(Dir::Open(DirectoryOf(path))),
-        name_(RelPath::Parse(path.substr(path.rfind('/') + 1))),
-        overwrite_(overwrite) {
-    RefuseExisting();
-  }
-
-  const std::string& path() const { return path_; }
-  const Dir& dir() const { return dir_; }
-  void Commit(StagedFile& file) const {
-    RefuseExisting();
-    file.Commit(name_);
-  }
-
- private:
-  void RefuseExisting() const {
-    const auto status = dir_.Stat(name_);
-    if (status && S_ISDIR(status->st_mode))
-      throw Error(ErrorKind::kFailed, Quoted(name_.str()) + " in " + Quoted(dir_.name()) + " is a directory");
-    if (status && !overwrite_) {
-      throw Error(ErrorKind::kFailed, Quoted(name_.str()) + " in " + Quoted(dir_.name()) + " exists already",
-                  "give --overwrite to replace it");
-    }
-  }
-
-  std::string path_;
-  Dir dir_;
-  RelPath name_;
-  bool overwrite_;
-};
-
 image::AciNaming NamingFor(const Input& input, const std::string& name) {
   image::AciNaming naming;
   if (input.source.image.name()) {
@@ -93,11 +58,10 @@ class AciDestination : public Destination {
   }
 
   Written Write(const Input& input, Progress& progress) override {
-    StagedFile file(file_.dir());
     const auto open = [&] {
-      if (ftruncate(file.fd(), 0) < 0 || lseek(file.fd(), 0, SEEK_SET) < 0)
+      if (ftruncate(file_.fd(), 0) < 0 || lseek(file_.fd(), 0, SEEK_SET) < 0)
         ThrowErrno("empty " + Quoted(file_.path()));
-      return FdSink(file.fd(), Quoted(file_.path()));
+      return FdSink(file_.fd(), Quoted(file_.path()));
     };
     const image::AciNaming naming = NamingFor(input, options_.name);
     const image::AciResult result =
@@ -108,7 +72,7 @@ class AciDestination : public Destination {
                              .threads = options_.copy.threads,
                              .epoch = options_.epoch,
                              .progress = &progress});
-    file_.Commit(file);
+    file_.Commit();
     return {"sha512-" + result.image_id.hex(),
             {{"name", naming.name},
              {"bytes", result.bytes},
@@ -118,7 +82,7 @@ class AciDestination : public Destination {
 
  private:
   WriteOptions options_;
-  OutputFile file_;
+  image::NewFile file_;
 };
 
 std::unique_ptr<Destination> OpenAci(const Reference& reference, const WriteOptions& options) {
@@ -156,9 +120,46 @@ class SinkDestination : public Destination {
   WriteOptions options_;
 };
 
+std::unique_ptr<Destination> OpenOciArchive(const Reference& reference, const WriteOptions& options) {
+  const FileReference& file = *reference.file();
+  return IntoSink(image::WriteOciArchive(file.path, options.overwrite), file.ref, options, image::kOciManifestType);
+}
+
+std::unique_ptr<Destination> OpenDockerArchive(const Reference& reference, const WriteOptions& options) {
+  const FileReference& file = *reference.file();
+  if (file.ref.starts_with('@')) {
+    throw Error(ErrorKind::kUsage, Quoted(file.ref) + " is no name for an image",
+                "write docker-archive:FILE:NAME[:TAG], or leave the name out");
+  }
+  return IntoSink(image::WriteDockerArchive(file.path, options.overwrite), file.ref, options);
+}
+
+bool IsStore(const Reference& reference) { return reference.store() != nullptr && reference.store()->explicitly_store; }
+
+std::vector<std::string> StorePlaces(const Reference&, const WriteOptions& options) { return {options.store_root}; }
+
+std::unique_ptr<Destination> OpenStore(const Reference& reference, const WriteOptions& options) {
+  const std::string& name = reference.store()->name;
+  std::optional<image::DockerReference> stored_as;
+  try {
+    stored_as = image::DockerReference::Parse(name).WithDefaultTag();
+  } catch (const Error&) {
+    // A digest is a name, but none that can be given.
+  }
+  if (!stored_as || stored_as->digest) {
+    throw Error(ErrorKind::kUsage, "an image cannot be stored as " + Quoted(name), "write store:NAME[:TAG]");
+  }
+  auto sink = image::IntoStore(image::Store::Open(options.store_root), options.overwrite);
+  return IntoSink(std::move(sink), stored_as->ToString(), options);
+}
+
 constexpr DestinationFormat kFormats[] = {
     {"aci:FILE", IsFile<FileReference::Format::kAci>, FileAndItsDirectory, OpenAci},
     {"oci:DIR[:REF]", IsFile<FileReference::Format::kOci>, FileAndItsDirectory, OpenLayout},
+    {"oci-archive:FILE[:REF]", IsFile<FileReference::Format::kOciArchive>, FileAndItsDirectory, OpenOciArchive},
+    {"docker-archive:FILE[:NAME[:TAG]]", IsFile<FileReference::Format::kDockerArchive>, FileAndItsDirectory,
+     OpenDockerArchive},
+    {"store:NAME", IsStore, StorePlaces, OpenStore},
 };
 
 }  // namespace

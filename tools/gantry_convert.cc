@@ -169,7 +169,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "threads to use; the output does not depend on it")
       ->check(CLI::Range(1, 256))
       ->type_name("N");
-  app.add_flag("--overwrite", options.overwrite, "replace an existing file, or move an existing name in a layout");
+  app.add_flag("--overwrite", options.overwrite, "replace an existing file, or move a name in a layout or the store");
   app.add_flag("--json", options.json, "print the result as JSON");
   app.add_option(
          "SRC", options.source,

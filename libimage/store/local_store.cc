@@ -105,24 +105,17 @@ void CreateMissing(const Dir& root) {
   }
 }
 
-class StagedBlob final : public IncomingBlob {
+// The bytes of a blob on their way to the disk, hashed as they pass.
+class StagedBytes {
  public:
-  StagedBlob(const std::shared_ptr<const Dir>& root, std::shared_ptr<LeaseFile> session, const Digest& digest,
-             uint64_t size)
-      : session_(std::move(session)),
-        digest_(digest),
-        size_(size),
-        dir_(root->MakeDirs(*PathOfBlob(digest).Parent())),
-        file_(dir_, 0644),
-        hasher_(digest.algorithm()) {
+  StagedBytes(const Dir& directory, HashAlgorithm algorithm) : file_(directory, 0644), hasher_(algorithm) {
     flock(file_.fd(), LOCK_EX | LOCK_NB);
   }
 
-  void Write(std::span<const std::byte> bytes) override {
-    if (bytes.size() > size_ - written_)
-      throw Error(ErrorKind::kCorrupt,
-                  "blob " + digest_.str() + " has more than its " + std::to_string(size_) + " bytes");
-    WriteFull(file_.fd(), bytes, "blob " + digest_.str());
+  uint64_t size() const { return written_; }
+
+  void Write(std::span<const std::byte> bytes, const std::string& what) {
+    WriteFull(file_.fd(), bytes, what);
     hasher_.Update(bytes);
     written_ += bytes.size();
     if (written_ - started_ >= kWriteBackBytes) {
@@ -133,20 +126,51 @@ class StagedBlob final : public IncomingBlob {
     }
   }
 
-  void Finish() override {
-    if (written_ != size_) {
-      throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has " + std::to_string(written_) +
-                                           " bytes instead of " + std::to_string(size_));
-    }
-    if (const Digest found = hasher_.Finish(); found != digest_)
-      throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has the digest " + found.str());
-    const RelPath name = RelPath::Parse(digest_.hex());
-    if (dir_.Exists(name))
+  Digest Hash() { return hasher_.Finish(); }
+
+  // Unless it is in `directory` already, which is the one of the constructor.
+  void Keep(const Dir& directory, const Digest& digest) {
+    const RelPath name = RelPath::Parse(digest.hex());
+    if (directory.Exists(name))
       return;
     if (fsync(file_.fd()) < 0)
-      ThrowErrno("sync blob " + digest_.str());
+      ThrowErrno("sync blob " + digest.str());
     // The directory is synced once, when the image gets its name: a name that is lost by a crash is an absent blob.
     file_.Commit(name, false);
+  }
+
+ private:
+  StagedFile file_;
+  Hasher hasher_;
+  uint64_t written_ = 0;
+  uint64_t started_ = 0;  // up to here the disk was asked to write
+};
+
+class StagedBlob final : public IncomingBlob {
+ public:
+  StagedBlob(const std::shared_ptr<const Dir>& root, std::shared_ptr<LeaseFile> session, const Digest& digest,
+             uint64_t size)
+      : session_(std::move(session)),
+        digest_(digest),
+        size_(size),
+        dir_(root->MakeDirs(*PathOfBlob(digest).Parent())),
+        bytes_(dir_, digest.algorithm()) {}
+
+  void Write(std::span<const std::byte> bytes) override {
+    if (bytes.size() > size_ - bytes_.size())
+      throw Error(ErrorKind::kCorrupt,
+                  "blob " + digest_.str() + " has more than its " + std::to_string(size_) + " bytes");
+    bytes_.Write(bytes, "blob " + digest_.str());
+  }
+
+  void Finish() override {
+    if (bytes_.size() != size_) {
+      throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has " + std::to_string(bytes_.size()) +
+                                           " bytes instead of " + std::to_string(size_));
+    }
+    if (const Digest found = bytes_.Hash(); found != digest_)
+      throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has the digest " + found.str());
+    bytes_.Keep(dir_, digest_);
   }
 
  private:
@@ -154,10 +178,33 @@ class StagedBlob final : public IncomingBlob {
   Digest digest_;
   uint64_t size_;
   Dir dir_;
-  StagedFile file_;
-  Hasher hasher_;
-  uint64_t written_ = 0;
-  uint64_t started_ = 0;  // up to here the disk was asked to write
+  StagedBytes bytes_;
+};
+
+class MadeBlob final : public NewBlob {
+ public:
+  MadeBlob(const std::shared_ptr<const Dir>& root, std::shared_ptr<LeaseFile> session, std::string what)
+      : session_(std::move(session)),
+        what_(std::move(what)),
+        dir_(root->MakeDirs(RelPath::Parse("blobs/sha256"))),
+        bytes_(dir_, HashAlgorithm::kSha256) {}
+
+  void Write(std::span<const std::byte> bytes) override { bytes_.Write(bytes, what_); }
+  void Finish() override {
+    digest_ = bytes_.Hash();
+    // Before it is looked for and gets its name: a collector must not come in between.
+    session_->Add({*digest_});
+    bytes_.Keep(dir_, *digest_);
+  }
+  Digest digest() const override { return digest_.value(); }
+  uint64_t size() const override { return bytes_.size(); }
+
+ private:
+  std::shared_ptr<LeaseFile> session_;
+  std::string what_;
+  Dir dir_;
+  StagedBytes bytes_;
+  std::optional<Digest> digest_;
 };
 
 }  // namespace
@@ -279,6 +326,12 @@ std::unique_ptr<IncomingBlob> LocalStore::AddBlob(const Digest& digest, uint64_t
   // Under the lock, so that a collector never sees the hidden name that some file systems need before it is locked.
   const FileLock lock(*root_, kCollectLock, LockMode::kShared);
   return std::make_unique<StagedBlob>(root_, std::move(session), digest, size);
+}
+
+std::unique_ptr<NewBlob> LocalStore::MakeBlob(std::string_view what) {
+  std::shared_ptr<LeaseFile> session = Session();
+  const FileLock lock(*root_, kCollectLock, LockMode::kShared);
+  return std::make_unique<MadeBlob>(root_, std::move(session), std::string(what));
 }
 
 std::string LocalStore::ReadBlob(const Digest& digest, size_t max_bytes) const {

@@ -29,6 +29,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
+#include "libimage/model/image_sink.h"
 
 namespace gantry::image {
 
@@ -99,6 +100,8 @@ class Store : public Blobs {
   // Blobs. Open (of Blobs) does not hash again: what has a name here was checked.
   virtual bool HasBlob(const Digest& digest) const = 0;
   virtual std::unique_ptr<IncomingBlob> AddBlob(const Digest& digest, uint64_t size) = 0;
+  // One whose digest comes out at its end. `what` names it in errors.
+  virtual std::unique_ptr<NewBlob> MakeBlob(std::string_view what) = 0;
   // A small blob whole; checked against digest and size once more, kCorrupt when it does not match.
   virtual std::string ReadBlob(const Digest& digest, size_t max_bytes) const = 0;
 

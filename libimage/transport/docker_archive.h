@@ -18,6 +18,7 @@
 
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
+#include "libimage/model/image_sink.h"
 #include "libimage/transport/docker_archive_list.h"
 #include "libimage/transport/tar_file.h"
 
@@ -61,5 +62,11 @@ class DockerArchive : public Blobs {
   std::map<Digest, std::string> documents_;    // of the images that were loaded
   std::map<Digest, std::string> layer_names_;  // members
 };
+
+// An archive that docker load takes, old and new, a new file: manifest.json, HEX.json, plain layers as HEX.tar by their
+// diff IDs; and for what knows no manifest.json (Docker before 1.10) `repositories` and a directory a layer, which hold
+// links to the layers. Several images may share layers. Each is named by registry names or not at all. Nothing is seen
+// before Commit. kFailed when the file exists and not `overwrite`.
+std::unique_ptr<ImageSink> WriteDockerArchive(const std::string& file, bool overwrite);
 
 }  // namespace gantry::image

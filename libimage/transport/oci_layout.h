@@ -63,4 +63,8 @@ class OciLayoutWriter : public ImageSink {
   virtual void RequireFree(const std::string& ref) const = 0;
 };
 
+// A layout in one tar, a new file. Layers stream into it one after the other, and nothing is seen before Commit.
+// kFailed when the file exists and not `overwrite`.
+std::unique_ptr<ImageSink> WriteOciArchive(const std::string& file, bool overwrite);
+
 }  // namespace gantry::image

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "libimage/base/digest.h"
 #include "libimage/base/dir.h"
@@ -11,6 +12,9 @@
 #include "libimage/transport/tar_file.h"
 
 namespace gantry::image {
+
+// What the file oci-layout says.
+constexpr std::string_view kLayoutBytes = R"({"imageLayoutVersion":"1.0.0"})";
 
 // blobs/ALGORITHM/HEX.
 RelPath BlobPath(const Digest& digest);

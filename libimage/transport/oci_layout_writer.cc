@@ -20,8 +20,6 @@
 namespace gantry::image {
 namespace {
 
-constexpr std::string_view kLayoutBytes = R"({"imageLayoutVersion":"1.0.0"})";
-
 struct Place {
   std::string parent, name;
 };

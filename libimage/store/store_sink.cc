@@ -1,0 +1,72 @@
+#include "libimage/store/store_sink.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "libimage/base/error.h"
+
+namespace gantry::image {
+namespace {
+
+class StoreSink : public ImageSink {
+ public:
+  StoreSink(std::unique_ptr<Store> store, bool overwrite)
+      : store_(std::move(store)), lease_(store_->NewLease()), overwrite_(overwrite) {}
+
+  Form form() const override { return {.layers = {}, .manifest_type = {}, .indexes = false}; }
+
+  void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view) override {
+    lease_->Add({blob.digest});
+    if (store_->HasBlob(blob.digest))
+      return;
+    const std::unique_ptr<IncomingBlob> into = store_->AddBlob(blob.digest, blob.size);
+    Copy(*from, *into);
+    into->Finish();
+  }
+
+  std::unique_ptr<NewBlob> MakeBlob(std::string_view what) override { return store_->MakeBlob(what); }
+
+  void Vouch(const VerifiedImage& image) override { vouched_.insert_or_assign(image.image().descriptor.digest, image); }
+
+  void Name(const Descriptor& top, const std::string& ref) override {
+    const auto image = vouched_.find(top.digest);
+    if (image == vouched_.end())
+      throw Error(ErrorKind::kFailed, "nobody vouches for " + top.digest.str() + ", so it gets no name in the store");
+    RefuseTaken(ref, top.digest);
+    names_.emplace_back(ref, image->second);
+  }
+
+  void Commit() override {
+    for (const auto& [name, image] : names_) {
+      RefuseTaken(name, image.image().descriptor.digest);
+      store_->SetName(name, image);
+    }
+  }
+
+ private:
+  void RefuseTaken(const std::string& name, const Digest& manifest) const {
+    const std::vector<StoredName> names = store_->List();
+    const auto has = std::find_if(names.begin(), names.end(), [&](const StoredName& one) { return one.name == name; });
+    if (overwrite_ || has == names.end() || has->descriptor.digest == manifest)
+      return;
+    throw Error(ErrorKind::kFailed, Quoted(name) + " is in the store already (" + has->descriptor.digest.str() + ")",
+                "give --overwrite to move the name, or choose another one");
+  }
+
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Lease> lease_;
+  bool overwrite_;
+  std::map<Digest, VerifiedImage> vouched_;
+  std::vector<std::pair<std::string, VerifiedImage>> names_;
+};
+
+}  // namespace
+
+std::unique_ptr<ImageSink> IntoStore(std::unique_ptr<Store> store, bool overwrite) {
+  return std::make_unique<StoreSink>(std::move(store), overwrite);
+}
+
+}  // namespace gantry::image

@@ -1,0 +1,50 @@
+#include "libimage/transport/new_file.h"
+
+#include <sys/stat.h>
+
+#include "libimage/base/error.h"
+
+namespace gantry::image {
+namespace {
+
+// "a/b/web.tar" is "web.tar" in the directory "a/b".
+std::string DirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos)
+    return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+NewFile::NewFile(const std::string& path, bool overwrite)
+    : path_(path),
+      dir_(Dir::Open(DirectoryOf(path))),
+      name_(RelPath::Parse(path.substr(path.rfind('/') + 1))),
+      overwrite_(overwrite) {
+  RefuseExisting();
+}
+
+int NewFile::fd() {
+  if (!file_)
+    file_.emplace(dir_);
+  return file_->fd();
+}
+
+void NewFile::Commit() {
+  fd();
+  RefuseExisting();
+  file_->Commit(name_);
+}
+
+void NewFile::RefuseExisting() const {
+  const auto status = dir_.Stat(name_);
+  if (status && S_ISDIR(status->st_mode))
+    throw Error(ErrorKind::kFailed, Quoted(name_.str()) + " in " + Quoted(dir_.name()) + " is a directory");
+  if (status && !overwrite_) {
+    throw Error(ErrorKind::kFailed, Quoted(name_.str()) + " in " + Quoted(dir_.name()) + " exists already",
+                "give --overwrite to replace it");
+  }
+}
+
+}  // namespace gantry::image
