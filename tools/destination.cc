@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "libimage/base/error.h"
+#include "libimage/convert/copy_tree.h"
 #include "libimage/store/store_sink.h"
 #include "libimage/transport/docker_archive.h"
 #include "libimage/transport/new_file.h"
@@ -103,10 +104,7 @@ class SinkDestination : public Destination {
 
   Written Write(const Input& input, Progress& progress) override {
     options_.copy.progress = &progress;
-    const image::Blobs& blobs = *input.source.blobs;
-    const image::VerifiedImage copied =
-        options_.squash ? image::Conversion::Squash(input.image, blobs, *sink_, options_.copy, options_.epoch)
-                        : image::Conversion::Copy(input.image, blobs, *sink_, options_.copy);
+    const image::VerifiedImage copied = CopyOne(input.image, *input.source.blobs);
     image::Descriptor top = copied.image().descriptor;
     top.platform = copied.image().config.platform;
     sink_->Name(top, ref_);
@@ -114,7 +112,47 @@ class SinkDestination : public Destination {
     return {top.digest.str(), {{"mediaType", top.media_type}}};
   }
 
+  std::vector<Written> WriteAll(const InputSet& input, Progress& progress) override {
+    if (!ref_.empty() && input.tops.size() > 1) {
+      throw Error(ErrorKind::kUsage, "several images cannot all be named " + Quoted(ref_),
+                  "leave out the name, and each keeps its own; or choose one of them");
+    }
+    options_.copy.progress = &progress;
+    std::vector<Written> written;
+    for (const InputSet::Top& top : input.tops) written.push_back(WriteOne(input.blobs, top));
+    sink_->Commit();
+    return written;
+  }
+
  private:
+  image::VerifiedImage CopyOne(const image::VerifiedImage& image, const image::Blobs& blobs) {
+    return options_.squash ? image::Conversion::Squash(image, blobs, *sink_, options_.copy, options_.epoch)
+                           : image::Conversion::Copy(image, blobs, *sink_, options_.copy);
+  }
+
+  Written WriteOne(const image::Blobs& blobs, const InputSet::Top& top) {
+    image::Descriptor made = image::CopyTree(top.tree, blobs, *sink_, options_.copy,
+                                             [&](const image::VerifiedImage& image) { return CopyOne(image, blobs); });
+    made.annotations.clear();  // the source's word on its place there
+    const std::vector<std::string> names = NamesFor(top);
+    for (const std::string& name : names) sink_->Name(made, name);
+    return {made.digest.str(), {{"mediaType", made.media_type}}, ref_.empty() ? names.front() : std::string()};
+  }
+
+  // At least one, which may be empty. "v1" in a layout is a tag of something, and no name in a registry.
+  std::vector<std::string> NamesFor(const InputSet::Top& top) const {
+    if (!ref_.empty())
+      return {ref_};
+    std::vector<std::string> names;
+    for (const std::string& name : top.names) {
+      if (!sink_->form().registry_names || name.find('/') != std::string::npos)
+        names.push_back(name);
+      else
+        options_.copy.note(Quoted(name) + " is no name in a registry: the image gets none");
+    }
+    return names.empty() ? std::vector<std::string>{""} : names;
+  }
+
   std::unique_ptr<image::ImageSink> sink_;
   std::string ref_;
   WriteOptions options_;
@@ -163,6 +201,11 @@ constexpr DestinationFormat kFormats[] = {
 };
 
 }  // namespace
+
+std::vector<Written> Destination::WriteAll(const InputSet&, Progress&) {
+  throw Error(ErrorKind::kUnsupported, "the destination holds one image of one platform",
+              "choose one with --platform, or a layout or an archive as the destination");
+}
 
 std::span<const DestinationFormat> DestinationFormats() { return kFormats; }
 

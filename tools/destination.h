@@ -11,6 +11,7 @@
 #include "libimage/base/json.h"
 #include "libimage/base/progress.h"
 #include "libimage/convert/convert.h"
+#include "libimage/convert/image_tree.h"
 #include "libimage/model/image_sink.h"
 #include "libimage/model/reference.h"
 #include "tools/local_image.h"
@@ -34,10 +35,21 @@ struct Input {
   const image::VerifiedImage& image;
 };
 
+// The same for all that a name leads to, once every image in it was allowed.
+struct InputSet {
+  struct Top {
+    std::vector<std::string> names;  // in the source
+    image::ImageTree tree;
+  };
+  const image::Blobs& blobs;
+  std::vector<Top> tops;
+};
+
 // The line on standard output.
 struct Written {
   std::string id;  // of what was written: a digest
   json::Object more;
+  std::string ref = {};  // of one of several; empty: as the command line says
 };
 
 class Destination {
@@ -46,6 +58,8 @@ class Destination {
 
   // Writes it all and commits; nothing is left under a final name when it throws.
   virtual Written Write(const Input& input, Progress& progress) = 0;
+  // The same for several. kUnsupported for formats that hold one image.
+  virtual std::vector<Written> WriteAll(const InputSet& input, Progress& progress);
 };
 
 struct DestinationFormat {
@@ -62,8 +76,8 @@ std::span<const DestinationFormat> DestinationFormats();
 // The format of `reference`; kUnsupported when it cannot be written.
 const DestinationFormat& FormatOf(const image::Reference& reference);
 
-// Copies each image into `sink` and names it `ref`. `manifest_type` is written where the options ask for nothing else;
-// empty leaves the image's own.
+// Copies each image into `sink` and names it `ref`; of several, each keeps its names if `ref` is empty. `manifest_type`
+// is written where the options ask for nothing else; empty leaves the image's own.
 std::unique_ptr<Destination> IntoSink(std::unique_ptr<image::ImageSink> sink, std::string ref,
                                       const WriteOptions& options, std::string_view manifest_type = {});
 

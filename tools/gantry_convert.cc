@@ -1,7 +1,7 @@
 // gantry-convert: an image in one format into another, under the same trust.
 #include <linux/capability.h>
 
-#include <array>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -31,6 +31,7 @@ struct ConvertOptions {
   std::string compress;
   std::string format;
   size_t threads = ProcessorCount();
+  bool all = false;
   bool squash = false;
   bool preserve_digests = false;
   bool overwrite = false;
@@ -100,18 +101,33 @@ WriteOptions WriteOptionsOf(const ConvertOptions& options) {
   return write;
 }
 
-void Print(const ConvertOptions& options, const Written& written, const std::string& where,
-           const image::VerifiedImage& image) {
+// `source` is a member of the JSON object for what it was made of.
+void Print(const ConvertOptions& options, const Written& written, const std::string& where, json::Object source) {
   if (!options.json) {
     std::printf("%s  %s\n", written.id.c_str(), where.c_str());
     return;
   }
-  json::Object line{{"output", where},
-                    {"id", written.id},
-                    {"source", image.image().descriptor.digest.str()},
-                    {"vouchedBy", image.vouched_by()}};
-  for (const auto& [key, value] : written.more.members()) line.Append(key, value);
+  json::Object line{{"output", where}, {"id", written.id}};
+  for (const json::Object& part : {std::move(source), written.more}) {
+    for (const auto& [key, value] : part.members()) line.Append(key, value);
+  }
   std::printf("%s\n", json::Print(line).c_str());
+}
+
+json::Object SourceOf(const image::VerifiedImage& image) {
+  return {{"source", image.image().descriptor.digest.str()}, {"vouchedBy", image.vouched_by()}};
+}
+
+json::Object SourceOf(const image::ImageTree& tree) {
+  if (tree.image() != nullptr)
+    return SourceOf(*tree.image());
+  json::Array images;
+  for (const image::VerifiedImage* image : ImagesOf(tree)) {
+    json::Object one = SourceOf(*image);
+    one.Set("platform", image->image().config.platform.ToString());
+    images.emplace_back(std::move(one));
+  }
+  return {{"source", tree.descriptor.digest.str()}, {"images", std::move(images)}};
 }
 
 // How the result line calls it: a file by its path, all else by its whole name.
@@ -119,6 +135,50 @@ std::string NameOf(const image::Reference& destination) {
   const auto* file = destination.file();
   const bool aci = file != nullptr && file->format == image::FileReference::Format::kAci;
   return aci ? file->path : destination.ToString();
+}
+
+// Of --platform A,B; empty for every platform.
+std::vector<image::Platform> Platforms(const std::string& text) {
+  std::vector<image::Platform> platforms;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    platforms.push_back(image::Platform::Parse(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return platforms;
+}
+
+// Every image of the source, or those for some platforms; each is asked about.
+InputSet VerifyAll(const LocalImages& source, const ConvertOptions& options) {
+  const sign::Policy policy = LoadPolicy(options.policy, options.common);
+  const auto verify = [&](image::FetchedImage image) {
+    const sign::Evidence evidence = source.evidence(image.image().descriptor.digest);
+    image::VerifiedImage verified = sign::Verifier::Verify(std::move(image), policy, evidence);
+    Note(options.common,
+         verified.image().config.platform.ToString() + ": the image is trusted by " + verified.vouched_by());
+    return verified;
+  };
+  InputSet input{*source.blobs, {}};
+  for (const LocalImages::Top& top : source.tops) {
+    input.tops.push_back(
+        {top.names, LoadTree(*source.blobs, top.descriptor, Platforms(options.platform), source.name, verify)});
+  }
+  return input;
+}
+
+int ConvertAll(const ConvertOptions& options, const image::Reference& reference, const image::Confinement& keep,
+               Destination& destination) {
+  const LocalName name = BringHere(options.source, {}, options.policy, options.common);
+  Confine(options.common, keep);
+  const LocalImages source = OpenLocalImages(name, StoreRoot(options.common));
+  const InputSet input = VerifyAll(source, options);
+  const auto progress = MakeProgress(options.common);
+  const std::vector<Written> written = destination.WriteAll(input, *progress);
+  for (size_t i = 0; i < written.size(); ++i) {
+    const std::string& ref = written[i].ref;
+    Print(options, written[i], NameOf(reference) + (ref.empty() ? "" : ":" + ref), SourceOf(input.tops[i].tree));
+  }
+  return 0;
 }
 
 int Convert(const ConvertOptions& options) {
@@ -129,6 +189,8 @@ int Convert(const ConvertOptions& options) {
   if (options.common.print_confinement)
     Confine(options.common, keep);
   const std::unique_ptr<Destination> destination = format.open(reference, write);
+  if (options.all || options.platform.find(',') != std::string::npos)
+    return ConvertAll(options, reference, keep, *destination);
   const LocalName name = BringHere(options.source, options.platform, options.policy, options.common);
   Confine(options.common, keep);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
@@ -136,7 +198,7 @@ int Convert(const ConvertOptions& options) {
   const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
   Note(options.common, "the image is trusted by " + verified.vouched_by());
   const auto progress = MakeProgress(options.common);
-  Print(options, destination->Write({name, source, verified}, *progress), NameOf(reference), verified);
+  Print(options, destination->Write({name, source, verified}, *progress), NameOf(reference), SourceOf(verified));
   return 0;
 }
 
@@ -156,8 +218,11 @@ int main(int argc, char** argv) {
   ConvertOptions options;
   AddCommonOptions(app, options.common);
   AddPolicyOptions(app, options.policy);
-  app.add_option("--platform", options.platform, "os/architecture[/variant] to choose; this machine's by default")
-      ->type_name("PLATFORM");
+  CLI::Option* platform =
+      app.add_option("--platform", options.platform,
+                     "os/architecture[/variant] to choose; this machine's by default; several, and an index is written")
+          ->type_name("PLATFORM[,...]");
+  app.add_flag("--all", options.all, "all images: of each platform, and of each name")->excludes(platform);
   app.add_option("--name", options.name, "the ACI's name, instead of one made of the image's")->type_name("NAME");
   app.add_option("--compress", options.compress, "recompress layers that are not gzip, zstd or none, whichever it is")
       ->type_name("KIND[:LEVEL]");

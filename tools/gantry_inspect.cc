@@ -31,6 +31,7 @@ struct Options {
   bool raw = false;
   bool config = false;
   bool identity = false;
+  bool index = false;
 };
 
 // An image, or of --raw only the bytes that are asked for: what has no image configuration has those too.
@@ -138,6 +139,8 @@ void PrintTable(const Inspected& inspected) {
   PrintLine("Name", inspected.name);
   PrintLine("Digest", image.descriptor.digest.str());
   PrintLine("Media type", image.descriptor.media_type);
+  if (inspected.image->index())
+    PrintLine("Index", inspected.image->index()->str());
   PrintLine("Platform", config.platform.ToString());
   PrintLine("Created", config.created);
   PrintLine("Author", config.author);
@@ -182,12 +185,77 @@ int PrintIdentity(const Options& options, const image::Reference& reference) {
   return 0;
 }
 
-// A look needs no right to write; to read layers takes a lease in the store.
+// What an entry of an index is, in a word.
+std::string KindOfEntry(const image::Descriptor& entry) {
+  if (const auto type = entry.annotations.find("vnd.docker.reference.type"); type != entry.annotations.end())
+    return type->second;
+  if (!entry.artifact_type.empty())
+    return entry.artifact_type;
+  const image::TypeKind kind = image::KindOf(entry.media_type);
+  return kind == image::TypeKind::kManifest ? "image" : kind == image::TypeKind::kIndex ? "index" : entry.media_type;
+}
+
+json::Value ToJson(const std::string& name, const image::Descriptor& top, const image::Index& index) {
+  json::Array manifests;
+  for (const image::Descriptor& entry : index.manifests) {
+    manifests.emplace_back(json::Object{{"platform", entry.platform ? entry.platform->ToString() : ""},
+                                        {"kind", KindOfEntry(entry)},
+                                        {"digest", entry.digest.str()},
+                                        {"size", entry.size},
+                                        {"mediaType", entry.media_type},
+                                        {"annotations", entry.annotations}});
+  }
+  return json::Object{{"name", name},
+                      {"digest", top.digest.str()},
+                      {"mediaType", index.media_type},
+                      {"annotations", index.annotations},
+                      {"manifests", std::move(manifests)}};
+}
+
+void PrintTable(const std::string& name, const image::Descriptor& top, const image::Index& index) {
+  PrintLine("Name", name);
+  PrintLine("Digest", top.digest.str());
+  PrintLine("Media type", index.media_type);
+  PrintEach("Annotations", index.annotations);
+  std::printf("\n");
+  Table table({"PLATFORM", "KIND", "DIGEST", "SIZE"});
+  for (const image::Descriptor& entry : index.manifests) {
+    table.Add({entry.platform ? entry.platform->ToString() : "", KindOfEntry(entry), entry.digest.str(),
+               FormatBytes(entry.size)});
+  }
+  std::fputs(table.ToString().c_str(), stdout);
+}
+
+int ShowIndex(const Options& options, const image::Reference& reference) {
+  const LocalImages all = OpenLocalImages({reference}, StoreRoot(options.common), sign::RegistriesD());
+  if (all.tops.size() != 1) {
+    throw Error(ErrorKind::kUsage, Quoted(options.image) + " has " + std::to_string(all.tops.size()) + " images",
+                "name one of them");
+  }
+  const image::Descriptor& top = all.tops.front().descriptor;
+  const std::string what = "manifest " + top.digest.str();
+  const std::string bytes = Drain(*all.blobs->Open(top, what), image::kMaxManifestBytes, what);
+  const image::ManifestOrIndex document = image::ParseManifest(bytes, top.media_type);
+  const auto* index = std::get_if<image::Index>(&document);
+  if (index == nullptr) {
+    throw Error(ErrorKind::kNotFound, Quoted(options.image) + " is one image, and no index leads to it here",
+                "leave out --index to see it");
+  }
+  if (options.raw)
+    PrintBytes(bytes);
+  else if (options.json)
+    std::fputs(json::PrintPretty(ToJson(options.image, top, *index)).c_str(), stdout);
+  else
+    PrintTable(options.image, top, *index);
+  return 0;
+}
+
+// A look needs no right to write; to read more than one manifest takes a lease in the store.
 image::Confinement Kept(const Options& options, const image::Reference& reference) {
   image::Confinement keep{.read = image::SystemFiles(), .unix_sockets = false, .capabilities = {CAP_DAC_READ_SEARCH}};
   const std::string root = StoreRoot(options.common);
   KeepForImage(reference, root, keep);
-  if (options.identity && reference.file() == nullptr)
+  if ((options.identity || options.index) && reference.file() == nullptr)
     keep.write.push_back(root);
   return keep;
 }
@@ -197,6 +265,8 @@ int Inspect(const Options& options) {
   Confine(options.common, Kept(options, reference));
   if (options.identity)
     return PrintIdentity(options, reference);
+  if (options.index)
+    return ShowIndex(options, reference);
   const Inspected inspected = Open(options, reference);
   if (options.raw)
     PrintBytes(inspected.manifest_bytes);
@@ -218,14 +288,19 @@ int main(int argc, char** argv) {
   app.add_option("IMAGE", options.image,
                  "a name or digest in the store, oci:DIR[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:REF]")
       ->required();
-  app.add_option("--platform", options.platform, "of a layout with several, the image for this platform")
-      ->type_name("OS/ARCH");
+  CLI::Option* platform =
+      app.add_option("--platform", options.platform, "of a layout with several, the image for this platform")
+          ->type_name("OS/ARCH");
   CLI::Option* json = app.add_flag("--json", options.json, "print all of it as JSON");
   CLI::Option* raw = app.add_flag("--raw", options.raw, "print the bytes of the manifest");
   CLI::Option* config = app.add_flag("--config", options.config, "print the bytes of the configuration");
   app.add_flag("--identity", options.identity, "print the identity, which every packing of the image has; reads it all")
       ->excludes(raw)
       ->excludes(config);
+  app.add_flag("--index", options.index, "show the index that leads to the image: its platforms; with --raw its bytes")
+      ->excludes(config)
+      ->excludes(platform)
+      ->excludes("--identity");
   json->excludes(raw)->excludes(config);
   raw->excludes(config);
   return ToolMain(app, argc, argv, [&] { return Inspect(options); });

@@ -9,6 +9,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
+#include "libimage/store/index_document.h"
 #include "libimage/transport/docker_archive.h"
 #include "libimage/transport/oci_layout.h"
 #include "libimage/transport/plain_file.h"
@@ -141,6 +142,78 @@ LocalImage FromDockerArchive(const FileReference& file) {
   return local;
 }
 
+LocalImages AllOfLayout(std::unique_ptr<image::OciLayout> layout, const FileReference& file) {
+  LocalImages all;
+  for (const image::Descriptor& listed : layout->Listed(file.ref)) {
+    const auto name = listed.annotations.find(std::string(image::kRefNameAnnotation));
+    all.tops.push_back({listed, {}});
+    if (name != listed.annotations.end())
+      all.tops.back().names.push_back(name->second);
+  }
+  all.evidence = [transport = IsArchive(file) ? "oci-archive" : "oci", place = PlaceOf(file.path)](const Digest&) {
+    sign::Evidence evidence;
+    evidence.transport = transport;
+    evidence.path = place;
+    return evidence;
+  };
+  all.blobs = std::move(layout);
+  return all;
+}
+
+LocalImages AllOfDockerArchive(const FileReference& file) {
+  auto archive = image::DockerArchive::OpenArchive(file.path);
+  LocalImages all;
+  const size_t first = file.ref.empty() ? 0 : archive->Find(file.ref);
+  const size_t end = file.ref.empty() ? archive->images().size() : first + 1;
+  for (size_t i = first; i < end; ++i)
+    all.tops.push_back({archive->Load(i).image().descriptor, archive->images()[i].names});
+  all.evidence = [](const Digest&) {
+    sign::Evidence evidence;
+    evidence.transport = "docker-archive";
+    return evidence;
+  };
+  all.blobs = std::move(archive);
+  return all;
+}
+
+// The index that led to an image, if the store has it; else what has the name.
+image::Descriptor TopOf(const image::Store& store, const image::StoredName& found, const FetchedImage& image) {
+  if (!image.index() || !store.HasBlob(*image.index()))
+    return found.descriptor;
+  const std::string bytes = store.ReadBlob(*image.index(), image::kMaxManifestBytes);
+  const image::ManifestOrIndex document = image::ParseManifest(bytes);
+  const auto* index = std::get_if<image::Index>(&document);
+  if (index == nullptr)
+    return found.descriptor;
+  return {.media_type = index->media_type, .digest = *image.index(), .size = bytes.size()};
+}
+
+LocalImages AllOfStore(const LocalName& name, const std::string& text, const std::string& root,
+                       const sign::RegistriesD& registries) {
+  LocalImages all;
+  std::unique_ptr<image::Store> store = OpenStore(root, Purpose::kRead, all.lease);
+  const auto found = store != nullptr ? store->Resolve(name.pinned ? name.pinned->str() : text) : std::nullopt;
+  if (!found)
+    ThrowNotInStore(name, text, root);
+  const FetchedImage image = store->Load(*found);
+  const image::Descriptor top = TopOf(*store, *found, image);
+  if (all.lease)
+    all.lease->Add({top.digest});
+  all.tops.push_back({top});
+  all.name = image.name();
+  // The store lives in all.blobs.
+  all.evidence = [store = store.get(), registries, name = image.name()](const Digest& manifest) {
+    sign::Evidence evidence;
+    for (std::string& signature : store->Signatures(manifest)) evidence.Add(std::move(signature));
+    evidence.looked_at.push_back(store->dir().name() + "/signatures");
+    if (name)
+      sign::GatherLookaside(registries, *name, manifest, evidence);
+    return evidence;
+  };
+  all.blobs = std::move(store);
+  return all;
+}
+
 LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform) {
   if (const auto text = StoreName(name.reference))
     return FromStore(name, purpose, *text, root);
@@ -231,6 +304,19 @@ LocalImage OpenFileImage(const FileReference& file, const std::string& platform)
     default:
       throw CannotRead(Reference(file));
   }
+}
+
+LocalImages OpenLocalImages(const LocalName& name, const std::string& root, const sign::RegistriesD& registries) {
+  if (const auto text = StoreName(name.reference))
+    return AllOfStore(name, *text, root, registries);
+  const auto* file = name.reference.file();
+  if (file != nullptr && file->format == FileReference::Format::kOci)
+    return AllOfLayout(image::OciLayout::OpenAt(file->path), *file);
+  if (file != nullptr && file->format == FileReference::Format::kOciArchive)
+    return AllOfLayout(image::OciLayout::OpenArchive(file->path), *file);
+  if (file != nullptr && file->format == FileReference::Format::kDockerArchive)
+    return AllOfDockerArchive(*file);
+  throw CannotRead(name.reference);
 }
 
 LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform,

@@ -2,9 +2,11 @@
 // image apart, judges it or executes it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "libimage/confine/confine.h"
 #include "libimage/model/blobs.h"
@@ -45,6 +47,19 @@ struct LocalImage {
   std::string called = {};              // in a layout or archive; nobody vouches for this name; empty when it has none
 };
 
+// All that a name leads to: images and indexes, before anyone looked into them.
+struct LocalImages {
+  struct Top {
+    image::Descriptor descriptor;
+    std::vector<std::string> names = {};  // in a layout or archive
+  };
+  std::vector<Top> tops;
+  std::optional<image::DockerReference> name;  // that all of it has
+  std::unique_ptr<image::Blobs> blobs;
+  std::function<sign::Evidence(const Digest&)> evidence;  // what speaks for the image with this manifest; uses blobs
+  std::unique_ptr<image::Lease> lease;
+};
+
 // What the image is opened for.
 enum class Purpose {
   kJudge,  // its manifest and signatures; nothing is written, no lease is taken
@@ -67,6 +82,11 @@ LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::str
                           const std::string& platform = {},
                           const std::optional<image::DockerReference>& as = std::nullopt,
                           const sign::RegistriesD& registries = sign::RegistriesD::Load());
+
+// As OpenLocalImage for kRead, but all that there is: each image of a layout or archive unless the name has a REF, and
+// indexes as they are. A name in the store is the index that led to its image where the store has that.
+LocalImages OpenLocalImages(const LocalName& name, const std::string& root,
+                            const sign::RegistriesD& registries = sign::RegistriesD::Load());
 
 // The same for kJudge and a store that is open, but nullopt where Fetch would help: for a docker:// or a bare name that
 // the store lacks or has for another platform. Blobs of an image in the store are the store's.

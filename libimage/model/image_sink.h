@@ -34,6 +34,7 @@ class ImageSink {
     std::optional<std::string> manifest_type;  // kOciManifestType or kDockerManifestType
     bool indexes = true;                       // takes an index as a top, with all its manifests
     bool parallel = true;                      // several blobs at once, each from a thread of its own
+    bool registry_names = false;               // what is named has names of registries
   };
   virtual Form form() const = 0;
 

@@ -16,7 +16,7 @@ class StoreSink : public ImageSink {
   StoreSink(std::unique_ptr<Store> store, bool overwrite)
       : store_(std::move(store)), lease_(store_->NewLease()), overwrite_(overwrite) {}
 
-  Form form() const override { return {.layers = {}, .manifest_type = {}, .indexes = false}; }
+  Form form() const override { return {.layers = {}, .manifest_type = {}, .indexes = false, .registry_names = true}; }
 
   void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view) override {
     lease_->Add({blob.digest});

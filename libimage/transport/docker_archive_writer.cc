@@ -66,7 +66,8 @@ class DockerArchiveSink : public ArchiveSink {
     return {.layers = Compression::kNone,
             .manifest_type = std::string(kDockerManifestType),
             .indexes = false,
-            .parallel = false};
+            .parallel = false,
+            .registry_names = true};
   }
 
   // Manifests are kept in memory: manifest.json stands in their place.

@@ -71,34 +71,35 @@ std::vector<std::string> OciLayout::Refs() const {
   return {refs.begin(), refs.end()};
 }
 
-Index OciLayout::Candidates(const std::string& ref) const {
-  Index found;
+std::vector<Descriptor> OciLayout::Listed(const std::string& ref) const {
+  std::vector<Descriptor> found;
   for (const Descriptor& manifest : index_.manifests) {
     if (ref.empty() || RefOf(manifest) == ref)
-      found.manifests.push_back(manifest);
+      found.push_back(manifest);
   }
-  if (found.manifests.empty() && !ref.empty()) {
+  if (found.empty() && !ref.empty()) {
     for (const Descriptor& manifest : index_.manifests) {
-      if (manifest.digest.str() == ref && found.manifests.empty())
-        found.manifests.push_back(manifest);
+      if (manifest.digest.str() == ref && found.empty())
+        found.push_back(manifest);
     }
   }
-  const std::vector<std::string> refs = Refs();
-  if (found.manifests.empty()) {
+  if (found.empty()) {
+    const std::vector<std::string> refs = Refs();
     throw Error(ErrorKind::kNotFound,
                 ref.empty() ? "the layout " + Quoted(root_->name()) + " has no image"
                             : "the layout " + Quoted(root_->name()) + " has no image named " + Quoted(ref),
                 refs.empty() ? "none of its images has a name" : "it has " + ListedNames(refs));
   }
-  if (ref.empty() && refs.size() > 1) {
-    throw Error(ErrorKind::kUsage, "the layout " + Quoted(root_->name()) + " has several images",
-                "name one as " + root_->FullName() + ":REF; it has " + ListedNames(refs));
-  }
   return found;
 }
 
 FetchedImage OciLayout::Load(const std::string& ref, const Platform& platform) const {
-  Index from = Candidates(ref);
+  Index from;
+  from.manifests = Listed(ref);
+  if (const std::vector<std::string> refs = Refs(); ref.empty() && refs.size() > 1) {
+    throw Error(ErrorKind::kUsage, "the layout " + Quoted(root_->name()) + " has several images",
+                "name one as " + root_->FullName() + ":REF; it has " + ListedNames(refs));
+  }
   std::optional<Digest> through;
   for (size_t depth = 0; depth <= kMaxIndexDepth; ++depth) {
     const Descriptor* chosen = from.manifests.size() == 1 && depth == 0 ? &from.manifests[0] : from.Choose(platform);

@@ -31,6 +31,9 @@ class OciLayout : public Blobs {
   // there is; kUsage when an empty ref is ambiguous.
   FetchedImage Load(const std::string& ref, const Platform& platform) const;
 
+  // What index.json lists under `ref`, manifests and indexes; all of it for an empty one. kNotFound as above.
+  std::vector<Descriptor> Listed(const std::string& ref) const;
+
   // The names in index.json, sorted.
   std::vector<std::string> Refs() const;
 
@@ -39,7 +42,6 @@ class OciLayout : public Blobs {
  private:
   OciLayout(std::unique_ptr<LayoutRoot> root, Index index) : root_(std::move(root)), index_(std::move(index)) {}
   static std::unique_ptr<OciLayout> OpenIn(std::unique_ptr<LayoutRoot> root, const std::string& hint);
-  Index Candidates(const std::string& ref) const;
   std::string ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const;
   FetchedImage LoadManifest(const Descriptor& descriptor, const std::string& bytes,
                             std::optional<Digest> through) const;

@@ -161,6 +161,33 @@ make_image() {
   rm -r "$work"
 }
 
+# make_index LAYOUT REF ARCHITECTURE...: a layout with an index of one small image for each. Prints the index's digest.
+make_index() {
+  local layout=$1 ref=$2 work architecture size digest entries=() type=application/vnd.oci.image
+  shift 2
+  work=$(mktemp -d "$T/index-XXXXXX")
+  mkdir "$work/tree"
+  echo text >"$work/tree/file"
+  make_image "$layout" one '{"Cmd":["x"]}' "$work/tree"
+  for architecture; do
+    gantry-inspect --config "oci:$layout:one" | jq -c --arg a "$architecture" '.architecture = $a' >"$work/config"
+    size=$(stat -c%s "$work/config")
+    gantry-inspect --raw "oci:$layout:one" | jq -jc --arg digest "$(put_blob "$layout" "$work/config")" \
+      --argjson size "$size" '.config.digest = $digest | .config.size = $size' >"$work/manifest"
+    size=$(stat -c%s "$work/manifest")
+    entries+=("{\"mediaType\":\"$type.manifest.v1+json\",\"digest\":\"$(put_blob "$layout" "$work/manifest")\",")
+    entries[-1]+="\"size\":$size,\"platform\":{\"architecture\":\"$architecture\",\"os\":\"linux\"}}"
+  done
+  printf '{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' $type.index.v1+json "$(IFS=,; echo "${entries[*]}")" \
+    >"$work/index"
+  size=$(stat -c%s "$work/index")
+  digest=$(put_blob "$layout" "$work/index")
+  printf '{"schemaVersion":2,"manifests":[{"mediaType":"%s","digest":"%s","size":%s,"annotations":{"%s":"%s"}}]}' \
+    $type.index.v1+json "$digest" "$size" org.opencontainers.image.ref.name "$ref" >"$layout/index.json"
+  rm -r "$work"
+  printf '%s\n' "$digest"
+}
+
 # image_architecture: this machine's, as images spell it.
 image_architecture() {
   case $(uname -m) in

@@ -1,13 +1,13 @@
-// Conversion::Copy into a sink in memory that keeps the rules of image_sink.h.
+// Conversion::Copy into a sink in memory.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <mutex>
 #include <vector>
 
 #include "libimage/convert/convert.h"
 #include "libimage/layer/compression.h"
 #include "libimage/layer/layer.h"
+#include "tests/libimage/convert/memory_sink.h"
 #include "tests/libimage/convert/trusted_image.h"
 #include "tests/support/tar_builder.h"
 #include "tests/support/temp_dir.h"
@@ -18,55 +18,12 @@ namespace {
 using gantry::testing::CaughtError;
 using gantry::testing::ImageBuilder;
 using gantry::testing::MemoryBlobs;
+using gantry::testing::MemorySink;
 using gantry::testing::TarBuilder;
 using gantry::testing::Trusted;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
-
-class MemorySink : public ImageSink {
- public:
-  explicit MemorySink(Form form = {}) : form_(std::move(form)) {}
-
-  Form form() const override { return form_; }
-  void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) override {
-    const auto checked = VerifyingSource(std::move(from), blob.digest, blob.size, std::string(what));
-    Keep(Drain(*checked, 1 << 28, what));
-  }
-  std::unique_ptr<NewBlob> MakeBlob(std::string_view) override { return std::make_unique<Made>(*this); }
-  void Vouch(const VerifiedImage& image) override { vouched.push_back(image.image().descriptor.digest); }
-  void Name(const Descriptor&, const std::string&) override {}
-  void Commit() override {}
-
-  MemoryBlobs blobs;
-  std::vector<Digest> order;
-  std::vector<Digest> vouched;
-
- private:
-  class Made : public NewBlob {
-   public:
-    explicit Made(MemorySink& sink) : sink_(sink) {}
-    void Write(std::span<const std::byte> bytes) override {
-      bytes_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    }
-    void Finish() override { sink_.Keep(bytes_); }
-    Digest digest() const override { return Digest::Of(bytes_); }
-    uint64_t size() const override { return bytes_.size(); }
-
-   private:
-    MemorySink& sink_;
-    std::string bytes_;
-  };
-
-  void Keep(const std::string& bytes) {
-    const std::lock_guard lock(mutex_);
-    blobs.Put(bytes);
-    order.push_back(Digest::Of(bytes));
-  }
-
-  Form form_;
-  std::mutex mutex_;
-};
 
 std::string Noise(size_t bytes) {
   std::string out;

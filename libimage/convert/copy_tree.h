@@ -1,0 +1,21 @@
+// An index with all its images into one sink.
+#pragma once
+
+#include <functional>
+
+#include "libimage/convert/convert.h"
+#include "libimage/convert/image_tree.h"
+
+namespace gantry::image {
+
+// Puts one image into the sink: Conversion::Copy, or Conversion::Squash.
+using CopyImage = std::function<VerifiedImage(const VerifiedImage&)>;
+
+// Adds all of `tree` to `sink`: images by `copy`, artifacts as they are, and indexes, whose bytes stay where nothing in
+// them has to change. Else a new index lists what came out, Docker's or OCI's as `options` wants manifests; what has no
+// place in a Docker list, and artifacts about an image that has changed, are left out, and options.note is told.
+// Returns what is to be named. kUnsupported when the sink takes no index, and with preserve_digests for any change.
+Descriptor CopyTree(const ImageTree& tree, const Blobs& blobs, ImageSink& sink, const CopyOptions& options,
+                    const CopyImage& copy);
+
+}  // namespace gantry::image

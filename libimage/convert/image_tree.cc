@@ -1,0 +1,161 @@
+#include "libimage/convert/image_tree.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "libimage/base/error.h"
+#include "libimage/model/media_type.h"
+
+namespace gantry::image {
+namespace {
+
+std::string PlatformsIn(const Index& index) {
+  std::string out;
+  for (const Descriptor& entry : index.manifests) {
+    if (entry.platform && entry.platform->os != "unknown")
+      out += (out.empty() ? "" : ", ") + entry.platform->ToString();
+  }
+  return out.empty() ? "none of its manifests tells its platform" : "it has " + out;
+}
+
+[[noreturn]] void ThrowNoPlatform(const Platform& platform, const std::string& hint) {
+  throw Error(ErrorKind::kNotFound, "there is no image for " + platform.ToString(), hint);
+}
+
+// The entries of an index that are wanted, by number, and for which platforms each.
+using Selection = std::map<size_t, std::vector<Platform>>;
+
+Selection Select(const Index& index, const std::vector<Platform>& platforms) {
+  Selection selected;
+  if (platforms.empty()) {
+    for (size_t i = 0; i < index.manifests.size(); ++i) selected[i] = {};
+    return selected;
+  }
+  std::set<std::string> digests;
+  for (const Platform& platform : platforms) {
+    const Descriptor* const chosen = index.Choose(platform);
+    if (chosen == nullptr)
+      ThrowNoPlatform(platform, PlatformsIn(index));
+    selected[static_cast<size_t>(chosen - index.manifests.data())].push_back(platform);
+    digests.insert(chosen->digest.str());
+  }
+  for (size_t i = 0; i < index.manifests.size(); ++i) {
+    const auto& annotations = index.manifests[i].annotations;
+    if (const auto about = annotations.find(std::string(kAboutAnnotation));
+        about != annotations.end() && digests.contains(about->second))
+      selected[i] = {};
+  }
+  return selected;
+}
+
+class TreeLoader {
+ public:
+  TreeLoader(const Blobs& blobs, const std::optional<DockerReference>& name, const VerifyImage& verify)
+      : blobs_(blobs), name_(name), verify_(verify) {}
+
+  ImageTree Load(const Descriptor& listed, const std::vector<Platform>& platforms, size_t depth) {
+    if (++nodes_ > kMaxTreeNodes)
+      throw Error(ErrorKind::kCorrupt, "an index leads to more than " + std::to_string(kMaxTreeNodes) + " manifests");
+    const TypeKind kind = KindOf(listed.media_type);
+    if (kind != TypeKind::kManifest && kind != TypeKind::kIndex)
+      return {.descriptor = listed, .bytes = {}, .node = OpaqueBlob()};
+    const std::string what = "manifest " + listed.digest.str();
+    std::string bytes = Read(listed, kMaxManifestBytes, what);
+    ManifestOrIndex document = ParseManifest(bytes, listed.media_type);
+    if (auto* index = std::get_if<Index>(&document))
+      return LoadIndex(listed, std::move(bytes), std::move(*index), platforms, depth);
+    auto& manifest = std::get<Manifest>(document);
+    if (manifest.IsArtifact())
+      return {.descriptor = listed, .bytes = std::move(bytes), .node = Artifact{std::move(manifest)}};
+    VerifiedImage image = LoadImage(listed, bytes, manifest, platforms);
+    return {.descriptor = listed, .bytes = std::move(bytes), .node = std::move(image)};
+  }
+
+ private:
+  ImageTree LoadIndex(const Descriptor& listed, std::string bytes, Index index, const std::vector<Platform>& platforms,
+                      size_t depth) {
+    if (depth > kMaxIndexDepth) {
+      throw Error(ErrorKind::kCorrupt,
+                  "more than " + std::to_string(kMaxIndexDepth) + " indexes are nested, one in the other");
+    }
+    if (!outermost_)
+      outermost_ = listed.digest;
+    const Selection selected = Select(index, platforms);
+    ImageTree tree{.descriptor = listed, .bytes = std::move(bytes), .node = std::move(index)};
+    tree.whole = selected.size() == tree.index()->manifests.size();
+    for (const auto& [number, wanted] : selected) {
+      tree.children.push_back(Load(tree.index()->manifests[number], wanted, depth + 1));
+      tree.whole = tree.whole && tree.children.back().whole;
+    }
+    return tree;
+  }
+
+  VerifiedImage LoadImage(const Descriptor& listed, const std::string& bytes, const Manifest& manifest,
+                          const std::vector<Platform>& platforms) {
+    const std::string config = Read(manifest.config, kMaxConfigBytes, "the configuration of " + listed.digest.str());
+    Image image = Image::FromBytes(bytes, listed.media_type, config);
+    const Platform has = image.config.platform.Canonical();
+    if (listed.platform) {
+      const Platform said = listed.platform->Canonical();
+      if (said.os != has.os || said.architecture != has.architecture) {
+        throw Error(ErrorKind::kCorrupt,
+                    "image " + listed.digest.str() + " is for " + has.ToString() +
+                        ", and its index says that it is for " + said.ToString(),
+                    "whoever made the index must make it anew");
+      }
+    }
+    for (const Platform& wanted : platforms) {
+      const Platform canonical = wanted.Canonical();
+      if (canonical.os != has.os || canonical.architecture != has.architecture)
+        ThrowNoPlatform(wanted, "the image is for " + has.ToString());
+    }
+    return verify_(FetchedImage(std::move(image), name_, outermost_));
+  }
+
+  std::string Read(const Descriptor& document, size_t max_bytes, const std::string& what) {
+    if (document.size > max_bytes)
+      throw Error(ErrorKind::kCorrupt, what + " is over " + std::to_string(max_bytes) + " bytes");
+    std::string bytes = Drain(*blobs_.Open(document, what), max_bytes, what);
+    if (Digest::Of(bytes, document.digest.algorithm()) != document.digest)
+      throw Error(ErrorKind::kCorrupt, what + " does not have its digest");
+    total_ += bytes.size();
+    if (total_ > kMaxTreeBytes)
+      throw Error(ErrorKind::kCorrupt,
+                  "manifests and configurations are over " + std::to_string(kMaxTreeBytes) + " bytes together");
+    return bytes;
+  }
+
+  const Blobs& blobs_;
+  const std::optional<DockerReference>& name_;
+  const VerifyImage& verify_;
+  std::optional<Digest> outermost_;
+  size_t nodes_ = 0;
+  uint64_t total_ = 0;
+};
+
+}  // namespace
+
+ImageTree LoadTree(const Blobs& blobs, const Descriptor& top, const std::vector<Platform>& platforms,
+                   const std::optional<DockerReference>& name, const VerifyImage& verify) {
+  ImageTree tree = TreeLoader(blobs, name, verify).Load(top, platforms, 0);
+  if (tree.index() == nullptr && tree.image() == nullptr) {
+    throw Error(ErrorKind::kUnsupported, "manifest " + top.digest.str() + " is neither an image nor an index of images",
+                "name an image; gantry inspect --raw prints what this is");
+  }
+  return tree;
+}
+
+std::vector<const VerifiedImage*> ImagesOf(const ImageTree& tree) {
+  std::vector<const VerifiedImage*> images;
+  if (tree.image() != nullptr)
+    images.push_back(tree.image());
+  for (const ImageTree& child : tree.children) {
+    const std::vector<const VerifiedImage*> below = ImagesOf(child);
+    images.insert(images.end(), below.begin(), below.end());
+  }
+  return images;
+}
+
+}  // namespace gantry::image
