@@ -5,6 +5,9 @@
 // descends by exec from, a copy of the runner, /proc/*/exe leads to nothing that could be overwritten (CVE-2019-5736),
 // no library of the image is loaded into anything of ours, and a waiting container costs some hundred KB. It drops
 // what it does not need, and loads the filter into itself before it forks: whoever takes it over wins nothing.
+//
+// For a bundle of the runtime specification it does not stay: it waits, if it is told to, until the container is
+// started, and then becomes the bundle's process.
 // C++ without the library: no exceptions, no allocation.
 #include <dirent.h>
 #include <elf.h>
@@ -14,17 +17,21 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "runner/hook_process.h"
 #include "runner/protocol.h"
 
 namespace gantry::runner {
@@ -33,33 +40,45 @@ namespace {
 constexpr int kNotFoundCode = 127;
 constexpr int kNotExecutableCode = 126;
 
-[[noreturn]] void Fail(Step step, int error, int code = 125, const char* detail = "") {
+// Where failures are told; moves above what the application is to have.
+int control = kControlFd;
+
+[[noreturn]] void Fail(Step step, int error, int code = 125, const char* detail = "", size_t index = 0) {
   Report report;
   report.step = step;
   report.error = error;
+  report.index = static_cast<uint32_t>(index);
   strncpy(report.detail, detail, sizeof report.detail - 1);
-  send(kControlFd, &report, sizeof report, MSG_NOSIGNAL);
+  send(control, &report, sizeof report, MSG_NOSIGNAL);
   _exit(code);
 }
 
 struct Params {
   const InitParams* head;
+  int passed[kMaxPassed] = {};
   const char* At(uint64_t offset) const { return reinterpret_cast<const char*>(head) + offset; }
 };
 
-Params Receive() {
+// One message, with up to as many descriptors as there is room for; how many came.
+size_t ReceiveDescriptors(int* into, size_t capacity) {
   char byte = 0;
   iovec data = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  alignas(cmsghdr) char buffer[CMSG_SPACE(kMaxPassed * sizeof(int))];
   msghdr message = {};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  if (recvmsg(kControlFd, &message, MSG_CMSG_CLOEXEC) != 1 || CMSG_FIRSTHDR(&message) == nullptr)
+  message.msg_control = buffer;
+  message.msg_controllen = CMSG_SPACE(capacity * sizeof(int));
+  if (recvmsg(control, &message, MSG_CMSG_CLOEXEC) != 1 || CMSG_FIRSTHDR(&message) == nullptr)
     Fail(Step::kReceive, EPIPE);
+  const size_t size = CMSG_FIRSTHDR(&message)->cmsg_len - CMSG_LEN(0);
+  memcpy(into, CMSG_DATA(CMSG_FIRSTHDR(&message)), size);
+  return size / sizeof(int);
+}
+
+Params Receive() {
   int fd = -1;
-  memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
+  ReceiveDescriptors(&fd, 1);
   struct stat status;
   if (fstat(fd, &status) < 0)
     Fail(Step::kReceive, errno);
@@ -67,10 +86,13 @@ Params Receive() {
   if (memory == MAP_FAILED)
     Fail(Step::kReceive, errno);
   close(fd);
-  const auto* head = static_cast<const InitParams*>(memory);
-  if (head->magic != InitParams::kMagic)
+  Params params;
+  params.head = static_cast<const InitParams*>(memory);
+  if (params.head->magic != InitParams::kMagic)
     Fail(Step::kReceive, EPROTO);
-  return {head};
+  if (params.head->passed > 0 && ReceiveDescriptors(params.passed, kMaxPassed) != params.head->passed)
+    Fail(Step::kReceive, EPROTO);
+  return params;
 }
 
 // An array of pointers to `count` texts that lie one after the other.
@@ -86,37 +108,101 @@ char** Texts(const char* text, uint64_t count) {
   return out;
 }
 
-void LoadFilter(const Params& params) {
-  if (params.head->filter_count == 0)
-    return;
+// Returns the listener, or -1.
+int LoadFilter(const Params& params) {
+  const InitParams& head = *params.head;
+  if (head.filter_count == 0)
+    return -1;
   sock_fprog program = {};
-  program.len = static_cast<unsigned short>(params.head->filter_count);
-  program.filter = reinterpret_cast<sock_filter*>(const_cast<char*>(params.At(params.head->filter)));
-  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+  program.len = static_cast<unsigned short>(head.filter_count);
+  program.filter = reinterpret_cast<sock_filter*>(const_cast<char*>(params.At(head.filter)));
+  const unsigned flags = head.filter_flags | (head.notifies != 0 ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0U);
+  const long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+  if (listener < 0)
     Fail(Step::kFilter, errno);
+  return head.notifies != 0 ? static_cast<int>(listener) : -1;
 }
 
-void SetCapabilities(uint64_t set) {
+void SendListener(int agent, int listener, const char* text, size_t size) {
+  iovec data = {const_cast<char*>(text), size};
+  alignas(cmsghdr) char buffer[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = buffer;
+  message.msg_controllen = sizeof buffer;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(header), &listener, sizeof listener);
+  if (sendmsg(agent, &message, MSG_NOSIGNAL) != static_cast<ssize_t>(size))
+    _exit(errno & 0xFF);
+}
+
+// The filter may ask the agent about the very calls that would give the agent its listener: a process that is not under
+// the filter, but shares our descriptors, sends it.
+void LoadFilterAndNotify(const Params& params) {
+  const InitParams& head = *params.head;
+  if (head.notifies == 0) {
+    LoadFilter(params);
+    return;
+  }
+  const int agent = params.passed[head.waits];
+  auto* shared =
+      static_cast<volatile int*>(mmap(nullptr, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  if (shared == MAP_FAILED)
+    Fail(Step::kListener, errno);
+  *shared = -1;
+  const long helper = syscall(SYS_clone, CLONE_FILES | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+  if (helper < 0)
+    Fail(Step::kListener, errno);
+  if (helper == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    const timespec pause = {0, 100'000};
+    while (*shared < 0) nanosleep(&pause, nullptr);
+    SendListener(agent, *shared, params.At(head.notice), head.notice_size);
+    _exit(0);
+  }
+  const int listener = LoadFilter(params);
+  *shared = listener;
+  int status = 0;
+  if (wait4(static_cast<pid_t>(helper), &status, 0, nullptr) < 0 || status != 0)
+    Fail(Step::kListener, WIFEXITED(status) && status != 0 ? WEXITSTATUS(status) : ECHILD);
+  close(listener);
+  close(agent);
+}
+
+void SetCapabilities(const InitParams& head) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
-  data[0].effective = data[0].permitted = static_cast<uint32_t>(set);
-  data[1].effective = data[1].permitted = static_cast<uint32_t>(set >> 32);
+  for (unsigned half = 0; half < 2; ++half) {
+    data[half].effective = static_cast<uint32_t>(head.effective >> (32 * half));
+    data[half].permitted = static_cast<uint32_t>(head.permitted >> (32 * half));
+    data[half].inheritable = static_cast<uint32_t>(head.inheritable >> (32 * half));
+  }
   if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || syscall(SYS_capset, &header, data) < 0)
     Fail(Step::kCapabilities, errno);
+  for (int capability = 0; capability <= CAP_LAST_CAP; ++capability) {
+    if ((head.ambient >> capability & 1) != 0 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0)
+      Fail(Step::kCapabilities, errno);
+  }
 }
 
 void BecomeUser(const InitParams& head, const uint32_t* groups) {
   for (int capability = 0; capability <= CAP_LAST_CAP; ++capability) {
-    if ((head.capabilities >> capability & 1) == 0 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 &&
-        errno != EINVAL)
+    if ((head.bounding >> capability & 1) == 0 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
       Fail(Step::kCapabilities, errno);
   }
   if (head.keep_groups == 0 && syscall(SYS_setgroups, head.group_count, groups) < 0)
     Fail(Step::kGroups, errno);
+  // So that the change of the user takes no more of the sets than is wanted.
+  if (head.permitted != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+    Fail(Step::kCapabilities, errno);
   if (syscall(SYS_setresgid, head.gid, head.gid, head.gid) < 0 ||
       syscall(SYS_setresuid, head.uid, head.uid, head.uid) < 0)
     Fail(Step::kUser, errno);
-  SetCapabilities(head.uid == 0 ? head.capabilities : 0);
+  SetCapabilities(head);
 }
 
 // The working directory must be one that the container can name (CVE-2024-21626).
@@ -189,6 +275,13 @@ void FindInterpreter(const char* path, char* name, size_t capacity) {
   FailExecute(failed, error);
 }
 
+void ResetSignals() {
+  for (int number = 1; number <= 64; ++number) signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
 [[noreturn]] void RunApplication(const Params& params) {
   const InitParams& head = *params.head;
   if (setsid() < 0 || (head.terminal != 0 && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0))
@@ -196,11 +289,8 @@ void FindInterpreter(const char* path, char* name, size_t capacity) {
   // So that the user may open /dev/tty's name again; on a kernel that refuses, the open descriptors still serve.
   if (head.terminal != 0 && fchown(STDIN_FILENO, head.uid, static_cast<gid_t>(-1)) < 0)
     errno = 0;
-  for (int number = 1; number <= 64; ++number) signal(number, SIG_DFL);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  umask(022);
+  ResetSignals();
+  umask(head.umask);
   char** candidates = Texts(params.At(head.candidates), head.candidate_count);
   char** arguments = Texts(params.At(head.arguments), head.argument_count);
   char** environment = Texts(params.At(head.environment), head.environment_count);
@@ -208,6 +298,169 @@ void FindInterpreter(const char* path, char* name, size_t capacity) {
     Fail(Step::kFork, errno);
   ChangeDir(params.At(head.working_dir));
   BecomeUser(head, reinterpret_cast<const uint32_t*>(params.At(head.groups)));
+  Execute(candidates, arguments, environment);
+}
+
+// What engines expect `create` to find out: whether there is such a program at all.
+void CheckProgram(const Params& params) {
+  const char* candidate = params.At(params.head->candidates);
+  struct stat status;
+  int error = ENOENT;
+  for (uint64_t i = 0; i < params.head->candidate_count; ++i) {
+    if (stat(candidate, &status) == 0) {
+      if (S_ISREG(status.st_mode) && (status.st_mode & 0111) != 0)
+        return;
+      error = S_ISDIR(status.st_mode) ? EISDIR : EACCES;
+    } else if (errno != ENOENT && errno != ENOTDIR) {
+      error = errno;
+    }
+    candidate += strlen(candidate) + 1;
+  }
+  Fail(Step::kExecute, error, error == ENOENT ? kNotFoundCode : kNotExecutableCode);
+}
+
+// Process 1 of a namespace hears no signal without a handler, and a container that is only created is to end by one.
+void EndBySignal(int number) { _exit(128 + number); }
+
+void AwaitStart(int listener) {
+  static constexpr int kEnding[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+  sigset_t ending;
+  sigemptyset(&ending);
+  for (const int number : kEnding) {
+    signal(number, EndBySignal);
+    sigaddset(&ending, number);
+  }
+  // The runner, which hears of it by the end of the file, is not needed any more.
+  close(control);
+  sigprocmask(SIG_UNBLOCK, &ending, nullptr);
+  while ((control = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC)) < 0) {
+    if (errno != EINTR && errno != ECONNABORTED)
+      _exit(125);
+  }
+  close(listener);
+}
+
+void RunHooks(const Params& params) {
+  const InitParams& head = *params.head;
+  const auto* hooks = reinterpret_cast<const PackedHook*>(params.At(head.hooks));
+  for (uint64_t i = 0; i < head.hook_count; ++i) {
+    const HookPlan plan = {params.At(hooks[i].path), Texts(params.At(hooks[i].arguments), hooks[i].argument_count),
+                           Texts(params.At(hooks[i].environment), hooks[i].environment_count),
+                           static_cast<int>(hooks[i].timeout)};
+    HookFailure failure;
+    if (!RunHook(plan, params.At(head.state), head.state_size, failure)) {
+      const bool ran = failure.error == 0;
+      Fail(ran ? Step::kHookCode : Step::kHook, ran ? failure.code : failure.error, 125, failure.output, i);
+    }
+  }
+}
+
+void SetLimits(const Params& params) {
+  const InitParams& head = *params.head;
+  const auto* limits = reinterpret_cast<const PackedLimit*>(params.At(head.limits));
+  for (uint64_t i = 0; i < head.limit_count; ++i) {
+    const rlimit limit = {limits[i].soft, limits[i].hard};
+    if (setrlimit(static_cast<__rlimit_resource>(limits[i].resource), &limit) < 0)
+      Fail(Step::kLimit, errno, 125, "", i);
+  }
+  if (head.scheduler != 0 && syscall(SYS_sched_setattr, 0, params.At(head.scheduler), 0) < 0)
+    Fail(Step::kScheduler, errno);
+  if (head.io_priority >= 0 && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, head.io_priority) < 0)
+    Fail(Step::kIoPriority, errno);
+}
+
+// For the next execution, which is the application's.
+void WriteLabel(const char* file, const char* label) {
+  const int fd = openat(kProcFd, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0 || write(fd, label, strlen(label)) < 0)
+    Fail(Step::kLabel, errno, 125, label);
+  close(fd);
+}
+
+void WriteLabels(const Params& params) {
+  const InitParams& head = *params.head;
+  if (head.apparmor == 0 && head.selinux == 0)
+    return;
+  if (head.apparmor != 0)
+    WriteLabel("thread-self/attr/apparmor/exec", params.At(head.apparmor));
+  if (head.selinux != 0)
+    WriteLabel("thread-self/attr/exec", params.At(head.selinux));
+  close(kProcFd);
+}
+
+// Pipes and files of the runner's that the user must be able to open again; not what all share.
+void GiveStreams(const InitParams& head) {
+  for (int fd = 0; fd <= 2 && head.owns_streams != 0; ++fd) {
+    struct stat status;
+    if (fstat(fd, &status) < 0 || status.st_uid == head.uid || S_ISCHR(status.st_mode) != (head.terminal != 0))
+      continue;
+    if (fchown(fd, head.uid, static_cast<gid_t>(-1)) < 0)
+      errno = 0;  // another user namespace's: the open descriptor still works
+  }
+}
+
+// Descriptors 3 and up are those to preserve, in order; all others end with the execution.
+void PlacePreserved(Params& params) {
+  const InitParams& head = *params.head;
+  const int first = static_cast<int>(head.waits + head.notifies);
+  const int count = static_cast<int>(head.passed) - first;
+  const int above = kControlFd + count;
+  int moved[kMaxPassed];
+  if ((control = fcntl(control, F_DUPFD_CLOEXEC, above)) < 0)
+    Fail(Step::kPreserve, errno);
+  int& agent = params.passed[head.waits];
+  if (head.notifies != 0 && (agent = fcntl(agent, F_DUPFD_CLOEXEC, above)) < 0)
+    Fail(Step::kPreserve, errno);
+  for (int i = 0; i < count; ++i) {
+    if ((moved[i] = fcntl(params.passed[first + i], F_DUPFD_CLOEXEC, above)) < 0)
+      Fail(Step::kPreserve, errno);
+  }
+  for (int i = 0; i < count; ++i) {
+    if (dup2(moved[i], kControlFd + i) < 0)
+      Fail(Step::kPreserve, errno);
+  }
+  if (syscall(SYS_close_range, above, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */) < 0)
+    Fail(Step::kPreserve, errno);
+}
+
+// As root first; where root may not go (a network file system), as the user.
+bool TryChangeDir(const char* path) {
+  if (chdir(path) < 0 && errno == EACCES)
+    return false;
+  ChangeDir(path);
+  return true;
+}
+
+// The bundle's process, in this one.
+[[noreturn]] void BecomeApplication(Params& params) {
+  const InitParams& head = *params.head;
+  prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+  if (head.waits != 0) {
+    CheckProgram(params);
+    AwaitStart(params.passed[0]);
+  }
+  RunHooks(params);
+  if (head.terminal != 0 && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
+    Fail(Step::kTerminal, errno);
+  GiveStreams(head);
+  SetLimits(params);
+  ResetSignals();
+  umask(head.umask);
+  char** candidates = Texts(params.At(head.candidates), head.candidate_count);
+  char** arguments = Texts(params.At(head.arguments), head.argument_count);
+  char** environment = Texts(params.At(head.environment), head.environment_count);
+  WriteLabels(params);
+  const bool there = TryChangeDir(params.At(head.working_dir));
+  if (head.no_new_privs == 0)
+    LoadFilterAndNotify(params);
+  else if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    Fail(Step::kNoNewPrivs, errno);
+  BecomeUser(head, reinterpret_cast<const uint32_t*>(params.At(head.groups)));
+  if (!there)
+    ChangeDir(params.At(head.working_dir));
+  PlacePreserved(params);
+  if (head.no_new_privs != 0)
+    LoadFilterAndNotify(params);
   Execute(candidates, arguments, environment);
 }
 
@@ -235,16 +488,18 @@ void FindInterpreter(const char* path, char* name, size_t capacity) {
   Report ready;
   ready.kind = Report::kReady;
   // From here on the runner's death is ours; if it died before, there is nobody to send to.
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || send(kControlFd, &ready, sizeof ready, MSG_NOSIGNAL) < 0)
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || send(control, &ready, sizeof ready, MSG_NOSIGNAL) < 0)
     _exit(125);
-  const Params params = Receive();
+  Params params = Receive();
+  if (params.head->direct != 0)
+    BecomeApplication(params);
   LoadFilter(params);
   const pid_t application = fork();
   if (application < 0)
     Fail(Step::kFork, errno);
   if (application == 0)
     RunApplication(params);
-  close(kControlFd);
+  close(control);
   Supervise(application, all);
 }
 

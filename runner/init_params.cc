@@ -43,6 +43,73 @@ class Packer {
   std::string bytes_;
 };
 
+void AddHooks(const std::vector<SpecHook>& hooks, Packer& packer, InitParams& head) {
+  std::vector<PackedHook> packed;
+  for (const SpecHook& hook : hooks) {
+    PackedHook one;
+    one.path = packer.Add({hook.path});
+    one.arguments = packer.Add(hook.args);
+    one.argument_count = hook.args.size();
+    one.environment = packer.Add(hook.env);
+    one.environment_count = hook.env.size();
+    if (hook.timeout)
+      one.timeout = int64_t{*hook.timeout} * 1000;
+    packed.push_back(one);
+  }
+  head.hooks = packer.Add(packed.data(), packed.size() * sizeof(PackedHook));
+  head.hook_count = packed.size();
+}
+
+void AddLimits(const SpecProcess& process, Packer& packer, InitParams& head) {
+  std::vector<PackedLimit> limits;
+  for (const SpecLimit& limit : process.limits) limits.push_back({limit.resource, limit.soft, limit.hard});
+  head.limits = packer.Add(limits.data(), limits.size() * sizeof(PackedLimit));
+  head.limit_count = limits.size();
+  head.io_priority = process.io_priority.value_or(-1);
+  if (!process.scheduler)
+    return;
+  const SpecScheduler& from = *process.scheduler;
+  PackedScheduler scheduler;
+  scheduler.policy = from.policy;
+  scheduler.flags = from.flags;
+  scheduler.nice = from.nice;
+  scheduler.priority = from.priority;
+  scheduler.runtime = from.runtime;
+  scheduler.deadline = from.deadline;
+  scheduler.period = from.period;
+  head.scheduler = packer.Add(&scheduler, sizeof scheduler);
+}
+
+void AddDirect(const InitRequest& request, Packer& packer, InitParams& head) {
+  head.direct = 1;
+  head.no_new_privs = request.process.no_new_privileges ? 1 : 0;
+  head.filter_flags = request.filter_flags;
+  head.passed = static_cast<uint32_t>(request.passed);
+  head.waits = request.waits ? 1 : 0;
+  head.notifies = request.notifies ? 1 : 0;
+  head.owns_streams = request.owns_streams ? 1 : 0;
+  head.notice = packer.Add(request.notice.data(), request.notice.size());
+  head.notice_size = request.notice.size();
+  head.state = packer.Add(request.state.data(), request.state.size());
+  head.state_size = request.state.size();
+  AddHooks(request.hooks, packer, head);
+  AddLimits(request.process, packer, head);
+  if (!request.apparmor.empty())
+    head.apparmor = packer.Add({request.apparmor});
+  if (!request.selinux.empty())
+    head.selinux = packer.Add({request.selinux});
+}
+
+UniqueFd Sealed(const std::string& bytes) {
+  UniqueFd fd(memfd_create("gantry-params", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd)
+    ThrowErrno("make a memory file");
+  WriteFull(fd.get(), AsBytes(bytes), "gantry-params");
+  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+    ThrowErrno("seal a memory file");
+  return fd;
+}
+
 }  // namespace
 
 std::vector<std::string> ExecutableCandidates(const std::string& program, const std::vector<std::string>& env) {
@@ -67,44 +134,54 @@ std::vector<std::string> ExecutableCandidates(const std::string& program, const 
   return out;
 }
 
-UniqueFd MakeInitParams(const RunConfig& config, const Credentials& who, const std::string& hostname,
-                        bool keep_groups) {
-  std::vector<std::string> env = config.env;
-  if (!HasEnv(env, "HOME="))
-    env.push_back("HOME=" + who.home);
-  if (!HasEnv(env, "HOSTNAME="))
-    env.push_back("HOSTNAME=" + hostname);
-  const std::vector<std::string> candidates = ExecutableCandidates(config.args.front(), env);
-  const auto filter = DefaultFilter();
-  const std::vector<uint32_t> groups(who.groups.begin(), who.groups.end());
+InitRequest RequestFor(const RunConfig& config, const Credentials& who, const std::string& hostname) {
+  InitRequest out;
+  out.filter = DefaultFilter();
+  SpecProcess& process = out.process;
+  process.terminal = config.terminal;
+  process.user = {who.uid, who.gid, std::nullopt, {who.groups.begin(), who.groups.end()}};
+  process.args = config.args;
+  process.env = config.env;
+  if (!HasEnv(process.env, "HOME="))
+    process.env.push_back("HOME=" + who.home);
+  if (!HasEnv(process.env, "HOSTNAME="))
+    process.env.push_back("HOSTNAME=" + hostname);
+  process.cwd = config.working_dir;
+  process.capabilities.bounding = config.capabilities;
+  if (who.uid == 0)
+    process.capabilities.permitted = process.capabilities.effective = config.capabilities;
+  return out;
+}
 
+UniqueFd MakeInitParams(const InitRequest& request) {
+  const SpecProcess& process = request.process;
   Packer packer;
   InitParams head;
-  head.uid = who.uid;
-  head.gid = who.gid;
-  head.terminal = config.terminal ? 1 : 0;
-  head.keep_groups = keep_groups ? 1 : 0;
-  head.capabilities = config.capabilities;
-  head.working_dir = packer.Add({config.working_dir});
-  head.groups = packer.Add(groups.data(), groups.size() * sizeof(uint32_t));
-  head.group_count = groups.size();
-  head.filter = packer.Add(filter.data(), filter.size_bytes());
-  head.filter_count = filter.size();
-  head.arguments = packer.Add(config.args);
-  head.argument_count = config.args.size();
-  head.environment = packer.Add(env);
-  head.environment_count = env.size();
+  head.uid = process.user.uid;
+  head.gid = process.user.gid;
+  head.terminal = process.terminal ? 1 : 0;
+  head.keep_groups = request.keep_groups ? 1 : 0;
+  head.umask = process.user.umask.value_or(022);
+  head.bounding = process.capabilities.bounding;
+  head.permitted = process.capabilities.permitted;
+  head.effective = process.capabilities.effective;
+  head.inheritable = process.capabilities.inheritable;
+  head.ambient = process.capabilities.ambient;
+  head.working_dir = packer.Add({process.cwd});
+  head.groups = packer.Add(process.user.groups.data(), process.user.groups.size() * sizeof(uint32_t));
+  head.group_count = process.user.groups.size();
+  head.filter = packer.Add(request.filter.data(), request.filter.size_bytes());
+  head.filter_count = request.filter.size();
+  head.arguments = packer.Add(process.args);
+  head.argument_count = process.args.size();
+  head.environment = packer.Add(process.env);
+  head.environment_count = process.env.size();
+  const std::vector<std::string> candidates = ExecutableCandidates(process.args.front(), process.env);
   head.candidates = packer.Add(candidates);
   head.candidate_count = candidates.size();
-  const std::string bytes = packer.Finish(head);
-
-  UniqueFd fd(memfd_create("gantry-params", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd)
-    ThrowErrno("make a memory file");
-  WriteFull(fd.get(), AsBytes(bytes), "gantry-params");
-  if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-    ThrowErrno("seal a memory file");
-  return fd;
+  if (request.direct)
+    AddDirect(request, packer, head);
+  return Sealed(packer.Finish(head));
 }
 
 }  // namespace gantry::runner

@@ -216,7 +216,9 @@ void Process::State::Introduce(const Dir& root, const std::optional<IdMap>& map)
                 map->single() ? map->note : "choose ids below 65536 with --user, or run as root");
   if (!map && !config.terminal)
     GiveAwayPipes(who.uid);
-  const UniqueFd params = MakeInitParams(config, who, hostname, plan.single_id);
+  InitRequest request = RequestFor(config, who, hostname);
+  request.keep_groups = plan.single_id;
+  const UniqueFd params = MakeInitParams(request);
   // EPIPE: the child failed meanwhile, and its report is on the way.
   if (!PassDescriptor(socket.get(), params.get()) && errno != EPIPE)
     ThrowErrno("send the container its parameters");

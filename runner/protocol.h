@@ -3,9 +3,14 @@
 //
 //   runner -> child   Go (only with a user namespace, after its maps are written)
 //   child  -> runner  Report kRoot with the root's descriptor, kConsole with the terminal's master, or kFailed
+//   child  -> runner  kMounted (only with hooks of a bundle); the runner runs its own, then
+//   runner -> child   the container's state for the child's hooks, as a memfd
 //   child becomes init by execveat; the socket stays descriptor kControlFd
-//   runner -> init    InitParams and what it points at, in a sealed memfd
+//   runner -> init    InitParams and what it points at, in a sealed memfd; then the descriptors that it names
 //   init   -> runner  kReady; then kFailed from the application's process, or end of file when it was executed
+//
+// A container of gantry-oci that is only created: after the parameters init closes the socket and waits at a listening
+// one that was among the descriptors. `start` connects to it, and is the runner of the last line.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +19,7 @@
 namespace gantry::runner {
 
 constexpr int kControlFd = 3;
+constexpr int kProcFd = 4;  // a /proc of init's own, when there are labels to write
 
 // Everything that can fail between clone and the application's first instruction, in order. report.cc has the words.
 enum class Step : uint32_t {
@@ -22,7 +28,9 @@ enum class Step : uint32_t {
   kSession,
   kJoinCgroup,
   kCgroupNamespace,
+  kTimeNamespace,
   kPrivateMounts,
+  kBundleRoot,
   kOpenLayer,  // index: which layer, from the top
   kOverlay,
   kAttachRoot,
@@ -40,10 +48,20 @@ enum class Step : uint32_t {
   kVolumeSource,  // index: which volume
   kVolumeTarget,
   kVolumeMount,
+  kMountSource,  // index: which mount of the bundle
+  kMountTarget,
+  kMount,
+  kCopyUp,
+  kNode,  // index: which
+  kHook,  // index: which of those that run at that time; detail: what it printed
+  kHookCode,
+  kSysctl,  // index: which
   kWorkingDir,
   kReadOnlyRoot,
   kLoopback,
   kHostname,
+  kDomainname,
+  kPersonality,
   kPivot,
   kStandardInput,
   kCapabilities,
@@ -51,6 +69,12 @@ enum class Step : uint32_t {
   kStartInit,
   kReceive,
   kFilter,
+  kListener,
+  kLimit,  // index: which
+  kScheduler,
+  kIoPriority,
+  kLabel,
+  kPreserve,
   kFork,
   kTerminal,
   kChangeDir,
@@ -60,7 +84,7 @@ enum class Step : uint32_t {
 };
 
 struct Report {
-  enum Kind : uint32_t { kRoot, kConsole, kReady, kFailed };
+  enum Kind : uint32_t { kRoot, kConsole, kMounted, kReady, kFailed };
   uint32_t kind = kFailed;
   Step step = Step::kIdMap;
   int32_t error = 0;  // errno
@@ -68,18 +92,53 @@ struct Report {
   char detail[192] = {};  // what the kernel or the program said, NUL-terminated; hostile
 };
 
+// At most this many descriptors go to init beside its parameters.
+constexpr size_t kMaxPassed = 200;
+
+// Offsets are those of InitParams.
+struct PackedHook {
+  uint64_t path = 0;
+  uint64_t arguments = 0;
+  uint64_t argument_count = 0;
+  uint64_t environment = 0;
+  uint64_t environment_count = 0;
+  int64_t timeout = -1;  // milliseconds
+};
+
+struct PackedLimit {
+  int64_t resource = 0;
+  uint64_t soft = 0;
+  uint64_t hard = 0;
+};
+
+// As sched_setattr(2) takes it.
+struct PackedScheduler {
+  uint32_t size = sizeof(PackedScheduler);
+  uint32_t policy = 0;
+  uint64_t flags = 0;
+  int32_t nice = 0;
+  uint32_t priority = 0;
+  uint64_t runtime = 0;
+  uint64_t deadline = 0;
+  uint64_t period = 0;
+};
+
 // At offset 0 of the memfd; offsets count from there, and every text ends with NUL.
 struct InitParams {
-  static constexpr uint32_t kMagic = 0x67616e31;
+  static constexpr uint32_t kMagic = 0x67616e32;
   uint32_t magic = kMagic;
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint32_t terminal = 0;     // 1: descriptor 0 becomes the controlling terminal
   uint32_t keep_groups = 0;  // 1: setgroups is denied in this user namespace
-  uint32_t reserved = 0;
-  uint64_t capabilities = 0;  // of an application that is uid 0, and everyone's bounding set
-  uint64_t working_dir = 0;   // offset of a text
-  uint64_t groups = 0;        // offset of uint32_t
+  uint32_t umask = 022;
+  uint64_t bounding = 0;  // sets of capabilities of the application
+  uint64_t permitted = 0;
+  uint64_t effective = 0;
+  uint64_t inheritable = 0;
+  uint64_t ambient = 0;
+  uint64_t working_dir = 0;  // offset of a text
+  uint64_t groups = 0;       // offset of uint32_t
   uint64_t group_count = 0;
   uint64_t filter = 0;  // offset of sock_filter
   uint64_t filter_count = 0;
@@ -89,6 +148,27 @@ struct InitParams {
   uint64_t environment_count = 0;
   uint64_t candidates = 0;  // file names to try to execute, in order
   uint64_t candidate_count = 0;
+
+  // What follows is for the process of a bundle alone, which init itself becomes.
+  uint32_t direct = 0;        // 1: there is nobody to supervise
+  uint32_t no_new_privs = 0;  // 1: set, and the filter comes last; else the filter comes before the capabilities go
+  uint32_t filter_flags = 0;
+  uint32_t passed = 0;        // descriptors that come with the parameters: as the next two say, then those to preserve
+  uint32_t waits = 0;         // 1: the first is the listening socket
+  uint32_t notifies = 0;      // 1: the next is connected to the seccomp agent
+  uint32_t owns_streams = 0;  // 1: descriptors 0 to 2 are given to the user
+  int32_t io_priority = -1;
+  uint64_t notice = 0;  // offset: what the seccomp agent is told
+  uint64_t notice_size = 0;
+  uint64_t state = 0;  // offset: what the hooks are told
+  uint64_t state_size = 0;
+  uint64_t hooks = 0;  // offset of PackedHook
+  uint64_t hook_count = 0;
+  uint64_t limits = 0;  // offset of PackedLimit
+  uint64_t limit_count = 0;
+  uint64_t scheduler = 0;  // offset of PackedScheduler, or 0
+  uint64_t apparmor = 0;   // offset of what to write to attr/apparmor/exec, or 0
+  uint64_t selinux = 0;    // offset of what to write to attr/exec, or 0
 };
 
 }  // namespace gantry::runner

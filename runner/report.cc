@@ -91,6 +91,42 @@ std::string_view What(Step step) {  // NOLINT(readability-function-size)
       return "become the user";
     case Step::kExecute:
       return "execute";
+    case Step::kTimeNamespace:
+      return "make a time namespace";
+    case Step::kBundleRoot:
+      return "open the root file system of the bundle";
+    case Step::kMountSource:
+      return "open the source of the mount";
+    case Step::kMountTarget:
+      return "find or make the place of the mount";
+    case Step::kMount:
+      return "mount";
+    case Step::kCopyUp:
+      return "copy what is below the mount";
+    case Step::kNode:
+      return "make the device";
+    case Step::kHook:
+      return "run the hook";
+    case Step::kHookCode:
+      return "finish the hook";
+    case Step::kSysctl:
+      return "set the sysctl";
+    case Step::kDomainname:
+      return "set the domain name";
+    case Step::kPersonality:
+      return "set the personality";
+    case Step::kListener:
+      return "give the seccomp agent its listener";
+    case Step::kLimit:
+      return "set the limit";
+    case Step::kScheduler:
+      return "set the scheduler";
+    case Step::kIoPriority:
+      return "set the I/O priority";
+    case Step::kLabel:
+      return "set the security label";
+    case Step::kPreserve:
+      return "pass on descriptors";
   }
   return "set up the container";
 }

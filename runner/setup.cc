@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -13,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,10 +31,10 @@ constexpr int kLastCapability = 63;
 
 // With a user namespace the parent writes the maps first; then we are root in it.
 void BecomeRoot(const SetupPlan& plan) {
-  if (!plan.user_namespace)
+  if (!plan.user_namespace && !plan.inner_root)
     return;
   char go = 0;
-  if (recv(kControlFd, &go, 1, 0) != 1)
+  if (plan.user_namespace && recv(kControlFd, &go, 1, 0) != 1)
     FailSetup(Step::kIdMap, EPIPE);
   if (syscall(SYS_setresgid, 0, 0, 0) < 0 || (!plan.single_id && syscall(SYS_setgroups, 0, nullptr) < 0) ||
       syscall(SYS_setresuid, 0, 0, 0) < 0)
@@ -41,10 +43,11 @@ void BecomeRoot(const SetupPlan& plan) {
 
 // A session of its own: no controlling terminal of the host to push input into (CVE-2017-5226). Kernel keys of the
 // caller stay outside.
-void LeaveSession() {
+void LeaveSession(const SetupPlan& plan) {
   if (setsid() < 0)
     FailSetup(Step::kSession, errno);
-  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
+  if (plan.new_keyring)
+    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, plan.keyring);
 }
 
 void JoinCgroups(const SetupPlan& plan) {
@@ -93,6 +96,8 @@ void MountVolume(int root, const VolumePlan& volume, size_t index) {
   close(target);
 }
 
+}  // namespace
+
 void RaiseLoopback(const SetupPlan& plan) {
   if (plan.host_network)
     return;
@@ -105,11 +110,7 @@ void RaiseLoopback(const SetupPlan& plan) {
   close(fd);
 }
 
-// The old root ends up below the new one and is let go whole: nothing of the host stays mounted.
-void Pivot(int root) {
-  if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-    FailSetup(Step::kPivot, errno);
-}
+namespace {
 
 void OpenStandardInput(const SetupPlan& plan, int dev) {
   if (plan.terminal || plan.interactive)
@@ -143,12 +144,34 @@ void DropCapabilities(uint64_t keep) {
     FailSetup(Step::kCapabilities, errno);
 }
 
-[[noreturn]] void StartInit(int init) {
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+// Opened before anything of the container can have a say in what /proc is: init writes labels through it, and has no
+// library to find another (CVE-2019-16884, CVE-2019-19921).
+int OpenProcForLabels(const SetupPlan& plan) {
+  if (!plan.labels)
+    return -1;
+  int proc = fsopen("proc", FSOPEN_CLOEXEC);
+  int mount = -1;
+  if (proc >= 0 && fsconfig(proc, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0)
+    mount = fsmount(proc, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+  if (mount < 0)
+    FailSetup(Step::kProc, errno);
+  close(proc);
+  return mount;
+}
+
+[[noreturn]] void StartInit(const SetupPlan& plan, int proc) {
+  if (plan.no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     FailSetup(Step::kNoNewPrivs, errno);
   if (syscall(SYS_close_range, kControlFd + 1, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */) < 0)
     FailSetup(Step::kStartInit, errno);
   fcntl(kControlFd, F_SETFD, 0);
+  // Last: the number may have been that of what only had to live until now.
+  int init = plan.init;
+  if (proc >= 0) {
+    init = init == kProcFd ? fcntl(init, F_DUPFD_CLOEXEC, kProcFd + 1) : init;
+    if (proc == kProcFd ? fcntl(proc, F_SETFD, 0) < 0 : dup2(proc, kProcFd) < 0)
+      FailSetup(Step::kStartInit, errno);
+  }
   char name[] = "gantry-init";
   char* const arguments[] = {name, nullptr};
   char* const environment[] = {nullptr};
@@ -156,14 +179,7 @@ void DropCapabilities(uint64_t keep) {
   FailSetup(Step::kStartInit, errno);
 }
 
-}  // namespace
-
-void RunSetup(const SetupPlan& plan) {
-  if (plan.control != kControlFd && dup2(plan.control, kControlFd) < 0)
-    _exit(125);
-  BecomeRoot(plan);
-  LeaveSession();
-  JoinCgroups(plan);
+void SetUpImage(const SetupPlan& plan) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
     FailSetup(Step::kPrivateMounts, errno);
   const int root = MountRoot(plan);
@@ -178,10 +194,42 @@ void RunSetup(const SetupPlan& plan) {
     SetAttributes(root, MOUNT_ATTR_RDONLY, false, Step::kReadOnlyRoot);
   if (sethostname(plan.hostname, std::strlen(plan.hostname)) < 0)
     FailSetup(Step::kHostname, errno);
-  Pivot(root);
+  Pivot(root, false);
   OpenStandardInput(plan, kernel.dev);
+}
+
+// A terminal out of the devpts of the container that was entered.
+void OpenTerminal(const SetupPlan& plan) {
+  if (!plan.terminal)
+    return;
+  const int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const int pts = OpenInContainer(root, "/dev/pts", O_PATH | O_DIRECTORY);
+  struct statfs status {};
+  if (pts < 0 || fstatfs(pts, &status) < 0)
+    FailSetup(Step::kConsole, errno);
+  if (status.f_type != DEVPTS_SUPER_MAGIC)
+    FailSetup(Step::kConsole, ENODEV, 0, "/dev/pts is not a devpts file system");
+  MakeConsole(-1, pts);
+  close(root);
+}
+
+}  // namespace
+
+void RunSetup(const SetupPlan& plan) {
+  if (plan.control != kControlFd && dup2(plan.control, kControlFd) < 0)
+    _exit(125);
+  BecomeRoot(plan);
+  LeaveSession(plan);
+  JoinCgroups(plan);
+  const int proc = OpenProcForLabels(plan);
+  if (plan.entered)
+    OpenTerminal(plan);
+  else if (plan.bundle != nullptr)
+    SetUpBundle(plan, *plan.bundle);
+  else
+    SetUpImage(plan);
   DropCapabilities(plan.capabilities);
-  StartInit(plan.init);
+  StartInit(plan, proc);
 }
 
 }  // namespace gantry::runner

@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runner/hook_process.h"
+
 namespace gantry::runner {
 
 struct EtcFile {
@@ -25,8 +27,68 @@ struct VolumePlan {
 };
 
 struct CgroupMountPlan {
-  const char* name;     // below /sys/fs/cgroup; empty for v2 alone
-  const char* options;  // empty for v2
+  const char* name;                 // below /sys/fs/cgroup; empty for v2 alone
+  const char* options;              // empty for v2
+  const char* host_path = nullptr;  // without a cgroup namespace: the group itself is shown
+};
+
+// A mount of a bundle. Attributes are MOUNT_ATTR_ bits, propagations MS_ bits.
+struct MountPlan {
+  const char* target;       // absolute, in the container
+  const char* type;         // empty: what is at `source` is shown
+  const char* source;       // absolute, in the host, for those
+  const char* const* data;  // "key=value" or "key", null-terminated
+  int tree = -1;            // made detached by the parent: to be attached only
+  bool recursive = false;
+  bool copy_up = false;
+  bool source_nofollow = false;
+  bool target_nofollow = false;
+  uint64_t set = 0;
+  uint64_t clear = 0;
+  uint64_t set_all = 0;
+  uint64_t clear_all = 0;
+  uint64_t propagation = 0;
+  bool propagation_all = false;
+};
+
+struct NodePlan {
+  const char* path;  // absolute, in the container; the same in the host when it has to be shown from there
+  unsigned mode;     // with the bits of the type
+  uint64_t device;
+  uint32_t uid;
+  uint32_t gid;
+  bool standard;  // one that every container has: open to all
+};
+
+struct SysctlPlan {
+  const char* path;  // below /proc/sys
+  const char* value;
+};
+
+// What a bundle of the runtime specification asks for, instead of gantry-run's own root and kernel file systems.
+struct BundlePlan {
+  const char* root = nullptr;  // absolute directory
+  int root_tree = -1;          // made detached by the parent
+  const MountPlan* mounts = nullptr;
+  size_t mount_count = 0;
+  const NodePlan* nodes = nullptr;
+  size_t node_count = 0;
+  bool fill_dev = false;                // with the nodes and the usual links
+  const char* const* masked = nullptr;  // absolute
+  size_t masked_count = 0;
+  const char* const* read_only = nullptr;
+  size_t read_only_count = 0;
+  const SysctlPlan* sysctls = nullptr;
+  size_t sysctl_count = 0;
+  const HookPlan* hooks = nullptr;  // createContainer
+  size_t hook_count = 0;
+  bool await_hooks = false;  // says kMounted, and waits for the state
+  bool pivot = true;
+  uint64_t propagation = 0;            // of the root, MS_ bits; 0: rslave while it is set up
+  const char* time_offsets = nullptr;  // for /proc/self/timens_offsets, of a new time namespace
+  const char* domainname = nullptr;
+  bool personality = false;
+  uint32_t persona = 0;
 };
 
 // Borrowed pointers into the parent's memory, of which the child has a copy.
@@ -34,6 +96,7 @@ struct SetupPlan {
   int control = -1;  // becomes kControlFd
   int init = -1;     // executable; above kControlFd, as the tasks are
   bool user_namespace = false;
+  bool inner_root = false;  // a user namespace was joined: become its root
   bool single_id = false;
   bool host_network = false;
   bool terminal = false;
@@ -52,6 +115,12 @@ struct SetupPlan {
   const int* tasks = nullptr;
   size_t task_count = 0;
   bool joined_cgroup = false;  // by any means: a cgroup namespace is worth having
+  bool new_keyring = true;
+  const char* keyring = nullptr;  // its name; null: none
+  bool labels = false;            // init writes security labels: it needs a /proc of its own, at kProcFd
+  bool no_new_privs = true;
+  const BundlePlan* bundle = nullptr;
+  bool entered = false;  // the namespaces are a running container's: nothing is set up
   const CgroupMountPlan* cgroups = nullptr;
   size_t cgroup_count = 0;
   const char* hostname = nullptr;

@@ -55,13 +55,8 @@ int OpenOwn(int mount, const char* path, uint64_t flags) {
 
 // A sysctl of a namespace that is the container's alone. Kernels without it have nothing to set.
 void SetSysctl(int proc, const char* path, const char* value) {
-  const int fd = OpenResolved(proc, path, O_WRONLY,
-                              RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
-  if (fd < 0)
-    return;
-  if (write(fd, value, std::strlen(value)) < 0)
+  if (!WriteSysctl(proc, path, value) && errno != ENOENT)
     FailSetup(Step::kProc, errno);
-  close(fd);
 }
 
 int MountProc(const SetupPlan& plan, int root) {
@@ -76,15 +71,36 @@ int MountProc(const SetupPlan& plan, int root) {
   return proc;
 }
 
-void MountCgroups(const SetupPlan& plan, int sys) {
-  if (plan.cgroup_count == 0)
-    return;
-  const int target = OpenOwn(sys, "fs/cgroup", O_PATH | O_DIRECTORY);
-  if (target < 0)
-    return;  // a kernel without cgroups
+// A detached mount of one hierarchy; with a path of the host, of that group alone.
+int OpenHierarchy(const CgroupMountPlan& cgroup, unsigned attributes, size_t index) {
+  if (cgroup.host_path != nullptr) {
+    const int tree = open_tree(AT_FDCWD, cgroup.host_path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (tree < 0)
+      FailSetup(Step::kCgroupMount, errno, index);
+    SetAttributes(tree, attributes, false, Step::kCgroupMount, index);
+    return tree;
+  }
+  char keys[128] = {};
+  const char* list[16] = {};
+  std::strncpy(keys, cgroup.options, sizeof keys - 1);
+  size_t count = 0;
+  if (std::strncmp(keys, "name=", 5) == 0)
+    list[count++] = "none";
+  char* rest = keys;
+  for (char* key = nullptr; (key = strsep(&rest, ",")) != nullptr && count + 1 < std::size(list);) {
+    if (*key != '\0')
+      list[count++] = key;
+  }
+  const bool v2 = cgroup.options[0] == '\0';
+  return NewMount(v2 ? "cgroup2" : "cgroup", list, attributes, Step::kCgroupMount, index);
+}
+
+}  // namespace
+
+void MountCgroups(const SetupPlan& plan, int target, bool read_only) {
+  const unsigned attributes = kNoSuidDevExec | (read_only ? MOUNT_ATTR_RDONLY : 0);
   if (plan.cgroups[0].name[0] == '\0') {
-    Attach(NewMount("cgroup2", nullptr, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kCgroupMount), target,
-           Step::kCgroupMount);
+    Attach(OpenHierarchy(plan.cgroups[0], attributes, 0), target, Step::kCgroupMount);
     return;
   }
   const char* options[] = {"mode=755", nullptr};
@@ -92,26 +108,16 @@ void MountCgroups(const SetupPlan& plan, int sys) {
   Attach(top, target, Step::kCgroupMount);
   for (size_t i = 0; i < plan.cgroup_count; ++i) {
     const CgroupMountPlan& cgroup = plan.cgroups[i];
-    char keys[128] = {};
-    const char* list[16] = {};
-    std::strncpy(keys, cgroup.options, sizeof keys - 1);
-    size_t count = 0;
-    if (std::strncmp(keys, "name=", 5) == 0)
-      list[count++] = "none";
-    char* rest = keys;
-    for (char* key = nullptr; (key = strsep(&rest, ",")) != nullptr && count + 1 < std::size(list);) {
-      if (*key != '\0')
-        list[count++] = key;
-    }
     if (mkdirat(top, cgroup.name, 0755) < 0)
       FailSetup(Step::kCgroupMount, errno, i);
-    const bool v2 = cgroup.options[0] == '\0';
-    const int mount =
-        NewMount(v2 ? "cgroup2" : "cgroup", list, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kCgroupMount, i);
-    Attach(mount, OpenOwn(top, cgroup.name, O_PATH | O_DIRECTORY), Step::kCgroupMount, i);
+    Attach(OpenHierarchy(cgroup, attributes, i), OpenOwn(top, cgroup.name, O_PATH | O_DIRECTORY), Step::kCgroupMount,
+           i);
   }
-  SetAttributes(top, MOUNT_ATTR_RDONLY, false, Step::kCgroupMount);
+  if (read_only)
+    SetAttributes(top, MOUNT_ATTR_RDONLY, false, Step::kCgroupMount);
 }
+
+namespace {
 
 void MountSys(const SetupPlan& plan, int root) {
   const int target = OpenMountPoint(root, "sys", Step::kSys);
@@ -126,7 +132,10 @@ void MountSys(const SetupPlan& plan, int root) {
   }
   const int sys = NewMount("sysfs", nullptr, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kSys);
   Attach(sys, target, Step::kSys);
-  MountCgroups(plan, sys);
+  const int cgroups = OpenOwn(sys, "fs/cgroup", O_PATH | O_DIRECTORY);
+  // None on a kernel without cgroups.
+  if (cgroups >= 0 && plan.cgroup_count > 0)
+    MountCgroups(plan, cgroups, true);
 }
 
 // Nodes by mknod; in a user namespace, where that is not allowed, the host's are shown after a look at what they are.
@@ -153,6 +162,8 @@ void MakeNodes(const SetupPlan& plan, int dev) {
   }
 }
 
+}  // namespace
+
 void MakeLinks(int dev) {
   static constexpr const char* kLinks[][2] = {{"/proc/self/fd", "fd"},
                                               {"/proc/self/fd/0", "stdin"},
@@ -160,10 +171,12 @@ void MakeLinks(int dev) {
                                               {"/proc/self/fd/2", "stderr"},
                                               {"pts/ptmx", "ptmx"}};
   for (const auto& [to, name] : kLinks) {
-    if (symlinkat(to, dev, name) < 0)
+    if (symlinkat(to, dev, name) < 0 && errno != EEXIST)
       FailSetup(Step::kDev, errno);
   }
 }
+
+namespace {
 
 int Below(int dev, const char* name, Step step) {
   if (mkdirat(dev, name, 0755) < 0)
@@ -171,21 +184,31 @@ int Below(int dev, const char* name, Step step) {
   return OpenOwn(dev, name, O_PATH | O_DIRECTORY);
 }
 
-// A pair out of the container's own devpts, the other end by TIOCGPTPEER: no name is looked up. It becomes descriptors
-// 0 to 2 and /dev/console; the runner gets the master.
+// A file or a node of the image's in its place is only a place to mount on.
+void ShowConsole(int dev, int terminal) {
+  int target = openat(dev, "console", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (target < 0)
+    target = openat(dev, "console", O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  const int mount = open_tree(terminal, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+  if (target < 0 || mount < 0)
+    FailSetup(Step::kConsole, errno);
+  Attach(mount, target, Step::kConsole);
+  close(target);
+}
+
+}  // namespace
+
+// The other end by TIOCGPTPEER: no name is looked up (CVE-2025-52565).
 void MakeConsole(int dev, int pts) {
   const int master = OpenOwn(pts, "ptmx", O_RDWR | O_NOCTTY);
   int unlock = 0;
   if (master < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
     FailSetup(Step::kConsole, errno);
   const int terminal = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-  const int target = openat(dev, "console", O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (terminal < 0 || target < 0)
+  if (terminal < 0)
     FailSetup(Step::kConsole, errno);
-  const int mount = open_tree(terminal, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-  if (mount < 0)
-    FailSetup(Step::kConsole, errno);
-  Attach(mount, target, Step::kConsole);
+  if (dev >= 0)
+    ShowConsole(dev, terminal);
   SendDescriptor(Report::kConsole, master, Step::kConsole);
   for (int fd = 0; fd <= 2; ++fd) {
     if (dup2(terminal, fd) < 0)
@@ -193,8 +216,9 @@ void MakeConsole(int dev, int pts) {
   }
   close(master);
   close(terminal);
-  close(target);
 }
+
+namespace {
 
 int MountDev(const SetupPlan& plan, int root) {
   static constexpr const char* kDev[] = {"mode=755", "size=65536k", nullptr};
@@ -216,32 +240,56 @@ int MountDev(const SetupPlan& plan, int root) {
   return dev;
 }
 
-// Directories are covered by an empty read-only tmpfs, one for all; files by the container's own /dev/null.
-struct Mask {
-  int null = -1;
-  int empty = -1;
-  bool empty_attached = false;
+}  // namespace
 
-  void Cover(int target, size_t index) {
-    struct stat status {};
-    if (fstat(target, &status) < 0)
+Mask::Mask(int null) : null_(null) {
+  struct stat status {};
+  if (null < 0 || fstat(null, &status) < 0 || !S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3))
+    FailSetup(Step::kMask, ENODEV, 0, "/dev/null is not what it should be");
+}
+
+void Mask::Cover(int target, size_t index) {
+  struct stat status {};
+  if (fstat(target, &status) < 0)
+    FailSetup(Step::kMask, errno, index);
+  const bool directory = S_ISDIR(status.st_mode);
+  if (directory && !empty_attached_) {
+    static constexpr const char* kEmpty[] = {"mode=555", "nr_inodes=2", nullptr};
+    empty_ = NewMount("tmpfs", kEmpty, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kMask, index);
+    Attach(empty_, target, Step::kMask, index);
+    empty_attached_ = true;
+  } else {
+    const int mount = open_tree(directory ? empty_ : null_, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    if (mount < 0)
       FailSetup(Step::kMask, errno, index);
-    const bool directory = S_ISDIR(status.st_mode);
-    if (directory && !empty_attached) {
-      static constexpr const char* kEmpty[] = {"mode=555", "nr_inodes=2", nullptr};
-      empty = NewMount("tmpfs", kEmpty, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kMask, index);
-      Attach(empty, target, Step::kMask, index);
-      empty_attached = true;
-    } else {
-      const int mount = open_tree(directory ? empty : null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-      if (mount < 0)
-        FailSetup(Step::kMask, errno, index);
-      Attach(mount, target, Step::kMask, index);
-      close(mount);
-    }
-    close(target);
+    Attach(mount, target, Step::kMask, index);
+    close(mount);
   }
-};
+  close(target);
+}
+
+void CoverWithItself(int target, uint64_t attributes, size_t index) {
+  const int mount = open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+  if (mount < 0)
+    FailSetup(Step::kReadOnly, errno, index);
+  SetAttributes(mount, attributes, true, Step::kReadOnly, index);
+  Attach(mount, target, Step::kReadOnly, index);
+  close(mount);
+  close(target);
+}
+
+bool WriteSysctl(int proc, const char* path, const char* value) {
+  const int fd = OpenResolved(proc, path, O_WRONLY,
+                              RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+  const bool good = fd >= 0 && write(fd, value, std::strlen(value)) >= 0;
+  const int error = errno;
+  if (fd >= 0)
+    close(fd);
+  errno = error;
+  return good;
+}
+
+namespace {
 
 // Timing of other containers shows in each processor's thermal counters.
 void MaskThrottling(int root, Mask& mask) {
@@ -262,11 +310,7 @@ void MaskThrottling(int root, Mask& mask) {
 }
 
 void HidePaths(int root, int dev) {
-  Mask mask;
-  mask.null = OpenOwn(dev, "null", O_PATH);
-  struct stat status {};
-  if (mask.null < 0 || fstat(mask.null, &status) < 0 || !S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3))
-    FailSetup(Step::kMask, ENODEV, 0, "/dev/null is not what it should be");
+  Mask mask(OpenOwn(dev, "null", O_PATH));
   for (size_t i = 0; i < kMaskedPathCount; ++i) {
     const int target = OpenOwn(root, kMaskedPaths[i], O_PATH);
     if (target >= 0)
@@ -279,13 +323,9 @@ void HidePaths(int root, int dev) {
     const int target = OpenOwn(root, kReadOnlyPaths[i], O_PATH);
     if (target < 0 && errno == ENOENT)
       continue;
-    const int mount = open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
-    if (target < 0 || mount < 0)
+    if (target < 0)
       FailSetup(Step::kReadOnly, errno, i);
-    SetAttributes(mount, kNoSuidDevExec | MOUNT_ATTR_RDONLY, true, Step::kReadOnly, i);
-    Attach(mount, target, Step::kReadOnly, i);
-    close(mount);
-    close(target);
+    CoverWithItself(target, kNoSuidDevExec | MOUNT_ATTR_RDONLY, i);
   }
 }
 

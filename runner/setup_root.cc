@@ -192,11 +192,12 @@ int OpenMountPoint(int root, const char* name, Step step) {
   return fd;
 }
 
-int NewMount(const char* type, const char* const* options, unsigned attributes, Step step, size_t index) {
+int NewMount(const char* type, const char* const* options, unsigned attributes, Step step, size_t index,
+             const char* source) {
   const int context = fsopen(type, FSOPEN_CLOEXEC);
   if (context < 0)
     FailSetup(step, errno, index);
-  SetText(context, "source", type);
+  SetText(context, "source", source != nullptr ? source : type);
   for (; options != nullptr && *options != nullptr; ++options) {
     char key[64];
     const char* equals = std::strchr(*options, '=');
@@ -215,6 +216,16 @@ int NewMount(const char* type, const char* const* options, unsigned attributes, 
     FailContext(context, step, index);
   close(context);
   return mount;
+}
+
+// The old root ends up below the new one and is let go whole: nothing of the host stays mounted.
+void Pivot(int root, bool shared) {
+  if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+    FailSetup(Step::kPivot, errno);
+  if (shared && mount(nullptr, ".", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
+    FailSetup(Step::kPivot, errno);
+  if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+    FailSetup(Step::kPivot, errno);
 }
 
 void Attach(int mount, int target, Step step, size_t index) {

@@ -28,8 +28,10 @@ int OpenOrMake(int root, const char* path, bool directory, Step step, size_t ind
 // Opens the directory NAME of the root for mounting over it, making it when missing; a link is refused.
 int OpenMountPoint(int root, const char* name, Step step);
 
-// A new file system as a detached mount. `options` are "key=value" or "flag", null-terminated list.
-int NewMount(const char* type, const char* const* options, unsigned attributes, Step step, size_t index = 0);
+// A new file system as a detached mount. `options` are "key=value" or "flag", null-terminated list. `source` is the
+// type unless given.
+int NewMount(const char* type, const char* const* options, unsigned attributes, Step step, size_t index = 0,
+             const char* source = nullptr);
 
 void Attach(int mount, int target, Step step, size_t index = 0);
 
@@ -41,6 +43,49 @@ int MountRoot(const SetupPlan& plan);
 
 // The same for kernels before 6.8, by mount(2), which MountRoot falls back to.
 int MountRootByOptions(const SetupPlan& plan);
+
+// A network namespace of the plan's own gets its loopback device up.
+void RaiseLoopback(const SetupPlan& plan);
+
+// Changes the root; what was the root is let go whole. `shared`: it may be the host's peer, whose mounts are to stay.
+void Pivot(int root, bool shared);
+
+// The state of the container, for hooks, as a sealed file; sent by the parent when its own hooks have run.
+int ReceiveState();
+
+// The root of a bundle, its mounts, nodes, hooks and sysctls, up to and including the change of the root.
+void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle);
+
+// Fills `into`, a mount that hides the directory `from`, with what is in it.
+void CopyUp(int from, int into, size_t index);
+
+// A pair out of the devpts `pts`; it becomes descriptors 0 to 2, and, with `dev` not -1, /dev/console. The runner gets
+// the master.
+void MakeConsole(int dev, int pts);
+
+// Below `target`, a directory: the hierarchies of the plan.
+void MountCgroups(const SetupPlan& plan, int target, bool read_only);
+
+// Links that every /dev has. What is there already stays.
+void MakeLinks(int dev);
+
+// Hides what it is told to by one empty read-only directory, or by a /dev/null.
+class Mask {
+ public:
+  explicit Mask(int null);               // O_PATH; anything but the null device ends the child
+  void Cover(int target, size_t index);  // takes `target`
+
+ private:
+  int null_;
+  int empty_ = -1;
+  bool empty_attached_ = false;
+};
+
+// Shows `target` once more on itself, with these attributes. Takes `target`.
+void CoverWithItself(int target, uint64_t attributes, size_t index);
+
+// A sysctl below a detached or attached /proc; false and errno when it is not there or does not take the value.
+bool WriteSysctl(int proc, const char* path, const char* value);
 
 struct KernelMounts {
   int proc = -1;
