@@ -14,7 +14,7 @@ owners='^nlohmann/ ^libimage/base/json[.]cc$
   ^curl/ ^libimage/transport/(http[a-z_]*|url)[.]cc$
   ^openssl/ ^(libimage/base/digest|libsign/crypto[a-z_]*)[.]cc$
   ^gpgme ^libsign/openpgp[a-z_]*[.]cc$
-  ^sodium ^libsign/sealed_key[.]cc$
+  ^sodium ^libsign/sodium[.]cc$
   ^seccomp[.]h$ ^(runner|libimage/confine)/[a-z_]*[.]cc$
   ^yaml-cpp/ ^libsign/registries_d[.]cc$
   ^httplib ^(tools|libimage/transport)/serve[a-z_]*[.]cc$
