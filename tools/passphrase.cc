@@ -1,0 +1,97 @@
+#include "tools/passphrase.h"
+
+#include <fcntl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+
+namespace gantry::tools {
+namespace {
+
+constexpr size_t kMaxPassphraseBytes = 4096;
+
+// One line, byte by byte: what follows it is not ours to read.
+sign::SecretBytes ReadLine(int fd, const std::string& what) {
+  sign::SecretBytes line(kMaxPassphraseBytes);
+  size_t size = 0;
+  while (true) {
+    const ssize_t got = read(fd, line.data() + size, 1);
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got < 0) {
+      ThrowErrno("read the passphrase of " + what);
+    }
+    if (got == 0 || line.view()[size] == '\n') {
+      break;
+    }
+    if (++size == kMaxPassphraseBytes) {
+      throw Error(ErrorKind::kUsage, "the passphrase is over " + std::to_string(kMaxPassphraseBytes) + " bytes");
+    }
+  }
+  if (size > 0 && line.view()[size - 1] == '\r') {
+    --size;
+  }
+  line.Shrink(size);
+  return line;
+}
+
+// Nothing that is typed is shown while it lives.
+class NoEcho {
+ public:
+  explicit NoEcho(int fd) : fd_(fd) {
+    if (tcgetattr(fd, &before_) != 0) {
+      ThrowErrno("look at the terminal");
+    }
+    termios quiet = before_;
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    tcsetattr(fd, TCSAFLUSH, &quiet);
+  }
+  NoEcho(const NoEcho&) = delete;
+  NoEcho& operator=(const NoEcho&) = delete;
+  ~NoEcho() { tcsetattr(fd_, TCSAFLUSH, &before_); }
+
+ private:
+  int fd_;
+  termios before_{};
+};
+
+sign::SecretBytes Ask(int terminal, const std::string& question, const std::string& what) {
+  WriteFull(terminal, AsBytes(question), "the terminal");
+  const NoEcho quiet(terminal);
+  sign::SecretBytes line = ReadLine(terminal, what);
+  WriteFull(terminal, AsBytes(std::string_view("\n")), "the terminal");
+  return line;
+}
+
+sign::SecretBytes AskOnTerminal(int terminal, const std::string& what, bool anew) {
+  sign::SecretBytes first = Ask(terminal, "passphrase of " + what + ": ", what);
+  if (anew && Ask(terminal, "the same again: ", what).view() != first.view()) {
+    throw Error(ErrorKind::kUsage, "the two passphrases differ");
+  }
+  return first;
+}
+
+}  // namespace
+
+sign::SecretBytes ReadPassphrase(const PassphraseSource& source, const std::string& what, bool anew) {
+  if (source.file == "-") {
+    return ReadLine(STDIN_FILENO, what);
+  }
+  if (!source.file.empty()) {
+    return ReadLine(OpenFile(source.file, O_RDONLY).get(), what);
+  }
+  if (const char* variable = std::getenv("COSIGN_PASSWORD"); variable != nullptr) {
+    return sign::SecretBytes(std::string_view(variable));
+  }
+  if (isatty(STDIN_FILENO) == 0) {
+    return ReadLine(STDIN_FILENO, what);
+  }
+  return AskOnTerminal(OpenFile("/dev/tty", O_RDWR | O_NOCTTY).get(), what, anew);
+}
+
+}  // namespace gantry::tools
