@@ -115,13 +115,13 @@ bool Evidence::Add(std::string bytes) {
   if (bytes.size() > kMaxEvidenceBytes) {
     throw Error(ErrorKind::kCorrupt, "a signature is over " + std::to_string(kMaxEvidenceBytes) + " bytes");
   }
-  if (std::find(simple_signatures.begin(), simple_signatures.end(), bytes) != simple_signatures.end()) {
+  if (std::find(signatures.begin(), signatures.end(), bytes) != signatures.end()) {
     return true;
   }
-  if (simple_signatures.size() == kMaxEvidence) {
+  if (signatures.size() == kMaxEvidence) {
     return false;
   }
-  simple_signatures.push_back(std::move(bytes));
+  signatures.push_back(std::move(bytes));
   return true;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "libimage/base/base64.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 
@@ -13,145 +12,6 @@ namespace {
 constexpr std::string_view kSharedSystemPolicy = "/etc/containers/policy.json";
 
 using image::DockerReference;
-
-DockerReference ParseReference(const json::Cursor& from) {
-  try {
-    return DockerReference::Parse(from.String(4096));
-  } catch (const Error& error) {
-    from.Fail(error.message());
-  }
-}
-
-bool NamesOnly(const DockerReference& reference) { return reference.tag.empty() && !reference.digest; }
-
-// "host", or "host/path" in full, without tag or digest: with one more component it must be a normalised name.
-std::string ParsePrefix(const json::Cursor& from) {
-  const std::string& prefix = from.String(4096);
-  try {
-    if (DockerReference::Parse(prefix + "/x").Repository() == prefix + "/x") {
-      return prefix;
-    }
-  } catch (const Error&) {
-  }
-  from.Fail("expected HOST[:PORT][/PATH] in full, without tag or digest");
-}
-
-// What the signature must be named when the image is asked for as `asked`.
-bool AllowsRepoDigestOrExact(const DockerReference& asked, const DockerReference& signed_as) {
-  if (NamesOnly(signed_as)) {
-    return false;
-  }
-  return asked.digest ? signed_as.Repository() == asked.Repository() : signed_as == asked;
-}
-
-std::optional<DockerReference> Remap(const DockerReference& asked, const std::string& prefix,
-                                     const std::string& signed_prefix) {
-  const std::string repository = asked.Repository();
-  if (!repository.starts_with(prefix) || (repository.size() > prefix.size() && repository[prefix.size()] != '/')) {
-    return asked;
-  }
-  try {
-    return DockerReference::Parse(signed_prefix + asked.ToString().substr(prefix.size()));
-  } catch (const Error&) {
-    return std::nullopt;
-  }
-}
-
-std::vector<std::string> ParsePaths(const json::Cursor& from) {
-  std::vector<std::string> paths = from.Strings(kMaxKeyPaths);
-  if (paths.empty()) {
-    from.Fail("expected at least one path");
-  }
-  return paths;
-}
-
-Requirement ParseSignedBy(const json::Cursor& from) {
-  from.OnlyKeys({"type", "keyType", "keyPath", "keyPaths", "keyData", "signedIdentity"});
-  Requirement requirement;
-  requirement.type = Requirement::Type::kSignedBy;
-  requirement.key_type = from.At("keyType").String();
-  const std::vector<std::string_view> known = {"GPGKeys", "signedByGPGKeys", "X509Certificates", "signedByX509CAs"};
-  if (std::find(known.begin(), known.end(), requirement.key_type) == known.end()) {
-    from.At("keyType").Fail("unknown key type " + Quoted(requirement.key_type));
-  }
-  const json::Object& members = *from.value().object();
-  int sources = 0;
-  if (members.Find("keyPath") != nullptr) {
-    requirement.key_paths = {from.At("keyPath").String()};
-    ++sources;
-  }
-  if (members.Find("keyPaths") != nullptr) {
-    requirement.key_paths = ParsePaths(from.At("keyPaths"));
-    ++sources;
-  }
-  if (members.Find("keyData") != nullptr) {
-    const auto data = DecodeBase64(from.At("keyData").String());
-    if (!data || data->empty()) {
-      from.At("keyData").Fail("expected base64");
-    }
-    requirement.key_data = *data;
-    ++sources;
-  }
-  if (sources != 1) {
-    from.Fail("expected exactly one of keyPath, keyPaths and keyData");
-  }
-  if (members.Find("signedIdentity") != nullptr) {
-    requirement.identity = IdentityRule::Parse(from.At("signedIdentity"));
-  }
-  return requirement;
-}
-
-// Read far enough to know that it is one; it is refused where it decides.
-Requirement ParseSigstoreSigned(const json::Cursor& from) {
-  from.OnlyKeys({"type", "keyPath", "keyPaths", "keyData", "keyDatas", "fulcio", "pki", "rekorPublicKeyPath",
-                 "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas", "signedIdentity"});
-  Requirement requirement;
-  requirement.type = Requirement::Type::kSigstoreSigned;
-  if (from.value().object()->Find("signedIdentity") != nullptr) {
-    requirement.identity = IdentityRule::Parse(from.At("signedIdentity"));
-  }
-  return requirement;
-}
-
-Requirement ParseRequirement(const json::Cursor& from) {
-  const std::string& type = from.At("type").String();
-  Requirement requirement;
-  if (type == "insecureAcceptAnything" || type == "reject") {
-    from.OnlyKeys({"type"});
-    requirement.type = type == "reject" ? Requirement::Type::kReject : Requirement::Type::kInsecureAcceptAnything;
-    return requirement;
-  }
-  if (type == "signedBy") {
-    return ParseSignedBy(from);
-  }
-  if (type == "signedBaseLayer") {
-    from.OnlyKeys({"type", "baseLayerIdentity"});
-    requirement.type = Requirement::Type::kSignedBaseLayer;
-    requirement.identity = IdentityRule::Parse(from.At("baseLayerIdentity"));
-    return requirement;
-  }
-  if (type == "sigstoreSigned") {
-    return ParseSigstoreSigned(from);
-  }
-  from.At("type").Fail("unknown requirement " + Quoted(type));
-}
-
-std::vector<Requirement> ParseRequirements(const json::Cursor& from) {
-  std::vector<Requirement> requirements;
-  for (const json::Cursor& element : from.Elements(kMaxRequirements)) {
-    requirements.push_back(ParseRequirement(element));
-  }
-  if (requirements.empty()) {
-    from.Fail("expected at least one requirement");
-  }
-  return requirements;
-}
-
-bool AcceptsAnything(const std::vector<Requirement>& requirements) {
-  return std::all_of(requirements.begin(), requirements.end(), [](const Requirement& requirement) {
-    return requirement.type == Requirement::Type::kInsecureAcceptAnything;
-  });
-}
 
 std::optional<std::string> ReadIfThere(const std::string& path) {
   try {
@@ -185,14 +45,6 @@ std::optional<std::string> UserConfigDirectory() {
   return std::nullopt;
 }
 
-DockerReference PolicyName(const DockerReference& name) {
-  DockerReference as_policy = name.WithDefaultTag();
-  if (as_policy.digest) {
-    as_policy.tag.clear();
-  }
-  return as_policy;
-}
-
 std::vector<std::string> ScopesOf(const DockerReference& name) {
   const DockerReference full = PolicyName(name);
   std::vector<std::string> scopes = {full.ToString()};
@@ -213,92 +65,6 @@ std::vector<std::string> ScopesOf(const DockerReference& name) {
   return scopes;
 }
 
-IdentityRule IdentityRule::Parse(const json::Cursor& from) {
-  IdentityRule rule;
-  const std::string& type = from.At("type").String();
-  if (type == "matchExact" || type == "matchRepoDigestOrExact" || type == "matchRepository") {
-    from.OnlyKeys({"type"});
-    rule.kind = type == "matchExact"        ? Kind::kMatchExact
-                : type == "matchRepository" ? Kind::kMatchRepository
-                                            : Kind::kMatchRepoDigestOrExact;
-  } else if (type == "exactReference") {
-    from.OnlyKeys({"type", "dockerReference"});
-    const DockerReference reference = ParseReference(from.At("dockerReference"));
-    if (NamesOnly(reference)) {
-      from.At("dockerReference").Fail("expected a tag or a digest");
-    }
-    rule = {Kind::kExactReference, reference.ToString(), {}, {}};
-  } else if (type == "exactRepository") {
-    from.OnlyKeys({"type", "dockerRepository"});
-    rule = {Kind::kExactRepository, ParseReference(from.At("dockerRepository")).Repository(), {}, {}};
-  } else if (type == "remapIdentity") {
-    from.OnlyKeys({"type", "prefix", "signedPrefix"});
-    rule = {Kind::kRemapIdentity, {}, ParsePrefix(from.At("prefix")), ParsePrefix(from.At("signedPrefix"))};
-  } else {
-    from.At("type").Fail("unknown identity rule " + Quoted(type));
-  }
-  return rule;
-}
-
-bool IdentityRule::Allows(const std::optional<DockerReference>& asked, const DockerReference& signed_as) const {
-  if (kind == Kind::kExactReference) {
-    return signed_as.ToString() == reference;
-  }
-  if (kind == Kind::kExactRepository) {
-    return signed_as.Repository() == reference;
-  }
-  if (!asked) {
-    return false;
-  }
-  const DockerReference name = PolicyName(*asked);
-  switch (kind) {
-    case Kind::kMatchExact:
-      return signed_as == name;
-    case Kind::kMatchRepository:
-      return signed_as.Repository() == name.Repository();
-    case Kind::kRemapIdentity: {
-      const auto remapped = Remap(name, prefix, signed_prefix);
-      return remapped && AllowsRepoDigestOrExact(*remapped, signed_as);
-    }
-    default:
-      return AllowsRepoDigestOrExact(name, signed_as);
-  }
-}
-
-std::string IdentityRule::Describe(const std::optional<DockerReference>& asked) const {
-  if (kind == Kind::kExactReference) {
-    return Quoted(reference);
-  }
-  if (kind == Kind::kExactRepository) {
-    return "a tag of " + Quoted(reference);
-  }
-  if (!asked) {
-    return "nothing, as the image has no registry name";
-  }
-  DockerReference name = PolicyName(*asked);
-  if (kind == Kind::kRemapIdentity) {
-    name = Remap(name, prefix, signed_prefix).value_or(name);
-  }
-  const bool any_tag = kind == Kind::kMatchRepository || (kind != Kind::kMatchExact && name.digest);
-  return any_tag ? "a tag of " + Quoted(name.Repository()) : Quoted(name.ToString());
-}
-
-std::string_view Requirement::Name() const {
-  switch (type) {
-    case Type::kInsecureAcceptAnything:
-      return "insecureAcceptAnything";
-    case Type::kReject:
-      return "reject";
-    case Type::kSignedBy:
-      return "signedBy";
-    case Type::kSignedBaseLayer:
-      return "signedBaseLayer";
-    case Type::kSigstoreSigned:
-      return "sigstoreSigned";
-  }
-  return "unknown";
-}
-
 Policy Policy::Parse(std::string_view text, std::string_view what) {
   if (text.size() > kMaxPolicyBytes) {
     throw Error(ErrorKind::kCorrupt, std::string(what) + ": over " + std::to_string(kMaxPolicyBytes) + " bytes");
@@ -308,12 +74,12 @@ Policy Policy::Parse(std::string_view text, std::string_view what) {
   root.OnlyKeys({"default", "transports"});
   Policy policy;
   policy.source_ = what;
-  policy.default_ = ParseRequirements(root.At("default"));
+  policy.default_ = Requirement::ParseList(root.At("default"));
   if (root.value().object()->Find("transports") != nullptr) {
     for (const auto& [transport, scopes] : root.At("transports").Members(kMaxPolicyScopes)) {
       Scopes parsed;
       for (const auto& [scope, requirements] : scopes.Members(kMaxPolicyScopes)) {
-        parsed.emplace_back(scope, ParseRequirements(requirements));
+        parsed.emplace_back(scope, Requirement::ParseList(requirements));
       }
       std::sort(parsed.begin(), parsed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
       policy.transports_.emplace_back(transport, std::move(parsed));
@@ -424,17 +190,21 @@ std::set<std::string> Policy::KeyPaths() const {
   std::set<std::string> paths;
   for (const PolicyRule& rule : Rules()) {
     for (const Requirement& requirement : rule.requirements) {
-      paths.insert(requirement.key_paths.begin(), requirement.key_paths.end());
+      requirement.AddKeyPaths(paths);
     }
   }
   return paths;
 }
 
 bool Policy::RequiresNothing() const {
-  bool nothing = AcceptsAnything(default_);
+  const auto accepts_anything = [](const std::vector<Requirement>& requirements) {
+    return std::all_of(requirements.begin(), requirements.end(),
+                       [](const Requirement& requirement) { return requirement.AcceptsAnything(); });
+  };
+  bool nothing = accepts_anything(default_);
   for (const auto& [transport, scopes] : transports_) {
     for (const auto& [scope, requirements] : scopes) {
-      nothing = nothing && AcceptsAnything(requirements);
+      nothing = nothing && accepts_anything(requirements);
     }
   }
   return nothing;

@@ -16,49 +16,12 @@
 
 #include "libimage/base/json.h"
 #include "libimage/model/reference.h"
+#include "libsign/requirement.h"
 
 namespace gantry::sign {
 
 constexpr size_t kMaxPolicyBytes = 4 * 1024 * 1024;
 constexpr size_t kMaxPolicyScopes = 100'000;
-constexpr size_t kMaxRequirements = 100;  // of one scope
-constexpr size_t kMaxKeyPaths = 1000;     // of one requirement
-
-// Which names a signature may carry for an image to pass ("signedIdentity").
-struct IdentityRule {
-  enum class Kind {
-    kMatchExact,              // the same name and tag (or digest)
-    kMatchRepoDigestOrExact,  // an image asked for by tag: as kMatchExact; by digest: the same repository
-    kMatchRepository,         // the same repository, any tag
-    kExactReference,          // `reference`, whatever the image is called
-    kExactRepository,         // any tag of `reference`
-    kRemapIdentity,           // `prefix` of the image's name replaced with `signed_prefix`, then the default rule
-  };
-  Kind kind = Kind::kMatchRepoDigestOrExact;
-  std::string reference;  // kExactReference and kExactRepository: normalised
-  std::string prefix;
-  std::string signed_prefix;
-
-  // `asked` is the image's name; nullopt (images without a registry name) passes only the exact kinds.
-  bool Allows(const std::optional<image::DockerReference>& asked, const image::DockerReference& signed_as) const;
-  // One line for people: "the same repository and tag as 'x'".
-  std::string Describe(const std::optional<image::DockerReference>& asked) const;
-  static IdentityRule Parse(const json::Cursor& from);
-};
-
-struct Requirement {
-  enum class Type { kInsecureAcceptAnything, kReject, kSignedBy, kSignedBaseLayer, kSigstoreSigned };
-  Type type = Type::kReject;
-
-  // kSignedBy: the keys, by path or as bytes; any one of them suffices.
-  std::string key_type;  // "GPGKeys", or one that is reserved and never satisfied
-  std::vector<std::string> key_paths;
-  std::string key_data;
-  IdentityRule identity;
-
-  // As written in policy.json: "signedBy".
-  std::string_view Name() const;
-};
 
 // What a policy says about one image.
 struct PolicyRule {
@@ -124,9 +87,6 @@ class Policy {
 // The scopes under which a registry name is looked up, most specific first, without "" and the default:
 // "host/a/b:tag", "host/a/b", "host/a", "host", "*.domain". Shared with registries.d.
 std::vector<std::string> ScopesOf(const image::DockerReference& name);
-
-// A name as policies see it: one with neither tag nor digest gets "latest", one with both loses the tag.
-image::DockerReference PolicyName(const image::DockerReference& name);
 
 // $XDG_CONFIG_HOME or ~/.config; nullopt when neither is known.
 std::optional<std::string> UserConfigDirectory();

@@ -8,7 +8,8 @@
 namespace gantry::sign {
 namespace {
 
-constexpr std::string_view kType = "atomic container signature";
+constexpr std::string_view kContainersType = "atomic container signature";
+constexpr std::string_view kCosignType = "cosign container image signature";
 constexpr std::string_view kSimplePrefix("\0simple-signing\n", 16);
 constexpr std::string_view kSigstorePrefix("\0sigstore-json\n", 15);
 constexpr size_t kMaxPayloadDepth = 16;  // "optional" is open
@@ -29,6 +30,8 @@ Digest ParseDigest(const json::Cursor& from) {
   return *digest;
 }
 
+std::string_view TypeOf(PayloadKind kind) { return kind == PayloadKind::kCosign ? kCosignType : kContainersType; }
+
 // Cursor::Find takes null for absent; here null is as wrong as any other type.
 std::optional<json::Cursor> FindStrictly(const json::Cursor& object, std::string_view key) {
   return object.value().object()->Find(key) == nullptr ? std::nullopt : std::optional(object.At(key));
@@ -36,7 +39,7 @@ std::optional<json::Cursor> FindStrictly(const json::Cursor& object, std::string
 
 }  // namespace
 
-SimpleClaim SimpleClaim::Parse(std::string_view payload) {
+SimpleClaim SimpleClaim::Parse(std::string_view payload, PayloadKind kind) {
   if (payload.size() > kMaxPayloadBytes) {
     throw Error(ErrorKind::kCorrupt, "signed payload is over " + std::to_string(kMaxPayloadBytes) + " bytes");
   }
@@ -49,18 +52,20 @@ SimpleClaim SimpleClaim::Parse(std::string_view payload) {
   image.OnlyKeys({"docker-manifest-digest"});
   const json::Cursor identity = critical.At("identity");
   identity.OnlyKeys({"docker-reference"});
-  if (critical.At("type").String() != kType) {
-    critical.At("type").Fail("expected '" + std::string(kType) + "'");
+  if (critical.At("type").String() != TypeOf(kind)) {
+    critical.At("type").Fail("expected '" + std::string(TypeOf(kind)) + "'");
   }
   const json::Cursor optional = root.At("optional");
-  if (optional.value().object() == nullptr) {
-    optional.Fail("expected an object");
-  }
-
   SimpleClaim claim{ParseReference(identity.At("docker-reference")),
                     ParseDigest(image.At("docker-manifest-digest")),
                     {},
                     std::nullopt};
+  if (kind == PayloadKind::kCosign && optional.value().is_null()) {
+    return claim;
+  }
+  if (optional.value().object() == nullptr) {
+    optional.Fail("expected an object");
+  }
   if (const auto creator = FindStrictly(optional, "creator")) {
     claim.creator = creator->String();
   }
@@ -70,7 +75,7 @@ SimpleClaim SimpleClaim::Parse(std::string_view payload) {
   return claim;
 }
 
-std::string SimpleClaim::ToJson() const {
+std::string SimpleClaim::ToJson(PayloadKind kind) const {
   json::Object optional;
   if (!creator.empty()) {
     optional.Append("creator", creator);
@@ -81,7 +86,7 @@ std::string SimpleClaim::ToJson() const {
   const json::Object critical = {
       {"identity", json::Object{{"docker-reference", reference.ToString()}}},
       {"image", json::Object{{"docker-manifest-digest", manifest.str()}}},
-      {"type", kType},
+      {"type", TypeOf(kind)},
   };
   return json::Print(json::Object{{"critical", critical}, {"optional", optional}});
 }

@@ -14,6 +14,9 @@ namespace gantry::sign {
 
 constexpr size_t kMaxPayloadBytes = 256 * 1024;
 
+// Who writes payloads: the containers tools inside OpenPGP messages, cosign beside bare signatures.
+enum class PayloadKind { kContainers, kCosign };
+
 // What a payload says. It is worth as much as the signature it was taken out of.
 struct SimpleClaim {
   image::DockerReference reference;  // normalised; neither tag nor digest is added
@@ -22,11 +25,11 @@ struct SimpleClaim {
   std::optional<int64_t> timestamp;  // seconds since 1970
 
   // Accepts the format and nothing beside it: "critical" and its members closed, the letter case as specified,
-  // "optional" an open object whose "timestamp" is an integer. kCorrupt otherwise.
-  static SimpleClaim Parse(std::string_view payload);
+  // "optional" an open object whose "timestamp" is an integer; cosign's may be null. kCorrupt otherwise.
+  static SimpleClaim Parse(std::string_view payload, PayloadKind kind = PayloadKind::kContainers);
 
   // Compact JSON, the same on every call.
-  std::string ToJson() const;
+  std::string ToJson(PayloadKind kind = PayloadKind::kContainers) const;
 };
 
 // What a stored signature is, by its first bytes.

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "libimage/base/fd.h"
-#include "libsign/openpgp.h"
-#include "libsign/simple_signing.h"
+#include "libsign/evaluate.h"
 
 namespace gantry::sign {
 namespace {
@@ -18,140 +16,6 @@ std::string Joined(const std::vector<std::string>& texts, std::string_view separ
     joined += (joined.empty() ? "" : std::string(separator)) + text;
   }
   return joined;
-}
-
-// How one requirement came out.
-struct Outcome {
-  bool met = false;
-  std::string code;
-  std::string reason;    // of a refusal
-  std::string evidence;  // of what met it
-};
-
-KeyRing OpenKeys(const Requirement& requirement) {
-  if (requirement.key_paths.empty()) {
-    return KeyRing({requirement.key_data}, {"keyData"});
-  }
-  std::vector<std::string> keys;
-  for (const std::string& path : requirement.key_paths) {
-    keys.push_back(ReadFile(path, kMaxKeyBytes));
-  }
-  return KeyRing(keys, requirement.key_paths);
-}
-
-class SignedByCheck {
- public:
-  SignedByCheck(const FetchedImage& image, const Requirement& requirement, const Evidence& evidence,
-                std::vector<Step>& steps)
-      : image_(image), requirement_(requirement), evidence_(evidence), steps_(steps) {}
-
-  Outcome Run() {
-    if (requirement_.key_type != "GPGKeys") {
-      return Fail("unsupported-requirement", "keys of type " + Quoted(requirement_.key_type) + " are not supported");
-    }
-    if (evidence_.simple_signatures.empty()) {
-      return Fail("no-signature", "no signature found");
-    }
-    std::optional<KeyRing> keys;
-    try {
-      keys.emplace(OpenKeys(requirement_));
-    } catch (const Error& error) {
-      return Fail("key-unusable", "a key of the policy cannot be used: " + error.message());
-    }
-    Outcome best;
-    for (size_t i = 0; i < evidence_.simple_signatures.size(); ++i) {
-      Outcome outcome = Judge(evidence_.simple_signatures[i], *keys);
-      steps_.push_back({outcome.code, outcome.met, "signature " + std::to_string(i + 1) + ": " + outcome.reason});
-      if (outcome.met) {
-        return outcome;
-      }
-      best = i == 0 ? outcome : Merge(best, outcome);
-    }
-    return best;
-  }
-
- private:
-  Outcome Fail(std::string code, std::string reason) {
-    steps_.push_back({code, false, reason});
-    return {false, std::move(code), std::move(reason), {}};
-  }
-
-  // Several refused signatures in one line; the code stays only when it is the same for all.
-  static Outcome Merge(const Outcome& so_far, const Outcome& next) {
-    const bool same = so_far.code == next.code;
-    return {false, same ? so_far.code : "no-good-signature", so_far.reason + "; " + next.reason, {}};
-  }
-
-  Outcome Judge(std::string_view blob, const KeyRing& keys) const {
-    const StoredSignature stored = StoredSignature::Detect(blob);
-    if (stored.format != StoredFormat::kOpenPgp) {
-      return {false,
-              "not-understood",
-              stored.format == StoredFormat::kSigstore ? "it is a sigstore signature, which no requirement asks for"
-                                                       : "it is not a binary OpenPGP signature",
-              {}};
-    }
-    const SignedMessage message = keys.Verify(stored.message);
-    if (message.problem) {
-      return {false, message.problem->code, message.problem->reason, {}};
-    }
-    try {
-      return JudgeClaim(SimpleClaim::Parse(message.payload), message.fingerprint);
-    } catch (const Error& error) {
-      return {false,
-              "bad-payload",
-              "what key " + message.fingerprint + " signed is no image claim: " + error.message(),
-              {}};
-    }
-  }
-
-  // The signature is good; is it about this image, under this name?
-  Outcome JudgeClaim(const SimpleClaim& claim, const std::string& fingerprint) const {
-    const Digest& manifest = image_.image().descriptor.digest;
-    if (claim.manifest != manifest) {
-      const bool index = image_.index() && claim.manifest == *image_.index();
-      return {false,
-              index ? "signature-of-index" : "digest-mismatch",
-              "key " + fingerprint + " signed " + claim.manifest.str() +
-                  (index ? ", the index and not this platform's manifest" : ", another image"),
-              {}};
-    }
-    if (!requirement_.identity.Allows(image_.name(), claim.reference)) {
-      return {false,
-              "identity-mismatch",
-              "key " + fingerprint + " signed it as " + Quoted(claim.reference.ToString()) + ", and the policy wants " +
-                  requirement_.identity.Describe(image_.name()),
-              {}};
-    }
-    return {true, "signed", "key " + fingerprint + " signed it as " + Quoted(claim.reference.ToString()),
-            "signedBy " + fingerprint};
-  }
-
-  const FetchedImage& image_;
-  const Requirement& requirement_;
-  const Evidence& evidence_;
-  std::vector<Step>& steps_;
-};
-
-Outcome Evaluate(const FetchedImage& image, const Policy& policy, const Requirement& requirement,
-                 const Evidence& evidence, std::vector<Step>& steps) {
-  switch (requirement.type) {
-    case Requirement::Type::kInsecureAcceptAnything: {
-      const std::string what = policy.accepts_anything() ? policy.source() : "insecureAcceptAnything";
-      steps.push_back({"accept-anything", true, what + " asks for nothing"});
-      return {true, "accept-anything", {}, what};
-    }
-    case Requirement::Type::kReject:
-      steps.push_back({"rejected", false, "the policy rejects every image of this scope"});
-      return {false, "rejected", "the policy rejects it", {}};
-    case Requirement::Type::kSignedBy:
-      return SignedByCheck(image, requirement, evidence, steps).Run();
-    default:
-      break;
-  }
-  const std::string reason = "requirement " + Quoted(requirement.Name()) + " is not supported";
-  steps.push_back({"unsupported-requirement", false, reason});
-  return {false, "unsupported-requirement", reason, {}};
 }
 
 PolicyRule RuleOf(const FetchedImage& image, const Policy& policy, const Evidence& evidence) {
@@ -194,7 +58,7 @@ std::string HintFor(const FetchedImage& image, const Policy& policy, const std::
 
 }  // namespace
 
-Decision Verifier::Decide(const FetchedImage& image, const Policy& policy, const Evidence& evidence) {
+Decision Verifier::Decide(const FetchedImage& image, const Policy& policy, const Evidence& evidence, Detail detail) {
   const PolicyRule rule = RuleOf(image, policy, evidence);
   Decision decision;
   decision.digest = image.image().descriptor.digest.str();
@@ -205,23 +69,36 @@ Decision Verifier::Decide(const FetchedImage& image, const Policy& policy, const
   if (!policy.passed_over().empty()) {
     decision.steps.push_back({"policy-passed-over", true, policy.passed_over()});
   }
+  const Question question{image, policy, evidence, detail == Detail::kWhole};
   std::vector<std::string> vouchers;
+  decision.allowed = true;
   for (const Requirement& requirement : rule.requirements) {
-    const Outcome outcome = Evaluate(image, policy, requirement, evidence, decision.steps);
+    const Outcome outcome = Evaluate(question, requirement, decision.steps);
+    if (!decision.allowed) {
+      continue;  // decided, and looked at only to be shown
+    }
     decision.requirement = requirement.Name();
     decision.code = outcome.code;
     if (!outcome.met) {
+      decision.allowed = false;
       decision.reason = outcome.reason;
       decision.hint = HintFor(image, policy, outcome.code);
-      return decision;
+      if (!question.whole) {
+        return decision;
+      }
+      continue;
+    }
+    if (outcome.time) {
+      decision.time = std::max(decision.time.value_or(*outcome.time), *outcome.time);
     }
     if (std::find(vouchers.begin(), vouchers.end(), outcome.evidence) == vouchers.end()) {
       vouchers.push_back(outcome.evidence);
     }
   }
-  decision.allowed = true;
-  decision.evidence = Joined(vouchers, ", ");
-  decision.reason = decision.evidence;
+  if (decision.allowed) {
+    decision.evidence = Joined(vouchers, ", ");
+    decision.reason = decision.evidence;
+  }
   return decision;
 }
 
@@ -236,7 +113,11 @@ image::VerifiedImage Verifier::Verify(FetchedImage image, const Policy& policy, 
 json::Value Decision::ToJson() const {
   json::Array lines;
   for (const Step& step : steps) {
-    lines.push_back(json::Object{{"code", step.code}, {"passed", step.passed}, {"text", step.text}});
+    json::Object line = {{"code", step.code}, {"passed", step.passed}, {"text", step.text}};
+    if (step.depth > 0) {
+      line.Append("depth", static_cast<uint64_t>(step.depth));
+    }
+    lines.emplace_back(std::move(line));
   }
   return json::Object{{"allowed", allowed},   {"image", image},        {"digest", digest},
                       {"policy", policy},     {"scope", scope},        {"requirement", requirement},
@@ -251,7 +132,8 @@ std::string Decision::Explain() const {
     text += "looked in " + place + "\n";
   }
   for (const Step& step : steps) {
-    text += std::string(step.passed ? "  pass  " : "  fail  ") + step.code + ": " + step.text + "\n";
+    text += std::string(2 * step.depth, ' ') + (step.passed ? "  pass  " : "  fail  ") + step.code + ": " + step.text +
+            "\n";
   }
   text += allowed ? "allowed: " + reason + "\n" : "refused (" + code + "): " + reason + "\n";
   return hint.empty() ? text : text + hint + "\n";

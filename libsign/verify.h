@@ -2,11 +2,10 @@
 //
 // Decide answers with a value that explains itself; Verify and VerifyInChild turn the same answer into a VerifiedImage,
 // and nothing else in gantry can make one. Every step leaves a line with a stable code, so that a refusal says what was
-// tried. A signature counts only after, in this order: it is one OpenPGP message, a key of the policy made it, the
-// signed bytes are a simple-signing payload, their digest is the manifest's, and their name is one that the policy
-// takes for this image.
+// tried. What a signature must show is in libsign/evaluate.h.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -18,26 +17,21 @@
 #include "libimage/model/image.h"
 #include "libsign/evidence.h"
 #include "libsign/policy.h"
+#include "libsign/step.h"
 
 namespace gantry::sign {
 
-// One thing that was checked. Codes are listed in gantry-verify(1).
-struct Step {
-  std::string code;  // "digest-mismatch"
-  bool passed = false;
-  std::string text;  // one line for people
-};
-
 struct Decision {
   bool allowed = false;
-  std::string image;        // the name asked for, or the digest
-  std::string digest;       // of the manifest
-  std::string policy;       // where the policy was read
-  std::string scope;        // which of its scopes decided
-  std::string requirement;  // the one that decided: "signedBy", "reject", ...
-  std::string evidence;     // what met it: "signedBy <fingerprint>"; empty on refusal
-  std::string code;         // why, stable: "signed", "no-signature", ...
-  std::string reason;       // why, for people
+  std::string image;            // the name asked for, or the digest
+  std::string digest;           // of the manifest
+  std::string policy;           // where the policy was read
+  std::string scope;            // which of its scopes decided
+  std::string requirement;      // the one that decided: "signedBy", "reject", ...
+  std::string evidence;         // what met it: "signedBy <fingerprint>"; empty on refusal
+  std::string code;             // why, stable: "signed", "no-signature", ...
+  std::string reason;           // why, for people
+  std::optional<int64_t> time;  // when the newest signature that counts was made, where it says so
   std::vector<Step> steps;
   std::vector<std::string> looked_at;
   std::string hint;  // a command that would change a refusal
@@ -55,11 +49,18 @@ struct Candidate {
   Evidence evidence;
 };
 
+// How much of the evidence a decision looks at.
+enum class Detail {
+  kEnough,  // until it is clear
+  kWhole,   // all of it, for people
+};
+
 class Verifier {
  public:
   // Throws where no decision is possible because a key or gpg cannot be used... never for what the image or its
   // signatures hold.
-  static Decision Decide(const image::FetchedImage& image, const Policy& policy, const Evidence& evidence);
+  static Decision Decide(const image::FetchedImage& image, const Policy& policy, const Evidence& evidence,
+                         Detail detail = Detail::kEnough);
 
   // Decides, and throws Decision::Refusal when the answer is no.
   static image::VerifiedImage Verify(image::FetchedImage image, const Policy& policy, const Evidence& evidence);

@@ -95,7 +95,7 @@ image::FetchPlan PlanFor(const FetchOptions& options, const image::DockerReferen
 
 void KeepEvidence(image::Store& store, const Digest& manifest, const sign::Evidence& evidence) {
   size_t room = image::kMaxSignatures - store.Signatures(manifest).size();
-  for (const std::string& signature : evidence.simple_signatures) {
+  for (const std::string& signature : evidence.signatures) {
     if (room > 0 && !signature.empty()) {
       store.AddSignature(manifest, signature);
       --room;

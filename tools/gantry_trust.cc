@@ -10,6 +10,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/json.h"
+#include "libsign/crypto.h"
 #include "libsign/openpgp.h"
 #include "libsign/policy.h"
 #include "libsign/trust_file.h"
@@ -111,7 +112,12 @@ int Remove(const Options& options) {
 // Keys of one requirement for people: fingerprint and first user ID, or why a file does not serve.
 std::vector<std::string> DescribeKeys(const sign::Requirement& requirement) {
   std::vector<std::string> lines;
-  const auto add = [&lines](const std::string& content, const std::string& what) {
+  const auto add = [&](const std::string& content, const std::string& what) {
+    if (requirement.type != sign::Requirement::Type::kSignedBy) {
+      const auto key = sign::PublicKey::Parse(content, what);
+      lines.push_back("sha256:" + key.fingerprint() + " " + std::string(sign::Name(key.kind())));
+      return;
+    }
     for (const sign::KeyInfo& key : sign::ReadKeyFile(content, what)) {
       lines.push_back(key.fingerprint + (key.usable ? "" : " (" + key.problem + ")") +
                       (key.user_ids.empty() ? "" : " " + Printable(key.user_ids[0])));
@@ -124,9 +130,9 @@ std::vector<std::string> DescribeKeys(const sign::Requirement& requirement) {
       lines.push_back("unusable: " + error.message());
     }
   }
-  if (!requirement.key_data.empty() && requirement.key_type == "GPGKeys") {
+  for (const std::string& data : requirement.key_datas) {
     try {
-      add(requirement.key_data, "keyData");
+      add(data, "keyData");
     } catch (const Error& error) {
       lines.push_back("unusable: " + error.message());
     }

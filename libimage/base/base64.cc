@@ -65,4 +65,11 @@ std::optional<std::string> DecodeBase64(std::string_view text) {
   return out;
 }
 
+std::optional<std::string> DecodeEitherBase64(std::string text) {
+  for (char& c : text) {
+    c = c == '-' ? '+' : c == '_' ? '/' : c;
+  }
+  return DecodeBase64(text);
+}
+
 }  // namespace gantry

@@ -85,7 +85,7 @@ TEST(PolicyParse, TakesEveryDocumentedRequirement) {
   ASSERT_EQ(rule.requirements.size(), 5U);
   EXPECT_THAT(rule.requirements[0].key_paths, ElementsAre("/a", "/b"));
   EXPECT_EQ(rule.requirements[0].identity.kind, IdentityRule::Kind::kMatchRepository);
-  EXPECT_EQ(rule.requirements[1].key_data, "abc");
+  EXPECT_THAT(rule.requirements[1].key_datas, ElementsAre("abc"));
   EXPECT_EQ(rule.requirements[2].identity.reference, "docker.io/a/b:c");
   EXPECT_EQ(rule.requirements[3].Name(), "sigstoreSigned");
 }

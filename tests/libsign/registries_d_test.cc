@@ -134,7 +134,7 @@ TEST(Evidence, IsBoundedAndWithoutRepetition) {
   Evidence evidence;
   EXPECT_TRUE(evidence.Add("a"));
   EXPECT_TRUE(evidence.Add("a"));
-  EXPECT_EQ(evidence.simple_signatures.size(), 1U);
+  EXPECT_EQ(evidence.signatures.size(), 1U);
   for (size_t i = 1; i < kMaxEvidence; ++i) {
     EXPECT_TRUE(evidence.Add(std::to_string(i)));
   }

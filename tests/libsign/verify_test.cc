@@ -52,7 +52,7 @@ class Verify : public ::testing::Test {
   }
   static Evidence Found(std::vector<std::string> signatures) {
     Evidence evidence;
-    evidence.simple_signatures = std::move(signatures);
+    evidence.signatures = std::move(signatures);
     evidence.looked_at = {"/var/lookaside/foo"};
     return evidence;
   }
@@ -128,7 +128,7 @@ TEST_F(Verify, OneGoodSignatureAmongBadOnesSuffices) {
     codes.push_back(step.code);
   }
   EXPECT_THAT(codes,
-              ::testing::ElementsAre("not-understood", "not-understood", "bad-payload", "identity-mismatch", "signed"));
+              ::testing::ElementsAre("not-understood", "other-kind", "bad-payload", "identity-mismatch", "signed"));
   EXPECT_THAT(decision.Explain(), AllOf(HasSubstr("fail  bad-payload"), HasSubstr("allowed: signedBy")));
 }
 
@@ -136,7 +136,7 @@ TEST_F(Verify, AllRequirementsMustBeMet) {
   const Evidence evidence = Found({SignAs("h.example/foo:v1")});
   const Policy both = PolicyFor("h.example/foo", SignedBy() + R"(,{"type":"reject"})");
   EXPECT_EQ(Verifier::Decide(Named("h.example/foo:v1"), both, evidence).code, "rejected");
-  const Policy unsupported = PolicyFor("h.example/foo", SignedBy() + R"(,{"type":"sigstoreSigned","keyPath":"/k"})");
+  const Policy unsupported = PolicyFor("h.example/foo", SignedBy() + R"(,{"type":"signedBaseLayer","baseLayerIdentity":{"type":"matchExact"}})");
   const Decision decision = Verifier::Decide(Named("h.example/foo:v1"), unsupported, evidence);
   EXPECT_FALSE(decision.allowed);
   EXPECT_EQ(decision.code, "unsupported-requirement");

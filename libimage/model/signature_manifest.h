@@ -1,0 +1,60 @@
+// How signatures lie beside an image in a registry or an OCI layout, as bytes: cosign's tag, whose manifest has one
+// layer a signature, and referrers (distribution-spec 1.1), one manifest a bundle, with the tag that stands in where a
+// registry has no referrers. No I/O.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libimage/model/attachment.h"
+#include "libimage/model/descriptor.h"
+#include "libimage/model/manifest.h"
+
+namespace gantry::image {
+
+constexpr size_t kMaxSignatureLayers = 128;  // of one manifest; as many signatures as an image may have
+constexpr size_t kMaxReferrers = 1000;       // entries of an index that are looked at
+constexpr size_t kMaxAttachmentBytes = 2 * 1024 * 1024;
+
+// "sha256-HEX.sig", "sha256-HEX.att", "sha256-HEX": tags in the repository of the image.
+std::string SignatureTag(const Digest& manifest);
+std::string AttestationTag(const Digest& manifest);
+std::string ReferrersTag(const Digest& manifest);
+
+// A manifest to write, and what it needs: put the blobs first.
+struct SignatureManifest {
+  struct Blob {
+    Descriptor descriptor;
+    std::string bytes;
+  };
+  Descriptor descriptor;  // of `bytes`
+  std::string bytes;
+  std::vector<Blob> blobs;  // that `present` did not have
+};
+
+// The manifest of a .sig or .att tag with one more signature, behind those of `present` (empty: there is none yet). The
+// same one twice is one. kFailed when there are kMaxSignatureLayers; kCorrupt when `present` is no such manifest.
+SignatureManifest WithSignature(std::string_view present, const Attachment& attachment);
+
+// A manifest that refers to `subject` and carries one attachment; its artifact type is the attachment's media type.
+// `annotations` are the manifest's.
+SignatureManifest MakeReferrer(const Descriptor& subject, const Attachment& attachment,
+                               const std::map<std::string, std::string>& annotations);
+
+// The index behind ReferrersTag with one more entry; `present` is empty when there is none yet. The same one twice is
+// one.
+std::string WithReferrer(std::string_view present, const SignatureManifest& referrer,
+                         const std::map<std::string, std::string>& annotations);
+
+// The layers of a manifest that hold signatures: those whose type is one that is known, at most kMaxSignatureLayers;
+// others are left out. kCorrupt when it is no manifest.
+std::vector<Descriptor> SignatureLayers(std::string_view manifest);
+
+// As above for a referrer, which must name `subject`; none when it names another, or none.
+std::vector<Descriptor> ReferrerLayers(std::string_view manifest, const Digest& subject);
+
+// Whether a media type of a layer is that of a signature or attestation we know.
+bool IsAttachmentType(std::string_view media_type);
+
+}  // namespace gantry::image

@@ -1,0 +1,203 @@
+#include "libsign/evaluate.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "libimage/base/error.h"
+
+namespace gantry::sign {
+namespace {
+
+Outcome Leaf(Outcome outcome, std::string text, std::vector<Step>& steps, size_t depth) {
+  steps.push_back({outcome.code, outcome.met, std::move(text), depth});
+  return outcome;
+}
+
+std::string Count(size_t n, std::string_view what) {
+  return std::to_string(n) + " " + std::string(what) + (n == 1 ? "" : "s");
+}
+
+void Merge(Outcome& into, const Outcome& part) {
+  into.signers.insert(part.signers.begin(), part.signers.end());
+  if (!part.evidence.empty() && into.evidence.find(part.evidence) == std::string::npos) {
+    into.evidence += (into.evidence.empty() ? "" : ", ") + part.evidence;
+  }
+  if (part.time) {
+    into.time = std::max(into.time.value_or(*part.time), *part.time);
+  }
+}
+
+// One part of a requirement that has parts, under a line of its own.
+Outcome EvaluatePart(const Question& question, const Requirement& part, std::vector<Step>& steps, size_t depth) {
+  const size_t at = steps.size();
+  steps.push_back({});
+  Outcome outcome = Evaluate(question, part, steps, depth + 1);
+  steps[at] = {outcome.code, outcome.met, std::string(part.Name()) + (outcome.met ? " is met" : ": " + outcome.reason),
+               depth};
+  return outcome;
+}
+
+Outcome EvaluateAnyOf(const Question& question, const Requirement& requirement, std::vector<Step>& steps,
+                      size_t depth) {
+  Outcome whole = Outcome::Refused(
+      "none-met", "none of the " + Count(requirement.parts.size(), "requirement") + " of anyOf is met");
+  std::string reasons;
+  for (const Requirement& part : requirement.parts) {
+    const Outcome outcome = EvaluatePart(question, part, steps, depth);
+    if (!outcome.met) {
+      reasons += (reasons.empty() ? ": " : "; ") + outcome.reason;
+      continue;
+    }
+    whole.met = true;
+    whole.code = outcome.code;
+    Merge(whole, outcome);
+    if (!question.whole) {
+      return whole;
+    }
+  }
+  whole.reason = whole.met ? "" : whole.reason + reasons;
+  return whole;
+}
+
+// Keys are counted and not signatures, nor requirements: who signs twice is one.
+Outcome EvaluateThreshold(const Question& question, const Requirement& requirement, std::vector<Step>& steps,
+                          size_t depth) {
+  const Question everything{question.image, question.policy, question.evidence, true};
+  Outcome whole;
+  std::string reasons;
+  for (const Requirement& part : requirement.parts) {
+    const Outcome outcome = EvaluatePart(everything, part, steps, depth);
+    if (outcome.met) {
+      Merge(whole, outcome);
+    } else {
+      reasons += "; " + outcome.reason;
+    }
+  }
+  whole.met = whole.signers.size() >= requirement.count;
+  whole.code = whole.met ? "signed" : "threshold-not-met";
+  if (!whole.met) {
+    whole.reason = "of " + Count(requirement.count, "key") + " that must sign, " +
+                   std::to_string(whole.signers.size()) + " did" + reasons;
+    whole.evidence.clear();
+  }
+  return whole;
+}
+
+}  // namespace
+
+Outcome Outcome::Refused(std::string code, std::string reason) {
+  return {false, std::move(code), std::move(reason), {}, {}, {}};
+}
+
+Outcome Evaluate(const Question& question, const Requirement& requirement, std::vector<Step>& steps, size_t depth) {
+  using Type = Requirement::Type;
+  if (!requirement.certificates.is_null()) {
+    return CheckCertificates(question, requirement, steps, depth);
+  }
+  switch (requirement.type) {
+    case Type::kInsecureAcceptAnything: {
+      const Policy& policy = question.policy;
+      const std::string what = policy.accepts_anything() ? policy.source() : "insecureAcceptAnything";
+      return Leaf({true, "accept-anything", {}, what, {}, {}}, what + " asks for nothing", steps, depth);
+    }
+    case Type::kReject:
+      return Leaf(Outcome::Refused("rejected", "the policy rejects it"), "the policy rejects every image of this scope",
+                  steps, depth);
+    case Type::kSignedBy:
+      return CheckSignedBy(question, requirement, steps, depth);
+    case Type::kSigstoreSigned:
+    case Type::kIdentitySigned:
+      return CheckByKey(question, requirement, steps, depth);
+    case Type::kAnyOf:
+      return EvaluateAnyOf(question, requirement, steps, depth);
+    case Type::kThreshold:
+      return EvaluateThreshold(question, requirement, steps, depth);
+    default:
+      break;
+  }
+  Outcome outcome =
+      Outcome::Refused("unsupported-requirement", "requirement " + Quoted(requirement.Name()) + " is not supported");
+  return Leaf(outcome, outcome.reason, steps, depth);
+}
+
+Outcome JudgeClaim(const Question& question, const Requirement& requirement, const Claim& claim) {
+  const image::FetchedImage& image = question.image;
+  const Digest& manifest = image.image().descriptor.digest;
+  const auto is_about = [&claim](const Digest& digest) {
+    return std::find(claim.manifests.begin(), claim.manifests.end(), digest) != claim.manifests.end();
+  };
+  const std::string key = "key " + claim.signer;
+  if (!is_about(manifest)) {
+    if (claim.identity && !question.evidence.identity) {
+      return Outcome::Refused("identity-unknown",
+                              key + " signed an identity, and the layers that would show this image's are not here");
+    }
+    const bool same = claim.identity && question.evidence.identity() == *claim.identity;
+    if (!same && image.index() && is_about(*image.index())) {
+      return Outcome::Refused("signature-of-index",
+                              key + " signed " + image.index()->str() + ", the index and not this platform's manifest");
+    }
+    if (!same) {
+      const std::string what = claim.identity            ? "identity " + claim.identity->str()
+                               : claim.manifests.empty() ? "no manifest"
+                                                         : claim.manifests.front().str();
+      return Outcome::Refused("digest-mismatch", key + " signed " + what + ", another image");
+    }
+  }
+  if (!claim.name && requirement.identity.kind != IdentityRule::Kind::kMatchDigest) {
+    return Outcome::Refused("no-name", key + " signed the digest alone and no name, and the policy wants " +
+                                           requirement.identity.Describe(image.name()));
+  }
+  if (claim.name && !requirement.identity.Allows(image.name(), *claim.name)) {
+    return Outcome::Refused("identity-mismatch", key + " signed it as " + Quoted(claim.name->ToString()) +
+                                                     ", and the policy wants " +
+                                                     requirement.identity.Describe(image.name()));
+  }
+  const bool timed = requirement.not_before || requirement.never_older;
+  if (timed && !claim.time) {
+    return Outcome::Refused("no-time", key + " did not sign when that was, and the policy asks for it");
+  }
+  if (requirement.not_before && *claim.time < *requirement.not_before) {
+    return Outcome::Refused("too-old", key + " signed it on " + PrintTime(*claim.time) + ", and the policy wants " +
+                                           PrintTime(*requirement.not_before) + " or later");
+  }
+  if (requirement.never_older && question.evidence.newest && *claim.time < *question.evidence.newest) {
+    return Outcome::Refused("rolled-back", key + " signed it on " + PrintTime(*claim.time) +
+                                               ", older than what was accepted under this name, of " +
+                                               PrintTime(*question.evidence.newest));
+  }
+  const std::string as = claim.name ? " as " + Quoted(claim.name->ToString()) : "";
+  return {true,           "signed",  key + " signed it" + as, std::string(requirement.Name()) + " " + claim.signer,
+          {claim.signer}, claim.time};
+}
+
+bool Verdicts::Add(size_t index, Outcome outcome) {
+  steps_.push_back(
+      {outcome.code, outcome.met, "signature " + std::to_string(index + 1) + ": " + outcome.reason, depth_});
+  if (outcome.met) {
+    Outcome merged = best_.met ? best_ : outcome;
+    Merge(merged, outcome);
+    best_ = std::move(merged);
+  } else if (!best_.met) {
+    // Several refused signatures in one line; the code stays only when it is the same for all.
+    const bool same = !any_ || best_.code == outcome.code;
+    best_ = Outcome::Refused(same ? outcome.code : "no-good-signature",
+                             any_ ? best_.reason + "; " + outcome.reason : outcome.reason);
+  }
+  any_ = true;
+  return best_.met && !question_.whole;
+}
+
+void Verdicts::Skip(size_t index, std::string code, std::string reason) {
+  steps_.push_back({std::move(code), false, "signature " + std::to_string(index + 1) + ": " + reason, depth_});
+}
+
+Outcome Verdicts::Result(Outcome none) const {
+  if (any_) {
+    return best_;
+  }
+  steps_.push_back({none.code, false, none.reason, depth_});
+  return none;
+}
+
+}  // namespace gantry::sign
