@@ -49,6 +49,13 @@ image::AciNaming NamingFor(const Input& input, const std::string& name) {
   return naming;
 }
 
+// Puts the identity into `more`, where somebody will see it.
+image::OnIdentity IntoResult(const WriteOptions& options, json::Object& more) {
+  if (!options.identity)
+    return {};
+  return [&more](const image::Identity& identity) { more.Set("identity", identity.digest.str()); };
+}
+
 class AciDestination : public Destination {
  public:
   AciDestination(const std::string& path, WriteOptions options)
@@ -65,6 +72,7 @@ class AciDestination : public Destination {
       return FdSink(file_.fd(), Quoted(file_.path()));
     };
     const image::AciNaming naming = NamingFor(input, options_.name);
+    json::Object more{{"name", naming.name}};
     const image::AciResult result =
         image::ConvertToAci(input.image, *input.source.blobs, open,
                             {.naming = naming,
@@ -72,13 +80,13 @@ class AciDestination : public Destination {
                              .level = options_.copy.level,
                              .threads = options_.copy.threads,
                              .epoch = options_.epoch,
-                             .progress = &progress});
+                             .progress = &progress,
+                             .identified = IntoResult(options_, more)});
     file_.Commit();
-    return {"sha512-" + result.image_id.hex(),
-            {{"name", naming.name},
-             {"bytes", result.bytes},
-             {"entries", result.flattened.entries},
-             {"contentBytes", result.flattened.bytes}}};
+    more.Set("bytes", result.bytes);
+    more.Set("entries", result.flattened.entries);
+    more.Set("contentBytes", result.flattened.bytes);
+    return {"sha512-" + result.image_id.hex(), std::move(more)};
   }
 
  private:
@@ -103,13 +111,16 @@ class SinkDestination : public Destination {
       : sink_(std::move(sink)), ref_(std::move(ref)), options_(std::move(options)) {}
 
   Written Write(const Input& input, Progress& progress) override {
+    json::Object more;
     options_.copy.progress = &progress;
+    options_.copy.identified = IntoResult(options_, more);
     const image::VerifiedImage copied = CopyOne(input.image, *input.source.blobs);
     image::Descriptor top = copied.image().descriptor;
     top.platform = copied.image().config.platform;
     sink_->Name(top, ref_);
     sink_->Commit();
-    return {top.digest.str(), {{"mediaType", top.media_type}}};
+    more.Set("mediaType", top.media_type);
+    return {top.digest.str(), std::move(more)};
   }
 
   std::vector<Written> WriteAll(const InputSet& input, Progress& progress) override {

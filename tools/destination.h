@@ -26,6 +26,7 @@ struct WriteOptions {
   int64_t epoch = 0;  // SOURCE_DATE_EPOCH
   bool squash = false;
   bool overwrite = false;
+  bool identity = false;  // tell it where it takes no pass of its own
 };
 
 // What is to be written, and where it came from.

@@ -90,7 +90,8 @@ WriteOptions WriteOptionsOf(const ConvertOptions& options) {
                      .store_root = StoreRoot(options.common),
                      .epoch = SourceDateEpoch(),
                      .squash = options.squash,
-                     .overwrite = options.overwrite};
+                     .overwrite = options.overwrite,
+                     .identity = options.json};
   if (!options.compress.empty())
     ParseCompression(options.compress, write.copy);
   if (!options.format.empty())

@@ -13,12 +13,17 @@
 #include "libimage/base/stream.h"
 #include "libimage/convert/docker_to_appc.h"
 #include "libimage/layer/flatten.h"
+#include "libimage/layer/identity.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
 #include "libimage/model/image_sink.h"
 #include "libimage/model/media_type.h"
 
 namespace gantry::image {
+
+// Told the identity of an image where its tree passes anyway. Where it is empty nothing is computed: to hash the
+// content of every file takes time, too.
+using OnIdentity = std::function<void(const Identity&)>;
 
 struct AciOptions {
   AciNaming naming;
@@ -27,6 +32,7 @@ struct AciOptions {
   size_t threads = 1;                            // the output does not depend on it
   int64_t epoch = 0;                             // mtime of what the image does not date: the manifest, /dev links
   Progress* progress = nullptr;                  // borrowed; null says nothing
+  OnIdentity identified;
 };
 
 struct AciResult {
@@ -53,6 +59,7 @@ struct CopyOptions {
   size_t threads = 1;                          // the output does not depend on it
   Progress* progress = nullptr;                // borrowed; null says nothing
   std::function<void(std::string_view)> note;  // told what the format cannot hold and is dropped; may be empty
+  OnIdentity identified;                       // by Squash alone
 };
 
 // Images into all that an ImageSink writes. Together with sign::Verifier the only maker of VerifiedImages: what it

@@ -9,6 +9,7 @@
 #include "libimage/convert/chosen_form.h"
 #include "libimage/convert/convert.h"
 #include "libimage/convert/fan_out.h"
+#include "libimage/convert/identified.h"
 #include "libimage/convert/layers_ahead.h"
 #include "libimage/convert/progress_blobs.h"
 #include "libimage/layer/archive.h"
@@ -53,14 +54,15 @@ struct SquashedLayer {
 };
 
 // nullopt when a layer holds a path twice and all must start over (flatten.h).
-std::optional<SquashedLayer> WriteLayer(Flattener& flattener, ImageSink& sink, const CompressOptions& options) {
+std::optional<SquashedLayer> WriteLayer(Flattener& flattener, ImageSink& sink, const CompressOptions& options,
+                                        const ImageConfig& config, const OnIdentity& identified) {
   const std::unique_ptr<NewBlob> blob = sink.MakeBlob("the squashed layer");
   const std::unique_ptr<Sink> packed = Compress(*blob, options);
   DiffIdSink hash;
   const std::vector<Sink*> both{&hash, packed.get()};
   const std::unique_ptr<Sink> tar = options.threads > 1 ? FanOut(both) : FanOutHere(both);
   LayerWriter writer(*tar);
-  if (!flattener.Run(writer))
+  if (!RunIdentified(flattener, writer, config, identified))
     return std::nullopt;
   writer.Finish();
   tar->Finish();
@@ -110,7 +112,7 @@ VerifiedImage Conversion::Squash(const VerifiedImage& verified, const Blobs& blo
                       {.defaults = {}, .what = "the image"});
   const CompressOptions packing{.compression = compression, .level = options.level, .threads = options.threads};
   std::optional<SquashedLayer> layer;
-  while (!layer) layer = WriteLayer(flattener, sink, packing);
+  while (!layer) layer = WriteLayer(flattener, sink, packing, image.config, options.identified);
 
   const std::string config = SquashedConfig(image, layer->diff_id, epoch);
   manifest.config = {.media_type = std::string(docker ? kDockerConfigType : kOciConfigType),

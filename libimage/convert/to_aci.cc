@@ -6,6 +6,7 @@
 #include "libimage/base/error.h"
 #include "libimage/convert/convert.h"
 #include "libimage/convert/fan_out.h"
+#include "libimage/convert/identified.h"
 #include "libimage/convert/layers_ahead.h"
 #include "libimage/convert/progress_blobs.h"
 #include "libimage/layer/compression.h"
@@ -87,7 +88,7 @@ AciResult ConvertToAci(const VerifiedImage& verified, const Blobs& blobs, const 
   for (bool done = false; !done;) {
     Output output(open, options);
     AciWriter writer(output.tar(), manifest, mtime);
-    done = flattener.Run(writer);
+    done = RunIdentified(flattener, writer, image.config, options.identified);
     if (!done)
       continue;
     writer.Finish();

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "libimage/base/json.h"
-#include "libimage/layer/listing.h"
 #include "libimage/layer/rootfs_digest.h"
 #include "libimage/model/execution.h"
 
@@ -31,6 +30,26 @@ Identity Identity::Of(const ImageConfig& config, const Digest& rootfs) {
 
 Identity Identity::Compute(const Image& image, const Blobs& blobs) {
   return Of(image.config, RootfsDigest(ListTree(image, blobs)));
+}
+
+void IdentifyingSink::Add(const Entry& entry) {
+  listing_.Add(entry);
+  into_.Add(entry);
+}
+
+void IdentifyingSink::Write(std::span<const std::byte> bytes) {
+  listing_.Write(bytes);
+  into_.Write(bytes);
+}
+
+void IdentifyingSink::WriteZeros(uint64_t count) {
+  listing_.WriteZeros(count);
+  into_.WriteZeros(count);
+}
+
+Identity IdentifyingSink::Identify(const ImageConfig& config) {
+  listing_.Finish();
+  return Identity::Of(config, RootfsDigest(listing_));
 }
 
 }  // namespace gantry::image

@@ -53,6 +53,11 @@ ImageBuilder& ImageBuilder::Config(std::string key, json::Value value) {
   return *this;
 }
 
+ImageBuilder& ImageBuilder::Root(const json::Object& members) {
+  root_ = members;
+  return *this;
+}
+
 ImageBuilder& ImageBuilder::Platform(image::Platform platform) {
   platform_ = std::move(platform);
   return *this;
@@ -68,6 +73,9 @@ std::string ImageBuilder::ConfigBytes() const {
     root.Set("variant", platform_.variant);
   }
   root.Set("config", config_);
+  if (root_) {
+    root = *root_;
+  }
   root.Set("rootfs", Object{{"type", "layers"}, {"diff_ids", diff_ids}});
   return json::Print(root);
 }

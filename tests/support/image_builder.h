@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,8 @@ class ImageBuilder {
 
   // Sets one member of the configuration's "config" object ("Cmd", "Env", ...).
   ImageBuilder& Config(std::string key, json::Value value);
+  // Sets members of the configuration itself, in place of the platform and of what Config said; not "rootfs".
+  ImageBuilder& Root(const json::Object& members);
   // The platform; linux and the host's architecture unless set.
   ImageBuilder& Platform(image::Platform platform);
 
@@ -45,6 +48,7 @@ class ImageBuilder {
   bool docker_;
   image::Platform platform_ = image::Platform::Host();
   json::Object config_;
+  std::optional<json::Object> root_;
   std::vector<LayerBytes> layers_;
 };
 
