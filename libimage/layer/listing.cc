@@ -245,6 +245,7 @@ void Listing::State::ResolveLinks() {
 
 Listing::Listing(Times times) : state_(std::make_unique<State>()) { state_->keep_times = times == Times::kKeep; }
 Listing::Listing(Listing&&) noexcept = default;
+Listing& Listing::operator=(Listing&&) noexcept = default;
 Listing::~Listing() = default;
 
 void Listing::Add(const Entry& entry) {

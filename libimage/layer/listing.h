@@ -55,6 +55,7 @@ class Listing : public EntrySink {
   enum class Times { kForget, kKeep };
   explicit Listing(Times times = Times::kForget);
   Listing(Listing&&) noexcept;
+  Listing& operator=(Listing&&) noexcept;
   ~Listing() override;
 
   // kCorrupt beyond kMaxListingBytes and kMaxKeptXattrBytes.

@@ -3,27 +3,6 @@
 namespace gantry::image {
 namespace {
 
-// The letters of find(1), and h.
-char Letter(EntryType type) {
-  switch (type) {
-    case EntryType::kFile:
-      return 'f';
-    case EntryType::kHardLink:
-      break;  // what it leads to is described
-    case EntryType::kSymlink:
-      return 'l';
-    case EntryType::kDirectory:
-      return 'd';
-    case EntryType::kCharDevice:
-      return 'c';
-    case EntryType::kBlockDevice:
-      return 'b';
-    case EntryType::kFifo:
-      return 'p';
-  }
-  return '?';
-}
-
 // Printable ASCII but for space, '=' and the backslash stands for itself; every other byte is \xHH. So a line has one
 // spelling and its fields are told apart by spaces.
 void PutEscaped(std::string& out, std::string_view text) {
@@ -51,6 +30,32 @@ void PutOctal(std::string& line, uint32_t mode) {
 
 }  // namespace
 
+std::string EscapedText(std::string_view text) {
+  std::string out;
+  PutEscaped(out, text);
+  return out;
+}
+
+char TypeLetter(EntryType type) {
+  switch (type) {
+    case EntryType::kFile:
+      return 'f';
+    case EntryType::kHardLink:
+      break;  // what it leads to is described
+    case EntryType::kSymlink:
+      return 'l';
+    case EntryType::kDirectory:
+      return 'd';
+    case EntryType::kCharDevice:
+      return 'c';
+    case EntryType::kBlockDevice:
+      return 'b';
+    case EntryType::kFifo:
+      return 'p';
+  }
+  return '?';
+}
+
 std::string RootfsLine(const ListedPath& path) {
   std::string line;
   PutField(line, "/", path.path);
@@ -59,7 +64,7 @@ std::string RootfsLine(const ListedPath& path) {
     return line;
   }
   line += ' ';
-  line += Letter(path.type);
+  line += TypeLetter(path.type);
   line += ' ';
   PutOctal(line, path.mode);
   line += ' ' + std::to_string(path.uid) + ' ' + std::to_string(path.gid);

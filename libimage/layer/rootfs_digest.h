@@ -10,6 +10,13 @@
 
 namespace gantry::image {
 
+// Printable ASCII but for blank, '=' and '\\' as it is, every other byte as \xHH: how lines have paths and all other
+// texts.
+std::string EscapedText(std::string_view text);
+
+// The letter of a type: those of find(1).
+char TypeLetter(EntryType type);
+
 // Without its newline.
 std::string RootfsLine(const ListedPath& path);
 

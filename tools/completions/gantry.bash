@@ -65,5 +65,15 @@ _gantry() {
   fi
 }
 
-complete -o default -o bashdefault -F _gantry gantry gantry-convert gantry-fetch gantry-inspect gantry-keygen gantry-run gantry-sign \
-  gantry-store gantry-trust gantry-verify
+complete -o default -o bashdefault -F _gantry \
+  gantry \
+  gantry-convert \
+  gantry-diff \
+  gantry-fetch \
+  gantry-inspect \
+  gantry-keygen \
+  gantry-run \
+  gantry-sign \
+  gantry-store \
+  gantry-trust \
+  gantry-verify

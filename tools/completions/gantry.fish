@@ -78,7 +78,7 @@ function __gantry_no_files
     set -q subcommands[1]
 end
 
-for program in gantry gantry-{convert,fetch,inspect,keygen,run,sign,store,trust,verify}
+for program in gantry gantry-{convert,diff,fetch,inspect,keygen,run,sign,store,trust,verify}
     complete -c $program -n __gantry_no_files -f
     complete -c $program -a '(__gantry_complete)'
 end
