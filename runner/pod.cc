@@ -19,7 +19,7 @@
 #include <utility>
 
 #include "libimage/base/error.h"
-#include "runner/pass_descriptor.h"
+#include "libimage/base/pass_descriptor.h"
 
 namespace gantry::runner {
 namespace {

@@ -19,10 +19,10 @@
 #include <utility>
 
 #include "libimage/base/error.h"
+#include "libimage/base/pass_descriptor.h"
 #include "runner/console.h"
 #include "runner/etc_files.h"
 #include "runner/init_params.h"
-#include "runner/pass_descriptor.h"
 #include "runner/sealed_init.h"
 #include "runner/setup.h"
 #include "runner/user.h"

@@ -1,0 +1,18 @@
+// Hands an open descriptor to the process at the other end of a socket.
+#pragma once
+
+#include <string_view>
+
+#include "libimage/base/fd.h"
+
+namespace gantry {
+
+// Sends one byte with a duplicate of `fd`, which stays open here. False and errno when it could not be sent; EPIPE,
+// never a signal, when the other end is gone.
+bool PassDescriptor(int socket, int fd);
+
+// Receives what PassDescriptor sent, close-on-exec. kFailed when something else came, or nothing; `who` names the other
+// process in errors.
+UniqueFd ReceiveDescriptor(int socket, std::string_view who);
+
+}  // namespace gantry
