@@ -6,6 +6,7 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
 #include "libimage/base/json.h"
 
 namespace gantry::image {
@@ -101,15 +102,18 @@ class ChallengeReader {
   std::vector<Challenge>& out_;
 };
 
-std::string WithQuery(const Url& url, const std::vector<std::pair<std::string, std::string>>& query) {
-  std::string text = url.str();
-  char separator = text.find('?') == std::string::npos ? '?' : '&';
-  for (const auto& [name, value] : query) {
-    text += separator + name + "=" + PercentEncoded(value);
-    separator = '&';
-  }
+std::string FormText(const std::vector<std::pair<std::string, std::string>>& form) {
+  std::string text;
+  for (const auto& [name, value] : form) text += (text.empty() ? "" : "&") + name + "=" + PercentEncoded(value);
   return text;
 }
+
+std::string WithQuery(const Url& url, const std::vector<std::pair<std::string, std::string>>& query) {
+  return url.str() + (url.str().find('?') == std::string::npos ? "?" : "&") + FormText(query);
+}
+
+// A server that answers so does not know the method.
+bool LacksMethod(const HttpResponse& response) { return response.status == 404 || response.status == 405; }
 
 }  // namespace
 
@@ -124,10 +128,18 @@ std::vector<Challenge> ParseChallenges(const std::vector<std::string>& headers) 
   return out;
 }
 
-Authorizer::Authorizer(HttpClient& http, std::string host, std::string scope, std::optional<Credentials> credentials)
-    : http_(http), host_(std::move(host)), scope_(std::move(scope)), credentials_(std::move(credentials)) {}
+Authorizer::Authorizer(std::string host, std::vector<std::string> scopes, std::optional<Credentials> credentials)
+    : host_(std::move(host)),
+      credentials_(std::move(credentials)),
+      scopes_(std::move(scopes)),
+      refresh_token_(credentials_ ? credentials_->identity_token : "") {}
 
 void Authorizer::Learn(const Url& url, const HttpResponse& response) {
+  const std::lock_guard lock(mutex_);
+  LearnLocked(url, response);
+}
+
+void Authorizer::LearnLocked(const Url& url, const HttpResponse& response) {
   for (const Challenge& challenge : ParseChallenges(response.AllHeaders("www-authenticate"))) {
     if (challenge.scheme == "basic" && way_ == Way::kNone) {
       way_ = Way::kBasic;
@@ -143,9 +155,21 @@ void Authorizer::Learn(const Url& url, const HttpResponse& response) {
       service_ = challenge.Param("service");
       zone_ = response.zone;
       const std::string named = challenge.Param("scope");
-      asked_scope_ = named == scope_ ? "" : named;
+      asked_scope_ = std::find(scopes_.begin(), scopes_.end(), named) != scopes_.end() ? "" : named;
     }
   }
+}
+
+void Authorizer::SetScope(const std::string& scope, bool wanted) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find(scopes_.begin(), scopes_.end(), scope);
+  if ((found != scopes_.end()) == wanted)
+    return;
+  if (wanted)
+    scopes_.insert(scopes_.begin(), scope);
+  else
+    scopes_.erase(found);
+  token_.clear();
 }
 
 std::string Authorizer::BasicValue() const {
@@ -153,64 +177,109 @@ std::string Authorizer::BasicValue() const {
 }
 
 bool Authorizer::Discloses(std::string_view text) const {
+  const std::lock_guard lock(mutex_);
   const auto holds = [&](std::string_view secret) { return !secret.empty() && text.find(secret) != text.npos; };
-  return holds(token_) ||
-         (credentials_ && (holds(credentials_->password) || holds(BasicValue().substr(std::strlen("Basic ")))));
+  return holds(token_) || holds(refresh_token_) ||
+         (credentials_ && (holds(credentials_->password) || holds(credentials_->identity_token) ||
+                           holds(BasicValue().substr(std::strlen("Basic ")))));
 }
 
-std::string Authorizer::Header() {
+std::string Authorizer::Header(HttpClient& http) {
+  const std::lock_guard lock(mutex_);
   if (way_ == Way::kBasic)
-    return credentials_ ? BasicValue() : "";
+    return credentials_ && !credentials_->username.empty() ? BasicValue() : "";
   if (way_ == Way::kNone)
     return "";
   if (token_.empty() || std::chrono::steady_clock::now() > expires_ - kTokenMargin)
-    FetchToken();
+    FetchToken(http);
   return "Bearer " + token_;
 }
 
-bool Authorizer::Retry(const Url& url, const HttpResponse& refused) {
+bool Authorizer::Retry(const Url& url, const HttpResponse& refused, const std::string& sent) {
+  const std::lock_guard lock(mutex_);
+  if (way_ == Way::kBearer && !token_.empty() && sent != "Bearer " + token_)
+    return true;  // another thread has a new one already
   const Way before = way_;
-  const bool had_token = !std::exchange(token_, "").empty();
-  Learn(url, refused);
+  token_.clear();
+  LearnLocked(url, refused);
   if (way_ == Way::kBearer)
-    return had_token || before != Way::kBearer;
+    return !sent.empty() || before != Way::kBearer;
   return way_ == Way::kBasic && before == Way::kNone && credentials_;
 }
 
-void Authorizer::FetchToken() {
-  std::vector<std::pair<std::string, std::string>> query;
+std::vector<std::string> Authorizer::Scopes() const {
+  std::vector<std::string> scopes = scopes_;
+  if (!asked_scope_.empty())
+    scopes.push_back(asked_scope_);
+  return scopes;
+}
+
+HttpResponse Authorizer::AskByGet(HttpClient& http) const {
+  Form query;
   if (credentials_)
     query.emplace_back("account", credentials_->username);
   if (!service_.empty())
     query.emplace_back("service", service_);
-  query.emplace_back("scope", scope_);
-  if (!asked_scope_.empty())
-    query.emplace_back("scope", asked_scope_);
+  for (const std::string& scope : Scopes()) query.emplace_back("scope", scope);
   const std::string what = "token for " + Quoted(host_);
   const std::optional<Url> url = Url::Parse(WithQuery(*realm_, query));
   if (!url)
     throw Error(ErrorKind::kNetwork, what + ": the address of the token server is too long");
-  const HttpResponse response = http_.Get({.url = *url,
-                                           .headers = {"Accept: application/json"},
-                                           .authorization = credentials_ ? BasicValue() : "",
-                                           .led_by = zone_,
-                                           .max_body_bytes = kMaxTokenResponseBytes,
-                                           .what = what});
-  if (response.status == 401 || response.status == 403) {
+  return http.Send({.url = *url,
+                    .headers = {"Accept: application/json"},
+                    .authorization = credentials_ ? BasicValue() : "",
+                    .led_by = zone_,
+                    .max_body_bytes = kMaxTokenResponseBytes,
+                    .what = what});
+}
+
+// The scopes in one parameter with blanks between them, as RFC 6749 has it.
+HttpResponse Authorizer::AskByPost(HttpClient& http, Form form) const {
+  std::string scope;
+  for (const std::string& one : Scopes()) scope += (scope.empty() ? "" : " ") + one;
+  form.insert(form.end(), {{"service", service_}, {"client_id", "gantry"}, {"scope", scope}});
+  const std::string body = FormText(form);
+  return http.Send({.method = "POST",
+                    .url = *realm_,
+                    .headers = {"Accept: application/json", "Content-Type: application/x-www-form-urlencoded"},
+                    .body = AsBytes(body),
+                    .led_by = zone_,
+                    .max_body_bytes = kMaxTokenResponseBytes,
+                    .what = "token for " + Quoted(host_)});
+}
+
+void Authorizer::ThrowRefused(const HttpResponse& response) const {
+  const std::string what = "token for " + Quoted(host_);
+  if (response.status == 400 || response.status == 401 || response.status == 403) {
     throw Error(ErrorKind::kFailed,
-                what + ": " + Quoted(url->Shown()) + " says no, status " + std::to_string(response.status),
-                credentials_ ? "the stored password may be wrong: log in again (skopeo login " + host_ + ")"
-                             : "log in first (skopeo login " + host_ + ")");
+                what + ": " + Quoted(realm_->Shown()) + " says no, status " + std::to_string(response.status),
+                credentials_ ? "the stored password may be wrong: log in again (gantry login " + host_ + ")"
+                             : "log in first (gantry login " + host_ + ")");
   }
-  if (!response.ok()) {
-    throw Error(ErrorKind::kNetwork,
-                what + ": status " + std::to_string(response.status) + " from " + Quoted(url->Shown()),
-                "the token server of this registry is not well; try again later");
+  throw Error(ErrorKind::kNetwork,
+              what + ": status " + std::to_string(response.status) + " from " + Quoted(realm_->Shown()),
+              "the token server of this registry is not well; try again later");
+}
+
+void Authorizer::FetchToken(HttpClient& http) {
+  const std::string what = "token for " + Quoted(host_);
+  HttpResponse response = refresh_token_.empty()
+                              ? AskByGet(http)
+                              : AskByPost(http, {{"grant_type", "refresh_token"}, {"refresh_token", refresh_token_}});
+  if (refresh_token_.empty() && credentials_ && LacksMethod(response)) {
+    response = AskByPost(
+        http, {{"grant_type", "password"}, {"username", credentials_->username}, {"password", credentials_->password}});
+  } else if (!refresh_token_.empty() && LacksMethod(response) && !credentials_->password.empty()) {
+    response = AskByGet(http);
   }
+  if (!response.ok())
+    ThrowRefused(response);
   const json::Value document = json::Parse(response.body, what);
   const json::Cursor cursor(document, what);
   const auto token = cursor.Find("token");
   token_ = token && !token->String().empty() ? token->String() : cursor.At("access_token").String();
+  if (const auto refresh = cursor.Find("refresh_token"); refresh && !refresh_token_.empty())
+    refresh_token_ = refresh->String();
   const auto life = cursor.Find("expires_in");
   const uint64_t seconds_left =
       life && std::holds_alternative<uint64_t>(life->value().data()) ? std::get<uint64_t>(life->value().data()) : 0;

@@ -17,6 +17,7 @@ constexpr size_t kMaxAuthEntries = 10'000;
 struct Credentials {
   std::string username;
   std::string password;
+  std::string identity_token = {};  // in place of a password, for token servers only; empty when there is none
   friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 

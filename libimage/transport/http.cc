@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 // A transfer that made this much headway before it broke has all its tries again.
 constexpr uint64_t kHeadwayBytes = 1024 * 1024;
 
-struct NoTls {};  // thrown through Engine::Wait to GetOverTls only
+struct NoTls {};  // thrown through Engine::Wait to SendOverTls only
 
 struct MultiDeleter {
   void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
@@ -29,11 +29,35 @@ bool IsRedirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-bool IsTransient(int status) {
+// RFC 9110, 15.4: others than these make a GET of what is no GET.
+bool KeepsMethod(int status) { return status == 307 || status == 308; }
+
+bool ChangesNothing(const std::string& method) { return method == "GET" || method == "HEAD"; }
+
+}  // namespace
+
+void HostPauses::Ask(const std::string& origin, Clock::time_point until) {
+  const std::lock_guard lock(mutex_);
+  Clock::time_point& known = until_[origin];
+  known = std::max(known, until);
+}
+
+std::optional<HostPauses::Clock::time_point> HostPauses::Until(const std::string& origin) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = until_.find(origin);
+  return found == until_.end() || found->second <= Clock::now() ? std::nullopt : std::optional(found->second);
+}
+
+bool IsTransientStatus(int status) {
   return status == 408 || status == 429 || status == 500 || status == 502 || status == 503 || status == 504;
 }
 
-}  // namespace
+milliseconds PauseAfter(int tries, const HttpOptions& options) {
+  static thread_local std::minstd_rand random{std::random_device{}()};
+  const auto doubled = options.first_pause * (int64_t{1} << std::min(tries - 1, 10));
+  const auto longest = std::min<milliseconds>(doubled, options.longest_pause).count();
+  return milliseconds(std::uniform_int_distribution<int64_t>(longest / 2, longest)(random));
+}
 
 class HttpClient::Engine {
  public:
@@ -59,7 +83,6 @@ class HttpClient::Engine {
   std::map<int, std::unique_ptr<Transfer>> running_;
   std::deque<Finished> finished_;
   int last_number_ = 0;
-  std::minstd_rand random_{std::random_device{}()};
 };
 
 HttpClient::Engine::Engine(const HttpOptions& options) : options_(options) {
@@ -78,7 +101,12 @@ HttpClient::Engine::~Engine() {
   }
 }
 
+// At once, unless the host has asked for a pause.
 void HttpClient::Engine::Send(Transfer& transfer) {
+  if (const auto until = options_.pauses->Until(transfer.url->Origin())) {
+    transfer.not_before = *until;
+    return;
+  }
   try {
     transfer.Prepare(options_);
   } catch (const Error&) {
@@ -114,10 +142,10 @@ bool HttpClient::Engine::Pause(Transfer& transfer, std::optional<std::chrono::se
   transfer.written_at_last_loss = transfer.written;
   if (++transfer.tries >= options_.max_tries || (asked && *asked > options_.longest_pause))
     return false;
-  const auto doubled = options_.first_pause * (int64_t{1} << std::min(transfer.tries - 1, 10));
-  const auto longest = std::min<milliseconds>(doubled, options_.longest_pause).count();
-  const milliseconds pause(std::uniform_int_distribution<int64_t>(longest / 2, longest)(random_));
+  const milliseconds pause = PauseAfter(transfer.tries, options_);
   transfer.not_before = Clock::now() + std::max<milliseconds>(pause, asked.value_or(std::chrono::seconds(0)));
+  if (asked)
+    options_.pauses->Ask(transfer.url->Origin(), *transfer.not_before);
   // Redirects lead to places that are good for a while only.
   transfer.url = transfer.request.url;
   transfer.led_by = transfer.request.led_by;
@@ -146,6 +174,7 @@ void HttpClient::Engine::Follow(Transfer& transfer) {
 
 void HttpClient::Engine::TryEnded(Transfer& transfer, CURLcode code) {
   const HttpRequest& request = transfer.request;
+  const int status = transfer.response.status;
   if (transfer.error)
     std::rethrow_exception(transfer.error);
   if (code != CURLE_OK && !transfer.read_enough) {
@@ -153,14 +182,14 @@ void HttpClient::Engine::TryEnded(Transfer& transfer, CURLcode code) {
     if (!whole) {
       if (transfer.probes_tls && transfer.LacksTls(code))
         throw NoTls{};
-      if (!transfer.WasLost(code) || !Pause(transfer, std::nullopt))
+      if (!request.retries || !transfer.WasLost(code) || !Pause(transfer, std::nullopt))
         throw transfer.NetworkError(code);
       return;
     }
-  } else if (IsRedirect(transfer.response.status)) {
+  } else if (KeepsMethod(status) || (IsRedirect(status) && ChangesNothing(request.method))) {
     Follow(transfer);
     return;
-  } else if (IsTransient(transfer.response.status)) {
+  } else if (IsTransientStatus(status) && request.retries) {
     const auto asked = ParseRetryAfter(transfer.response.Header("retry-after"), std::chrono::system_clock::now());
     if (Pause(transfer, asked))
       return;
@@ -245,14 +274,14 @@ HttpClient::HttpClient(const HttpOptions& options) : options_(options), engine_(
 
 HttpClient::~HttpClient() = default;
 
-HttpResponse HttpClient::Get(HttpRequest request) {
+HttpResponse HttpClient::Send(HttpRequest request) {
   Finished finished = engine_->Wait(engine_->Start(std::move(request), nullptr));
   if (finished.error)
     std::rethrow_exception(finished.error);
   return std::move(finished.response);
 }
 
-std::optional<HttpResponse> HttpClient::GetOverTls(HttpRequest request) {
+std::optional<HttpResponse> HttpClient::SendOverTls(HttpRequest request) {
   Finished finished = engine_->Wait(engine_->Start(std::move(request), nullptr, true));
   try {
     if (finished.error)

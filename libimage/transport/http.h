@@ -1,11 +1,14 @@
-// HTTP as registries need it: many GETs at once on one thread, every limit set, nothing leaked on the way.
+// HTTP as registries need it: many requests at once on one thread, every limit set, nothing leaked on the way.
 //
-// A client drives all its transfers from the thread that calls Get or WaitAny; it has no thread of its own and needs
-// no lock. HTTP/1.1 with keep-alive, HTTP/2 where TLS offers it. What it does by itself:
+// A client drives all its transfers from the thread that calls Send or WaitAny; it has no thread of its own and needs
+// no lock. HTTP/1.1 with keep-alive, HTTP/2 where TLS offers it, but not for large bodies of ours: its flow control
+// slows them down. What it does by itself:
 //   redirects   at most kMaxRedirects; never from https to http, never inwards (MayLead, checked on the address that
-//               is really connected to); Authorization goes only to the origin that it was meant for
+//               is really connected to); Authorization goes only to the origin that it was meant for; a request that
+//               changes something follows those only that keep its method
 //   retries     connection losses, 408, 429 and 5xx for at most `max_tries` with growing jittered pauses, or the pause
-//               that Retry-After asks for; a streamed body goes on where it broke off (Range)
+//               that Retry-After asks for; a streamed body goes on where it broke off (Range). A host that has asked
+//               for a pause gets it from all clients that share their options
 //   limits      header bytes, body bytes, time to connect, time without a byte
 //   http        without TLS only to loopback, or with `allow_http`
 // Proxies come from the environment (https_proxy, http_proxy, all_proxy, no_proxy), certificate authorities from
@@ -18,7 +21,9 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,26 +36,44 @@
 namespace gantry::image {
 
 constexpr int kMaxRedirects = 10;
-constexpr size_t kMaxHeaderBytes = 256 * 1024;    // of one response
-constexpr size_t kMaxErrorBodyBytes = 64 * 1024;  // kept of an answer that is not 2xx
+constexpr size_t kMaxResponseHeaderBytes = 256 * 1024;  // of one response
+constexpr size_t kMaxErrorBodyBytes = 64 * 1024;        // kept of an answer that is not 2xx
+
+// Which hosts want to be left alone, and until when. Thread-safe.
+class HostPauses {
+ public:
+  using Clock = std::chrono::steady_clock;
+  void Ask(const std::string& origin, Clock::time_point until);
+  // nullopt when it may be asked now.
+  std::optional<Clock::time_point> Until(const std::string& origin) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, Clock::time_point> until_;
+};
 
 struct HttpOptions {
   bool verify_tls = true;
   bool allow_http = false;  // to hosts other than loopback
   std::chrono::milliseconds connect_timeout{30'000};
-  std::chrono::seconds stall_timeout{60};  // without a single byte
+  std::chrono::seconds stall_timeout{60};    // without a single byte
+  std::chrono::seconds answer_timeout{300};  // the same, for a server that has to digest what it was sent
   int max_tries = 5;
   std::chrono::milliseconds first_pause{500};
   std::chrono::milliseconds longest_pause{60'000};  // a server that asks for more is not asked again
+  std::shared_ptr<HostPauses> pauses = std::make_shared<HostPauses>();  // copies share it
 };
 
 struct HttpRequest {
+  std::string method = "GET";
   Url url;
   std::vector<std::string> headers;  // "Name: value"
   std::string authorization;         // value of that header
+  std::span<const std::byte> body;   // borrowed; not for GET and HEAD
+  bool retries = true;               // false: a loss or a passing failure is the caller's to mend
   // Set when a server in that zone named `url`.
   std::optional<NetworkZone> led_by;
-  size_t max_body_bytes = 0;               // Get: longer is kCorrupt
+  size_t max_body_bytes = 0;               // Send: longer is kCorrupt
   std::optional<uint64_t> expected_bytes;  // Start: more is kCorrupt; a loss after the last byte is none
   std::string what;                        // "manifest of 'x'", for errors
 };
@@ -75,10 +98,11 @@ class HttpClient {
   ~HttpClient();  // abandons what runs
 
   // The whole answer, whatever its status. Other transfers go on meanwhile. Throws kNetwork when there is no answer.
-  HttpResponse Get(HttpRequest request);
+  HttpResponse Send(HttpRequest request);
+  HttpResponse Get(HttpRequest request) { return Send(std::move(request)); }
 
-  // As Get of an https URL, but nullopt when a server is there and does not speak TLS.
-  std::optional<HttpResponse> GetOverTls(HttpRequest request);
+  // As Send to an https URL, but nullopt when a server is there and does not speak TLS.
+  std::optional<HttpResponse> SendOverTls(HttpRequest request);
 
   // Starts a transfer of a body that never changes: bytes of a 2xx answer go to `write` as they come, each once and
   // in order. What `write` throws ends this transfer and comes out of WaitAny. Returns its number.
@@ -102,6 +126,12 @@ class HttpClient {
   HttpOptions options_;
   std::unique_ptr<Engine> engine_;
 };
+
+// Answers that may be others a moment later: 408, 429, and what says that the server is not well.
+bool IsTransientStatus(int status);
+
+// How long to wait after the `tries`th try, from 1: jittered, growing, bounded by `options`.
+std::chrono::milliseconds PauseAfter(int tries, const HttpOptions& options);
 
 // Seconds to wait by a Retry-After header (RFC 9110, 10.2.3: seconds, or a date seen from `now`); nullopt when it says
 // nothing usable.

@@ -17,6 +17,8 @@ using std::chrono::milliseconds;
 
 constexpr size_t kMaxHeaders = 1000;
 constexpr milliseconds kProbeTimeout{5'000};
+// Larger bodies of ours go by HTTP/1.1.
+constexpr size_t kLargeBodyBytes = 64 * 1024;
 static_assert(Transfer::kCurlErrorBytes >= CURL_ERROR_SIZE);
 
 Transfer::HeaderList WithLine(Transfer::HeaderList list, const std::string& line) {
@@ -60,9 +62,9 @@ void Transfer::ListDeleter::operator()(curl_slist* list) const { curl_slist_free
 
 size_t Transfer::OnHeader(std::string_view line) {
   header_bytes += line.size();
-  if (header_bytes > kMaxHeaderBytes || response.headers.size() >= kMaxHeaders) {
+  if (header_bytes > kMaxResponseHeaderBytes || response.headers.size() >= kMaxHeaders) {
     throw Error(ErrorKind::kNetwork, Where() + ": the response header is longer than " +
-                                         std::to_string(kMaxHeaderBytes) + " bytes or 1000 lines");
+                                         std::to_string(kMaxResponseHeaderBytes) + " bytes or 1000 lines");
   }
   if (line.starts_with("HTTP/")) {
     // Also after "100 Continue" and a proxy's own answer: what counts is the last.
@@ -249,8 +251,31 @@ void Transfer::CheckAllowed(const HttpOptions& options) const {
   }
 }
 
+void Transfer::SetMethod(const HttpOptions& options) {
+  if (request.method == "GET")
+    return;
+  if (request.method == "HEAD") {
+    curl_easy_setopt(easy.get(), CURLOPT_NOBODY, 1L);
+    return;
+  }
+  curl_easy_setopt(easy.get(), CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.answer_timeout.count()));
+  curl_easy_setopt(easy.get(), CURLOPT_POST, 1L);
+  curl_easy_setopt(easy.get(), CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  // Not copied; an empty body needs a pointer all the same.
+  curl_easy_setopt(easy.get(), CURLOPT_POSTFIELDS, request.body.empty() ? "" : AsText(request.body).data());
+  curl_easy_setopt(easy.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+  curl_easy_setopt(easy.get(), CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
+  if (request.body.size() > kLargeBodyBytes)
+    curl_easy_setopt(easy.get(), CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+}
+
 void Transfer::SetHeaders() {
   HeaderList list;
+  // What libcurl would add to a body by itself.
+  list = WithLine(std::move(list), "Expect:");
+  if (std::none_of(request.headers.begin(), request.headers.end(),
+                   [](const std::string& line) { return LowerAscii(line).starts_with("content-type:"); }))
+    list = WithLine(std::move(list), "Content-Type:");
   for (const std::string& line : request.headers) list = WithLine(std::move(list), line);
   if (!request.authorization.empty() && url->Origin() == request.url.Origin())
     list = WithLine(std::move(list), "Authorization: " + request.authorization);
@@ -282,6 +307,7 @@ void Transfer::Prepare(const HttpOptions& options) {
   error = nullptr;
   SetLimits(easy.get(), options);
   SetTls(easy.get(), options);
+  SetMethod(options);
   SetHeaders();
   SetCallbacks();
   curl_easy_setopt(easy.get(), CURLOPT_URL, url->str().c_str());

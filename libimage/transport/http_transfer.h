@@ -27,7 +27,7 @@ struct Transfer {
 
   int number = 0;
   HttpRequest request;
-  HttpClient::BodyWriter write;  // empty for Get
+  HttpClient::BodyWriter write;  // empty for Send
   bool streams() const { return write != nullptr; }
   bool probes_tls = false;  // one quick try; that the peer has no TLS is an answer
 
@@ -72,6 +72,7 @@ struct Transfer {
  private:
   void CheckAllowed(const HttpOptions& options) const;
   void SetCallbacks();
+  void SetMethod(const HttpOptions& options);
   void SetHeaders();
   void BeginBody();
   void TakeBody(std::span<const std::byte> bytes);

@@ -22,13 +22,6 @@ constexpr size_t kMaxFinishing = 8;
 // Docker Hub answers at another name than it is called by.
 std::string WireHost(const std::string& host) { return host == "docker.io" ? "registry-1.docker.io" : host; }
 
-std::string AcceptedManifests() {
-  std::string out = "Accept: ";
-  for (const std::string_view type : {kOciIndexType, kOciManifestType, kDockerListType, kDockerManifestType})
-    out += std::string(type) + ", ";
-  return out + "*/*;q=0.1";
-}
-
 // "MANIFEST_UNKNOWN: manifest unknown" out of an error body (distribution-spec, "Error Codes"); empty when it is none.
 std::string ErrorsOf(const std::string& body) {
   try {
@@ -63,72 +56,135 @@ std::string PlatformsOf(const Index& index) {
 
 }  // namespace
 
-RegistryClient::RegistryClient(HttpClient& http, const DockerReference& name, std::optional<Credentials> credentials)
-    : http_(http),
-      repository_(name.Repository()),
-      host_(name.host),
-      path_(name.path),
-      authorizer_(http, name.host, "repository:" + name.path + ":pull", std::move(credentials)) {}
+std::string AcceptedManifests() {
+  std::string out = "Accept: ";
+  for (const std::string_view type : {kOciIndexType, kOciManifestType, kDockerListType, kDockerManifestType})
+    out += std::string(type) + ", ";
+  return out + "*/*;q=0.1";
+}
 
-RegistryClient::~RegistryClient() = default;
+std::optional<Url> RegistryClient::Shared::Base() const {
+  const std::lock_guard lock(mutex);
+  return base;
+}
 
-void RegistryClient::Connect() {
-  if (base_)
-    return;
-  const std::string host = WireHost(host_);
+std::shared_ptr<RegistryClient::Shared> RegistryClient::MakeShared(const DockerReference& name,
+                                                                   std::optional<Credentials> credentials,
+                                                                   std::string_view actions) {
+  const std::string host = WireHost(name.host);
   const std::optional<Url> secure = Url::Parse("https://" + host + "/v2/");
   const std::optional<Url> plain = Url::Parse("http://" + host + "/v2/");
   if (!secure || !plain)
-    throw Error(ErrorKind::kUsage, Quoted(host_) + " is no name of a registry");
-  HttpRequest request{.url = *secure, .max_body_bytes = kMaxManifestBytes, .what = "registry " + Quoted(host_)};
-  const bool may_be_plain = ZoneOfHost(secure->host()) == NetworkZone::kLoopback || http_.options().allow_http;
-  std::optional<HttpResponse> response = may_be_plain ? http_.GetOverTls(request) : http_.Get(request);
-  base_ = secure;
-  if (!response) {
-    request.url = *plain;
-    response = http_.Get(request);
-    base_ = plain;
-  }
-  // Only its challenge matters: what the registry allows shows at the real request.
-  authorizer_.Learn(*base_, *response);
+    throw Error(ErrorKind::kUsage, Quoted(name.host) + " is no name of a registry");
+  std::vector<std::string> scopes{"repository:" + name.path + ":" + std::string(actions)};
+  return std::shared_ptr<Shared>(new Shared{.repository = name.Repository(),
+                                            .host = name.host,
+                                            .path = name.path,
+                                            .secure = *secure,
+                                            .plain = *plain,
+                                            .authorizer{name.host, std::move(scopes), std::move(credentials)}});
 }
 
-HttpRequest RegistryClient::RequestFor(const std::string& path, const std::string& what) {
-  Connect();
-  const std::optional<Url> url = Url::Parse(base_->str() + path_ + "/" + path);
+RegistryClient::RegistryClient(HttpClient& http, const DockerReference& name, std::optional<Credentials> credentials,
+                               std::string_view actions)
+    : http_(http), shared_(MakeShared(name, std::move(credentials), actions)) {}
+
+RegistryClient::RegistryClient(HttpClient& http, const RegistryClient& other) : http_(http), shared_(other.shared_) {}
+
+RegistryClient::~RegistryClient() = default;
+
+void RegistryClient::MayAlsoPull(const std::string& path, bool wanted) {
+  shared_->authorizer.SetScope("repository:" + path + ":pull", wanted);
+}
+
+HttpRequest RegistryClient::RequestFor(const std::string& path, const std::string& what) const {
+  const std::optional<Url> url =
+      Url::Parse(shared_->Base().value_or(shared_->secure).str() + shared_->path + "/" + path);
   if (!url)
-    throw Error(ErrorKind::kUsage, Quoted(repository_) + " makes no web address");
+    throw Error(ErrorKind::kUsage, Quoted(shared_->repository) + " makes no web address");
   return {.url = *url, .what = what};
 }
 
-HttpResponse RegistryClient::Get(HttpRequest request) {
-  request.authorization = authorizer_.Header();
-  HttpResponse response = http_.Get(request);
-  if (response.status == 401 && authorizer_.Retry(request.url, response)) {
-    request.authorization = authorizer_.Header();
-    response = http_.Get(request);
+HttpResponse RegistryClient::SendFirst(HttpRequest request) {
+  const Url& secure = shared_->secure;
+  const bool may_be_plain = ZoneOfHost(secure.host()) == NetworkZone::kLoopback || http_.options().allow_http;
+  std::optional<HttpResponse> response = may_be_plain ? http_.SendOverTls(request) : http_.Send(request);
+  const bool plain = !response;
+  if (plain) {
+    request.url = *Url::Parse("http://" + request.url.str().substr(std::string_view("https://").size()));
+    response = http_.Send(request);
   }
+  const std::lock_guard lock(shared_->mutex);
+  shared_->base = plain ? shared_->plain : secure;
+  return *std::move(response);
+}
+
+HttpResponse RegistryClient::SendOnce(HttpRequest& request) {
+  const std::optional<Url> base = shared_->Base();
+  if (!base) {
+    HttpResponse response = SendFirst(request);
+    if (!shared_->Base()->https() && request.url.Origin() == shared_->secure.Origin())
+      request.url = *Url::Parse("http://" + request.url.str().substr(std::string_view("https://").size()));
+    return response;
+  }
+  const bool ours = request.url.Origin() == base->Origin();
+  request.authorization = ours ? shared_->authorizer.Header(http_) : "";
+  return http_.Send(request);
+}
+
+void RegistryClient::Ping() {
+  HttpRequest request{.url = shared_->Base().value_or(shared_->secure),
+                      .max_body_bytes = kMaxManifestBytes,
+                      .what = "registry " + Quoted(shared_->host)};
+  const HttpResponse response = shared_->Base() ? http_.Send(request) : SendFirst(request);
+  // Only its challenge matters: what the registry allows shows at the real request.
+  shared_->authorizer.Learn(*shared_->Base(), response);
+}
+
+HttpResponse RegistryClient::Send(HttpRequest request) {
+  bool renewed = false;
+  while (true) {
+    HttpResponse response = SendOnce(request);
+    const std::string& sent = request.authorization;
+    if (response.status != 401 || request.url.Origin() != shared_->Base()->Origin() ||
+        (!sent.empty() && std::exchange(renewed, true)))
+      return response;
+    // Some say how they want to be asked at their root only.
+    const bool silent = sent.empty() && response.Header("www-authenticate").empty();
+    if (silent)
+      Ping();
+    const bool again =
+        silent ? !shared_->authorizer.Header(http_).empty() : shared_->authorizer.Retry(request.url, response, sent);
+    if (!again)
+      return response;
+  }
+}
+
+HttpResponse RegistryClient::Get(HttpRequest request) {
+  const std::string what = request.what;
+  HttpResponse response = Send(std::move(request));
   if (!response.ok())
-    ThrowStatus(response, request.what);
+    ThrowStatus(response, what);
   return response;
 }
 
 void RegistryClient::ThrowStatus(const HttpResponse& response, const std::string& what) const {
   const std::string said = ErrorsOf(response.body);
-  const std::string tail = said.empty() || authorizer_.Discloses(said) ? "" : " (" + Quoted(said) + ")";
-  const std::string at = what + ": registry " + Quoted(host_);
+  const std::string tail = said.empty() || shared_->authorizer.Discloses(said) ? "" : " (" + Quoted(said) + ")";
+  const std::string at = what + ": registry " + Quoted(shared_->host);
   switch (response.status) {
     case 404:
       throw Error(ErrorKind::kNotFound, at + " does not have it" + tail, "check the name and the tag");
     case 401:
     case 403:
-      throw Error(ErrorKind::kFailed, at + " denies access" + tail,
-                  authorizer_.has_credentials()
-                      ? "check the name; if it is right, log in as someone who may read it (skopeo login " + host_ + ")"
-                      : "check the name; if it is private, log in first (skopeo login " + host_ + ")");
+      throw Error(
+          ErrorKind::kFailed, at + " denies access" + tail,
+          shared_->authorizer.has_credentials()
+              ? "check the name; if it is right, log in as someone who may do this (gantry login " + shared_->host + ")"
+              : "check the name; if it is private, log in first (gantry login " + shared_->host + ")");
     case 429:
       throw Error(ErrorKind::kNetwork, at + " takes no more requests for now" + tail,
-                  "wait, or log in if it counts requests of strangers (skopeo login " + host_ + ")");
+                  "wait, or log in if it counts requests of strangers (gantry login " + shared_->host + ")");
     default:
       throw Error(ErrorKind::kNetwork, at + " answers with status " + std::to_string(response.status) + tail,
                   response.status >= 500 ? "the registry is not well; try again later" : "is this a registry?");
@@ -173,6 +229,7 @@ struct RegistryClient::Download {
   std::string what;
   std::unique_ptr<IncomingBlob> into;
   int task = 0;
+  std::string sent;          // the Authorization header
   bool asked_again = false;  // with a new token
 };
 
@@ -202,7 +259,7 @@ class RegistryClient::Downloads {
  private:
   void Begin(const Descriptor& blob) {
     auto download = std::make_unique<Download>(
-        Download{.blob = blob, .what = "blob " + ShortDigest(blob.digest) + " of " + Quoted(registry_.repository_)});
+        Download{.blob = blob, .what = "blob " + ShortDigest(blob.digest) + " of " + Quoted(registry_.repository())});
     download->into = store_.AddBlob(blob.digest, blob.size);
     download->task = progress_.Begin(ShortDigest(blob.digest), blob.size);
     Send(std::move(download));
@@ -210,7 +267,7 @@ class RegistryClient::Downloads {
 
   void Send(std::unique_ptr<Download> download) {
     HttpRequest request = registry_.RequestFor("blobs/" + download->blob.digest.str(), download->what);
-    request.authorization = registry_.authorizer_.Header();
+    request.authorization = download->sent = registry_.shared_->authorizer.Header(registry_.http_);
     request.expected_bytes = download->blob.size;
     const int number =
         registry_.http_.Start(std::move(request), [this, &into = *download](std::span<const std::byte> bytes) {
@@ -233,7 +290,7 @@ class RegistryClient::Downloads {
       return;
     }
     if (finished.response.status != 401 || std::exchange(download->asked_again, true) ||
-        !registry_.authorizer_.Retry(*registry_.base_, finished.response)) {
+        !registry_.shared_->authorizer.Retry(*registry_.shared_->Base(), finished.response, download->sent)) {
       registry_.ThrowStatus(finished.response, download->what);
     }
     Send(std::move(download));
@@ -267,7 +324,7 @@ void RegistryClient::FetchBlobs(std::span<const Descriptor> blobs, Store& store,
   for (const Descriptor& blob : blobs) {
     const auto [entry, added] = missing.emplace(blob.digest, blob);
     if (!added && entry->second.size != blob.size) {
-      throw Error(ErrorKind::kCorrupt, Quoted(repository_) + ": " + blob.digest.str() + " is listed with two sizes");
+      throw Error(ErrorKind::kCorrupt, Quoted(repository()) + ": " + blob.digest.str() + " is listed with two sizes");
     }
   }
   std::deque<Descriptor> waiting;
@@ -280,6 +337,8 @@ void RegistryClient::FetchBlobs(std::span<const Descriptor> blobs, Store& store,
   }
   std::stable_sort(waiting.begin(), waiting.end(),
                    [](const Descriptor& a, const Descriptor& b) { return a.size > b.size; });
+  if (!waiting.empty() && !shared_->Base())
+    Ping();
   Downloads(*this, store, progress).Run(std::move(waiting));
 }
 

@@ -5,13 +5,15 @@
 // never believed), every blob against digest and size while it streams, straight into the store. What the registry says
 // no to becomes an Error: absent is kNotFound, a denial kFailed with the command that logs in, all else kNetwork.
 //
-// TLS unless the host is loopback, or HttpOptions::allow_http is set, and does not speak it.
-// For one thread.
+// TLS unless the host is loopback, or HttpOptions::allow_http is set, and does not speak it. The first request finds
+// that out, and how to authorize: nothing is asked beside it.
+// A client is for one thread; its copies for others share what it found out, and its tokens.
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,10 +37,17 @@ struct RawManifest {
   Digest digest;             // of `bytes`
 };
 
+// The header that asks for manifests and indexes of every kind that we read.
+std::string AcceptedManifests();
+
 class RegistryClient {
  public:
-  // For the repository of `name`; its tag and digest do not matter. `credentials` come from FindCredentials.
-  RegistryClient(HttpClient& http, const DockerReference& name, std::optional<Credentials> credentials);
+  // For the repository of `name`; its tag and digest do not matter. `credentials` come from FindCredentials. `actions`
+  // are what tokens are asked for.
+  RegistryClient(HttpClient& http, const DockerReference& name, std::optional<Credentials> credentials,
+                 std::string_view actions = "pull");
+  // The same for another thread, over an HTTP client of its own.
+  RegistryClient(HttpClient& http, const RegistryClient& other);
   ~RegistryClient();
   RegistryClient(const RegistryClient&) = delete;
   RegistryClient& operator=(const RegistryClient&) = delete;
@@ -54,22 +63,45 @@ class RegistryClient {
   // lease on them. When one fails the others are dropped; blobs that were complete stay.
   void FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress);
 
+  // For those who build on this. A request for `path` below the repository, and the answer to one, whatever its status;
+  // a request to another origin goes without credentials.
+  HttpRequest RequestFor(const std::string& path, const std::string& what) const;
+  HttpResponse Send(HttpRequest request);
+  // Throws what an answer that is no success means for `what`.
+  [[noreturn]] void ThrowStatus(const HttpResponse& response, const std::string& what) const;
+  // Whether tokens are to be for another repository, too.
+  void MayAlsoPull(const std::string& path, bool wanted);
+  HttpClient& http() const { return http_; }
+  const std::string& repository() const { return shared_->repository; }  // "host/path"
+
  private:
   struct Download;
   class Downloads;
 
-  HttpRequest RequestFor(const std::string& path, const std::string& what);
-  // Finds out the scheme and the way to authorize, once.
-  void Connect();
+  // What copies share.
+  struct Shared {
+    std::string repository;
+    std::string host;
+    std::string path;
+    Url secure, plain;  // "https://host/v2/", "http://host/v2/"
+    Authorizer authorizer;
+    mutable std::mutex mutex;
+    std::optional<Url> base;  // one of both, once it is known
+
+    std::optional<Url> Base() const;
+  };
+  static std::shared_ptr<Shared> MakeShared(const DockerReference& name, std::optional<Credentials> credentials,
+                                            std::string_view actions);
+
+  // The first answer, from which the scheme is learned.
+  HttpResponse SendFirst(HttpRequest request);
+  HttpResponse SendOnce(HttpRequest& request);
+  // Learns the way to authorize from the root of the registry.
+  void Ping();
   HttpResponse Get(HttpRequest request);
-  [[noreturn]] void ThrowStatus(const HttpResponse& response, const std::string& what) const;
 
   HttpClient& http_;
-  std::string repository_;  // "host/path", for errors
-  std::string host_;
-  std::string path_;
-  std::optional<Url> base_;  // "https://host/v2/"
-  Authorizer authorizer_;
+  std::shared_ptr<Shared> shared_;
 };
 
 // The documents that lead from a name to an image of one platform, before anyone looked into them.

@@ -406,11 +406,11 @@ TEST_F(HttpsTest, TellsServersWithoutTlsFromThoseWithBadCertificates) {
   HttpServer plain([](const SeenRequest&, Exchange& out) { out.Send(200, {}, "plain"); });
   HttpServer secure([](const SeenRequest&, Exchange& out) { out.Send(200, {}, "secure"); }, certificate_);
   HttpClient client(Quick());
-  EXPECT_FALSE(client.GetOverTls(RequestFor("https://" + plain.host() + "/")));
-  EXPECT_EQ(CaughtError([&] { client.GetOverTls(RequestFor(secure.Url("/"))); }).kind(), ErrorKind::kNetwork);
+  EXPECT_FALSE(client.SendOverTls(RequestFor("https://" + plain.host() + "/")));
+  EXPECT_EQ(CaughtError([&] { client.SendOverTls(RequestFor(secure.Url("/"))); }).kind(), ErrorKind::kNetwork);
   Trust();
   HttpClient trusting(Quick());
-  EXPECT_EQ(trusting.GetOverTls(RequestFor(secure.Url("/")))->body, "secure");
+  EXPECT_EQ(trusting.SendOverTls(RequestFor(secure.Url("/")))->body, "secure");
 }
 
 TEST(RetryAfter, ReadsSecondsAndDates) {
