@@ -11,6 +11,8 @@
 #include "libimage/transport/docker_archive.h"
 #include "libimage/transport/new_file.h"
 #include "libimage/transport/oci_layout.h"
+#include "libimage/transport/pusher.h"
+#include "tools/network_options.h"
 
 namespace gantry::tools {
 namespace {
@@ -202,8 +204,46 @@ std::unique_ptr<Destination> OpenStore(const Reference& reference, const WriteOp
   return IntoSink(std::move(sink), stored_as->ToString(), options);
 }
 
+bool IsRegistry(const Reference& reference) { return reference.docker() != nullptr; }
+
+std::vector<std::string> NoPlaces(const Reference&, const WriteOptions&) { return {}; }
+
+// A registry, by way of a gantry-push that has the network.
+class RegistryDestination : public Destination {
+ public:
+  RegistryDestination(const image::DockerReference& name, WriteOptions options)
+      : name_(name), options_(std::move(options)), pusher_(StartPush(name, options_.push_arguments)) {}
+
+  Written Write(const Input& input, Progress& progress) override {
+    const image::Image& image = input.image.image();
+    const bool as_it_is = !options_.squash && !options_.copy.compression && !options_.copy.manifest_type;
+    if (as_it_is && pusher_.Has(image.descriptor.digest))
+      return {image.descriptor.digest.str(), {{"mediaType", image.descriptor.media_type}, {"pushed", false}}};
+    if (const auto& from = input.source.image.name(); from && from->host == name_.host)
+      pusher_.MountFrom(from->path);
+    Written written =
+        IntoSink(image::MakeRegistrySink(pusher_), name_.WithDefaultTag().tag, options_)->Write(input, progress);
+    written.more.Append("pushed", true);
+    return written;
+  }
+
+  std::vector<Written> WriteAll(const InputSet& input, Progress& progress) override {
+    return IntoSink(image::MakeRegistrySink(pusher_), name_.WithDefaultTag().tag, options_)->WriteAll(input, progress);
+  }
+
+ private:
+  image::DockerReference name_;
+  WriteOptions options_;
+  image::Pusher pusher_;
+};
+
+std::unique_ptr<Destination> OpenRegistry(const Reference& reference, const WriteOptions& options) {
+  return std::make_unique<RegistryDestination>(*reference.docker(), options);
+}
+
 constexpr DestinationFormat kFormats[] = {
     {"aci:FILE", IsFile<FileReference::Format::kAci>, FileAndItsDirectory, OpenAci},
+    {"docker://NAME", IsRegistry, NoPlaces, OpenRegistry},
     {"oci:DIR[:REF]", IsFile<FileReference::Format::kOci>, FileAndItsDirectory, OpenLayout},
     {"oci-archive:FILE[:REF]", IsFile<FileReference::Format::kOciArchive>, FileAndItsDirectory, OpenOciArchive},
     {"docker-archive:FILE[:NAME[:TAG]]", IsFile<FileReference::Format::kDockerArchive>, FileAndItsDirectory,

@@ -23,7 +23,8 @@ struct WriteOptions {
   image::CopyOptions copy;
   std::string name;  // --name: of an ACI; empty: made of the image's
   std::string store_root;
-  int64_t epoch = 0;  // SOURCE_DATE_EPOCH
+  std::vector<std::string> push_arguments;  // for a gantry-push that is started
+  int64_t epoch = 0;                        // SOURCE_DATE_EPOCH
   bool squash = false;
   bool overwrite = false;
   bool identity = false;  // tell it where it takes no pass of its own

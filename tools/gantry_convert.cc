@@ -15,6 +15,7 @@
 #include "libsign/verify.h"
 #include "tools/destination.h"
 #include "tools/local_image.h"
+#include "tools/network_options.h"
 #include "tools/policy_options.h"
 #include "tools/tool_main.h"
 
@@ -88,6 +89,7 @@ WriteOptions WriteOptionsOf(const ConvertOptions& options) {
   WriteOptions write{.copy = {},
                      .name = options.name,
                      .store_root = StoreRoot(options.common),
+                     .push_arguments = PushArguments(options.policy, options.common),
                      .epoch = SourceDateEpoch(),
                      .squash = options.squash,
                      .overwrite = options.overwrite,

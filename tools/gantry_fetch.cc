@@ -1,6 +1,5 @@
 // gantry-fetch: images from registries into the store, named only after the policy allowed them.
 #include <cstdio>
-#include <cstdlib>
 #include <deque>
 #include <string>
 #include <vector>
@@ -11,6 +10,7 @@
 #include "libimage/transport/fetcher.h"
 #include "libsign/registries_d.h"
 #include "libsign/verify.h"
+#include "tools/network_options.h"
 #include "tools/policy_options.h"
 #include "tools/tool_main.h"
 
@@ -61,16 +61,6 @@ std::vector<std::string> WebLookasides(const sign::RegistriesD& registries, cons
   return out;
 }
 
-// What the process with the network keeps: the store to write to.
-image::Confinement NetworkConfinement(const std::string& store_root) {
-  image::Confinement keep{.read = image::SystemFiles(), .write = {store_root}, .network = true};
-  for (const char* variable : {"SSL_CERT_FILE", "SSL_CERT_DIR"}) {
-    if (const char* path = std::getenv(variable); path != nullptr)
-      keep.read.emplace_back(path);
-  }
-  return keep;
-}
-
 // What the process that decides keeps beside: it writes evidence and names.
 image::Confinement Kept(const sign::Policy& policy, const sign::RegistriesD& registries,
                         const std::string& store_root) {
@@ -85,11 +75,11 @@ image::FetchPlan PlanFor(const FetchOptions& options, const image::DockerReferen
   return {.name = name,
           .platform = options.platform.empty() ? image::Platform::Host() : image::Platform::Parse(options.platform),
           .store_root = root,
-          .http = {.verify_tls = !options.policy.insecure_tls(), .allow_http = options.policy.insecure_http()},
+          .http = HttpOptionsOf(options.policy, name),
           .lookasides = WebLookasides(registries, name),
           .signature_url = [name](const std::string& base, const Digest& manifest,
                                   size_t n) { return sign::SignatureUrl(base, name, manifest, n); },
-          .confine = [options, root] { Confine(options.common, NetworkConfinement(root)); },
+          .confine = [options, root] { Confine(options.common, FetchConfinement(root)); },
           .make_progress = [options] { return MakeProgress(options.common); }};
 }
 
@@ -135,7 +125,7 @@ int PrintConfinements(const FetchOptions& options) {
   const std::string root = StoreRoot(options.common);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   std::printf("the process with the network:\n%s\nthe process that decides:\n%s",
-              image::Describe(NetworkConfinement(root)).c_str(),
+              image::Describe(FetchConfinement(root)).c_str(),
               image::Describe(Kept(policy, sign::RegistriesD::Load(), root)).c_str());
   return 0;
 }
@@ -150,10 +140,7 @@ int Run(const FetchOptions& options) {
   std::deque<image::Fetcher> fetchers;
   for (const image::DockerReference& name : names)
     fetchers.push_back(image::Fetcher::Start(PlanFor(options, name, registries)));
-  if (options.policy.insecure_http())
-    Warn({}, "plain http is allowed: anyone on the way can read and change what is fetched");
-  if (options.policy.insecure_tls())
-    Warn({}, "certificates are not checked: anyone on the way can read and change what is fetched");
+  WarnOfInsecureNetwork(options.policy, "fetched");
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   Confine(options.common, Kept(policy, registries, root));
   for (const image::DockerReference& name : names) {

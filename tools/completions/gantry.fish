@@ -79,6 +79,7 @@ function __gantry_no_files
 end
 
 for program in gantry gantry-{convert,diff,fetch,inspect,keygen,run,sign,store,trust,verify}
+for program in gantry gantry-{convert,fetch,inspect,push,run,sign,store,trust,verify}
     complete -c $program -n __gantry_no_files -f
     complete -c $program -a '(__gantry_complete)'
 end

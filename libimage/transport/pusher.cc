@@ -1,0 +1,397 @@
+#include "libimage/transport/pusher.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <optional>
+#include <set>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "libimage/base/error.h"
+#include "libimage/base/message.h"
+#include "libimage/base/pass_descriptor.h"
+#include "libimage/transport/auth_file.h"
+#include "libimage/transport/registry_upload.h"
+
+namespace gantry::image {
+namespace {
+
+constexpr MessageBounds kBounds{8, kMaxManifestBytes + 64 * 1024, "the other process of this push"};
+
+// To the half with the network.
+constexpr char kAsk = 'a';       // digest
+constexpr char kMount = 'm';     // path
+constexpr char kBlob = 'b';      // digest or nothing, what; then a descriptor
+constexpr char kManifest = 'p';  // "name" or nothing, digest, media type, bytes
+constexpr char kData = 'd';      // bytes
+constexpr char kEnd = 'f';       // digest
+// From it.
+constexpr char kYes = 'y';
+constexpr char kNo = 'n';
+
+[[noreturn]] void ThrowBroken() {
+  throw Error(ErrorKind::kFailed, std::string(kBounds.who) + " does not keep to its protocol");
+}
+
+const std::string& Field(const Message& message, size_t index) {
+  if (index >= message.fields.size())
+    ThrowBroken();
+  return message.fields[index];
+}
+
+std::pair<UniqueFd, UniqueFd> MakeSocketPair() {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
+    ThrowErrno("make a socket pair");
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// The clients of the threads that upload: each has its connections, and is used by one thread at a time.
+class Clients {
+ public:
+  explicit Clients(const HttpOptions& options) : options_(options) {}
+
+  // Waits while kMaxUploads are taken.
+  std::unique_ptr<HttpClient> Take() {
+    std::unique_lock lock(mutex_);
+    returned_.wait(lock, [this] { return taken_ < kMaxUploads; });
+    ++taken_;
+    if (idle_.empty())
+      return std::make_unique<HttpClient>(options_);
+    std::unique_ptr<HttpClient> client = std::move(idle_.back());
+    idle_.pop_back();
+    return client;
+  }
+  void Return(std::unique_ptr<HttpClient> client) {
+    const std::lock_guard lock(mutex_);
+    --taken_;
+    idle_.push_back(std::move(client));
+    returned_.notify_one();
+  }
+
+ private:
+  const HttpOptions& options_;
+  std::mutex mutex_;
+  std::condition_variable returned_;
+  size_t taken_ = 0;
+  std::vector<std::unique_ptr<HttpClient>> idle_;
+};
+
+// The half that has the network.
+class Network {
+ public:
+  Network(const PushPlan& plan, int channel) : plan_(plan), channel_(channel), clients_(plan.http) {}
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+  ~Network() {
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  void Work() {
+    std::optional<Credentials> credentials = FindCredentials(plan_.name);
+    plan_.confine();
+    http_.emplace(plan_.http);
+    registry_.emplace(*http_, plan_.name, std::move(credentials), "pull,push");
+    while (const std::optional<Message> message = ReceiveMessage(channel_, kBounds)) Obey(*message);
+  }
+
+ private:
+  void Obey(const Message& message) {
+    switch (message.kind) {
+      case kAsk:
+        Answer(HasManifest(*registry_, NameReference(), Digest::Parse(Field(message, 0)), Shown()));
+        break;
+      case kMount:
+        AddMountSource(Field(message, 0));
+        break;
+      case kBlob:
+        TakeBlob(message);
+        break;
+      case kManifest:
+        Put(message);
+        Answer(true);
+        break;
+      default:
+        ThrowBroken();
+    }
+  }
+
+  void Answer(bool yes) const { SendMessage(channel_, {yes ? kYes : kNo, {}}); }
+  std::string Shown() const { return "manifest of " + Quoted(plan_.name.ToString()); }
+  std::string NameReference() const {
+    const DockerReference name = plan_.name.WithDefaultTag();
+    return name.tag.empty() ? name.digest.value().str() : name.tag;
+  }
+
+  // Parsed, for it becomes a part of addresses and of the scope of tokens.
+  void AddMountSource(const std::string& path) {
+    const DockerReference from = DockerReference::Parse(plan_.name.host + "/" + path);
+    if (from.path == plan_.name.path)
+      return;
+    mount_from_ = from.path;
+    registry_->MayAlsoPull(from.path, true);
+  }
+
+  void Put(const Message& message) {
+    const std::string& bytes = Field(message, 3);
+    const Digest digest = Digest::Parse(Field(message, 1));
+    if (Digest::Of(bytes, digest.algorithm()) != digest)
+      ThrowBroken();
+    const Descriptor manifest{.media_type = Field(message, 2), .digest = digest, .size = bytes.size()};
+    const bool by_name = !Field(message, 0).empty();
+    if (by_name && plan_.name.digest && *plan_.name.digest != digest) {
+      throw Error(ErrorKind::kUsage, Quoted(plan_.name.ToString()) + " is not what would be pushed, " + digest.str(),
+                  "leave the digest out, or push the image that has it");
+    }
+    PutManifest(*registry_, by_name ? NameReference() : digest.str(), bytes, manifest, Shown());
+  }
+
+  void TakeBlob(const Message& message) {
+    UniqueFd socket = ReceiveDescriptor(channel_, kBounds.who);
+    const std::string& text = Field(message, 0);
+    const std::optional<Digest> digest = text.empty() ? std::nullopt : std::optional(Digest::Parse(text));
+    std::unique_ptr<HttpClient> http = clients_.Take();
+    threads_.emplace_back(
+        [this, digest, what = Field(message, 1), socket = std::move(socket), http = std::move(http)]() mutable {
+          ReportErrors(socket.get(), [&] { Upload(RegistryClient(*http, *registry_), digest, what, socket.get()); });
+          socket.Reset();
+          clients_.Return(std::move(http));
+        });
+  }
+
+  void Upload(RegistryClient registry, const std::optional<Digest>& digest, const std::string& what, int socket) {
+    BlobUpload upload(registry, what, digest ? digest->algorithm() : HashAlgorithm::kSha256);
+    if (digest && (HasBlob(registry, *digest, what) || Mount(upload, *digest))) {
+      SendMessage(socket, {kYes, {}});
+      return;
+    }
+    SendMessage(socket, {kNo, {}});
+    while (const std::optional<Message> message = ReceiveMessage(socket, kBounds)) {
+      if (message->kind == kData) {
+        upload.Write(AsBytes(Field(*message, 0)));
+        continue;
+      }
+      if (message->kind != kEnd)
+        ThrowBroken();
+      upload.Finish(Digest::Parse(Field(*message, 0)), !digest.has_value());
+      SendMessage(socket, {kYes, {}});
+      return;
+    }
+  }
+
+  // A registry that will not hear of the other repository gets the bytes.
+  bool Mount(BlobUpload& upload, const Digest& digest) {
+    const std::string from = MountSource();
+    if (from.empty())
+      return false;
+    try {
+      return upload.Mount(digest, from);
+    } catch (const Error&) {
+      const std::lock_guard lock(mount_mutex_);
+      mount_from_.clear();
+      registry_->MayAlsoPull(from, false);
+      return false;
+    }
+  }
+  std::string MountSource() {
+    const std::lock_guard lock(mount_mutex_);
+    return mount_from_;
+  }
+
+  const PushPlan& plan_;
+  int channel_;
+  Clients clients_;
+  std::optional<HttpClient> http_;
+  std::optional<RegistryClient> registry_;
+  std::mutex mount_mutex_;
+  std::string mount_from_;
+  std::vector<std::thread> threads_;
+};
+
+// One blob on its way to the half with the network.
+class BlobChannel {
+ public:
+  explicit BlobChannel(UniqueFd socket) : socket_(std::move(socket)) {}
+
+  bool AnswersYes() {
+    const std::optional<Message> answer = ReceiveMessage(socket_.get(), kBounds);
+    if (!answer)
+      throw Error(ErrorKind::kFailed, "the process that pushes ended early", "nothing was named; run it again");
+    if (answer->kind != kYes && answer->kind != kNo)
+      ThrowBroken();
+    return answer->kind == kYes;
+  }
+
+  void Send(char kind, std::string field) {
+    try {
+      SendMessage(socket_.get(), {kind, {std::move(field)}});
+    } catch (const Error&) {
+      AnswersYes();  // the other side hung up, and has said why
+      throw;
+    }
+  }
+
+  void End(const Digest& digest) {
+    Send(kEnd, digest.str());
+    if (!AnswersYes())
+      ThrowBroken();
+  }
+
+ private:
+  UniqueFd socket_;
+};
+
+class PushedBlob : public NewBlob {
+ public:
+  explicit PushedBlob(BlobChannel channel) : channel_(std::move(channel)) {
+    if (channel_.AnswersYes())
+      ThrowBroken();
+  }
+
+  void Write(std::span<const std::byte> bytes) override {
+    while (!bytes.empty()) {
+      const size_t n = std::min(bytes.size(), kBlockBytes);
+      channel_.Send(kData, std::string(AsText(bytes.first(n))));
+      hasher_.Update(bytes.first(n));
+      size_ += n;
+      bytes = bytes.subspan(n);
+    }
+  }
+  void Finish() override {
+    digest_ = hasher_.Finish();
+    channel_.End(*digest_);
+  }
+  Digest digest() const override { return digest_.value(); }
+  uint64_t size() const override { return size_; }
+
+ private:
+  BlobChannel channel_;
+  Hasher hasher_;
+  uint64_t size_ = 0;
+  std::optional<Digest> digest_;
+};
+
+class RegistrySink : public ImageSink {
+ public:
+  explicit RegistrySink(Pusher& pusher) : pusher_(pusher) {}
+
+  Form form() const override { return {}; }
+
+  void AddBlob(const Descriptor& blob, std::unique_ptr<Source> from, std::string_view what) override {
+    const std::unique_ptr<Source> checked = VerifyingSource(std::move(from), blob.digest, blob.size, std::string(what));
+    const TypeKind kind = KindOf(blob.media_type);
+    if (kind == TypeKind::kManifest || kind == TypeKind::kIndex) {
+      std::string bytes = Drain(*checked, kMaxManifestBytes, what);
+      const std::lock_guard lock(mutex_);
+      manifests_.push_back({blob, std::move(bytes)});
+      return;
+    }
+    BlobChannel channel(pusher_.OpenBlob(blob.digest.str(), std::string(what)));
+    if (channel.AnswersYes())
+      return;
+    for (Block block = checked->Next(); !block.empty(); block = checked->Next())
+      channel.Send(kData, std::string(AsText(block.bytes())));
+    channel.End(blob.digest);
+  }
+
+  std::unique_ptr<NewBlob> MakeBlob(std::string_view what) override {
+    return std::make_unique<PushedBlob>(BlobChannel(pusher_.OpenBlob("", std::string(what))));
+  }
+
+  void Name(const Descriptor& top, const std::string&) override { named_.insert(top.digest); }
+
+  // In the order in which they came: an index after what it lists. Those with the name last of all.
+  void Commit() override {
+    std::stable_partition(manifests_.begin(), manifests_.end(),
+                          [this](const Added& added) { return !named_.contains(added.manifest.digest); });
+    for (const Added& added : manifests_)
+      pusher_.PutManifest(added.manifest, added.bytes, named_.contains(added.manifest.digest));
+  }
+
+ private:
+  struct Added {
+    Descriptor manifest;
+    std::string bytes;
+  };
+
+  Pusher& pusher_;
+  std::mutex mutex_;
+  std::vector<Added> manifests_;
+  std::set<Digest> named_;
+};
+
+}  // namespace
+
+int ServePush(const PushPlan& plan, int channel) {
+  // Outlives the report: its end waits for threads that wait for the other half.
+  Network network(plan, channel);
+  return ReportErrors(channel, [&] { network.Work(); });
+}
+
+Pusher Pusher::Start(const PushPlan& plan) {
+  auto [ours, theirs] = MakeSocketPair();
+  Process process = Process::Fork([&plan, &our_end = ours, &their_end = theirs] {
+    // Nothing of the parent's is wanted here, least of all its ends of other channels.
+    our_end.Reset();
+    const auto kept = static_cast<unsigned>(their_end.get());
+    if (close_range(kept + 1, ~0U, 0) < 0 || (kept > 3 && close_range(3, kept - 1, 0) < 0))
+      return 1;
+    return ServePush(plan, their_end.get());
+  });
+  return {std::move(ours), std::move(process)};
+}
+
+bool Pusher::Answer() {
+  const std::optional<Message> answer = ReceiveMessage(channel_.get(), kBounds);
+  if (!answer) {
+    const ExitStatus status = process_.Wait();
+    throw Error(ErrorKind::kFailed,
+                "the process that pushes ended early, " + (status.signalled
+                                                               ? "killed by signal " + std::to_string(status.code - 128)
+                                                               : "with exit code " + std::to_string(status.code)),
+                "nothing was named; run it again");
+  }
+  if (answer->kind != kYes && answer->kind != kNo)
+    ThrowBroken();
+  return answer->kind == kYes;
+}
+
+// One that is gone may have said why before.
+void Pusher::Send(const Message& message) {
+  try {
+    SendMessage(channel_.get(), message);
+  } catch (const Error&) {
+    Answer();
+    throw;
+  }
+}
+
+bool Pusher::Has(const Digest& manifest) {
+  Send({kAsk, {manifest.str()}});
+  return Answer();
+}
+
+void Pusher::MountFrom(const std::string& path) { Send({kMount, {path}}); }
+
+UniqueFd Pusher::OpenBlob(const std::string& digest, const std::string& what) {
+  auto [ours, theirs] = MakeSocketPair();
+  const std::lock_guard lock(mutex_);
+  Send({kBlob, {digest, what}});
+  if (!PassDescriptor(channel_.get(), theirs.get()))
+    ThrowErrno("hand a socket to the process that pushes");
+  return std::move(ours);
+}
+
+void Pusher::PutManifest(const Descriptor& manifest, const std::string& bytes, bool by_name) {
+  Send({kManifest, {by_name ? "name" : "", manifest.digest.str(), manifest.media_type, bytes}});
+  Answer();
+}
+
+std::unique_ptr<ImageSink> MakeRegistrySink(Pusher& pusher) { return std::make_unique<RegistrySink>(pusher); }
+
+}  // namespace gantry::image

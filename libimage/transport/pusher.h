@@ -1,0 +1,75 @@
+// A push in two processes: one has the network, the other has the image.
+//
+// The process that reads the image, applies the policy and converts has no network; the one that talks to the registry
+// gets bytes and digests over a socket, can read nothing but what it is given there, and never sees a policy. All it
+// can do with them is to put them into the one repository that it was started for. Whichever process dies takes the
+// other along, as with Fetcher.
+//
+//   Pusher pusher = Pusher::Start(plan);          // before the first thread
+//   if (pusher.Has(manifest)) ...                 // one request: nothing to do
+//   std::unique_ptr<ImageSink> sink = MakeRegistrySink(pusher);
+//   Conversion::Copy(verified, blobs, *sink, options); sink->Name(top, tag); sink->Commit();
+//
+// Each blob has a socket of its own, so that several are on their way at once and each is slowed down by its own upload
+// alone. A blob that is there already is not asked for; one whose digest comes out at its end streams all the same.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "libimage/base/fd.h"
+#include "libimage/base/message.h"
+#include "libimage/base/process.h"
+#include "libimage/model/image_sink.h"
+#include "libimage/transport/http.h"
+
+namespace gantry::image {
+
+constexpr size_t kMaxUploads = 6;  // blobs on their way at once; each has a chunk in memory
+
+struct PushPlan {
+  DockerReference name;  // the repository; its tag and its digest are all that manifests may be put under
+  HttpOptions http;
+  // Run in the process with the network before the first byte comes from it.
+  std::function<void()> confine;
+};
+
+// The half with the network, over the socket `channel`, until the other half is done. Returns the exit code.
+int ServePush(const PushPlan& plan, int channel);
+
+class Pusher {
+ public:
+  // Forks that half. For single-threaded callers.
+  static Pusher Start(const PushPlan& plan);
+  // That half is another program at the other end of `channel`, which knows the repository.
+  Pusher(UniqueFd channel, Process process) : channel_(std::move(channel)), process_(std::move(process)) {}
+  Pusher(Pusher&& other) noexcept : channel_(std::move(other.channel_)), process_(std::move(other.process_)) {}
+
+  // Whether the name leads to this manifest already.
+  bool Has(const Digest& manifest);
+
+  // A repository of the same registry that may have the same blobs: the registry is asked to take them from there.
+  void MountFrom(const std::string& path);
+
+  // A socket for one blob. An empty `digest` is one that comes out at the end. Thread-safe.
+  UniqueFd OpenBlob(const std::string& digest, const std::string& what);
+
+  // Puts a manifest, under its digest or, with `by_name`, under the name.
+  void PutManifest(const Descriptor& manifest, const std::string& bytes, bool by_name);
+
+ private:
+  void Send(const Message& message);
+  bool Answer();
+
+  std::mutex mutex_;  // for what is sent
+  UniqueFd channel_;
+  Process process_;
+};
+
+// Takes images of any form. Name lists what was added last under the name that the pusher was started for; `ref` is for
+// messages only. What was pushed before a failure stays in the registry, but no name leads to it.
+std::unique_ptr<ImageSink> MakeRegistrySink(Pusher& pusher);
+
+}  // namespace gantry::image

@@ -1,0 +1,319 @@
+#include "libimage/transport/registry_upload.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "libimage/base/ascii.h"
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+
+namespace gantry::image {
+namespace {
+
+constexpr int kCreated = 201;
+constexpr int kAccepted = 202;
+constexpr int kNotFound = 404;
+constexpr int kRangeRefused = 416;
+constexpr std::string_view kUploads = "blobs/uploads/";
+
+// The last byte of "0-N", as answers of an upload say how much there is; some write a unit before it.
+std::optional<uint64_t> LastByte(std::string_view range) {
+  const size_t dash = range.rfind('-');
+  const std::string_view first = range.substr(0, dash == std::string_view::npos ? 0 : dash);
+  if (first != "0" && first != "bytes=0")
+    return std::nullopt;
+  return ParseDecimal<uint64_t>(range.substr(dash + 1));
+}
+
+bool IsDenied(int status) { return status == 401 || status == 403 || status == 429 || status >= 500; }
+
+}  // namespace
+
+bool HasBlob(RegistryClient& registry, const Digest& digest, const std::string& what) {
+  HttpRequest request = registry.RequestFor("blobs/" + digest.str(), what);
+  request.method = "HEAD";
+  const HttpResponse response = registry.Send(std::move(request));
+  if (IsDenied(response.status))
+    registry.ThrowStatus(response, what);
+  return response.ok();
+}
+
+bool HasManifest(RegistryClient& registry, const std::string& reference, const Digest& digest,
+                 const std::string& what) {
+  HttpRequest request = registry.RequestFor("manifests/" + reference, what);
+  request.method = "HEAD";
+  request.headers = {AcceptedManifests()};
+  HttpResponse response = registry.Send(request);
+  if (response.ok() && response.Header("docker-content-digest").empty()) {
+    request.method = "GET";
+    request.max_body_bytes = kMaxManifestBytes;
+    response = registry.Send(request);
+    return response.ok() && Digest::Of(response.body, digest.algorithm()) == digest;
+  }
+  if (IsDenied(response.status))
+    registry.ThrowStatus(response, what);
+  return response.ok() && response.Header("docker-content-digest") == digest.str();
+}
+
+void PutManifest(RegistryClient& registry, const std::string& reference, std::string_view bytes,
+                 const Descriptor& manifest, const std::string& what) {
+  HttpRequest request = registry.RequestFor("manifests/" + reference, what);
+  request.method = "PUT";
+  request.headers = {"Content-Type: " + manifest.media_type};
+  request.body = AsBytes(bytes);
+  request.max_body_bytes = kMaxErrorBodyBytes;
+  const HttpResponse response = registry.Send(std::move(request));
+  if (!response.ok())
+    registry.ThrowStatus(response, what);
+  const std::string_view got = response.Header("docker-content-digest");
+  if (!got.empty() && got.starts_with(Name(manifest.digest.algorithm())) && got != manifest.digest.str()) {
+    throw Error(ErrorKind::kNetwork,
+                what + ": the registry says that it got " + Quoted(got) + " in place of " + manifest.digest.str(),
+                "something on the way, or the registry, changes manifests");
+  }
+}
+
+BlobUpload::BlobUpload(RegistryClient& registry, std::string what, HashAlgorithm algorithm)
+    : registry_(registry), what_(std::move(what)), algorithm_(algorithm) {}
+
+BlobUpload::~BlobUpload() {
+  if (!session_)
+    return;
+  try {
+    registry_.Send(Request("DELETE", {}));
+  } catch (const std::exception&) {
+    // The registry forgets unfinished uploads by itself.
+  }
+}
+
+void BlobUpload::ThrowBroken(const std::string& problem) const {
+  throw Error(ErrorKind::kNetwork, what_ + ": registry " + Quoted(registry_.repository()) + " " + problem,
+              "the registry, or a proxy before it, breaks the protocol of uploads");
+}
+
+// To the session. How it goes on after a failure depends on what has arrived, so the client is not to try again.
+HttpRequest BlobUpload::Request(std::string method, std::span<const std::byte> body) const {
+  return {.method = std::move(method),
+          .url = *session_,
+          .body = body,
+          .retries = false,
+          .led_by = zone_,
+          .max_body_bytes = kMaxErrorBodyBytes,
+          .what = what_};
+}
+
+void BlobUpload::TakeLocation(const HttpRequest& request, const HttpResponse& response) {
+  const std::string location(response.Header("location"));
+  const std::optional<Url> next = request.url.Resolve(location);
+  if (!next)
+    ThrowBroken("does not say where to upload to");
+  if (request.url.https() && !next->https())
+    ThrowBroken("wants the upload at " + Quoted(next->Shown()) + ", over plain http");
+  session_ = next;
+  zone_ = response.zone;
+}
+
+void BlobUpload::Begin() {
+  const std::string path =
+      std::string(kUploads) +
+      (algorithm_ == HashAlgorithm::kSha256 ? "" : "?digest-algorithm=" + std::string(Name(algorithm_)));
+  HttpRequest request = registry_.RequestFor(path, what_);
+  request.method = "POST";
+  request.max_body_bytes = kMaxErrorBodyBytes;
+  const HttpResponse response = registry_.Send(request);
+  if (response.status != kAccepted)
+    registry_.ThrowStatus(response, what_);
+  request.url = registry_.RequestFor(path, what_).url;  // with the scheme that the first answer told
+  TakeLocation(request, response);
+  if (const auto least = ParseDecimal<uint64_t>(response.Header("oci-chunk-min-length"))) {
+    if (*least > kMaxUploadChunkBytes)
+      ThrowBroken("wants chunks of " + std::to_string(*least) + " bytes");
+    chunk_bytes_ = std::max(chunk_bytes_, static_cast<size_t>(*least));
+  }
+}
+
+bool BlobUpload::Mount(const Digest& digest, const std::string& from) {
+  HttpRequest request = registry_.RequestFor(
+      std::string(kUploads) + "?mount=" + PercentEncoded(digest.str()) + "&from=" + PercentEncoded(from), what_);
+  request.method = "POST";
+  request.max_body_bytes = kMaxErrorBodyBytes;
+  const HttpResponse response = registry_.Send(request);
+  if (response.status == kAccepted)
+    TakeLocation(request, response);
+  return response.status == kCreated;
+}
+
+void BlobUpload::Write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    if (buffer_.size() == chunk_bytes_)
+      SendChunk();
+    const size_t n = std::min(chunk_bytes_ - buffer_.size(), bytes.size());
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
+    bytes = bytes.subspan(n);
+  }
+}
+
+// nullopt when there was no answer, or one that may be another a moment later.
+std::optional<HttpResponse> BlobUpload::TrySend(HttpRequest request, const char* doing) {
+  try {
+    HttpResponse response = registry_.Send(std::move(request));
+    if (!IsTransientStatus(response.status))
+      return response;
+    last_loss_ = what_ + ": " + doing + ": status " + std::to_string(response.status);
+    if (const auto asked = ParseRetryAfter(response.Header("retry-after"), std::chrono::system_clock::now())) {
+      const HttpOptions& options = registry_.http().options();
+      if (*asked > options.longest_pause)
+        registry_.ThrowStatus(response, what_);
+      options.pauses->Ask(session_->Origin(), std::chrono::steady_clock::now() + *asked);
+    }
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNetwork)
+      throw;
+    last_loss_ = error.message();
+  }
+  return std::nullopt;
+}
+
+// Before the next try, of which there is one if `tries` allows.
+void BlobUpload::PauseOrThrow(int& tries, const std::optional<HttpResponse>& response) const {
+  const HttpOptions& options = registry_.http().options();
+  if (++tries >= options.max_tries) {
+    if (response)
+      registry_.ThrowStatus(*response, what_);
+    throw Error(ErrorKind::kNetwork, last_loss_, "the upload broke on every try; try again later");
+  }
+  if (!response)
+    std::this_thread::sleep_for(PauseAfter(tries, options));
+}
+
+// Sends the whole buffer, in as many requests as it takes.
+void BlobUpload::SendChunk() {
+  if (!session_)
+    Begin();
+  size_t confirmed = 0;
+  int tries = 0;
+  while (confirmed < buffer_.size()) {
+    const std::span<const std::byte> rest = std::span(buffer_).subspan(confirmed);
+    HttpRequest request = Request("PATCH", rest);
+    const uint64_t first = sent_ + confirmed;
+    request.headers = {"Content-Type: application/octet-stream",
+                       "Content-Range: " + std::to_string(first) + "-" + std::to_string(first + rest.size() - 1)};
+    const HttpRequest asked = request;
+    const std::optional<HttpResponse> response = TrySend(std::move(request), "upload");
+    const size_t before = confirmed;
+    if (response && response->ok()) {
+      if (!response->Header("location").empty())
+        TakeLocation(asked, *response);
+      confirmed = AfterChunk(*response, confirmed);
+    } else {
+      if (response && response->status != kRangeRefused)
+        registry_.ThrowStatus(*response, what_);
+      PauseOrThrow(tries, response);
+      confirmed = AskHowFar(confirmed, response.has_value() && first == 0);
+    }
+    if (confirmed > before)
+      tries = 0;
+  }
+  sent_ += buffer_.size();
+  buffer_.clear();
+}
+
+size_t BlobUpload::AfterChunk(const HttpResponse& response, size_t confirmed) {
+  const std::string_view range = response.Header("range");
+  if (range.empty())
+    return buffer_.size();
+  const std::optional<uint64_t> last = LastByte(range);
+  // Less than what was sent may be taken, but not nothing, and not what was confirmed before.
+  if (!last || *last + 1 <= sent_ + confirmed || *last + 1 > sent_ + buffer_.size())
+    ThrowBroken("confirms " + Quoted(range) + " of an upload of " + std::to_string(sent_ + buffer_.size()) + " bytes");
+  return static_cast<size_t>(*last + 1 - sent_);
+}
+
+// How much of the buffer has arrived, by the registry's word. "0-0" is how some say "nothing", too; `start_refused`
+// tells that it is not.
+size_t BlobUpload::AskHowFar(size_t confirmed, bool start_refused) {
+  HttpRequest request = Request("GET", {});
+  request.retries = true;
+  const HttpRequest asked = request;
+  const HttpResponse response = registry_.Send(std::move(request));
+  if (response.status == kNotFound && sent_ == 0) {
+    session_.reset();
+    Begin();
+    return 0;
+  }
+  if (!response.ok())
+    registry_.ThrowStatus(response, what_);
+  if (!response.Header("location").empty())
+    TakeLocation(asked, response);
+  const std::string_view range = response.Header("range");
+  if (range.empty())
+    return sent_ == 0 ? 0 : confirmed;
+  const std::optional<uint64_t> last = LastByte(range);
+  const uint64_t there = !last || (*last == 0 && !start_refused) ? 0 : *last + 1;
+  if (!last || there < sent_ || there > sent_ + buffer_.size())
+    ThrowBroken("has " + Quoted(range) + " of an upload of " + std::to_string(sent_ + buffer_.size()) + " bytes");
+  return static_cast<size_t>(there - sent_);
+}
+
+Url BlobUpload::ClosingUrl(const Digest& digest) const {
+  const std::string& at = session_->str();
+  const std::optional<Url> url =
+      Url::Parse(at + (at.find('?') == std::string::npos ? "?" : "&") + "digest=" + PercentEncoded(digest.str()));
+  if (!url)
+    ThrowBroken("names an address that is too long");
+  return *url;
+}
+
+// All of it in one request. What a broken one has left in its session is not known, so another try begins anew.
+void BlobUpload::PutWhole(const Digest& digest) {
+  for (int tries = 0;;) {
+    if (!session_)
+      Begin();
+    HttpRequest request = Request("PUT", buffer_);
+    request.url = ClosingUrl(digest);
+    request.headers = {"Content-Type: application/octet-stream"};
+    const std::optional<HttpResponse> response = TrySend(std::move(request), "upload");
+    if (response && response->ok())
+      break;
+    if (response)
+      registry_.ThrowStatus(*response, what_);
+    PauseOrThrow(tries, response);
+    session_.reset();
+    if (HasBlob(registry_, digest, what_))  // it was the answer that got lost
+      break;
+  }
+  session_.reset();
+}
+
+void BlobUpload::Close(const Digest& digest) {
+  bool lost = false;
+  for (int tries = 0;;) {
+    HttpRequest request = Request("PUT", {});
+    request.url = ClosingUrl(digest);
+    const std::optional<HttpResponse> response = TrySend(std::move(request), "close the upload");
+    if (response && response->ok())
+      break;
+    // A session that is gone after a loss was closed.
+    if (response && !(lost && response->status == kNotFound))
+      registry_.ThrowStatus(*response, what_);
+    lost = true;
+    PauseOrThrow(tries, response);
+    if (HasBlob(registry_, digest, what_))
+      break;
+  }
+  session_.reset();
+}
+
+void BlobUpload::Finish(const Digest& digest, bool may_be_there) {
+  if (sent_ == 0) {
+    if (!may_be_there || !HasBlob(registry_, digest, what_))
+      PutWhole(digest);
+    return;
+  }
+  if (!buffer_.empty())
+    SendChunk();
+  Close(digest);
+}
+
+}  // namespace gantry::image

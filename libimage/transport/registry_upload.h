@@ -1,0 +1,82 @@
+// Pushing into one repository of a registry: blobs, then the manifests that name them (distribution-spec 1.1, "Push").
+//
+// A small blob goes whole with the request that closes its upload, a larger one in chunks. No chunk is forgotten before
+// the registry has confirmed it: after a loss, a 416 or a passing failure the registry is asked how far it has got, and
+// the upload goes on from there. So nothing but one chunk of a blob is ever in memory, and no blob has to be read
+// twice.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libimage/base/digest.h"
+#include "libimage/model/descriptor.h"
+#include "libimage/transport/registry.h"
+
+namespace gantry::image {
+
+constexpr size_t kUploadChunkBytes = 8 * 1024 * 1024;
+constexpr size_t kMaxUploadChunkBytes = 64 * 1024 * 1024;  // that a registry may ask for (OCI-Chunk-Min-Length)
+
+// Whether the repository has the blob. One request.
+bool HasBlob(RegistryClient& registry, const Digest& digest, const std::string& what);
+
+// Whether `reference`, a tag or a digest, leads to the manifest `digest` already. One request where the registry tells
+// the digest.
+bool HasManifest(RegistryClient& registry, const std::string& reference, const Digest& digest, const std::string& what);
+
+// Puts the manifest under a tag or its digest. kNetwork when the registry says that it got something else.
+void PutManifest(RegistryClient& registry, const std::string& reference, std::string_view bytes,
+                 const Descriptor& manifest, const std::string& what);
+
+// One blob on its way. Destroyed without Finish, it cancels what was begun.
+class BlobUpload {
+ public:
+  // `algorithm` is that of the digest that will come out. Nothing is sent yet.
+  BlobUpload(RegistryClient& registry, std::string what, HashAlgorithm algorithm = HashAlgorithm::kSha256);
+  BlobUpload(const BlobUpload&) = delete;
+  BlobUpload& operator=(const BlobUpload&) = delete;
+  ~BlobUpload();
+
+  // Asks for the blob to be mounted from another repository of the registry; false when it has to be uploaded.
+  bool Mount(const Digest& digest, const std::string& from);
+
+  void Write(std::span<const std::byte> bytes);
+
+  // All bytes were written, and this is their digest. A blob that is still whole in memory is not sent when
+  // `may_be_there` and the registry has it.
+  void Finish(const Digest& digest, bool may_be_there);
+
+ private:
+  enum class Outcome { kDone, kAgain };
+
+  HttpRequest Request(std::string method, std::span<const std::byte> body) const;
+  void Begin();
+  void TakeLocation(const HttpRequest& request, const HttpResponse& response);
+  std::optional<HttpResponse> TrySend(HttpRequest request, const char* doing);
+  void SendChunk();
+  size_t AfterChunk(const HttpResponse& response, size_t confirmed);
+  size_t AskHowFar(size_t confirmed, bool start_refused);
+  void PutWhole(const Digest& digest);
+  void Close(const Digest& digest);
+  Url ClosingUrl(const Digest& digest) const;
+  void PauseOrThrow(int& tries, const std::optional<HttpResponse>& response) const;
+  [[noreturn]] void ThrowBroken(const std::string& problem) const;
+
+  RegistryClient& registry_;
+  std::string what_;
+  HashAlgorithm algorithm_;
+  std::optional<Url> session_;  // where the next request of this upload goes
+  NetworkZone zone_ = NetworkZone::kPublic;
+  size_t chunk_bytes_ = kUploadChunkBytes;
+  std::vector<std::byte> buffer_;  // the chunk that is being filled
+  uint64_t sent_ = 0;              // bytes before it, which the registry has confirmed
+  std::string last_loss_;
+};
+
+}  // namespace gantry::image

@@ -1,0 +1,32 @@
+# gantry-push puts a local image into a registry under policy, with the manifest as it is, and does nothing the second
+# time; skopeo copies it back.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+need skopeo
+start_registry
+make_busybox_image "$T/layout" v1
+manifest=$(sed -n 's/.*"digest":"\(sha256:[0-9a-f]*\)".*/\1/p' "$T/layout/index.json")
+
+expect_exit 4 gantry-push "oci:$T/layout:v1" "docker://$registry/box:v1"
+! grep -q '"POST\|"PUT' "$registry_log" || fail "a refused image was pushed"
+
+expect_exit 0 gantry-push -q --insecure-options=image "oci:$T/layout:v1" "docker://$registry/box:v1" "docker://$registry/two/box"
+[ "$(sed -n 1p "$T/out")" = "$manifest  docker://$registry/box:v1" ] || fail "printed $(cat "$T/out")"
+expect_text "^$manifest  docker://$registry/two/box:latest\$" "$T/out"
+for name in box:v1 two/box:latest; do
+  skopeo --insecure-policy copy -q --src-tls-verify=false "docker://$registry/$name" "dir:$T/back"
+  cmp "$T/back/manifest.json" "$T/layout/blobs/sha256/${manifest#sha256:}"
+done
+
+# What is there already takes one request.
+: >"$registry_log"
+expect_exit 0 gantry-push -q --json --insecure-options=image "oci:$T/layout:v1" "docker://$registry/box:v1"
+expect_text '"pushed":false' "$T/out"
+[ "$(grep -c 'http.request.method' "$registry_log")" -le 2 ] || fail "more than one request: $(cat "$registry_log")"
+grep -q 'HEAD' "$registry_log" || fail "no HEAD: $(cat "$registry_log")"
+
+# In another repository of the same registry the blobs are mounted, not sent.
+: >"$registry_log"
+expect_exit 0 gantry-push -q --mount-from box --insecure-options=image "oci:$T/layout:v1" "docker://$registry/other:v1"
+! grep -q 'http.request.method=P\(ATCH\|UT\).*blobs' "$registry_log" || fail "blobs were sent: $(cat "$registry_log")"
+skopeo --insecure-policy copy -q --src-tls-verify=false "docker://$registry/other:v1" "dir:$T/other"

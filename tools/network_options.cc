@@ -1,0 +1,65 @@
+#include "tools/network_options.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+
+#include "libimage/base/error.h"
+#include "libimage/base/process.h"
+#include "tools/local_image.h"
+
+namespace gantry::tools {
+
+image::HttpOptions HttpOptionsOf(const PolicyOptions& policy, const image::DockerReference&) {
+  return {.verify_tls = !policy.insecure_tls(), .allow_http = policy.insecure_http()};
+}
+
+image::Confinement PushConfinement() {
+  image::Confinement keep{.read = image::SystemFiles(), .network = true};
+  for (const char* variable : {"SSL_CERT_FILE", "SSL_CERT_DIR"}) {
+    if (const char* path = std::getenv(variable); path != nullptr)
+      keep.read.emplace_back(path);
+  }
+  return keep;
+}
+
+image::Confinement FetchConfinement(const std::string& store_root) {
+  image::Confinement keep = PushConfinement();
+  keep.write.push_back(store_root);
+  return keep;
+}
+
+std::vector<std::string> PushArguments(const PolicyOptions& policy, const CommonOptions& common) {
+  std::vector<std::string> arguments;
+  if (policy.insecure_http())
+    arguments.emplace_back("--insecure-options=http");
+  if (policy.insecure_tls())
+    arguments.emplace_back("--insecure-options=tls");
+  if (common.quiet)
+    arguments.emplace_back("--quiet");
+  return arguments;
+}
+
+image::Pusher StartPush(const image::DockerReference& name, const std::vector<std::string>& arguments) {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
+    ThrowErrno("make a socket pair");
+  UniqueFd ours(ends[0]);
+  const UniqueFd theirs(ends[1]);
+  std::vector<std::string> argv{Sibling("gantry-push")};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  argv.insert(argv.end(), {"-", image::Reference(name).ToString()});
+  return {std::move(ours), Process::Start(argv, {{theirs.get(), STDIN_FILENO}})};
+}
+
+void WarnOfInsecureNetwork(const PolicyOptions& policy, std::string_view done) {
+  const std::string what = "anyone on the way can read and change what is " + std::string(done);
+  if (policy.insecure_http())
+    Warn({}, "plain http is allowed: " + what);
+  if (policy.insecure_tls())
+    Warn({}, "certificates are not checked: " + what);
+}
+
+}  // namespace gantry::tools
