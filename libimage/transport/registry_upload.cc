@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kCreated = 201;
 constexpr int kAccepted = 202;
+constexpr int kBadRequest = 400;
 constexpr int kNotFound = 404;
 constexpr int kRangeRefused = 416;
 constexpr std::string_view kUploads = "blobs/uploads/";
@@ -156,22 +157,24 @@ void BlobUpload::Write(std::span<const std::byte> bytes) {
 
 // nullopt when there was no answer, or one that may be another a moment later.
 std::optional<HttpResponse> BlobUpload::TrySend(HttpRequest request, const char* doing) {
+  std::optional<HttpResponse> response;
   try {
-    HttpResponse response = registry_.Send(std::move(request));
-    if (!IsTransientStatus(response.status))
-      return response;
-    last_loss_ = what_ + ": " + doing + ": status " + std::to_string(response.status);
-    if (const auto asked = ParseRetryAfter(response.Header("retry-after"), std::chrono::system_clock::now())) {
-      const HttpOptions& options = registry_.http().options();
-      if (*asked > options.longest_pause)
-        registry_.ThrowStatus(response, what_);
-      options.pauses->Ask(session_->Origin(), std::chrono::steady_clock::now() + *asked);
-    }
+    response = registry_.Send(std::move(request));
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kNetwork)
       throw;
     last_loss_ = error.message();
+    return std::nullopt;
   }
+  if (!IsTransientStatus(response->status))
+    return response;
+  last_loss_ = what_ + ": " + doing + ": status " + std::to_string(response->status);
+  const HttpOptions& options = registry_.http().options();
+  const auto asked = ParseRetryAfter(response->Header("retry-after"), std::chrono::system_clock::now());
+  if (asked && *asked > options.longest_pause)
+    registry_.ThrowStatus(*response, what_);
+  if (asked)
+    options.pauses->Ask(session_->Origin(), std::chrono::steady_clock::now() + *asked);
   return std::nullopt;
 }
 
@@ -265,8 +268,10 @@ Url BlobUpload::ClosingUrl(const Digest& digest) const {
   return *url;
 }
 
-// All of it in one request. What a broken one has left in its session is not known, so another try begins anew.
+// All of it in one request. What a broken one has left in its session is not known, so another try begins anew. libcurl
+// repeats by itself what a kept connection has lost: a session that is unknown, or has too much, may be due to that.
 void BlobUpload::PutWhole(const Digest& digest) {
+  bool repeated = false;
   for (int tries = 0;;) {
     if (!session_)
       Begin();
@@ -276,7 +281,8 @@ void BlobUpload::PutWhole(const Digest& digest) {
     const std::optional<HttpResponse> response = TrySend(std::move(request), "upload");
     if (response && response->ok())
       break;
-    if (response)
+    if (response &&
+        ((response->status != kNotFound && response->status != kBadRequest) || std::exchange(repeated, true)))
       registry_.ThrowStatus(*response, what_);
     PauseOrThrow(tries, response);
     session_.reset();
@@ -286,21 +292,21 @@ void BlobUpload::PutWhole(const Digest& digest) {
   session_.reset();
 }
 
+// A session that is unknown may have been closed by a request whose answer got lost.
 void BlobUpload::Close(const Digest& digest) {
-  bool lost = false;
   for (int tries = 0;;) {
     HttpRequest request = Request("PUT", {});
     request.url = ClosingUrl(digest);
     const std::optional<HttpResponse> response = TrySend(std::move(request), "close the upload");
     if (response && response->ok())
       break;
-    // A session that is gone after a loss was closed.
-    if (response && !(lost && response->status == kNotFound))
+    if (response && response->status != kNotFound)
       registry_.ThrowStatus(*response, what_);
-    lost = true;
     PauseOrThrow(tries, response);
     if (HasBlob(registry_, digest, what_))
       break;
+    if (response)
+      registry_.ThrowStatus(*response, what_);
   }
   session_.reset();
 }

@@ -19,6 +19,7 @@ namespace gantry::testing {
 namespace {
 
 constexpr size_t kMaxHeadBytes = 1024 * 1024;
+constexpr size_t kMaxBodyBytes = 256 * 1024 * 1024;
 
 std::string Lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return tolower(c); });
@@ -77,17 +78,22 @@ class Connection : public Exchange {
         buffer_.erase(0, end + 4);
         return head;
       }
-      std::array<char, 4096> bytes{};
-      const ssize_t n =
-          ssl_ != nullptr ? SSL_read(ssl_, bytes.data(), bytes.size()) : read(fd_, bytes.data(), bytes.size());
-      if (n <= 0 || buffer_.size() > kMaxHeadBytes)
+      if (buffer_.size() > kMaxHeadBytes || !ReadMore())
         return {};
-      buffer_.append(bytes.data(), static_cast<size_t>(n));
       if (buffer_[0] == '\x16') {
         Send(400, {"Connection: close"}, "this is a plain http server");
         return {};
       }
     }
+  }
+
+  // What has come of it when the client goes away before the end.
+  std::string ReadBody(size_t size) {
+    while (buffer_.size() < size && ReadMore()) {
+    }
+    std::string body = buffer_.substr(0, size);
+    buffer_.erase(0, size);
+    return body;
   }
 
   void SendRaw(std::string_view bytes) override {
@@ -108,6 +114,15 @@ class Connection : public Exchange {
   }
 
  private:
+  bool ReadMore() {
+    std::array<char, 64 * 1024> bytes{};
+    const ssize_t n =
+        ssl_ != nullptr ? SSL_read(ssl_, bytes.data(), bytes.size()) : read(fd_, bytes.data(), bytes.size());
+    if (n > 0)
+      buffer_.append(bytes.data(), static_cast<size_t>(n));
+    return n > 0;
+  }
+
   int fd_;
   SSL* ssl_;
   bool dropped_ = false;
@@ -232,7 +247,10 @@ void HttpServer::Serve(int fd) {
       const std::string head = connection.ReadHead();
       if (head.empty())
         break;
-      const SeenRequest request = ParseHead(head);
+      SeenRequest request = ParseHead(head);
+      const std::string length = request.Header("content-length");
+      if (!length.empty())
+        request.body = connection.ReadBody(std::min<size_t>(std::stoul(length), kMaxBodyBytes));
       {
         const std::lock_guard lock(mutex_);
         requests_.push_back(request);

@@ -19,6 +19,7 @@ struct SeenRequest {
   std::string method;
   std::string target;                          // with its query
   std::map<std::string, std::string> headers;  // names in lower case
+  std::string body;                            // by its Content-Length
   std::string Header(const std::string& name) const;
 };
 

@@ -1,0 +1,160 @@
+#include "libimage/transport/pusher.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+#include "tests/support/image_builder.h"
+#include "tests/support/registry_server.h"
+#include "tests/support/temp_dir.h"
+
+namespace gantry::image {
+namespace {
+
+using testing::CaughtError;
+using testing::ImageBuilder;
+using testing::RegistryServer;
+
+class PusherTest : public ::testing::Test {
+ protected:
+  PusherTest() { signal(SIGPIPE, SIG_IGN); }
+
+  Pusher Start(const std::string& tail = "/app:v1") {
+    HttpOptions http;
+    http.first_pause = std::chrono::milliseconds(1);
+    http.max_tries = 2;
+    return Pusher::Start({.name = DockerReference::Parse(server_.host() + tail), .http = http, .confine = [] {}});
+  }
+
+  void Add(ImageSink& sink, const Descriptor& blob, const std::string& bytes) {
+    sink.AddBlob(blob, StringSource(bytes), "a blob");
+  }
+  const std::string& Bytes(const Digest& digest) const { return blobs_.Get(digest); }
+
+  void PushAll(Pusher& pusher) {
+    const auto sink = MakeRegistrySink(pusher);
+    Add(*sink, image_.manifest.layers[0], Bytes(image_.manifest.layers[0].digest));
+    Add(*sink, image_.manifest.config, image_.config_bytes);
+    Add(*sink, image_.descriptor, image_.manifest_bytes);
+    sink->Name(image_.descriptor, "v1");
+    sink->Commit();
+  }
+
+  const ImageBuilder builder_ = ImageBuilder().Layer(std::string(50'000, 'a'), Compression::kNone);
+  const Image image_ = builder_.Build();
+  const testing::MemoryBlobs blobs_{builder_};
+  RegistryServer server_;
+};
+
+TEST_F(PusherTest, PutsAnImageAndKnowsItTheNextTime) {
+  {
+    Pusher pusher = Start();
+    EXPECT_FALSE(pusher.Has(image_.descriptor.digest));
+    PushAll(pusher);
+  }
+  EXPECT_EQ(server_.Manifest("app", "v1"), image_.manifest_bytes);
+  const size_t before = server_.requests().size();
+  Pusher again = Start();
+  EXPECT_TRUE(again.Has(image_.descriptor.digest));
+  // One request, and the hello over TLS that the server does not understand.
+  EXPECT_EQ(server_.Count("HEAD", "/manifests/v1"), 2u);
+  EXPECT_EQ(server_.requests().size(), before + 1);
+}
+
+TEST_F(PusherTest, AsksForEachBlobOnceAndSendsNoneThatIsThere) {
+  const Descriptor& layer = image_.manifest.layers[0];
+  server_.PutBlob("app", layer.digest.str(), Bytes(layer.digest));
+  Pusher pusher = Start();
+  PushAll(pusher);
+  EXPECT_EQ(server_.Count("HEAD", "/blobs/" + layer.digest.str()), 1u);
+  EXPECT_EQ(server_.Count("POST", "/uploads/"), 1u);
+}
+
+TEST_F(PusherTest, MountsFromAnotherRepository) {
+  const Descriptor& layer = image_.manifest.layers[0];
+  server_.PutBlob("base", layer.digest.str(), Bytes(layer.digest));
+  Pusher pusher = Start();
+  pusher.MountFrom("base");
+  PushAll(pusher);
+  EXPECT_TRUE(server_.Blob("app", layer.digest.str()));
+  EXPECT_EQ(server_.Count("PUT", "/uploads/"), 1u);  // the configuration, in the session that its mount became
+  EXPECT_EQ(server_.open_uploads(), 0u);
+}
+
+TEST_F(PusherTest, StreamsABlobWhoseDigestComesLast) {
+  const std::string bytes(3 * kBlockBytes + 5, 'z');
+  Pusher pusher = Start();
+  const auto sink = MakeRegistrySink(pusher);
+  const auto blob = sink->MakeBlob("a blob");
+  blob->Write(AsBytes(bytes));
+  blob->Finish();
+  EXPECT_EQ(blob->digest(), Digest::Of(bytes));
+  EXPECT_EQ(blob->size(), bytes.size());
+  EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes);
+}
+
+TEST_F(PusherTest, ABlobThatFailsCancelsItsUpload) {
+  const std::string bytes(9'000'000, 'z');
+  Pusher pusher = Start();
+  const auto sink = MakeRegistrySink(pusher);
+  {
+    const auto blob = sink->MakeBlob("a blob");
+    blob->Write(AsBytes(bytes));
+    blob->Write(AsBytes(bytes));
+  }
+  const Descriptor wrong{.media_type = std::string(kOciLayerType), .digest = Digest::Of("other"), .size = 5};
+  EXPECT_EQ(CaughtError([&] { Add(*sink, wrong, "bytes"); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_FALSE(server_.Blob("app", wrong.digest.str()));
+  { const Pusher ended = std::move(pusher); }
+}
+
+TEST_F(PusherTest, TellsWhatTheRegistrySaid) {
+  server_.Script("POST /uploads/ status 403\n");
+  Pusher pusher = Start();
+  const auto sink = MakeRegistrySink(pusher);
+  const std::string bytes(9'000'000, 'z');
+  const Error error = CaughtError([&] {
+    const auto blob = sink->MakeBlob("layer 1");
+    for (int i = 0; i < 3; ++i) blob->Write(AsBytes(bytes));
+    blob->Finish();
+  });
+  EXPECT_EQ(error.kind(), ErrorKind::kFailed);
+  EXPECT_NE(error.message().find("layer 1: registry"), std::string::npos) << error.message();
+  EXPECT_NE(error.message().find("SCRIPTED"), std::string::npos) << error.message();
+}
+
+TEST_F(PusherTest, ADigestInTheNameIsThatOfTheImageOrNothing) {
+  Pusher other = Start("/app@" + Digest::Of("other").str());
+  EXPECT_EQ(CaughtError([&] { PushAll(other); }).kind(), ErrorKind::kUsage);
+  EXPECT_FALSE(server_.Manifest("app", image_.descriptor.digest.str()));
+  Pusher pusher = Start("/app@" + image_.descriptor.digest.str());
+  PushAll(pusher);
+  EXPECT_TRUE(server_.Manifest("app", image_.descriptor.digest.str()));
+}
+
+TEST_F(PusherTest, RefusesPathsThatAreNone) {
+  Pusher pusher = Start();
+  pusher.MountFrom("../../Evil?x=");
+  EXPECT_EQ(CaughtError([&] { pusher.Has(image_.descriptor.digest); }).kind(), ErrorKind::kUsage);
+}
+
+TEST_F(PusherTest, IndexesGoAfterWhatTheyList) {
+  const Index index{.media_type = std::string(kOciIndexType), .manifests = {image_.descriptor}};
+  const std::string bytes = index.ToJson();
+  const Descriptor top{.media_type = index.media_type, .digest = Digest::Of(bytes), .size = bytes.size()};
+  Pusher pusher = Start();
+  const auto sink = MakeRegistrySink(pusher);
+  Add(*sink, image_.manifest.layers[0], Bytes(image_.manifest.layers[0].digest));
+  Add(*sink, image_.manifest.config, image_.config_bytes);
+  Add(*sink, image_.descriptor, image_.manifest_bytes);
+  Add(*sink, top, bytes);
+  sink->Name(top, "v1");
+  sink->Commit();
+  EXPECT_EQ(server_.Manifest("app", "v1"), bytes);
+  EXPECT_EQ(server_.Count("PUT", "/manifests/sha256:"), 1u);
+}
+
+}  // namespace
+}  // namespace gantry::image
