@@ -72,10 +72,9 @@ complete -o default -o bashdefault -F _gantry \
   gantry-fetch \
   gantry-inspect \
   gantry-keygen \
+  gantry-push \
   gantry-run \
   gantry-sign \
   gantry-store \
   gantry-trust \
   gantry-verify
-complete -o default -o bashdefault -F _gantry gantry gantry-convert gantry-fetch gantry-inspect gantry-push gantry-run \
-  gantry-sign gantry-store gantry-trust gantry-verify

@@ -78,8 +78,19 @@ function __gantry_no_files
     set -q subcommands[1]
 end
 
-for program in gantry gantry-{convert,diff,fetch,inspect,keygen,run,sign,store,trust,verify}
-for program in gantry gantry-{convert,fetch,inspect,push,run,sign,store,trust,verify}
+for program in \
+    gantry \
+    gantry-convert \
+    gantry-diff \
+    gantry-fetch \
+    gantry-inspect \
+    gantry-keygen \
+    gantry-push \
+    gantry-run \
+    gantry-sign \
+    gantry-store \
+    gantry-trust \
+    gantry-verify
     complete -c $program -n __gantry_no_files -f
     complete -c $program -a '(__gantry_complete)'
 end
