@@ -136,7 +136,8 @@ TEST_F(Verify, AllRequirementsMustBeMet) {
   const Evidence evidence = Found({SignAs("h.example/foo:v1")});
   const Policy both = PolicyFor("h.example/foo", SignedBy() + R"(,{"type":"reject"})");
   EXPECT_EQ(Verifier::Decide(Named("h.example/foo:v1"), both, evidence).code, "rejected");
-  const Policy unsupported = PolicyFor("h.example/foo", SignedBy() + R"(,{"type":"signedBaseLayer","baseLayerIdentity":{"type":"matchExact"}})");
+  const Policy unsupported = PolicyFor(
+      "h.example/foo", SignedBy() + R"(,{"type":"signedBaseLayer","baseLayerIdentity":{"type":"matchExact"}})");
   const Decision decision = Verifier::Decide(Named("h.example/foo:v1"), unsupported, evidence);
   EXPECT_FALSE(decision.allowed);
   EXPECT_EQ(decision.code, "unsupported-requirement");

@@ -18,7 +18,7 @@ says 2 "invalid image name 'docker://Foo'" gantry-fetch docker://Foo
 says 125 '--net: lan ' gantry-run --net lan oci:x
 says 3 "no image 'absent'" gantry-inspect absent
 says 3 "open '/nowhere'" gantry-verify --policy /nowhere oci:x
-says 7 "cannot read an image from 'docker-archive:x'" gantry-inspect docker-archive:x
+says 7 "inspect does not go to the network for 'appc:example.com/x'" gantry-inspect appc:example.com/x
 
 echo '{"default":[{"type":"reject"}],"default":[]}' >"$T/twice"
 says 5 ".*a second member 'default'" gantry-verify --policy "$T/twice" oci:x
