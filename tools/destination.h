@@ -11,8 +11,8 @@
 #include "libimage/base/json.h"
 #include "libimage/base/progress.h"
 #include "libimage/convert/convert.h"
-#include "libimage/convert/image_tree.h"
 #include "libimage/model/image_sink.h"
+#include "libimage/model/image_tree.h"
 #include "libimage/model/reference.h"
 #include "tools/local_image.h"
 

@@ -1,7 +1,6 @@
 // gantry-convert: an image in one format into another, under the same trust.
 #include <linux/capability.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -140,17 +139,6 @@ std::string NameOf(const image::Reference& destination) {
   return aci ? file->path : destination.ToString();
 }
 
-// Of --platform A,B; empty for every platform.
-std::vector<image::Platform> Platforms(const std::string& text) {
-  std::vector<image::Platform> platforms;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    platforms.push_back(image::Platform::Parse(text.substr(begin, end - begin)));
-    begin = end + 1;
-  }
-  return platforms;
-}
-
 // Every image of the source, or those for some platforms; each is asked about.
 InputSet VerifyAll(const LocalImages& source, const ConvertOptions& options) {
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
@@ -164,14 +152,14 @@ InputSet VerifyAll(const LocalImages& source, const ConvertOptions& options) {
   InputSet input{*source.blobs, {}};
   for (const LocalImages::Top& top : source.tops) {
     input.tops.push_back(
-        {top.names, LoadTree(*source.blobs, top.descriptor, Platforms(options.platform), source.name, verify)});
+        {top.names, LoadTree(*source.blobs, top.descriptor, ParsePlatforms(options.platform), source.name, verify)});
   }
   return input;
 }
 
 int ConvertAll(const ConvertOptions& options, const image::Reference& reference, const image::Confinement& keep,
                Destination& destination) {
-  const LocalName name = BringHere(options.source, {}, options.policy, options.common);
+  const LocalName name = BringAllHere(options.source, options.platform, options.policy, options.common);
   Confine(options.common, keep);
   const LocalImages source = OpenLocalImages(name, StoreRoot(options.common));
   const InputSet input = VerifyAll(source, options);

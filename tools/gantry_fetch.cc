@@ -1,15 +1,21 @@
 // gantry-fetch: images from registries into the store, named only after the policy allowed them.
+#include <algorithm>
 #include <cstdio>
 #include <deque>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/model/image_tree.h"
 #include "libimage/store/store.h"
 #include "libimage/transport/fetcher.h"
 #include "libsign/registries_d.h"
 #include "libsign/verify.h"
+#include "tools/local_image.h"
 #include "tools/network_options.h"
 #include "tools/policy_options.h"
 #include "tools/tool_main.h"
@@ -25,7 +31,11 @@ struct FetchOptions {
   std::vector<std::string> references;
   std::string platform;
   std::string name;
+  bool all = false;
   bool json = false;
+
+  // More than the image for one platform.
+  bool many() const { return all || platform.find(',') != std::string::npos; }
 };
 
 image::DockerReference ParseName(const std::string& text) {
@@ -72,8 +82,10 @@ image::Confinement Kept(const sign::Policy& policy, const sign::RegistriesD& reg
 image::FetchPlan PlanFor(const FetchOptions& options, const image::DockerReference& name,
                          const sign::RegistriesD& registries) {
   const std::string root = StoreRoot(options.common);
+  const std::vector<image::Platform> platforms = ParsePlatforms(options.platform);
   return {.name = name,
-          .platform = options.platform.empty() ? image::Platform::Host() : image::Platform::Parse(options.platform),
+          .platform = platforms.empty() ? image::Platform::Host() : platforms.front(),
+          .many = options.many() ? std::optional(platforms) : std::nullopt,
           .store_root = root,
           .http = HttpOptionsOf(options.policy, name),
           .lookasides = WebLookasides(registries, name),
@@ -93,7 +105,8 @@ void KeepEvidence(image::Store& store, const Digest& manifest, const sign::Evide
   }
 }
 
-sign::Evidence GatherEvidence(const image::Offer& offer, const image::DockerReference& name, const Digest& manifest,
+template <typename Found>
+sign::Evidence GatherEvidence(const Found& offer, const image::DockerReference& name, const Digest& manifest,
                               const sign::RegistriesD& registries, const image::Store& store) {
   sign::Evidence evidence;
   for (const std::string& signature : offer.signatures) evidence.Add(signature);
@@ -101,6 +114,45 @@ sign::Evidence GatherEvidence(const image::Offer& offer, const image::DockerRefe
   sign::GatherLookaside(registries, name, manifest, evidence);
   for (const std::string& signature : store.Signatures(manifest)) evidence.Add(signature);
   return evidence;
+}
+
+// The documents are in the store when the top is known, and every image is decided about before a layer is fetched. The
+// name goes to the image for this machine, else to the first; the index that it keeps leads to the others.
+image::VerifiedImage FetchMany(image::Fetcher& fetcher, const image::DockerReference& name, const FetchOptions& options,
+                               const sign::Policy& policy, const sign::RegistriesD& registries, image::Store& store) {
+  const image::Descriptor top = fetcher.ReceiveTop();
+  const std::unique_ptr<image::Lease> lease = store.NewLease();
+  lease->Add({top.digest});
+  std::vector<std::pair<Digest, sign::Evidence>> kept;
+  const image::ImageTree tree =
+      LoadTree(store, top, ParsePlatforms(options.platform), name, [&](image::FetchedImage image) {
+        const Digest manifest = image.image().descriptor.digest;
+        kept.emplace_back(manifest,
+                          GatherEvidence(fetcher.FindSignatures(manifest), name, manifest, registries, store));
+        return sign::Verifier::Verify(std::move(image), policy, kept.back().second);
+      });
+  fetcher.FetchBlobs();
+  for (const auto& [manifest, evidence] : kept) KeepEvidence(store, manifest, evidence);
+  const std::vector<const image::VerifiedImage*> images = ImagesOf(tree);
+  if (images.empty())
+    throw Error(ErrorKind::kNotFound, Quoted(name.ToString()) + " is an index without images");
+  const image::Platform host = image::Platform::Host();
+  const auto here = std::find_if(images.begin(), images.end(), [&](const image::VerifiedImage* image) {
+    const image::Platform& is = image->image().config.platform;
+    return is.os == host.os && is.architecture == host.architecture;
+  });
+  return here == images.end() ? *images.front() : **here;
+}
+
+image::VerifiedImage FetchOne(image::Fetcher& fetcher, const image::DockerReference& name, const sign::Policy& policy,
+                              const sign::RegistriesD& registries, image::Store& store) {
+  image::Offer offer = fetcher.Receive();
+  const Digest manifest = offer.image.image().descriptor.digest;
+  const sign::Evidence evidence = GatherEvidence(offer, name, manifest, registries, store);
+  image::VerifiedImage verified = sign::Verifier::Verify(std::move(offer.image), policy, evidence);
+  fetcher.FetchBlobs();
+  KeepEvidence(store, manifest, evidence);
+  return verified;
 }
 
 void Print(const FetchOptions& options, const std::string& name, const image::VerifiedImage& image) {
@@ -145,15 +197,12 @@ int Run(const FetchOptions& options) {
   Confine(options.common, Kept(policy, registries, root));
   for (const image::DockerReference& name : names) {
     Note(options.common, "asking for " + Quoted(name.ToString()));
-    image::Offer offer = fetchers.front().Receive();
-    const Digest manifest = offer.image.image().descriptor.digest;
-    const sign::Evidence evidence = GatherEvidence(offer, name, manifest, registries, *store);
-    const image::VerifiedImage verified = sign::Verifier::Verify(std::move(offer.image), policy, evidence);
-    fetchers.front().FetchBlobs();
+    const image::VerifiedImage verified = options.many()
+                                              ? FetchMany(fetchers.front(), name, options, policy, registries, *store)
+                                              : FetchOne(fetchers.front(), name, policy, registries, *store);
     const std::string stored_as = options.name.empty()
                                       ? name.WithDefaultTag().ToString()
                                       : image::DockerReference::Parse(options.name).WithDefaultTag().ToString();
-    KeepEvidence(*store, manifest, evidence);
     store->SetName(stored_as, verified);
     fetchers.front().Release();
     fetchers.pop_front();
@@ -173,8 +222,10 @@ int main(int argc, char** argv) {
   AddCommonOptions(app, options.common);
   AddPolicyOptions(app, options.policy);
   app.add_option("REF", options.references, "docker://[HOST[:PORT]/]PATH[:TAG][@DIGEST]");
-  app.add_option("--platform", options.platform, "the image for this platform instead of the host's")
-      ->type_name("OS/ARCH[/VARIANT]");
+  CLI::Option* platform =
+      app.add_option("--platform", options.platform, "the image for this platform, or several, instead of the host's")
+          ->type_name("OS/ARCH[/VARIANT][,...]");
+  app.add_flag("--all", options.all, "the images for all platforms, and the index that lists them")->excludes(platform);
   app.add_option("--name", options.name, "store it under this name")->type_name("NAME");
   app.add_flag("--json", options.json, "print a JSON object for each image");
   return ToolMain(app, argc, argv, [&] { return Run(options); });

@@ -79,7 +79,8 @@ image::VerifiedImage FetchAndVerify(const Options& options, const image::Referen
                                     const image::Store& store) {
   if (auto here = Verify(options, {reference}, judge, store))
     return *std::move(here);
-  return Verify(options, Fetch(reference, options.platform, options.policy, options.common), judge, store).value();
+  return Verify(options, Fetch(reference, ForPlatform(options.platform), options.policy, options.common), judge, store)
+      .value();
 }
 
 // A file is read by the process that decides and by the one that renders.

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -192,7 +193,9 @@ LocalImages AllOfStore(const LocalName& name, const std::string& text, const std
                        const sign::RegistriesD& registries) {
   LocalImages all;
   std::unique_ptr<image::Store> store = OpenStore(root, Purpose::kRead, all.lease);
-  const auto found = store != nullptr ? store->Resolve(name.pinned ? name.pinned->str() : text) : std::nullopt;
+  // By name: the same image may have another one, under which no index led to it.
+  const auto found =
+      store != nullptr ? store->Resolve(name.pinned ? text + "@" + name.pinned->str() : text) : std::nullopt;
   if (!found)
     ThrowNotInStore(name, text, root);
   const FetchedImage image = store->Load(*found);
@@ -239,11 +242,20 @@ std::string Sibling(const std::string& name) {
   return access(beside.c_str(), X_OK) == 0 ? beside : name;
 }
 
-LocalName Fetch(const Reference& reference, const std::string& platform, const PolicyOptions& policy,
+std::vector<image::Platform> ParsePlatforms(const std::string& text) {
+  std::vector<image::Platform> platforms;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    platforms.push_back(image::Platform::Parse(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return platforms;
+}
+
+LocalName Fetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
                 const CommonOptions& common) {
   std::vector<std::string> argv{Sibling("gantry-fetch"), "--root", StoreRoot(common)};
-  if (!platform.empty())
-    argv.insert(argv.end(), {"--platform", platform});
+  argv.insert(argv.end(), selection.begin(), selection.end());
   if (common.quiet)
     argv.emplace_back("--quiet");
   if (common.verbose)
@@ -263,13 +275,27 @@ LocalName Fetch(const Reference& reference, const std::string& platform, const P
   return {Reference(StoreReference{line.substr(0, at), true}), Digest::Parse(line.substr(at + 1))};
 }
 
+std::vector<std::string> ForPlatform(const std::string& platform) {
+  return platform.empty() ? std::vector<std::string>() : std::vector<std::string>{"--platform", platform};
+}
+
 LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
                     const CommonOptions& common) {
   const Reference reference = Reference::Parse(text);
   if (!IsFetchable(reference))
     return {reference};
   const bool here = reference.docker() == nullptr && IsHere(*StoreName(reference), platform, StoreRoot(common));
-  return here ? LocalName{reference} : Fetch(reference, platform, policy, common);
+  return here ? LocalName{reference} : Fetch(reference, ForPlatform(platform), policy, common);
+}
+
+LocalName BringAllHere(const std::string& text, const std::string& platforms, const PolicyOptions& policy,
+                       const CommonOptions& common) {
+  const Reference reference = Reference::Parse(text);
+  if (!IsFetchable(reference) ||
+      (reference.docker() == nullptr && IsHere(*StoreName(reference), {}, StoreRoot(common))))
+    return {reference};
+  const std::vector<std::string> all = {"--all"};
+  return Fetch(reference, platforms.empty() ? all : ForPlatform(platforms), policy, common);
 }
 
 std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::Store& store,

@@ -23,6 +23,9 @@ namespace gantry::tools {
 // The program `name` beside this one, else the one in PATH.
 std::string Sibling(const std::string& name);
 
+// "linux/amd64,linux/arm64"; none for an empty text.
+std::vector<image::Platform> ParsePlatforms(const std::string& text);
+
 // A name that OpenLocalImage can open without the network.
 struct LocalName {
   image::Reference reference;
@@ -35,9 +38,17 @@ struct LocalName {
 LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
                     const CommonOptions& common);
 
-// The same without a look at the store: gantry-fetch brings a docker:// or a bare name.
-LocalName Fetch(const image::Reference& reference, const std::string& platform, const PolicyOptions& policy,
-                const CommonOptions& common);
+// The same of all that the name leads to, or of a list of platforms; for OpenLocalImages.
+LocalName BringAllHere(const std::string& text, const std::string& platforms, const PolicyOptions& policy,
+                       const CommonOptions& common);
+
+// The options of gantry-fetch for a platform; none for an empty text.
+std::vector<std::string> ForPlatform(const std::string& platform);
+
+// As BringHere without a look at the store: gantry-fetch, given `selection` for what to take, brings a docker:// or a
+// bare name.
+LocalName Fetch(const image::Reference& reference, const std::vector<std::string>& selection,
+                const PolicyOptions& policy, const CommonOptions& common);
 
 struct LocalImage {
   image::FetchedImage image;

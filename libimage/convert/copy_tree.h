@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "libimage/convert/convert.h"
-#include "libimage/convert/image_tree.h"
+#include "libimage/model/image_tree.h"
 
 namespace gantry::image {
 

@@ -273,7 +273,7 @@ CollectResult LocalStore::Collect(const CollectOptions& options) {
     for (const IndexEntry& entry : index.entries()) {
       expander.Expand(entry.descriptor.digest, true, needed);
       if (const std::optional<Digest> through = IndexOf(entry.descriptor))
-        needed.insert(*through);
+        expander.Expand(*through, false, needed);
     }
     return needed;
   };

@@ -11,6 +11,7 @@
 #include "libimage/base/message.h"
 #include "libimage/store/store.h"
 #include "libimage/transport/auth_file.h"
+#include "libimage/transport/fetch_tree.h"
 #include "libimage/transport/registry.h"
 
 namespace gantry::image {
@@ -24,6 +25,9 @@ constexpr MessageBounds kBounds{kMaxFields, kMaxMessageBytes, "the process that 
 constexpr size_t kMaxLookasides = 32;
 
 constexpr char kOffer = 'o';
+constexpr char kTop = 't';
+constexpr char kAsk = 'a';
+constexpr char kFound = 'f';
 constexpr char kGo = 'g';
 constexpr char kDone = 'd';
 
@@ -48,6 +52,8 @@ class Network {
     plan_.confine();
     HttpClient http(plan_.http);
     RegistryClient registry(http, plan_.name, std::move(credentials));
+    if (plan_.many)
+      return WorkForMany(http, registry, *store);
     ImageDocuments documents = FetchDocuments(registry, plan_.name, plan_.platform, store.get());
     const FetchedImage fetched = AssembleImage(documents, plan_.name, plan_.platform);
     SendOffer(http, std::move(documents), fetched.image().descriptor.digest);
@@ -59,6 +65,33 @@ class Network {
     SendMessage(channel_, {kDone, {}});
     // The lease holds until the parent has given the image its name.
     ReceiveMessage(channel_, kBounds);
+  }
+
+  void WorkForMany(HttpClient& http, RegistryClient& registry, Store& store) {
+    const std::unique_ptr<Lease> lease = store.NewLease();
+    const FetchedTree tree = FetchTreeDocuments(registry, plan_.name, *plan_.many, store, *lease);
+    SendMessage(channel_, {kTop, {tree.top.digest.str(), std::to_string(tree.top.size), tree.top.media_type}});
+    std::optional<Message> request = ReceiveMessage(channel_, kBounds);
+    for (; request && request->kind == kAsk && request->fields.size() == 1; request = ReceiveMessage(channel_, kBounds))
+      SendFound(http, Digest::Parse(request->fields[0]));
+    if (!request || request->kind != kGo)
+      return;
+    const std::unique_ptr<Progress> progress = plan_.make_progress();
+    registry.FetchBlobs(tree.blobs, store, *progress);
+    SendMessage(channel_, {kDone, {}});
+    ReceiveMessage(channel_, kBounds);
+  }
+
+  void SendFound(HttpClient& http, const Digest& manifest) {
+    room_ = kMaxSignatureBytesInAll;
+    std::vector<std::string> signatures;
+    std::vector<std::string> looked_at;
+    for (const std::string& base : plan_.lookasides) Look(http, base, manifest, signatures, looked_at);
+    Message found{kFound, {std::to_string(signatures.size())}};
+    for (std::vector<std::string>* texts : {&signatures, &looked_at}) {
+      for (std::string& text : *texts) found.fields.push_back(std::move(text));
+    }
+    SendMessage(channel_, found);
   }
 
   void SendOffer(HttpClient& http, ImageDocuments documents, const Digest& manifest) {
@@ -177,6 +210,30 @@ Offer Fetcher::Receive() {
   return {.image = AssembleImage(std::move(documents), plan_.name, plan_.platform),
           .signatures = std::move(found),
           .looked_at = take(plan_.lookasides.size())};
+}
+
+Descriptor Fetcher::ReceiveTop() {
+  std::vector<std::string> fields = ReceiveAnswer(kTop);
+  const auto size = fields.size() == 3 ? ParseDecimal<uint64_t>(fields[1]) : std::nullopt;
+  if (!size || *size > kMaxManifestBytes)
+    ThrowBroken();
+  Descriptor top{.media_type = std::move(fields[2]), .digest = Digest::Parse(fields[0]), .size = *size};
+  if (plan_.name.digest && *plan_.name.digest != top.digest)
+    ThrowBroken();
+  return top;
+}
+
+FoundSignatures Fetcher::FindSignatures(const Digest& manifest) {
+  SendMessage(channel_.get(), {kAsk, {manifest.str()}});
+  std::vector<std::string> fields = ReceiveAnswer(kFound);
+  if (fields.empty())
+    ThrowBroken();
+  const size_t count = ParseCount(fields[0], kMaxSignatures * kMaxLookasides);
+  if (fields.size() != 1 + count + plan_.lookasides.size())
+    ThrowBroken();
+  const auto first = std::make_move_iterator(fields.begin() + 1);
+  const auto middle = first + static_cast<std::ptrdiff_t>(count);
+  return {{first, middle}, {middle, std::make_move_iterator(fields.end())}};
 }
 
 void Fetcher::FetchBlobs() {

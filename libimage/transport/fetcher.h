@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ namespace gantry::image {
 struct FetchPlan {
   DockerReference name;
   Platform platform;
+  // In place of the image for `platform`: all that the name leads to, or what these select (SelectEntries).
+  std::optional<std::vector<Platform>> many = std::nullopt;
   std::string store_root;
   HttpOptions http;
   // Places on http(s) beside the registry, and how signature `n` of a manifest is called there.
@@ -45,6 +48,12 @@ struct Offer {
   std::vector<std::string> looked_at;   // the places, with what went wrong there
 };
 
+// What lies beside a registry for one image.
+struct FoundSignatures {
+  std::vector<std::string> signatures;
+  std::vector<std::string> looked_at;
+};
+
 class Fetcher {
  public:
   // For single-threaded callers. The store exists already.
@@ -52,6 +61,10 @@ class Fetcher {
 
   // Each throws the Error of the other process, if it had one.
   Offer Receive();
+  // For a plan of many, in place of Receive: what the name leads to, whose documents are in the store by now, and the
+  // signatures of any image in it.
+  Descriptor ReceiveTop();
+  FoundSignatures FindSignatures(const Digest& manifest);
   void FetchBlobs();
   void Release();
 

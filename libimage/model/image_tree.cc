@@ -1,7 +1,6 @@
-#include "libimage/convert/image_tree.h"
+#include "libimage/model/image_tree.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 #include <utility>
 
@@ -22,32 +21,6 @@ std::string PlatformsIn(const Index& index) {
 
 [[noreturn]] void ThrowNoPlatform(const Platform& platform, const std::string& hint) {
   throw Error(ErrorKind::kNotFound, "there is no image for " + platform.ToString(), hint);
-}
-
-// The entries of an index that are wanted, by number, and for which platforms each.
-using Selection = std::map<size_t, std::vector<Platform>>;
-
-Selection Select(const Index& index, const std::vector<Platform>& platforms) {
-  Selection selected;
-  if (platforms.empty()) {
-    for (size_t i = 0; i < index.manifests.size(); ++i) selected[i] = {};
-    return selected;
-  }
-  std::set<std::string> digests;
-  for (const Platform& platform : platforms) {
-    const Descriptor* const chosen = index.Choose(platform);
-    if (chosen == nullptr)
-      ThrowNoPlatform(platform, PlatformsIn(index));
-    selected[static_cast<size_t>(chosen - index.manifests.data())].push_back(platform);
-    digests.insert(chosen->digest.str());
-  }
-  for (size_t i = 0; i < index.manifests.size(); ++i) {
-    const auto& annotations = index.manifests[i].annotations;
-    if (const auto about = annotations.find(std::string(kAboutAnnotation));
-        about != annotations.end() && digests.contains(about->second))
-      selected[i] = {};
-  }
-  return selected;
 }
 
 class TreeLoader {
@@ -82,7 +55,7 @@ class TreeLoader {
     }
     if (!outermost_)
       outermost_ = listed.digest;
-    const Selection selected = Select(index, platforms);
+    const auto selected = SelectEntries(index, platforms);
     ImageTree tree{.descriptor = listed, .bytes = std::move(bytes), .node = std::move(index)};
     tree.whole = selected.size() == tree.index()->manifests.size();
     for (const auto& [number, wanted] : selected) {
@@ -136,6 +109,29 @@ class TreeLoader {
 };
 
 }  // namespace
+
+std::map<size_t, std::vector<Platform>> SelectEntries(const Index& index, const std::vector<Platform>& platforms) {
+  std::map<size_t, std::vector<Platform>> selected;
+  if (platforms.empty()) {
+    for (size_t i = 0; i < index.manifests.size(); ++i) selected[i] = {};
+    return selected;
+  }
+  std::set<std::string> digests;
+  for (const Platform& platform : platforms) {
+    const Descriptor* const chosen = index.Choose(platform);
+    if (chosen == nullptr)
+      ThrowNoPlatform(platform, PlatformsIn(index));
+    selected[static_cast<size_t>(chosen - index.manifests.data())].push_back(platform);
+    digests.insert(chosen->digest.str());
+  }
+  for (size_t i = 0; i < index.manifests.size(); ++i) {
+    const auto& annotations = index.manifests[i].annotations;
+    if (const auto about = annotations.find(std::string(kAboutAnnotation));
+        about != annotations.end() && digests.contains(about->second))
+      selected[i] = {};
+  }
+  return selected;
+}
 
 ImageTree LoadTree(const Blobs& blobs, const Descriptor& top, const std::vector<Platform>& platforms,
                    const std::optional<DockerReference>& name, const VerifyImage& verify) {

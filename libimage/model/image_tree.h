@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,6 +42,10 @@ struct ImageTree {
   const Index* index() const { return std::get_if<Index>(&node); }
   const VerifiedImage* image() const { return std::get_if<VerifiedImage>(&node); }
 };
+
+// The entries of an index that `platforms` select, by number, and for which of them each: the best image for every one,
+// and what is about these; no platforms select everything. kNotFound, with those that there are.
+std::map<size_t, std::vector<Platform>> SelectEntries(const Index& index, const std::vector<Platform>& platforms);
 
 // Vouches for an image, or throws.
 using VerifyImage = std::function<VerifiedImage(FetchedImage)>;
