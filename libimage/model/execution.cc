@@ -31,7 +31,7 @@ std::optional<int> RealTimeSignal(int base, char sign, int direction, std::strin
 
 void SortUnique(std::vector<std::string>& texts) {
   std::ranges::sort(texts);
-  texts.erase(std::ranges::unique(texts).begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
 }
 
 std::vector<std::string> Environment(const std::vector<std::string>& written) {
