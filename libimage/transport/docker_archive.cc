@@ -42,12 +42,6 @@ std::optional<Digest> DigestInName(std::string_view name) {
   return Digest::TryParse(last.starts_with("sha256:") ? std::string(last) : "sha256:" + std::string(last));
 }
 
-Digest DigestOf(Source& bytes) {
-  Hasher hasher;
-  for (Block block = bytes.Next(); !block.empty(); block = bytes.Next()) hasher.Update(block.bytes());
-  return hasher.Finish();
-}
-
 std::string NameIn(const Descriptor& descriptor) {
   const auto name = descriptor.annotations.find(std::string(kContainerdNameAnnotation));
   return name == descriptor.annotations.end() ? std::string() : NormalisedName(name->second);
@@ -137,9 +131,19 @@ std::string DockerArchive::ReadConfig(const ArchivedImage& image) const {
   return *std::move(config);
 }
 
+// Each member once, however many names and links lead to it.
+Digest DockerArchive::DigestOf(const std::string& member, Source& bytes) {
+  const auto known = std::find_if(hashed_.begin(), hashed_.end(),
+                                  [&](const auto& hashed) { return tar_.AreSame(hashed.first, member); });
+  if (known != hashed_.end())
+    return known->second;
+  Hasher hasher;
+  for (Block block = bytes.Next(); !block.empty(); block = bytes.Next()) hasher.Update(block.bytes());
+  return hashed_.emplace_back(member, hasher.Finish()).second;
+}
+
 // A compressed layer keeps its bytes; where its name does not tell their digest they are read for it.
-Descriptor DockerArchive::LayerOf(const ArchivedImage& image, size_t index, const Digest& diff_id) const {
-  const std::string& name = image.layers[index];
+Descriptor DockerArchive::LayerOf(const std::string& name, const Digest& diff_id) {
   const std::string what = "layer " + Quoted(name) + " in " + Quoted(tar_.name());
   std::unique_ptr<Source> bytes = tar_.OpenMember(name, what);
   if (!bytes)
@@ -157,10 +161,10 @@ Descriptor DockerArchive::LayerOf(const ArchivedImage& image, size_t index, cons
     return {.media_type = std::move(type), .digest = diff_id, .size = size};
   const bool is_blob = name.find("blobs/") != std::string::npos;
   const std::optional<Digest> named = is_blob ? DigestInName(name) : std::nullopt;
-  return {.media_type = std::move(type), .digest = named ? *named : DigestOf(*bytes), .size = size};
+  return {.media_type = std::move(type), .digest = named ? *named : DigestOf(name, *bytes), .size = size};
 }
 
-std::string DockerArchive::MakeManifest(const ArchivedImage& image, const std::string& config) const {
+std::string DockerArchive::MakeManifest(const ArchivedImage& image, const std::string& config) {
   const std::vector<Digest> diff_ids = ImageConfig::Parse(config).diff_ids;
   if (diff_ids.size() != image.layers.size()) {
     Disagree("manifest.json lists " + std::to_string(image.layers.size()) + " layers, the configuration " +
@@ -169,7 +173,7 @@ std::string DockerArchive::MakeManifest(const ArchivedImage& image, const std::s
   Manifest manifest{
       .media_type = std::string(kDockerManifestType),
       .config = {.media_type = std::string(kDockerConfigType), .digest = Digest::Of(config), .size = config.size()}};
-  for (size_t i = 0; i < diff_ids.size(); ++i) manifest.layers.push_back(LayerOf(image, i, diff_ids[i]));
+  for (size_t i = 0; i < diff_ids.size(); ++i) manifest.layers.push_back(LayerOf(image.layers[i], diff_ids[i]));
   return manifest.ToJson();
 }
 

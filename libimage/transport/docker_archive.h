@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "libimage/model/blobs.h"
@@ -49,8 +50,9 @@ class DockerArchive : public Blobs {
   struct Agreement;
   [[noreturn]] void Disagree(const std::string& why) const;
   std::string ReadConfig(const ArchivedImage& image) const;
-  Descriptor LayerOf(const ArchivedImage& image, size_t index, const Digest& diff_id) const;
-  std::string MakeManifest(const ArchivedImage& image, const std::string& config) const;
+  Digest DigestOf(const std::string& member, Source& bytes);
+  Descriptor LayerOf(const std::string& name, const Digest& diff_id);
+  std::string MakeManifest(const ArchivedImage& image, const std::string& config);
   std::optional<Descriptor> Follow(const Descriptor& from, Agreement& with, size_t depth) const;
   std::optional<Descriptor> FindListed(const ArchivedImage& image, const std::string& config) const;
   std::string ReadListed(const Descriptor& document) const;
@@ -58,9 +60,10 @@ class DockerArchive : public Blobs {
 
   TarFile tar_;
   std::vector<ArchivedImage> images_;
-  std::optional<Index> index_;                 // of index.json
-  std::map<Digest, std::string> documents_;    // of the images that were loaded
-  std::map<Digest, std::string> layer_names_;  // members
+  std::optional<Index> index_;                          // of index.json
+  std::map<Digest, std::string> documents_;             // of the images that were loaded
+  std::map<Digest, std::string> layer_names_;           // members
+  std::vector<std::pair<std::string, Digest>> hashed_;  // members
 };
 
 // An archive that docker load takes, old and new, a new file: manifest.json, HEX.json, plain layers as HEX.tar by their

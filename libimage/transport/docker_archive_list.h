@@ -8,7 +8,7 @@
 namespace gantry::image {
 
 constexpr size_t kMaxArchiveListBytes = 16 * 1024 * 1024;
-constexpr size_t kMaxArchiveImages = 10'000;
+constexpr size_t kMaxArchiveImages = 1000;
 constexpr size_t kMaxArchiveNames = 1000;  // of one image
 
 // One image of the list. Config and layers are names of members, as written.
