@@ -1,6 +1,7 @@
 #include "libimage/transport/docker_archive.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "libimage/base/ascii.h"
@@ -49,7 +50,7 @@ std::string NameIn(const Descriptor& descriptor) {
 
 }  // namespace
 
-// What index.json is searched for, and what was found on the way: no document is read twice.
+// What index.json is searched for, and what was found on the way.
 struct DockerArchive::Agreement {
   Digest config;
   std::map<Digest, std::optional<Descriptor>> seen = {};
@@ -80,6 +81,7 @@ DockerArchive::DockerArchive(TarFile tar) : tar_(std::move(tar)) {
     return;
   try {
     index_ = std::get<Index>(ParseManifest(*index, kOciIndexType));
+    for (const Descriptor& entry : index_->manifests) index_names_.push_back(NameIn(entry));
   } catch (const Error& error) {
     throw error.WithContext("'index.json' in " + Quoted(tar_.name()));
   }
@@ -187,43 +189,51 @@ std::string DockerArchive::ReadListed(const Descriptor& document) const {
   return Drain(*VerifyingSource(std::move(bytes), document.digest, document.size, what), kMaxManifestBytes, what);
 }
 
+// Each document is read once, however often it is listed and whatever image is looked for.
+const DockerArchive::Listed& DockerArchive::Look(const Descriptor& document) {
+  const auto [place, is_new] = listed_.try_emplace(document.digest);
+  Listed& listed = place->second;
+  const std::string bytes = is_new ? ReadListed(document) : std::string();
+  if (bytes.empty())
+    return listed;
+  ManifestOrIndex parsed = ParseManifest(bytes, document.media_type);
+  if (const auto* manifest = std::get_if<Manifest>(&parsed)) {
+    listed.config = manifest->config.digest;
+    return listed;
+  }
+  listed.entries = std::move(std::get<Index>(parsed).manifests);
+  entries_ += listed.entries.size();
+  if (entries_ > kMaxIndexEntries)
+    Disagree("indexes in it list more than " + std::to_string(kMaxIndexEntries) + " manifests");
+  return listed;
+}
+
 // To the manifest with that configuration. What is listed and absent, the other platforms of an index, is passed over.
-std::optional<Descriptor> DockerArchive::Follow(const Descriptor& from, Agreement& with, size_t depth) const {
+std::optional<Descriptor> DockerArchive::Follow(const Descriptor& from, Agreement& with, size_t depth) {
   const TypeKind kind = KindOf(from.media_type);
   if (depth > kMaxIndexDepth || (kind != TypeKind::kManifest && kind != TypeKind::kIndex))
     return std::nullopt;
   const auto [seen, is_new] = with.seen.emplace(from.digest, std::nullopt);
   if (!is_new)
     return seen->second;
-  const std::string bytes = ReadListed(from);
-  if (bytes.empty())
-    return std::nullopt;
-  const ManifestOrIndex document = ParseManifest(bytes, from.media_type);
-  std::optional<Descriptor> found;
-  if (const auto* manifest = std::get_if<Manifest>(&document)) {
-    if (manifest->config.digest == with.config)
-      found = from;
-  } else {
-    for (const Descriptor& entry : std::get<Index>(document).manifests) {
-      found = Follow(entry, with, depth + 1);
-      if (found)
-        break;
-    }
-  }
-  seen->second = found;
-  return found;
+  const Listed& here = Look(from);
+  if (here.config == with.config)
+    seen->second = from;
+  for (size_t i = 0; i < here.entries.size() && !seen->second; ++i)
+    seen->second = Follow(here.entries[i], with, depth + 1);
+  return seen->second;
 }
 
-std::optional<Descriptor> DockerArchive::FindListed(const ArchivedImage& image, const std::string& config) const {
+std::optional<Descriptor> DockerArchive::FindListed(const ArchivedImage& image, const std::string& config) {
   if (!index_)
     return std::nullopt;
+  const std::set<std::string_view> names(image.names.begin(), image.names.end());
   Agreement with{Digest::Of(config)};
   std::optional<Descriptor> found;
-  for (const Descriptor& entry : index_->manifests) {
-    const std::optional<Descriptor> here = Follow(entry, with, 0);
-    const bool named = std::find(image.names.begin(), image.names.end(), NameIn(entry)) != image.names.end();
-    if (named && !here)
-      Disagree("index.json gives " + Quoted(NameIn(entry)) + " to another image than manifest.json");
+  for (size_t i = 0; i < index_->manifests.size(); ++i) {
+    const std::optional<Descriptor> here = Follow(index_->manifests[i], with, 0);
+    if (!here && names.contains(index_names_[i]))
+      Disagree("index.json gives " + Quoted(index_names_[i]) + " to another image than manifest.json");
     if (!found)
       found = here;
   }

@@ -48,19 +48,28 @@ class DockerArchive : public Blobs {
 
  private:
   struct Agreement;
+  // What a document that index.json leads to says: a manifest or an index, or nothing when it is not here.
+  struct Listed {
+    std::optional<Digest> config;
+    std::vector<Descriptor> entries;
+  };
   [[noreturn]] void Disagree(const std::string& why) const;
   std::string ReadConfig(const ArchivedImage& image) const;
   Digest DigestOf(const std::string& member, Source& bytes);
   Descriptor LayerOf(const std::string& name, const Digest& diff_id);
   std::string MakeManifest(const ArchivedImage& image, const std::string& config);
-  std::optional<Descriptor> Follow(const Descriptor& from, Agreement& with, size_t depth) const;
-  std::optional<Descriptor> FindListed(const ArchivedImage& image, const std::string& config) const;
+  const Listed& Look(const Descriptor& document);
+  std::optional<Descriptor> Follow(const Descriptor& from, Agreement& with, size_t depth);
+  std::optional<Descriptor> FindListed(const ArchivedImage& image, const std::string& config);
   std::string ReadListed(const Descriptor& document) const;
   void RequireSameLayers(const ArchivedImage& image, const Manifest& manifest) const;
 
   TarFile tar_;
   std::vector<ArchivedImage> images_;
-  std::optional<Index> index_;                          // of index.json
+  std::optional<Index> index_;            // of index.json
+  std::vector<std::string> index_names_;  // of its entries
+  std::map<Digest, Listed> listed_;
+  size_t entries_ = 0;                                  // in all of listed_
   std::map<Digest, std::string> documents_;             // of the images that were loaded
   std::map<Digest, std::string> layer_names_;           // members
   std::vector<std::pair<std::string, Digest>> hashed_;  // members
