@@ -29,6 +29,8 @@ constexpr std::array kVerbs = {
     Verb{"fetch", "bring an image into the store, verified before it gets its name"},
     Verb{"inspect", "show what an image is: manifest, configuration, layers"},
     Verb{"keygen", "make a pair of keys to sign images with"},
+    Verb{"login", "try the password of a registry, and store it"},
+    Verb{"logout", "forget the password of a registry"},
     Verb{"push", "put an image that is on this machine into a registry"},
     Verb{"run", "run an image in namespaces of its own"},
     Verb{"sign", "sign an image with an OpenPGP key"},

@@ -76,7 +76,9 @@ std::shared_ptr<RegistryClient::Shared> RegistryClient::MakeShared(const DockerR
   const std::optional<Url> plain = Url::Parse("http://" + host + "/v2/");
   if (!secure || !plain)
     throw Error(ErrorKind::kUsage, Quoted(name.host) + " is no name of a registry");
-  std::vector<std::string> scopes{"repository:" + name.path + ":" + std::string(actions)};
+  std::vector<std::string> scopes;
+  if (!name.path.empty())
+    scopes.push_back("repository:" + name.path + ":" + std::string(actions));
   return std::shared_ptr<Shared>(new Shared{.repository = name.Repository(),
                                             .host = name.host,
                                             .path = name.path,
@@ -92,6 +94,13 @@ RegistryClient::RegistryClient(HttpClient& http, const DockerReference& name, st
 RegistryClient::RegistryClient(HttpClient& http, const RegistryClient& other) : http_(http), shared_(other.shared_) {}
 
 RegistryClient::~RegistryClient() = default;
+
+void RegistryClient::RequireAccess() {
+  const std::string what = "log in";
+  const HttpResponse response = Send({.url = shared_->secure, .max_body_bytes = kMaxManifestBytes, .what = what});
+  if (!response.ok())
+    ThrowStatus(response, what);
+}
 
 void RegistryClient::MayAlsoPull(const std::string& path, bool wanted) {
   shared_->authorizer.SetScope("repository:" + path + ":pull", wanted);

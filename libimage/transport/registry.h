@@ -52,6 +52,9 @@ class RegistryClient {
   RegistryClient(const RegistryClient&) = delete;
   RegistryClient& operator=(const RegistryClient&) = delete;
 
+  // Throws when the registry does not take the credentials. For a `name` whose path may be empty.
+  void RequireAccess();
+
   // By digest if `name` has one, else by tag. At most kMaxManifestBytes. kCorrupt when the bytes do not have the digest
   // that was asked for.
   RawManifest GetManifest(const DockerReference& name);

@@ -72,6 +72,8 @@ complete -o default -o bashdefault -F _gantry \
   gantry-fetch \
   gantry-inspect \
   gantry-keygen \
+  gantry-login \
+  gantry-logout \
   gantry-push \
   gantry-run \
   gantry-sign \

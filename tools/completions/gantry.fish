@@ -85,6 +85,8 @@ for program in \
     gantry-fetch \
     gantry-inspect \
     gantry-keygen \
+    gantry-login \
+    gantry-logout \
     gantry-push \
     gantry-run \
     gantry-sign \

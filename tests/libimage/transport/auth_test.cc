@@ -2,10 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+#include "libimage/model/media_type.h"
+#include "libimage/transport/registry.h"
+#include "tests/support/registry_server.h"
 #include "tests/support/temp_dir.h"
 
 namespace gantry::image {
@@ -91,6 +96,24 @@ TEST(AuthFile, NeverRepeatsASecret) {
   EXPECT_EQ(error.message().find("secret"), std::string::npos) << error.message();
 }
 
+TEST(AuthFile, IdentityTokensStandForPasswords) {
+  const std::string json = R"({"auths":{"r.example":{"auth":")" + EncodeBase64("u:") + R"(","identitytoken":"t0k"}}})";
+  EXPECT_EQ(Find(json, "r.example/a"), (Credentials{"u", "", "t0k"}));
+}
+
+TEST(AuthFile, HelpersAreNamedByRegistryOrForAll) {
+  const std::string json =
+      R"({"credsStore":"all","credHelpers":{"r.example":"own","https://index.docker.io/v1/":"hub"}})";
+  EXPECT_EQ(FindHelpersIn(json, "r.example", "test").own, "own");
+  EXPECT_EQ(FindHelpersIn(json, "docker.io", "test").own, "hub");
+  EXPECT_EQ(FindHelpersIn(json, "other.example", "test").own, "");
+  EXPECT_EQ(FindHelpersIn(json, "other.example", "test").any, "all");
+  for (const std::string name : {"../x", "a/b", "x y"}) {
+    const std::string text = R"({"credsStore":")" + name + "\"}";
+    EXPECT_EQ(CaughtError([&] { FindHelpersIn(text, "r", "test"); }).kind(), ErrorKind::kCorrupt) << name;
+  }
+}
+
 class AuthPlaces : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -113,13 +136,14 @@ class AuthPlaces : public ::testing::Test {
 
 TEST_F(AuthPlaces, InOrder) {
   setenv("HOME", "/h", 1);
-  EXPECT_EQ(AuthFiles(), (std::vector<std::string>{"/run/containers/" + std::to_string(geteuid()) + "/auth.json",
-                                                   "/h/.config/containers/auth.json", "/h/.docker/config.json"}));
+  EXPECT_EQ(AuthFiles(),
+            (std::vector<std::string>{"/run/containers/" + std::to_string(geteuid()) + "/auth.json",
+                                      "/h/.config/containers/auth.json", "/h/.docker/config.json", "/h/.dockercfg"}));
   setenv("XDG_RUNTIME_DIR", "/r", 1);
   setenv("XDG_CONFIG_HOME", "/c", 1);
   setenv("DOCKER_CONFIG", "/d", 1);
-  EXPECT_EQ(AuthFiles(),
-            (std::vector<std::string>{"/r/containers/auth.json", "/c/containers/auth.json", "/d/config.json"}));
+  EXPECT_EQ(AuthFiles(), (std::vector<std::string>{"/r/containers/auth.json", "/c/containers/auth.json",
+                                                   "/d/config.json", "/h/.dockercfg"}));
   setenv("REGISTRY_AUTH_FILE", "/only", 1);
   EXPECT_EQ(AuthFiles(), (std::vector<std::string>{"/only"}));
 }
@@ -136,6 +160,152 @@ TEST_F(AuthPlaces, TheFirstFileThatKnowsWins) {
   EXPECT_EQ(FindCredentials(DockerReference::Parse("a.example/x")), (Credentials{"first", "1"}));
   EXPECT_EQ(FindCredentials(DockerReference::Parse("b.example/x")), (Credentials{"second", "2"}));
   EXPECT_EQ(FindCredentials(DockerReference::Parse("c.example/x")), std::nullopt);
+}
+
+// A helper that knows r.example and keeps what it is told in a file beside it.
+class AuthHelper : public AuthPlaces {
+ protected:
+  void SetUp() override {
+    AuthPlaces::SetUp();
+    path_ = std::getenv("PATH");
+    Script(
+        "case $1 in get) [ \"$(cat)\" = r.example ] || { echo credentials not found in native keychain; exit 1; };"
+        " echo '{\"ServerURL\":\"r.example\",\"Username\":\"u\",\"Secret\":\"p\"}' ;; *) cat >\"$0.$1\" ;; esac");
+    setenv("PATH", (temp_.path() + ":" + path_).c_str(), 1);
+    setenv("REGISTRY_AUTH_FILE", file_.c_str(), 1);
+  }
+  void TearDown() override {
+    setenv("PATH", path_.c_str(), 1);
+    AuthPlaces::TearDown();
+  }
+  void Script(const std::string& body) {
+    temp_.dir().WriteFileAtomically(RelPath::Parse("docker-credential-test"), "#!/bin/sh\n" + body + "\n", 0755);
+  }
+  void Write(const std::string& json) { temp_.dir().WriteFileAtomically(RelPath::Parse("auth.json"), json); }
+  std::string Read(const std::string& name) { return temp_.dir().ReadFile(RelPath::Parse(name), 100'000); }
+  static std::optional<Credentials> Ask(const std::string& name) {
+    return FindCredentials(DockerReference::Parse(name));
+  }
+
+  std::string path_;
+  testing::TempDir temp_;
+  std::string file_ = temp_.path() + "/auth.json";
+};
+
+TEST_F(AuthHelper, IsAskedForItsRegistry) {
+  Write(R"({"auths":{"r.example":{}},"credHelpers":{"r.example":"test"}})");
+  EXPECT_EQ(Ask("r.example/a"), (Credentials{"u", "p"}));
+  Write(R"({"credsStore":"test","auths":{"s.example":{"auth":")" + EncodeBase64("s:1") + R"("}}})");
+  EXPECT_EQ(Ask("r.example/a"), (Credentials{"u", "p"}));
+  EXPECT_EQ(Ask("s.example/a"), (Credentials{"s", "1"}));
+  EXPECT_EQ(Ask("t.example/a"), std::nullopt);
+}
+
+TEST_F(AuthHelper, MayHaveAnIdentityToken) {
+  Script("echo '{\"Username\":\"<token>\",\"Secret\":\"t0k\"}'");
+  Write(R"({"credsStore":"test"})");
+  EXPECT_EQ(Ask("r.example/a"), (Credentials{"<token>", "", "t0k"}));
+}
+
+TEST_F(AuthHelper, FailsWithoutAWordOfWhatItSaid) {
+  Script("echo secretive; exit 3");
+  Write(R"({"credsStore":"test"})");
+  const Error error = CaughtError([] { Ask("r.example/a"); });
+  EXPECT_EQ(error.kind(), ErrorKind::kFailed);
+  EXPECT_EQ((error.message() + error.hint()).find("secretive"), std::string::npos) << error.message();
+  Write(R"({"credsStore":"absent"})");
+  EXPECT_NE(CaughtError([] { Ask("r.example/a"); }).message().find("docker-credential-absent"), std::string::npos);
+}
+
+TEST_F(AuthHelper, KeepsWhatLoginStores) {
+  Write(R"({"credsStore":"test"})");
+  StoreCredentials(file_, "r.example", {"u", "secretive"});
+  EXPECT_EQ(Read("docker-credential-test.store"), R"({"ServerURL":"r.example","Username":"u","Secret":"secretive"})");
+  EXPECT_EQ(Read("auth.json").find("secretive"), std::string::npos);
+  EXPECT_TRUE(RemoveCredentials(file_, "r.example"));
+  EXPECT_EQ(Read("docker-credential-test.erase"), "r.example");
+}
+
+TEST(StoredCredentials, AreForTheirOwnerAndLeaveAllElse) {
+  const testing::TempDir temp;
+  const std::string file = temp.path() + "/new/auth.json";
+  StoreCredentials(file, "r.example", {"u", "p:1"});
+  EXPECT_EQ(FindCredentialsIn(ReadFile(file, 10'000), DockerReference::Parse("r.example/x"), "test"),
+            (Credentials{"u", "p:1"}));
+  EXPECT_EQ(temp.dir().Stat(RelPath::Parse("new/auth.json"))->st_mode & 0777, 0600u);
+  temp.dir().WriteFileAtomically(RelPath::Parse("new/auth.json"),
+                                 R"({"HttpHeaders":{"a":"b"},"auths":{"s.example":{"auth":"eDp5","more":[1]}}})", 0644);
+  StoreCredentials(file, "r.example/team", {"u", "p"});
+  const std::string text = ReadFile(file, 10'000);
+  EXPECT_NE(text.find("HttpHeaders"), std::string::npos);
+  EXPECT_NE(text.find("more"), std::string::npos);
+  EXPECT_EQ(temp.dir().Stat(RelPath::Parse("new/auth.json"))->st_mode & 0777, 0600u);
+  EXPECT_TRUE(RemoveCredentials(file, "r.example/team"));
+  EXPECT_FALSE(RemoveCredentials(file, "r.example/team"));
+  EXPECT_NE(ReadFile(file, 10'000).find("s.example"), std::string::npos);
+  EXPECT_FALSE(RemoveCredentials(temp.path() + "/absent.json", "r.example"));
+}
+
+TEST(StoredCredentials, DoNotReplaceAFileThatIsNoJson) {
+  const testing::TempDir temp;
+  temp.dir().WriteFileAtomically(RelPath::Parse("auth.json"), "{");
+  const std::string file = temp.path() + "/auth.json";
+  EXPECT_EQ(CaughtError([&] { StoreCredentials(file, "r.example", {"u", "p"}); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(ReadFile(file, 10), "{");
+}
+
+class Tokens : public ::testing::Test {
+ protected:
+  static void Pull(const testing::RegistryServer& server, std::optional<Credentials> credentials) {
+    HttpOptions options;
+    options.max_tries = 2;
+    options.first_pause = std::chrono::milliseconds(1);
+    HttpClient http(options);
+    const DockerReference name = DockerReference::Parse(server.host() + "/app:v1");
+    RegistryClient(http, name, std::move(credentials)).GetManifest(name);
+  }
+};
+
+TEST_F(Tokens, ComeByPostForAnIdentityToken) {
+  testing::RegistryServer server({.identity_token = "refresh me"});
+  server.PutManifest("app", "v1", std::string(kOciManifestType), "{}");
+  Pull(server, Credentials{"<token>", "", "refresh me"});
+  const auto requests = server.requests();
+  const auto token = std::find_if(requests.begin(), requests.end(),
+                                  [](const testing::SeenRequest& r) { return r.target.starts_with("/token"); });
+  ASSERT_NE(token, requests.end());
+  EXPECT_EQ(token->method, "POST");
+  EXPECT_EQ(token->Header("authorization"), "");
+  EXPECT_EQ(token->Header("content-type"), "application/x-www-form-urlencoded");
+  EXPECT_EQ(token->body,
+            "grant_type=refresh_token&refresh_token=refresh%20me&service=test&client_id=gantry&scope=repository%3Aapp%"
+            "3Apull");
+  const Error error = CaughtError([&] { Pull(server, Credentials{"<token>", "", "another"}); });
+  EXPECT_EQ(error.kind(), ErrorKind::kFailed);
+  EXPECT_EQ(error.message().find("another"), std::string::npos);
+}
+
+TEST_F(Tokens, ComeByPostWhereGetIsNotKnown) {
+  testing::RegistryServer server({.user = "u", .password = "p"});
+  server.Script("GET /token status 405\nPOST /token status 401\n");
+  EXPECT_EQ(CaughtError([&] { Pull(server, Credentials{"u", "p"}); }).kind(), ErrorKind::kFailed);
+  EXPECT_EQ(server.Count("POST", "/token"), 1u);
+}
+
+TEST_F(Tokens, OfSeveralScopesAreAskedForInOneParameterByPost) {
+  HttpOptions options;
+  HttpClient http(options);
+  testing::RegistryServer server({.identity_token = "t"});
+  Authorizer authorizer("r", {"repository:a:pull,push"}, Credentials{"<token>", "", "t"});
+  const HttpResponse refused = http.Send({.url = *Url::Parse(server.Url("/v2/")), .max_body_bytes = 1000});
+  EXPECT_TRUE(authorizer.Retry(*Url::Parse(server.Url("/v2/")), refused, ""));
+  authorizer.SetScope("repository:b:pull", true);
+  EXPECT_EQ(authorizer.Header(http), "Bearer token-1");
+  EXPECT_NE(server.requests().back().body.find("scope=repository%3Ab%3Apull%20repository%3Aa%3Apull%2Cpush"),
+            std::string::npos);
+  // Another thread had the older token refused meanwhile: the new one is what it needs.
+  EXPECT_TRUE(authorizer.Retry(*Url::Parse(server.Url("/v2/")), refused, "Bearer old"));
+  EXPECT_EQ(authorizer.Header(http), "Bearer token-1");
 }
 
 }  // namespace
