@@ -8,12 +8,14 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
+#include "libimage/transport/certificates.h"
 #include "tools/local_image.h"
 
 namespace gantry::tools {
 
-image::HttpOptions HttpOptionsOf(const PolicyOptions& policy, const image::DockerReference&) {
-  return {.verify_tls = !policy.insecure_tls(), .allow_http = policy.insecure_http()};
+image::HttpOptions HttpOptionsOf(const PolicyOptions& policy, const image::DockerReference& name) {
+  return image::WithCertificates({.verify_tls = !policy.insecure_tls(), .allow_http = policy.insecure_http()},
+                                 name.host);
 }
 
 image::Confinement PushConfinement() {

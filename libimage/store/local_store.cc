@@ -10,6 +10,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/model/media_type.h"
+#include "libimage/store/partial_blob.h"
 
 namespace gantry::image {
 namespace {
@@ -332,6 +333,18 @@ std::unique_ptr<NewBlob> LocalStore::MakeBlob(std::string_view what) {
   std::shared_ptr<LeaseFile> session = Session();
   const FileLock lock(*root_, kCollectLock, LockMode::kShared);
   return std::make_unique<MadeBlob>(root_, std::move(session), std::string(what));
+}
+
+std::unique_ptr<IncomingBlob> LocalStore::ResumeBlob(const Digest& digest, uint64_t size) {
+  std::shared_ptr<LeaseFile> session = Session();
+  session->Add({digest});
+  {
+    // Under the lock, so that a collector does not take for abandoned what is just being taken up.
+    const FileLock lock(*root_, kCollectLock, LockMode::kShared);
+    if (auto partial = OpenPartialBlob(root_, session, digest, size))
+      return partial;
+  }
+  return AddBlob(digest, size);
 }
 
 std::string LocalStore::ReadBlob(const Digest& digest, size_t max_bytes) const {

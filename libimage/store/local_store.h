@@ -1,6 +1,6 @@
 // The one Store there is: a directory on this machine. Private to store/.
 //
-// Split over files by what it does: local_store.cc (opening, blobs), names.cc (index.json, evidence),
+// Split over files by what it does: local_store.cc (opening, blobs), partial_blob.cc, names.cc (index.json, evidence),
 // rendered_layers.cc, collect.cc, check.cc.
 #pragma once
 
@@ -74,6 +74,7 @@ class LocalStore final : public Store {
 
   bool HasBlob(const Digest& digest) const override;
   std::unique_ptr<IncomingBlob> AddBlob(const Digest& digest, uint64_t size) override;
+  std::unique_ptr<IncomingBlob> ResumeBlob(const Digest& digest, uint64_t size) override;
   std::unique_ptr<NewBlob> MakeBlob(std::string_view what) override;
   std::string ReadBlob(const Digest& digest, size_t max_bytes) const override;
 

@@ -5,7 +5,7 @@
 //   layers/ALGORITHM-HEX[.VARIANT][~BOOT]/    rendered layers by diff ID, whole or absent; 0700 (CVE-2021-41103 asks)
 //   signatures/ALGORITHM-HEX/signature-N      evidence for the manifest of that digest, raw bytes, from 1 without gaps
 //   pods/UUID/                                the runner's; file `image` lists digests that the pod needs, one a line
-//   tmp/                                      leases, and what is on its way out
+//   tmp/                                      leases, large blobs on their way in, and what is on its way out
 //   gc.lock, index.lock                       flock(2)ed for moments (leases.h)
 //
 // Blobs appear by StagedFile: written, digest checked, fsynced, named. index.json is replaced the same way under a
@@ -57,6 +57,9 @@ class IncomingBlob : public Sink {
  public:
   // Write hashes, so that callers need not. Finish checks size and digest (kCorrupt), syncs, and gives the blob its
   // name. An existing blob is kept.
+
+  // How many bytes were there before the first Write, which go without saying; 0 but for ResumeBlob.
+  virtual uint64_t received() const { return 0; }
 };
 
 // A rendered layer on its way in: a directory of mode 0755 to fill, then Commit renames it into place (an existing one
@@ -100,6 +103,10 @@ class Store : public Blobs {
   // Blobs. Open (of Blobs) does not hash again: what has a name here was checked.
   virtual bool HasBlob(const Digest& digest) const = 0;
   virtual std::unique_ptr<IncomingBlob> AddBlob(const Digest& digest, uint64_t size) = 0;
+  // The same for a large blob. What comes of it stays when it is destroyed without Finish, and is there the next time;
+  // a collection removes it after a day. Bytes that turn out wrong do not stay. One that another process is at begins
+  // anew.
+  virtual std::unique_ptr<IncomingBlob> ResumeBlob(const Digest& digest, uint64_t size) = 0;
   // One whose digest comes out at its end. `what` names it in errors.
   virtual std::unique_ptr<NewBlob> MakeBlob(std::string_view what) = 0;
   // A small blob whole; checked against digest and size once more, kCorrupt when it does not match.

@@ -124,6 +124,7 @@ int HttpClient::Engine::Start(HttpRequest request, BodyWriter write, bool probes
   transfer->number = ++last_number_;
   transfer->url = transfer->request.url;
   transfer->led_by = transfer->request.led_by;
+  transfer->written = transfer->written_at_last_loss = transfer->request.first_byte;
   Transfer& started = *transfer;
   running_.emplace(started.number, std::move(transfer));
   Send(started);

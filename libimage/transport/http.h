@@ -52,9 +52,17 @@ class HostPauses {
   std::map<std::string, Clock::time_point> until_;
 };
 
+// What certs.d has for one host, in PEM (certificates.h).
+struct HostCertificates {
+  std::string authorities;  // beside those of the system
+  std::string certificate;  // ours, and its key; both empty when there is none
+  std::string key;
+};
+
 struct HttpOptions {
   bool verify_tls = true;
-  bool allow_http = false;  // to hosts other than loopback
+  bool allow_http = false;                                    // to hosts other than loopback
+  std::map<std::string, HostCertificates> certificates = {};  // by Url::Origin
   std::chrono::milliseconds connect_timeout{30'000};
   std::chrono::seconds stall_timeout{60};    // without a single byte
   std::chrono::seconds answer_timeout{300};  // the same, for a server that has to digest what it was sent
@@ -70,6 +78,7 @@ struct HttpRequest {
   std::vector<std::string> headers;  // "Name: value"
   std::string authorization;         // value of that header
   std::span<const std::byte> body;   // borrowed; not for GET and HEAD
+  uint64_t first_byte = 0;           // Start: what lies before it is here already
   bool retries = true;               // false: a loss or a passing failure is the caller's to mend
   // Set when a server in that zone named `url`.
   std::optional<NetworkZone> led_by;
@@ -137,7 +146,12 @@ std::chrono::milliseconds PauseAfter(int tries, const HttpOptions& options);
 // nothing usable.
 std::optional<std::chrono::seconds> ParseRetryAfter(std::string_view value, std::chrono::system_clock::time_point now);
 
-// The offset at which a body begins by its Content-Range header ("bytes 10-19/20"); nullopt when malformed.
-std::optional<uint64_t> ParseContentRangeStart(std::string_view value);
+// What a Content-Range header says ("bytes 10-19/20"; the size may be "*"); nullopt when malformed.
+struct ContentRange {
+  uint64_t first = 0;
+  uint64_t last = 0;
+  std::optional<uint64_t> size;
+};
+std::optional<ContentRange> ParseContentRange(std::string_view value);
 
 }  // namespace gantry::image

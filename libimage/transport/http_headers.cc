@@ -2,7 +2,6 @@
 #include <curl/curl.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "libimage/base/ascii.h"
 #include "libimage/transport/http.h"
@@ -38,21 +37,19 @@ std::optional<std::chrono::seconds> ParseRetryAfter(std::string_view value, std:
   return std::max(wait, std::chrono::seconds(0));
 }
 
-std::optional<uint64_t> ParseContentRangeStart(std::string_view value) {
+std::optional<ContentRange> ParseContentRange(std::string_view value) {
   constexpr std::string_view kUnit = "bytes ";
-  if (!value.starts_with(kUnit))
+  const size_t dash = value.find('-');
+  const size_t slash = value.find('/');
+  if (!value.starts_with(kUnit) || dash == std::string_view::npos || slash == std::string_view::npos || slash < dash)
     return std::nullopt;
-  value.remove_prefix(kUnit.size());
-  uint64_t start = 0;
-  uint64_t last = 0;
-  const char* end = value.data() + value.size();
-  const auto first = std::from_chars(value.data(), end, start);
-  if (first.ec != std::errc() || first.ptr == end || *first.ptr != '-')
+  const auto first = ParseDecimal<uint64_t>(value.substr(kUnit.size(), dash - kUnit.size()));
+  const auto last = ParseDecimal<uint64_t>(value.substr(dash + 1, slash - dash - 1));
+  const std::string_view size_text = value.substr(slash + 1);
+  const auto size = ParseDecimal<uint64_t>(size_text);
+  if (!first || !last || *last < *first || (!size && size_text != "*") || (size && *size <= *last))
     return std::nullopt;
-  const auto second = std::from_chars(first.ptr + 1, end, last);
-  if (second.ec != std::errc() || second.ptr == end || *second.ptr != '/' || last < start)
-    return std::nullopt;
-  return start;
+  return ContentRange{.first = *first, .last = *last, .size = size};
 }
 
 }  // namespace gantry::image

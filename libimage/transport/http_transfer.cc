@@ -87,7 +87,9 @@ void Transfer::BeginBody() {
     return;
   skip = 0;
   if (written > 0 && response.status == 206) {
-    if (ParseContentRangeStart(response.Header("content-range")) != written) {
+    const auto range = ParseContentRange(response.Header("content-range"));
+    const bool same_size = range && (!range->size || !request.expected_bytes || range->size == request.expected_bytes);
+    if (!range || range->first != written || !same_size) {
       throw Error(ErrorKind::kNetwork, Where() + ": asked for the bytes from " + std::to_string(written) +
                                            ", got Content-Range " + Quoted(response.Header("content-range")));
     }
@@ -184,7 +186,22 @@ void SetLimits(CURL* easy, const HttpOptions& options) {
   curl_easy_setopt(easy, CURLOPT_USERAGENT, "gantry");
 }
 
-void SetTls(CURL* easy, const HttpOptions& options) {
+void SetBlob(CURL* easy, CURLoption option, const std::string& pem) {
+  curl_blob blob{.data = const_cast<char*>(pem.data()), .len = pem.size(), .flags = CURL_BLOB_COPY};
+  curl_easy_setopt(easy, option, &blob);
+}
+
+// libcurl goes on looking into its directory of authorities beside those that it is given.
+void SetCertificates(CURL* easy, const HostCertificates& certificates) {
+  if (!certificates.authorities.empty())
+    SetBlob(easy, CURLOPT_CAINFO_BLOB, certificates.authorities);
+  if (!certificates.certificate.empty()) {
+    SetBlob(easy, CURLOPT_SSLCERT_BLOB, certificates.certificate);
+    SetBlob(easy, CURLOPT_SSLKEY_BLOB, certificates.key);
+  }
+}
+
+void SetTls(CURL* easy, const HttpOptions& options, const Url& url) {
   curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, options.verify_tls ? 1L : 0L);
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, options.verify_tls ? 2L : 0L);
@@ -193,6 +210,8 @@ void SetTls(CURL* easy, const HttpOptions& options) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, file);
   if (const char* directory = Environment("SSL_CERT_DIR"); directory != nullptr)
     curl_easy_setopt(easy, CURLOPT_CAPATH, directory);
+  if (const auto found = options.certificates.find(url.Origin()); found != options.certificates.end())
+    SetCertificates(easy, found->second);
 }
 
 }  // namespace
@@ -306,7 +325,7 @@ void Transfer::Prepare(const HttpOptions& options) {
   body_begun = read_enough = false;
   error = nullptr;
   SetLimits(easy.get(), options);
-  SetTls(easy.get(), options);
+  SetTls(easy.get(), options, *url);
   SetMethod(options);
   SetHeaders();
   SetCallbacks();

@@ -18,6 +18,8 @@ constexpr size_t kMaxErrorsShown = 3;
 constexpr size_t kMaxPlatformsShown = 40;
 // How many blobs are being synced to disk beside the transfers.
 constexpr size_t kMaxFinishing = 8;
+// A blob of this size is worth going on with when another process has left a part of it.
+constexpr uint64_t kMinResumedBytes = 1024 * 1024;
 
 // Docker Hub answers at another name than it is called by.
 std::string WireHost(const std::string& host) { return host == "docker.io" ? "registry-1.docker.io" : host; }
@@ -250,34 +252,45 @@ class RegistryClient::Downloads {
 
   Downloads(const Downloads&) = delete;
   Downloads& operator=(const Downloads&) = delete;
+  // Waits for those that are being finished.
   ~Downloads() {
     for (const auto& [number, download] : running_) registry_.http_.Cancel(number);
   }
 
   void Run(std::deque<Descriptor> waiting) {
-    while (!waiting.empty() || !running_.empty()) {
-      while (!waiting.empty() && running_.size() < kMaxConnections) {
-        Begin(waiting.front());
-        waiting.pop_front();
+    waiting_ = std::move(waiting);
+    while (!waiting_.empty() || !running_.empty() || !finishing_.empty()) {
+      while (!waiting_.empty() && running_.size() < kMaxConnections) {
+        const Descriptor blob = std::move(waiting_.front());
+        waiting_.pop_front();
+        Begin(blob);
       }
-      Advance();
+      if (!running_.empty())
+        Advance();
+      else if (!finishing_.empty())
+        AwaitOldest();
     }
-    while (!finishing_.empty()) AwaitOldest();
   }
 
  private:
   void Begin(const Descriptor& blob) {
     auto download = std::make_unique<Download>(
         Download{.blob = blob, .what = "blob " + ShortDigest(blob.digest) + " of " + Quoted(registry_.repository())});
-    download->into = store_.AddBlob(blob.digest, blob.size);
+    download->into = blob.size >= kMinResumedBytes ? store_.ResumeBlob(blob.digest, blob.size)
+                                                   : store_.AddBlob(blob.digest, blob.size);
     download->task = progress_.Begin(ShortDigest(blob.digest), blob.size);
-    Send(std::move(download));
+    progress_.Advance(download->task, download->into->received());
+    if (download->into->received() == blob.size)
+      Finish(std::move(download));
+    else
+      Send(std::move(download));
   }
 
   void Send(std::unique_ptr<Download> download) {
     HttpRequest request = registry_.RequestFor("blobs/" + download->blob.digest.str(), download->what);
     request.authorization = download->sent = registry_.shared_->authorizer.Header(registry_.http_);
     request.expected_bytes = download->blob.size;
+    request.first_byte = download->into->received();
     const int number =
         registry_.http_.Start(std::move(request), [this, &into = *download](std::span<const std::byte> bytes) {
           into.into->Write(bytes);
@@ -309,23 +322,39 @@ class RegistryClient::Downloads {
   void Finish(std::unique_ptr<Download> download) {
     if (finishing_.size() >= kMaxFinishing)
       AwaitOldest();
-    finishing_.push_back(std::async(std::launch::async, [this, done = std::move(download)] {
+    finishing_.push_back(std::async(
+        std::launch::async, [this, done = std::move(download)]() mutable { return FinishOne(std::move(done)); }));
+  }
+
+  // The blob, if it has to be fetched once more: the part of it that was here was not its own. The store has forgotten
+  // that part.
+  std::optional<Descriptor> FinishOne(std::unique_ptr<Download> done) {
+    const bool resumed = done->into->received() > 0;
+    try {
       done->into->Finish();
-      progress_.End(done->task, "done");
-    }));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kCorrupt || !resumed)
+        throw;
+      progress_.End(done->task, "damaged; once more");
+      return done->blob;
+    }
+    progress_.End(done->task, "done");
+    return std::nullopt;
   }
 
   void AwaitOldest() {
-    std::future<void> oldest = std::move(finishing_.front());
+    std::future<std::optional<Descriptor>> oldest = std::move(finishing_.front());
     finishing_.pop_front();
-    oldest.get();
+    if (const std::optional<Descriptor> again = oldest.get())
+      waiting_.push_back(*again);
   }
 
   RegistryClient& registry_;
   Store& store_;
   Progress& progress_;
   std::map<int, std::unique_ptr<Download>> running_;
-  std::deque<std::future<void>> finishing_;
+  std::deque<std::future<std::optional<Descriptor>>> finishing_;
+  std::deque<Descriptor> waiting_;
 };
 
 void RegistryClient::FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress) {

@@ -178,12 +178,16 @@ TestCertificate TestCertificate::Make() {
 
 struct HttpServer::Tls {
   SSL_CTX* context;
-  explicit Tls(const TestCertificate& pair) : context(SSL_CTX_new(TLS_server_method())) {
+  Tls(const TestCertificate& pair, bool asks_clients) : context(SSL_CTX_new(TLS_server_method())) {
     BIO* key_bio = BIO_new_mem_buf(pair.key.data(), static_cast<int>(pair.key.size()));
     BIO* certificate_bio = BIO_new_mem_buf(pair.certificate.data(), static_cast<int>(pair.certificate.size()));
     EVP_PKEY* key = PEM_read_bio_PrivateKey(key_bio, nullptr, nullptr, nullptr);
     X509* certificate = PEM_read_bio_X509(certificate_bio, nullptr, nullptr, nullptr);
     Check(SSL_CTX_use_certificate(context, certificate) == 1 && SSL_CTX_use_PrivateKey(context, key) == 1, "tls");
+    if (asks_clients) {
+      Check(X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate) == 1, "client authority");
+      SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    }
     EVP_PKEY_free(key);
     X509_free(certificate);
     BIO_free(key_bio);
@@ -196,8 +200,9 @@ struct HttpServer::Tls {
 
 HttpServer::HttpServer(Handler handler, const std::string& address) : handler_(std::move(handler)) { Listen(address); }
 
-HttpServer::HttpServer(Handler handler, const TestCertificate& certificate, const std::string& address)
-    : handler_(std::move(handler)), tls_(std::make_shared<Tls>(certificate)) {
+HttpServer::HttpServer(Handler handler, const TestCertificate& certificate, const std::string& address,
+                       bool asks_clients)
+    : handler_(std::move(handler)), tls_(std::make_shared<Tls>(certificate, asks_clients)) {
   Listen(address);
 }
 

@@ -51,7 +51,8 @@ class HttpServer {
 
   explicit HttpServer(Handler handler, const std::string& address = "127.0.0.1");
   // The same over TLS.
-  HttpServer(Handler handler, const TestCertificate& certificate, const std::string& address = "127.0.0.1");
+  HttpServer(Handler handler, const TestCertificate& certificate, const std::string& address = "127.0.0.1",
+             bool asks_clients = false);  // for the same certificate
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
   ~HttpServer();

@@ -423,12 +423,14 @@ TEST(RetryAfter, ReadsSecondsAndDates) {
     EXPECT_EQ(ParseRetryAfter(bad, now), std::nullopt) << bad;
 }
 
-TEST(ContentRange, ReadsTheStart) {
-  EXPECT_EQ(ParseContentRangeStart("bytes 10-19/20"), 10u);
-  EXPECT_EQ(ParseContentRangeStart("bytes 0-0/*"), 0u);
+TEST(ContentRange, ReadsBothEndsAndTheSize) {
+  EXPECT_EQ(ParseContentRange("bytes 10-19/20")->first, 10u);
+  EXPECT_EQ(ParseContentRange("bytes 10-19/20")->last, 19u);
+  EXPECT_EQ(ParseContentRange("bytes 10-19/20")->size, 20u);
+  EXPECT_EQ(ParseContentRange("bytes 0-0/*")->size, std::nullopt);
   for (const char* bad : {"", "bytes", "bytes 10", "bytes 10-", "bytes 10-5/20", "items 1-2/3", "bytes -1-2/3",
                           "bytes 1-2", "bytes 99999999999999999999-1/2"})
-    EXPECT_EQ(ParseContentRangeStart(bad), std::nullopt) << bad;
+    EXPECT_FALSE(ParseContentRange(bad)) << bad;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // store stays sound and the tag leads to nothing half made; and once the registry behaves, a plain retry succeeds.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -137,6 +138,36 @@ TEST_P(FetchFaults, AreBorneOrTold) {
   Fetch();
   EXPECT_TRUE(store_->Check().empty());
 }
+
+class Resumption : public FetchFaults {};
+
+TEST_P(Resumption, GoesOnWhereAnotherProcessLeftOff) {
+  RunScript();
+  http_.max_tries = 1;
+  EXPECT_EQ(CaughtError([&] { Fetch(); }).kind(), ErrorKind::kNetwork);
+  EXPECT_TRUE(store_->Check().empty());
+  store_.reset();
+  store_ = Store::Open(temp_.path() + "/store");
+  Fetch();
+  const auto requests = server_.requests();
+  EXPECT_TRUE(std::any_of(requests.begin(), requests.end(),
+                          [](const testing::SeenRequest& r) { return r.Header("range") == "bytes=3000000-"; }));
+  EXPECT_TRUE(store_->Check().empty());
+}
+
+TEST_P(Resumption, BeginsAnewWhenWhatIsHereIsDamaged) {
+  const std::string partial = "tmp/partial-sha256-" + layers_[1];
+  store_->dir().WriteFileAtomically(RelPath::Parse(partial), std::string(3'000'000, 'x'));
+  Fetch();
+  EXPECT_EQ(server_.Count("GET", "/blobs/sha256:" + layers_[1]), 2u);
+  EXPECT_TRUE(store_->Check().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Registry, Resumption,
+    ::testing::Values(Case{"WithRanges", "GET /blobs/sha256:$BIG drop 3000000\n"},
+                      Case{"WithoutRanges", "GET /blobs/sha256:$BIG drop 3000000\n", std::nullopt, {.ranges = false}}),
+    NameOf);
 
 RegistryServer::Options WithToken() { return {.user = "user", .password = "secretive"}; }
 RegistryServer::Options WithBasic() { return {.user = "user", .password = "secretive", .basic = true}; }
