@@ -109,7 +109,7 @@ VerifiedImage Conversion::Squash(const VerifiedImage& verified, const Blobs& blo
   const ProgressBlobs watched(blobs, image, options.progress, "squash");
   LayersAhead layers(watched, image, options.threads > 1);
   Flattener flattener(image.manifest.layers.size(), [&](size_t layer) { return layers.Open(layer); },
-                      {.defaults = {}, .what = "the image"});
+                      {.undated = {epoch, 0}, .what = "the image"});
   const CompressOptions packing{.compression = compression, .level = options.level, .threads = options.threads};
   std::optional<SquashedLayer> layer;
   while (!layer) layer = WriteLayer(flattener, sink, packing, image.config, options.identified);

@@ -83,7 +83,7 @@ AciResult ConvertToAci(const VerifiedImage& verified, const Blobs& blobs, const 
   const ProgressBlobs watched(blobs, image, options.progress, "convert");
   LayersAhead layers(watched, image, options.threads > 1);
   Flattener flattener(image.manifest.layers.size(), [&](size_t layer) { return layers.Open(layer); },
-                      {.defaults = DeviceLinks(mtime), .what = Quoted(options.naming.name)});
+                      {.defaults = DeviceLinks(mtime), .undated = mtime, .what = Quoted(options.naming.name)});
   AciResult result{Digest::Of(""), 0, {}};
   for (bool done = false; !done;) {
     Output output(open, options);

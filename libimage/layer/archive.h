@@ -19,10 +19,10 @@
 
 namespace gantry::image {
 
-constexpr size_t kMaxEntryNameBytes = 4096;
-constexpr size_t kMaxEntries = 20'000'000;  // in one archive
-constexpr size_t kMaxXattrs = 256;          // of one entry
-constexpr size_t kMaxXattrNameBytes = 255;  // the kernel's bounds
+constexpr size_t kMaxEntryNameBytes = 4096 + 16;  // a path of PATH_MAX, and "./" or "rootfs/" before it
+constexpr size_t kMaxEntries = 20'000'000;        // in one archive
+constexpr size_t kMaxXattrs = 256;                // of one entry
+constexpr size_t kMaxXattrNameBytes = 255;        // the kernel's bounds
 constexpr size_t kMaxXattrBytes = 64 * 1024;
 // All headers of one entry with its long names, pax records and sparse map, which libarchive holds in memory.
 constexpr size_t kMaxHeaderBytes = 4 * 1024 * 1024;

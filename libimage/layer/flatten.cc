@@ -72,6 +72,16 @@ struct Flattener::State {
   void CopyContent(ArchiveReader& reader, const Entry& entry);
   void AddDefaults();
 
+  // Adds the layer to errors of parts that do not know it.
+  template <typename Body>
+  auto Named(Body body) const {
+    try {
+      return body();
+    } catch (const Error& error) {
+      throw error.WithContext(LayerName(tree->view.layer()));
+    }
+  }
+
   std::string LayerName(size_t layer) const;
   [[noreturn]] void Fail(const Entry& entry, const std::string& problem) const;
 
@@ -98,6 +108,7 @@ bool Flattener::State::Run(EntrySink& into) {
   result = {};
   result.layer_passes = passes;
   tree = std::make_unique<Tree>();
+  tree->directories.SetUndated(options.undated);
   sink = &into;
   for (size_t layer = layer_count; layer-- > 0;) {
     if (PassOver(layer)) {
@@ -173,7 +184,7 @@ bool Flattener::State::Take(ArchiveReader& reader, Entry& entry) {
   LayerView& view = tree->view;
   const uint32_t ordinal = view.NextEntry();
   const bool counts = sink && !(superseded[view.layer()] && (*superseded[view.layer()]).at(ordinal));
-  const LayerEntry meant = Classify(entry);
+  const LayerEntry meant = Named([&] { return Classify(entry); });
   if (meant.kind == LayerEntry::Kind::kIgnored)
     return true;
   if (meant.kind == LayerEntry::Kind::kPath && !meant.path)
@@ -254,7 +265,7 @@ bool Flattener::State::TakeInode(const Step& parent, PathId id, ArchiveReader& r
 }
 
 bool Flattener::State::TakeLink(const Step& parent, PathId id, const Entry& entry, bool counts) {
-  const RelPath path = HardLinkTarget(entry.link);
+  const RelPath path = Named([&] { return HardLinkTarget(entry.link); });
   const auto [directory, name] = SplitPath(path.str());
   const Step target_parent = tree->view.Look(directory);
   const PathId target = tree->index.Child(target_parent.id, name);

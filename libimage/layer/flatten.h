@@ -41,6 +41,7 @@ struct FlattenOptions {
   // Entries (not files with content) that are added where the image has nothing of that name. kUnsupported when a
   // parent of one is not a directory.
   std::vector<Entry> defaults;
+  Time undated = {};               // mtime of directories without an entry
   std::string what = "the image";  // in errors
 };
 

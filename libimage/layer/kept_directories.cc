@@ -51,6 +51,7 @@ void KeptDirectories::Add(PathId id, const PathIndex& index, EntrySink& sink) co
   entry.name = index.Path(id);
   entry.type = EntryType::kDirectory;
   entry.mode = 0755;
+  entry.mtime = undated_;
   if (const uint32_t number = index[id].attributes; number != UINT32_MAX) {
     const Attributes& attributes = attributes_[number];
     entry.mode = attributes.mode;

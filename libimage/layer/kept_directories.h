@@ -12,6 +12,9 @@ namespace gantry::image {
 
 class KeptDirectories {
  public:
+  // The time of directories without an entry, in place of 0.
+  void SetUndated(Time undated) { undated_ = undated; }
+
   // Takes the attributes of `entry` for `node`, unless an upper layer gave it some. Of one layer the last entry counts.
   void Keep(PathNode& node, const Entry& entry, uint16_t layer);
 
@@ -32,6 +35,7 @@ class KeptDirectories {
 
   void Add(PathId id, const PathIndex& index, EntrySink& sink) const;
 
+  Time undated_;
   Chunked<Attributes> attributes_;
   XattrSets xattrs_;
 };

@@ -14,8 +14,6 @@ namespace {
 
 constexpr size_t kBlocksAhead = 8;
 
-constexpr size_t kMaxNameBytes = 255;   // NAME_MAX
-constexpr size_t kMaxPathBytes = 4095;  // PATH_MAX without its NUL
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kReserved = ".wh..wh.";  // AUFS's own, of which only the opaque marker means something
 constexpr std::string_view kOpaque = ".wh..wh..opq";

@@ -19,7 +19,9 @@
 
 namespace gantry::image {
 
-constexpr size_t kMaxPathDepth = 512;  // components; no honest image comes near, and trees must stay removable
+constexpr size_t kMaxNameBytes = 255;   // NAME_MAX
+constexpr size_t kMaxPathBytes = 4095;  // PATH_MAX without its NUL
+constexpr size_t kMaxPathDepth = 512;   // components; no honest image comes near, and trees must stay removable
 
 // What one entry of a layer is about.
 struct LayerEntry {

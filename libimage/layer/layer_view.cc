@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "libimage/base/error.h"
-#include "libimage/layer/archive.h"
 #include "libimage/layer/flatten.h"
+#include "libimage/layer/layer.h"
 
 namespace gantry::image {
 
@@ -102,9 +102,18 @@ void LayerView::Walk(std::string_view dir, bool make, std::vector<Step>& steps) 
     }
     steps.push_back({id, std::max(steps.back().gone_before, node.removed_at), Visible(steps.back(), id)});
   }
-  if (index_.PathLength(steps.back().id) > kMaxEntryNameBytes)
-    throw Error(ErrorKind::kCorrupt, what_ + ": a path is longer than " + std::to_string(kMaxEntryNameBytes) +
-                                         " bytes once its symbolic links are followed");
+  if (hops > 0)
+    RequireBounds(steps);
+}
+
+// A name is bounded where it is parsed; links may make more of it.
+void LayerView::RequireBounds(const std::vector<Step>& directories) const {
+  const size_t depth = directories.size() - 1;  // the root is none
+  if (depth <= kMaxPathDepth && index_.PathLength(directories.back().id) < kMaxPathBytes - kMaxNameBytes)
+    return;
+  throw Error(ErrorKind::kCorrupt, what_ + ": entry " + std::to_string(ordinal_) + " is too long or more than " +
+                                       std::to_string(kMaxPathDepth) +
+                                       " directories deep once symbolic links are followed");
 }
 
 void LayerView::Follow(const PathNode& link, std::string& text, size_t& at, size_t& hops,

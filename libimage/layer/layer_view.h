@@ -73,6 +73,7 @@ class LayerView {
   void Walk(std::string_view dir, bool make, std::vector<Step>& steps);
   // Puts the target of a symbolic link before what is left of `text`.
   void Follow(const PathNode& link, std::string& text, size_t& at, size_t& hops, std::vector<Step>& steps) const;
+  void RequireBounds(const std::vector<Step>& directories) const;
   [[noreturn]] void Fail(std::string_view problem, PathId at) const;
 
   PathIndex& index_;

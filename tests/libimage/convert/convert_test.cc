@@ -95,6 +95,8 @@ TEST(ConvertToAciTest, EpochDatesOnlyWhatTheImageDoesNot) {
   EXPECT_EQ(times.at("manifest"), 1234567890);
   EXPECT_EQ(times.at("rootfs/dev/stdin"), 1234567890);
   EXPECT_EQ(times.at("rootfs/b"), 1000000000);
+  // No layer has an entry for the root.
+  EXPECT_EQ(times.at("rootfs/"), 1234567890);
 }
 
 TEST(ConvertToAciTest, PathTwiceInALayerStartsTheOutputAnew) {

@@ -181,10 +181,11 @@ TEST(ArchiveReaderTest, NamesAreRawBytesWhateverTheDialect) {
 
 TEST(ArchiveReaderTest, NamesOverTheBoundAreCorrupt) {
   TarBuilder good, bad, link;
-  EXPECT_EQ(ReadOne(good.Pax({{"path", std::string(4096, 'n')}}).File("x", "").Build()).name.size(), 4096u);
-  EXPECT_EQ(ReadError(bad.Pax({{"path", std::string(4097, 'n')}}).File("x", "").Build()).kind(), ErrorKind::kCorrupt);
-  EXPECT_EQ(ReadError(link.Pax({{"linkpath", std::string(4097, 'n')}}).Symlink("x", "y").Build()).kind(),
-            ErrorKind::kCorrupt);
+  const std::string over(kMaxEntryNameBytes + 1, 'n');
+  EXPECT_EQ(ReadOne(good.Pax({{"path", std::string(kMaxEntryNameBytes, 'n')}}).File("x", "").Build()).name.size(),
+            kMaxEntryNameBytes);
+  EXPECT_EQ(ReadError(bad.Pax({{"path", over}}).File("x", "").Build()).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(ReadError(link.Pax({{"linkpath", over}}).Symlink("x", "y").Build()).kind(), ErrorKind::kCorrupt);
 }
 
 TEST(ArchiveReaderTest, ExtendedAttributesAreSortedBytesAndTheLastRecordWins) {

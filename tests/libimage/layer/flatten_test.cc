@@ -123,6 +123,19 @@ TEST(FlattenTest, SymlinkLoopIsCorrupt) {
   EXPECT_EQ(CaughtError([&] { Flatten({tar}); }).kind(), ErrorKind::kCorrupt);
 }
 
+TEST(FlattenTest, PathsBehindLinksAreAsBoundedAsOthers) {
+  std::string deep, wide;
+  for (int i = 0; i < 300; ++i) deep += "d/";
+  for (int i = 0; i < 10; ++i) wide += std::string(250, 'w') + "/";
+  for (const std::string& half : {deep, wide}) {
+    TarBuilder tar;
+    tar.Pax({{"path", half}}).Dir("x").Pax({{"linkpath", half}}).Symlink("s", "x");
+    EXPECT_NO_THROW(Flatten({tar.Build()}));
+    tar.Pax({{"path", "s/" + half + "f"}}).File("x", "");
+    EXPECT_THAT(CaughtError([&] { Flatten({tar.Build()}); }).message(), HasSubstr("symbolic links are followed"));
+  }
+}
+
 TEST(FlattenTest, PathThroughAFileIsCorrupt) {
   const Error error = CaughtError([&] { Flatten({TarBuilder().File("a", "x").File("a/b", "y").Build()}); });
   EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
