@@ -1,6 +1,6 @@
 #!/bin/bash
-# One image has one identity, however it is packed: in a registry and a layout, by gzip, zstd or nothing, in Docker's
-# format, in one layer; and a conversion that makes one tree of the layers tells it on its way.
+# One image has one identity, however it is packed: in a registry, a layout or an archive, by gzip, zstd or nothing, in
+# Docker's format, in one layer; and a conversion that makes one tree of the layers tells it on its way.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need skopeo jq umoci
@@ -27,6 +27,10 @@ convert "oci:$T/img:v1" "oci:$T/copies:docker" --format docker >/dev/null
 same "oci:$T/copies:docker"
 skopeo --insecure-policy copy -q "oci:$T/img:v1" "oci-archive:$T/img.tar:v1"
 same "oci-archive:$T/img.tar:v1"
+skopeo --insecure-policy copy -q "oci:$T/img:v1" "docker-archive:$T/saved.tar:example.com/app:v1"
+same "docker-archive:$T/saved.tar"
+convert "oci:$T/img:v1" "docker-archive:$T/ours.tar:example.com/app:v1" >/dev/null
+same "docker-archive:$T/ours.tar"
 [ "$(convert "oci:$T/img:v1" "oci:$T/copies:one" --squash | jq -r .identity)" = "$want" ] || fail "--squash tells another"
 same "oci:$T/copies:one"
 [ "$(convert "oci:$T/img:v1" "aci:$T/img.aci" | jq -r .identity)" = "$want" ] || fail "aci: tells another"
