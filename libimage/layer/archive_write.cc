@@ -58,13 +58,21 @@ bool PutName(Ustar& header, std::string_view name) {
   return PutText(header.name, name);
 }
 
+// The sum of all bytes, eight at a time: a lane of 16 bits takes two of each word, at most 64 * 2 * 255 in all.
+uint64_t ByteSum(const Ustar& header) {
+  constexpr uint64_t kLanes = 0x00FF00FF00FF00FF;
+  std::array<uint64_t, kRecord / sizeof(uint64_t)> words{};
+  std::memcpy(words.data(), &header, kRecord);
+  uint64_t lanes = 0;
+  for (const uint64_t word : words) lanes += (word & kLanes) + (word >> 8 & kLanes);
+  return (lanes & 0xFFFF) + (lanes >> 16 & 0xFFFF) + (lanes >> 32 & 0xFFFF) + (lanes >> 48);
+}
+
 void Seal(Ustar& header) {
   std::memcpy(header.magic.data(), "ustar\00000", 8);
   header.checksum.fill(' ');
-  uint64_t sum = 0;
-  for (const std::byte b : std::as_bytes(std::span(&header, 1))) sum += std::to_integer<uint64_t>(b);
   std::array<char, 7> digits{};
-  PutNumber(digits, sum);
+  PutNumber(digits, ByteSum(header));
   std::copy(digits.begin(), digits.end(), header.checksum.begin());
 }
 

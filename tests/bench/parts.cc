@@ -1,25 +1,32 @@
-// bench_parts ACI LAYER...: what no conversion of these compressed layers to that ACI can do without, each part
-// measured alone on one core: inflate of the layers; SHA-256 of them, compressed and not; SHA-512 and deflate of the
-// ACI's tar. Prints a line for each: name, CPU milliseconds, MiB that went through it, separated by tabs.
+// bench_parts TAR_HASH COMPRESSION BLOB_HASH [OUTPUT...] -- LAYER...: what no conversion of these compressed layers
+// into those outputs can do without, each part measured alone on one core. Of the layers: inflate, and SHA-256 before
+// and after it. Of the tars in the outputs: TAR_HASH (sha256, sha512 or none) and COMPRESSION (gzip, zstd or none); of
+// the outputs as they are: BLOB_HASH (sha256 or none). With a TAR_HASH the tars are made anew: then also to read the
+// entries of the layers and to write them. Prints a line for each: name, CPU milliseconds, MiB that went
+// through it, separated by tabs.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <exception>
 #include <functional>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "libimage/base/digest.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/stream.h"
+#include "libimage/layer/archive.h"
 #include "libimage/layer/compression.h"
 
 namespace gantry::image {
 namespace {
 
 constexpr size_t kBatchBytes = size_t{16} << 20;
+constexpr size_t kBatchEntries = 1000;
 
 double CpuMilliseconds() {
   timespec now{};
@@ -53,48 +60,118 @@ std::unique_ptr<Source> OpenFile(const std::string& path) {
 }
 
 // Calls `use` with the whole stream in large pieces, so that timing each costs nothing.
-void InBatches(Source& source, const std::function<void(std::string_view)>& use) {
+void InBatches(Source& source, const std::function<void(std::span<const std::byte>)>& use) {
   std::string batch;
   batch.reserve(kBatchBytes + kBlockBytes);
   for (Block block = source.Next(); !block.empty(); block = source.Next()) {
     batch.append(reinterpret_cast<const char*>(block.bytes().data()), block.size());
     if (batch.size() >= kBatchBytes) {
-      use(batch);
+      use(AsBytes(batch));
       batch.clear();
     }
   }
-  use(batch);
+  use(AsBytes(batch));
 }
 
-std::vector<Part> MeasureParts(const std::string& aci, const std::vector<std::string>& layers) {
-  Part inflate{"inflate"};
-  Part sha256{"SHA-256"};
-  Part sha512{"SHA-512"};
-  Part deflate{"deflate"};
-  Hasher hasher256;
-  const auto hash = [&](std::string_view batch) {
-    sha256.Time(batch.size(), [&] { hasher256.Update(std::as_bytes(std::span(batch))); });
-  };
-  for (const std::string& layer : layers) {
-    inflate.Time(0, [&] {
+struct Wanted {
+  std::string tar_hash, compression, blob_hash;
+  std::vector<std::string> outputs, layers;
+};
+
+class Parts {
+ public:
+  // What goes into a conversion.
+  void In(const std::string& layer) {
+    Inflate(layer, inflate_);
+    Hash(*OpenFile(layer), "sha256");
+    Hash(*DecompressAny(OpenFile(layer), layer), "sha256");
+  }
+
+  // The headers of a layer's archive, without what it takes to inflate it.
+  void Entries(const std::string& layer) {
+    NullSink nowhere;
+    ArchiveWriter writer(nowhere);
+    std::vector<Entry> batch(kBatchEntries);
+    ArchiveReader reader(DecompressAny(OpenFile(layer), layer), layer);
+    for (size_t count = kBatchEntries; count == kBatchEntries;) {
+      count = 0;
+      read_.Time(0, [&] {
+        while (count < kBatchEntries && reader.Next(batch[count])) ++count;
+      });
+      for (size_t i = 0; i < count; ++i) batch[i].size = 0;
+      write_.Time(count * 512, [&] {
+        for (size_t i = 0; i < count; ++i) writer.Add(batch[i]);
+      });
+      read_.bytes += count * 512;
+    }
+    Part inflate{"inflate"};
+    Inflate(layer, inflate);
+    read_.milliseconds = std::max(0.0, read_.milliseconds - inflate.milliseconds);
+  }
+
+  // What comes out.
+  void Out(const std::string& output, const Wanted& wanted) {
+    Hash(*DecompressAny(OpenFile(output), output), wanted.tar_hash);
+    Hash(*OpenFile(output), wanted.blob_hash);
+    if (wanted.compression == "none") {
+      return;
+    }
+    NullSink nowhere;
+    const bool zstd = wanted.compression == "zstd";
+    const auto compressor = Compress(nowhere, {.compression = zstd ? Compression::kZstd : Compression::kGzip});
+    InBatches(*DecompressAny(OpenFile(output), output),
+              [&](auto bytes) { compress_.Time(bytes.size(), [&] { compressor->Write(bytes); }); });
+    compress_.Time(0, [&] { compressor->Finish(); });
+  }
+
+  std::vector<Part> All() const { return {inflate_, sha256_, read_, write_, sha512_, compress_}; }
+
+ private:
+  static void Inflate(const std::string& layer, Part& part) {
+    part.Time(0, [&] {
       const auto stream = DecompressAny(OpenFile(layer), layer);
       for (Block block = stream->Next(); !block.empty(); block = stream->Next()) {
-        inflate.bytes += block.size();
+        part.bytes += block.size();
       }
     });
-    InBatches(*OpenFile(layer), hash);
-    InBatches(*DecompressAny(OpenFile(layer), layer), hash);
   }
-  NullSink nowhere;
-  const auto compressor = Compress(nowhere, {});
-  Hasher hasher512(HashAlgorithm::kSha512);
-  InBatches(*DecompressAny(OpenFile(aci), aci), [&](std::string_view batch) {
-    const auto bytes = std::as_bytes(std::span(batch));
-    sha512.Time(batch.size(), [&] { hasher512.Update(bytes); });
-    deflate.Time(batch.size(), [&] { compressor->Write(bytes); });
-  });
-  deflate.Time(0, [&] { compressor->Finish(); });
-  return {inflate, sha256, sha512, deflate};
+
+  void Hash(Source& source, const std::string& algorithm) {
+    if (algorithm == "none") {
+      return;
+    }
+    Part& part = algorithm == "sha512" ? sha512_ : sha256_;
+    Hasher hasher(algorithm == "sha512" ? HashAlgorithm::kSha512 : HashAlgorithm::kSha256);
+    InBatches(source, [&](auto bytes) { part.Time(bytes.size(), [&] { hasher.Update(bytes); }); });
+  }
+
+  Part inflate_{"inflate"}, sha256_{"SHA-256"}, sha512_{"SHA-512"}, compress_{"compress"}, read_{"read entries"},
+      write_{"write entries"};
+};
+
+Wanted Parse(const std::vector<std::string>& words) {
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  if (dashes == words.end() || dashes - words.begin() < 3) {
+    throw std::runtime_error("usage: bench_parts TAR_HASH COMPRESSION BLOB_HASH [OUTPUT...] -- LAYER...");
+  }
+  return {words[0], words[1], words[2], {words.begin() + 3, dashes}, {dashes + 1, words.end()}};
+}
+
+void Run(const std::vector<std::string>& words) {
+  const Wanted wanted = Parse(words);
+  Parts parts;
+  for (const std::string& layer : wanted.layers) {
+    parts.In(layer);
+    if (wanted.tar_hash != "none") {
+      parts.Entries(layer);
+    }
+  }
+  for (const std::string& output : wanted.outputs) parts.Out(output, wanted);
+  for (const Part& part : parts.All()) {
+    if (part.bytes != 0) {
+      std::printf("%s\t%.2f\t%.0f\n", part.name.c_str(), part.milliseconds, static_cast<double>(part.bytes) / 1048576);
+    }
+  }
 }
 
 }  // namespace
@@ -102,12 +179,7 @@ std::vector<Part> MeasureParts(const std::string& aci, const std::vector<std::st
 
 int main(int argc, char** argv) {
   try {
-    if (argc < 3) {
-      throw std::runtime_error("usage: bench_parts ACI LAYER...");
-    }
-    for (const auto& part : gantry::image::MeasureParts(argv[1], std::vector<std::string>(argv + 2, argv + argc))) {
-      std::printf("%s\t%.2f\t%.0f\n", part.name.c_str(), part.milliseconds, static_cast<double>(part.bytes) / 1048576);
-    }
+    gantry::image::Run({argv + 1, argv + argc});
     return 0;
   } catch (const std::exception& error) {
     std::cerr << "bench_parts: " << error.what() << "\n";

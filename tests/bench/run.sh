@@ -1,12 +1,12 @@
 #!/bin/bash
 # Compares gantry with its peers in one run on one machine and prints ratios; run by ./dev bench [SECTION...], where a
-# section is fetch, unpack, start or convert. Commands of a comparison take turns; every figure is a median. Nothing here
-# passes or fails: what is expected stands beside.
+# section is fetch, unpack, start, convert, recompress or files. Commands of a comparison take turns; every figure is a
+# median. Nothing here passes or fails: what is expected stands beside.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export BENCH_LIB=$here/../support/lib.sh
 cache=$here/../../build/bench
-sections=" ${*:-fetch unpack start convert} "
+sections=" ${*:-fetch unpack start convert recompress files} "
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 
@@ -113,23 +113,132 @@ start() {
   done
 }
 
+# against_parts EXPECTED TITLE: reads the lines of bench_measure, gantry's first and then peers, and prints them beside
+# the sum of the parts in $T/parts over the cores. EXPECTED is of the peers.
+against_parts() {
+  printf '\n%s\n' "$2"
+  awk -F '\t' -v cores="$(nproc)" -v expected="$1" '
+    function time(ms) { return sprintf("%.2f s", ms / 1000) }
+    FNR == NR { sum += $2; parts = parts sprintf("    %-32s %21s  %7.0f MiB\n", $1, time($2), $3); next }
+    { printf "  %-34s %10s %10s %5.0f MiB", $1, time($2), time($3), $4 / 1024 }
+    FNR == 1 { own = $2; cpu = $3; peak = $4; print "" }
+    FNR > 1 { printf "   gantry takes %.2f of its wall (expected: %s)\n", own / $2, expected }
+    END {
+      printf "  %-34s %10s %10s\n%s", "its parts alone, over the cores", time(sum / cores), time(sum), parts
+      printf "  gantry takes %.2f of its parts on wall, %.2f on CPU (expected: at most 1.25)\n", own * cores / sum, cpu / sum
+      if (peak / 1024 > 128) print "  peak memory is over the expected 128 MiB"
+    }' "$T/parts" -
+}
+
+# The blobs of the layers of a layout with one image, as arguments.
+layer_files() { layers "$1" | sed "s|^|$1/blobs/sha256/|"; }
+
+# Into an ACI: from a layout, and from a registry.
 convert() {
   local clean="rm -f $T/out.aci; sync"
   entry 'gantry-convert oci: aci:' "$clean" gantry-convert -q "oci:$cache/image:bench" "aci:$T/out.aci" |
-    bench_measure 3 0 >"$T/convert"
-  bench_parts "$T/out.aci" "${blobs[@]}" >"$T/parts"
-  printf '\nconversion to ACI\n'
-  awk -F '\t' -v cores="$(nproc)" '
-    FNR == NR { wall = $2; cpu = $3; peak = $4; next }
-    { sum += $2; parts = parts sprintf("    %-32s %21.2f s  %7.0f MiB\n", $1, $2 / 1000, $3) }
-    END {
-      printf "  %-34s %8.2f s %8.2f s %5.0f MiB\n", "gantry-convert oci: aci:", wall / 1000, cpu / 1000, peak / 1024
-      printf "  %-34s %8.2f s %8.2f s\n%s", "its parts alone, over the cores", sum / 1000 / cores, sum / 1000, parts
-      printf "  gantry takes %.2f of its parts on wall, %.2f on CPU (expected: at most 2.0)\n", wall * cores / sum, cpu / sum
-      if (peak / 1024 > 128) print "  peak memory is over the expected 128 MiB"
-    }' "$T/convert" "$T/parts"
+    bench_measure 3 0 >"$T/measured"
+  bench_parts sha512 gzip none "$T/out.aci" -- "${blobs[@]}" >"$T/parts"
+  against_parts '' 'conversion of a layout to ACI' <"$T/measured"
+
+  start_registry
+  push "$cache/image:bench" bench/debian:v1
+  # What there was before: skopeo, umoci and tar in a row.
+  cat >"$T/peer.sh" <<END
+skopeo --insecure-policy copy -q --src-tls-verify=false docker://$registry/bench/debian:v1 oci:$T/peer:v1
+umoci raw unpack --image $T/peer:v1 $T/rootfs
+tar -C $T --xattrs --numeric-owner -c rootfs | tee >(sha512sum >$T/peer.id) | igzip >$T/peer.aci
+END
+  clean="rm -rf $T/store $T/out.aci $T/peer $T/rootfs $T/peer.aci; sync"
+  {
+    entry 'gantry-convert docker:// aci:' "$clean" gantry-convert -q "docker://$registry/bench/debian:v1" "aci:$T/out.aci"
+    entry 'skopeo, umoci, tar | igzip' "$clean" bash "$T/peer.sh"
+  } | bench_measure 3 0 | against_parts 'at most 0.2' 'conversion from a registry to ACI'
+  sh -c "$clean"
 }
 
-for section in fetch unpack start convert; do
+# Layers anew: another compression, none in an archive, one in place of all.
+recompress() {
+  local clean="rm -rf $T/out $T/out.tar $T/peer $T/peer.tar; sync"
+  {
+    entry 'gantry-convert --compress zstd' "$clean" \
+      gantry-convert -q --compress zstd "oci:$cache/image:bench" "oci:$T/out:v1"
+    entry 'skopeo copy, zstd' "$clean" skopeo --insecure-policy copy -q --dest-compress-format zstd \
+      "oci:$cache/image:bench" "oci:$T/peer:v1"
+  } | bench_measure 3 0 >"$T/measured"
+  gantry-convert -q --overwrite --compress zstd "oci:$cache/image:bench" "oci:$T/out:v1" >/dev/null
+  mapfile -t made < <(layer_files "$T/out")
+  bench_parts none zstd sha256 "${made[@]}" -- "${blobs[@]}" >"$T/parts"
+  against_parts 'at most 0.2' 'gzip to zstd' <"$T/measured"
+
+  {
+    entry 'gantry-convert docker-archive:' "$clean" \
+      gantry-convert -q "oci:$cache/image:bench" "docker-archive:$T/out.tar:example.com/bench:v1"
+    entry 'skopeo copy docker-archive:' "$clean" skopeo --insecure-policy copy -q \
+      "oci:$cache/image:bench" "docker-archive:$T/peer.tar:example.com/bench:v1"
+  } | bench_measure 3 0 >"$T/measured"
+  sh -c "$clean"
+  bench_parts none none none -- "${blobs[@]}" >"$T/parts"
+  against_parts 'at most 0.2' 'layout to docker-archive:' <"$T/measured"
+
+  # The same tree, by tar: unpacked layer by layer without what whiteouts ask for, and packed again.
+  cat >"$T/peer.sh" <<END
+rm -rf $T/rootfs; mkdir $T/rootfs
+for layer; do igzip -dc "\$layer" | tar -x --xattrs -C $T/rootfs; done
+tar -C $T/rootfs --xattrs --numeric-owner -c . | tee >(sha256sum >$T/peer.id) | igzip >$T/peer.tar
+END
+  {
+    entry 'gantry-convert --squash' "$clean" gantry-convert -q --squash "oci:$cache/image:bench" "oci:$T/out:v1"
+    entry 'igzip | tar x, tar c | igzip' "$clean" bash "$T/peer.sh" "${blobs[@]}"
+  } | bench_measure 3 0 >"$T/measured"
+  sh -c "$clean"
+  gantry-convert -q --squash "oci:$cache/image:bench" "oci:$T/out:v1" >/dev/null
+  mapfile -t made < <(layer_files "$T/out")
+  bench_parts sha256 gzip sha256 "${made[@]}" -- "${blobs[@]}" >"$T/parts"
+  against_parts 'at most 0.5' 'all layers to one' <"$T/measured"
+  sh -c "$clean; rm -rf $T/rootfs"
+}
+
+# layout_of_tar LAYOUT TAR: an image whose one layer is that archive, which goes away.
+layout_of_tar() {
+  local config layer size diff_id
+  diff_id=$(sha256sum <"$2" | cut -d' ' -f1)
+  igzip -c "$2" >"$2.gz"
+  size=$(stat -c%s "$2.gz")
+  layer="{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar+gzip\",\"size\":$size,\"digest\":\"$(put_blob "$1" "$2.gz")\"}"
+  printf '{"architecture":"%s","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    "$(image_architecture)" "$diff_id" >"$2"
+  size=$(stat -c%s "$2")
+  config="{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"size\":$size,\"digest\":\"$(put_blob "$1" "$2")\"}"
+  printf '{"schemaVersion":2,"config":%s,"layers":[%s]}' "$config" "$layer" >"$2"
+  size=$(stat -c%s "$2")
+  printf '{"schemaVersion":2,"manifests":[{"mediaType":"%s","size":%s,"digest":"%s"}]}' \
+    application/vnd.oci.image.manifest.v1+json "$size" "$(put_blob "$1" "$2")" >"$1/index.json"
+  printf '{"imageLayoutVersion":"1.0.0"}' >"$1/oci-layout"
+}
+
+# Time linear in entries, and memory a path.
+files() {
+  local count made
+  for count in 10000 100000 1000000; do
+    bench_files "$count" >"$T/files.tar"
+    mkdir -p "$T/files-$count"
+    layout_of_tar "$T/files-$count" "$T/files.tar"
+    entry "gantry-convert, $count files" "rm -f $T/out.aci" gantry-convert -q "oci:$T/files-$count" "aci:$T/out.aci"
+  done | bench_measure 3 0 >"$T/measured"
+  rm -f "$T/out.aci"
+  gantry-convert -q "oci:$T/files-1000000" "aci:$T/out.aci" >/dev/null
+  mapfile -t made < <(layer_files "$T/files-1000000")
+  bench_parts sha512 gzip none "$T/out.aci" -- "${made[@]}" >"$T/parts"
+  tail -n 1 "$T/measured" | against_parts '' '1,000,000 empty files to ACI'
+  awk -F '\t' '
+    { match($1, /[0-9]+/); count = substr($1, RSTART, RLENGTH)
+      printf "  %8d files: %8.2f s  %6.2f us a file  %5.0f MiB\n", count, $2 / 1000, $2 * 1000 / count, $4 / 1024 }
+    NR == 1 { first = $4; few = count } NR > 1 { last = $4; many = count }
+    END { printf "  %.0f bytes a path (expected: at most 128)\n", (last - first) * 1024 / (many - few) }' "$T/measured"
+  rm -rf "$T"/files-*
+}
+
+for section in fetch unpack start convert recompress files; do
   [[ $sections != *" $section "* ]] || "$section"
 done
