@@ -87,7 +87,8 @@ AciResult ConvertToAci(const VerifiedImage& verified, const Blobs& blobs, const 
   AciResult result{Digest::Of(""), 0, {}};
   for (bool done = false; !done;) {
     Output output(open, options);
-    AciWriter writer(output.tar(), manifest, mtime);
+    AciWriter writer(output.tar(), mtime);
+    writer.AddManifest(manifest);
     done = RunIdentified(flattener, writer, image.config, options.identified);
     if (!done)
       continue;

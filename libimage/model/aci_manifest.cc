@@ -109,7 +109,7 @@ std::vector<std::string> Texts(const FoldedMembers& members, std::string_view na
 
 // A list of {"name":..,"value":..} whose names differ.
 std::vector<AppcPair> Pairs(const FoldedMembers& members, std::string_view list, bool (*valid)(std::string_view),
-                            std::string_view kind) {
+                            std::string_view kind, size_t max_value_bytes = kMaxTextBytes) {
   std::vector<AppcPair> out;
   std::set<std::string> seen;
   ForEach(members, list, kMaxPairs, [&](const json::Cursor& element) {
@@ -119,28 +119,23 @@ std::vector<AppcPair> Pairs(const FoldedMembers& members, std::string_view list,
       element.Fail("'name' is not " + std::string(kind) + ": " + Quoted(name));
     if (!seen.insert(name).second)
       element.Fail("the second of name " + Quoted(name));
-    out.emplace_back(std::move(name), pair.Text("value", kMaxTextBytes));
+    out.emplace_back(std::move(name), pair.Text("value", max_value_bytes));
   });
   return out;
 }
 
-const std::string* ValueOf(const std::vector<AppcPair>& pairs, std::string_view name) {
-  const auto found = std::find_if(pairs.begin(), pairs.end(), [&](const AppcPair& pair) { return pair.first == name; });
-  return found == pairs.end() ? nullptr : &found->second;
-}
-
 std::vector<AppcPair> ParseLabels(const json::Cursor& object, const FoldedMembers& members) {
   std::vector<AppcPair> out = Pairs(members, "labels", IsAcIdentifier, "an AC Identifier");
-  if (ValueOf(out, "name") != nullptr)
+  if (FindPair(out, "name") != nullptr)
     object.Fail("a label is called 'name'");
-  const std::string* os = ValueOf(out, "os");
+  const std::string* os = FindPair(out, "os");
   if (os == nullptr)
     return out;
   const auto* valid =
       std::find_if(kValidArchs.begin(), kValidArchs.end(), [&](const ValidArch& v) { return v.os == *os; });
   if (valid == kValidArchs.end())
     object.Fail("label 'os' has value " + Quoted(*os) + ", which appc does not know");
-  const std::string* arch = ValueOf(out, "arch");
+  const std::string* arch = FindPair(out, "arch");
   if (arch != nullptr &&
       (arch->find(' ') != std::string::npos || valid->archs.find(" " + *arch + " ") == std::string_view::npos))
     object.Fail("label 'arch' has value " + Quoted(*arch) + ", which appc does not know for " + *os);
@@ -148,11 +143,12 @@ std::vector<AppcPair> ParseLabels(const json::Cursor& object, const FoldedMember
 }
 
 std::vector<AppcPair> ParseAnnotations(const json::Cursor& object, const FoldedMembers& members) {
-  std::vector<AppcPair> out = Pairs(members, "annotations", IsAcIdentifier, "an AC Identifier");
-  if (const std::string* created = ValueOf(out, "created"); created != nullptr && !IsTimestamp(*created))
+  // Some carry documents.
+  std::vector<AppcPair> out = Pairs(members, "annotations", IsAcIdentifier, "an AC Identifier", json::kMaxStringBytes);
+  if (const std::string* created = FindPair(out, "created"); created != nullptr && !IsTimestamp(*created))
     object.Fail("annotation 'created' is not a time of RFC 3339: " + Quoted(*created));
   for (const std::string_view name : {"homepage", "documentation"}) {
-    const std::string* url = ValueOf(out, name);
+    const std::string* url = FindPair(out, name);
     if (url != nullptr && !url->starts_with("http://") && !url->starts_with("https://"))
       object.Fail("annotation " + Quoted(name) + " is not an http or https URL: " + Quoted(*url));
   }
@@ -276,6 +272,11 @@ std::string ParseVersion(const json::Cursor& root, const FoldedMembers& members)
 }
 
 }  // namespace
+
+const std::string* FindPair(const std::vector<AppcPair>& pairs, std::string_view name) {
+  const auto found = std::find_if(pairs.begin(), pairs.end(), [&](const AppcPair& pair) { return pair.first == name; });
+  return found == pairs.end() ? nullptr : &found->second;
+}
 
 AciManifest AciManifest::Parse(std::string_view bytes) {
   if (bytes.size() > kMaxAciManifestBytes)

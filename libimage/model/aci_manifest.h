@@ -12,14 +12,18 @@
 
 namespace gantry::image {
 
-constexpr size_t kMaxAciManifestBytes = 4 * 1024 * 1024;
+constexpr size_t kMaxAciManifestBytes = 16 * 1024 * 1024;  // a whitelist names every path
 constexpr std::string_view kAppcVersion = "0.8.11";
 
 using AppcPair = std::pair<std::string, std::string>;
 
+// The value of that name; null when there is none.
+const std::string* FindPair(const std::vector<AppcPair>& pairs, std::string_view name);
+
 struct AciMountPoint {
   std::string name, path;
   bool read_only = false;
+  friend bool operator==(const AciMountPoint&, const AciMountPoint&) = default;
 };
 
 struct AciPort {
@@ -27,11 +31,13 @@ struct AciPort {
   uint64_t port = 0;
   uint64_t count = 1;  // of ports from `port` up
   bool socket_activated = false;
+  friend bool operator==(const AciPort&, const AciPort&) = default;
 };
 
 struct AciEventHandler {
   std::string name;  // "pre-start" or "post-stop"
   std::vector<std::string> exec = {};
+  friend bool operator==(const AciEventHandler&, const AciEventHandler&) = default;
 };
 
 struct AciApp {
@@ -45,6 +51,7 @@ struct AciApp {
   std::vector<AciPort> ports = {};
   std::vector<std::pair<std::string, json::Value>> isolators = {};  // name and value, in their order
   std::vector<AppcPair> user_annotations = {}, user_labels = {};    // names unique
+  friend bool operator==(const AciApp&, const AciApp&) = default;
 };
 
 struct AciDependency {

@@ -1,0 +1,187 @@
+#include "libimage/transport/aci_stack.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "libimage/base/dir.h"
+#include "libimage/base/error.h"
+#include "libimage/model/manifest.h"
+
+namespace gantry::image {
+namespace {
+
+std::string DirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
+}
+
+std::string Described(const AciDependency& dependency) {
+  std::string out = Quoted(dependency.image_name);
+  for (const auto& [name, value] : dependency.labels) out += "," + name + "=" + value;
+  return out;
+}
+
+bool IsOfName(const AciDependency& wanted, const AciManifest& manifest) {
+  return manifest.name == wanted.image_name && std::ranges::all_of(wanted.labels, [&](const AppcPair& label) {
+           const std::string* const value = FindPair(manifest.labels, label.first);
+           return value != nullptr && *value == label.second;
+         });
+}
+
+std::string IdOf(const AciFile& file) { return "sha512-" + file.image_id().hex(); }
+
+// The files among which dependencies are looked for; each is read when it is asked for, and once.
+class AciFiles {
+ public:
+  AciFiles(std::shared_ptr<const AciFile> top, const std::vector<std::string>& given) : top_(std::move(top)) {
+    for (const std::string& path : given) candidates_.push_back({.path = path, .given = true});
+  }
+
+  std::shared_ptr<const AciFile> Find(const AciDependency& wanted) {
+    for (const bool given : {true, false}) {
+      if (auto found = FindAmong(wanted, given))
+        return found;
+      if (given)
+        AddFilesBeside();
+    }
+    throw Error(ErrorKind::kNotFound,
+                Quoted(top_->name()) + " depends on the ACI " + Described(wanted) + ", which is not here",
+                "put its file beside it, with a name that ends in .aci, or give --dependency FILE");
+  }
+
+ private:
+  struct Candidate {
+    std::string path;
+    bool given = false;  // by the user: then it has to be an ACI
+    std::optional<AciManifest> peeked = {};
+    std::shared_ptr<const AciFile> file = {};
+    bool broken = false;
+  };
+
+  void AddFilesBeside() {
+    if (std::exchange(searched_, true))
+      return;
+    const std::string directory = DirectoryOf(top_->name());
+    for (const std::string& name : Dir::Open(directory).List()) {
+      const std::string path = directory == "." && !top_->name().starts_with("./") ? name : directory + "/" + name;
+      if (!name.ends_with(".aci") || path == top_->name())
+        continue;
+      if (candidates_.size() == kMaxAciFilesBeside)
+        throw Error(ErrorKind::kUnsupported,
+                    Quoted(directory) + " holds more than " + std::to_string(kMaxAciFilesBeside) + " ACIs",
+                    "put those that are needed into a directory of their own, or give --dependency FILE");
+      candidates_.push_back({.path = path});
+    }
+  }
+
+  std::shared_ptr<const AciFile> FindAmong(const AciDependency& wanted, bool given) {
+    std::vector<std::shared_ptr<const AciFile>> of_name;
+    for (Candidate& candidate : candidates_) {
+      if (candidate.given != given || !IsCandidate(candidate, wanted))
+        continue;
+      if (!wanted.image_id.empty() && IdOf(*candidate.file) == wanted.image_id)
+        return CheckSize(wanted, candidate.file);
+      of_name.push_back(candidate.file);
+    }
+    if (of_name.empty())
+      return nullptr;
+    if (!wanted.image_id.empty()) {
+      throw Error(ErrorKind::kCorrupt,
+                  Quoted(of_name.front()->name()) + " is called " + Described(wanted) + ", but its image ID is " +
+                      IdOf(*of_name.front()) + ", not " + wanted.image_id,
+                  "the dependency was exchanged or made anew; get the one that the ACI was made with");
+    }
+    if (of_name.size() > 1 && IdOf(*of_name[0]) != IdOf(*of_name[1])) {
+      throw Error(ErrorKind::kUsage,
+                  Quoted(of_name[0]->name()) + " and " + Quoted(of_name[1]->name()) + " are both " + Described(wanted),
+                  "say which is meant with --dependency FILE");
+    }
+    return CheckSize(wanted, of_name.front());
+  }
+
+  // Reads no more of a file than tells that it is another one, where its manifest comes first.
+  bool IsCandidate(Candidate& candidate, const AciDependency& wanted) {
+    if (candidate.broken)
+      return false;
+    try {
+      if (!candidate.file && !candidate.peeked)
+        candidate.peeked = AciFile::Peek(candidate.path);
+      if (!candidate.file && candidate.peeked && !IsOfName(wanted, *candidate.peeked))
+        return false;
+      if (!candidate.file)
+        candidate.file = AciFile::Open(candidate.path);
+    } catch (const Error&) {
+      if (candidate.given)
+        throw;
+      candidate.broken = true;  // whatever lies there
+      return false;
+    }
+    return IsOfName(wanted, candidate.file->manifest());
+  }
+
+  static std::shared_ptr<const AciFile> CheckSize(const AciDependency& wanted,
+                                                  const std::shared_ptr<const AciFile>& file) {
+    // Whether it is the size of the file or of what is hashed the specification leaves open.
+    if (wanted.size != 0 && wanted.size != file->tar_bytes() && wanted.size != file->file_bytes()) {
+      throw Error(ErrorKind::kCorrupt, Quoted(file->name()) + " has " + std::to_string(file->tar_bytes()) +
+                                           " bytes, the dependency " + Described(wanted) + " says " +
+                                           std::to_string(wanted.size));
+    }
+    return file;
+  }
+
+  std::shared_ptr<const AciFile> top_;
+  std::vector<Candidate> candidates_;
+  bool searched_ = false;
+};
+
+class Stack {
+ public:
+  explicit Stack(AciFiles files) : files_(std::move(files)) {}
+
+  void Add(const std::shared_ptr<const AciFile>& file, PathWhitelists only) {
+    if (std::ranges::find(path_, file->image_id()) != path_.end())
+      throw Error(ErrorKind::kCorrupt,
+                  Quoted(file->name()) + " depends on itself, through " + std::to_string(path_.size()) + " ACIs");
+    if (path_.size() == kMaxAciDepth)
+      throw Error(ErrorKind::kCorrupt,
+                  Quoted(file->name()) + " is a dependency at a depth of more than " + std::to_string(kMaxAciDepth));
+    path_.push_back(file->image_id());
+    if (!file->manifest().path_whitelist.empty())
+      only.push_back(WhitelistOf(*file));
+    for (const AciDependency& dependency : file->manifest().dependencies) Add(files_.Find(dependency), only);
+    if (stack_.size() == kMaxLayers)
+      throw Error(ErrorKind::kCorrupt,
+                  Quoted(file->name()) + ": more than " + std::to_string(kMaxLayers) + " dependencies in all");
+    stack_.push_back({file, std::move(only)});
+    path_.pop_back();
+  }
+
+  std::vector<StackedAci> Take() { return std::move(stack_); }
+
+ private:
+  const std::shared_ptr<const PathWhitelist>& WhitelistOf(const AciFile& file) {
+    auto& list = whitelists_[file.image_id()];
+    if (!list)
+      list = std::make_shared<const PathWhitelist>(file.manifest().path_whitelist);
+    return list;
+  }
+
+  AciFiles files_;
+  std::map<Digest, std::shared_ptr<const PathWhitelist>> whitelists_;
+  std::vector<Digest> path_;  // from the top to the ACI that is being added
+  std::vector<StackedAci> stack_;
+};
+
+}  // namespace
+
+std::vector<StackedAci> OpenAciStack(const std::string& path, const std::vector<std::string>& dependencies) {
+  const auto top = AciFile::Open(path);
+  Stack stack(AciFiles(top, dependencies));
+  stack.Add(top, {});
+  return stack.Take();
+}
+
+}  // namespace gantry::image
