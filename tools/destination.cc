@@ -39,7 +39,9 @@ std::vector<std::string> FileAndItsDirectory(const Reference& reference, const W
 
 image::AciNaming NamingFor(const Input& input, const std::string& name) {
   image::AciNaming naming;
-  if (input.source.image.name()) {
+  if (input.source.naming) {
+    naming = *input.source.naming;
+  } else if (input.source.image.name()) {
     naming = image::AciNaming::For(*input.source.image.name());
   } else if (const auto* file = input.name.reference.file()) {
     naming = image::AciNaming::ForLayout(file->path, input.source.called);
@@ -115,6 +117,8 @@ class SinkDestination : public Destination {
   Written Write(const Input& input, Progress& progress) override {
     json::Object more;
     options_.copy.progress = &progress;
+    if (input.source.unpacked && !options_.copy.compression && !options_.copy.preserve_digests && !sink_->form().layers)
+      options_.copy.compression = image::Compression::kGzip;
     options_.copy.identified = IntoResult(options_, more);
     const image::VerifiedImage copied = CopyOne(input.image, *input.source.blobs);
     image::Descriptor top = copied.image().descriptor;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
@@ -30,6 +31,7 @@ struct ConvertOptions {
   std::string name;
   std::string compress;
   std::string format;
+  std::vector<std::string> dependencies;
   size_t threads = ProcessorCount();
   bool all = false;
   bool squash = false;
@@ -182,10 +184,12 @@ int Convert(const ConvertOptions& options) {
   const std::unique_ptr<Destination> destination = format.open(reference, write);
   if (options.all || options.platform.find(',') != std::string::npos)
     return ConvertAll(options, reference, keep, *destination);
-  const LocalName name = BringHere(options.source, options.platform, options.policy, options.common);
+  LocalName name = BringHere(options.source, options.platform, options.policy, options.common);
+  name.dependencies = options.dependencies;
   Confine(options.common, keep);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const LocalImage source = OpenLocalImage(name, Purpose::kRead, StoreRoot(options.common), options.platform);
+  for (const std::string& note : source.notes) Warn(options.common, note);
   const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
   Note(options.common, "the image is trusted by " + verified.vouched_by());
   const auto progress = MakeProgress(options.common);
@@ -222,6 +226,9 @@ int main(int argc, char** argv) {
       ->type_name("FORMAT");
   app.add_flag("--squash", options.squash, "one layer in place of all");
   app.add_flag("--preserve-digests", options.preserve_digests, "fail rather than change the manifest");
+  app.add_option("--dependency", options.dependencies, "an ACI that the source depends on, or one of its dependencies")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   app.add_option("--threads", options.threads, "threads to use; the output does not depend on it")
       ->check(CLI::Range(1, 256))
       ->type_name("N");
@@ -229,7 +236,7 @@ int main(int argc, char** argv) {
   app.add_flag("--json", options.json, "print the result as JSON");
   app.add_option(
          "SRC", options.source,
-         "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], store:NAME or a bare name")
+         "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], aci:FILE, store:NAME or a bare name")
       ->required();
   app.add_option("DST", options.destination, Forms())->required();
   return ToolMain(app, argc, argv, [&] { return Convert(options); });

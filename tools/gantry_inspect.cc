@@ -68,7 +68,7 @@ Inspected Open(const Options& options, const image::Reference& reference) {
   if (const auto* store = reference.store())
     return FromStore(options, store->name, !store->explicitly_store);
   throw Error(ErrorKind::kUnsupported, "inspect does not go to the network for " + Quoted(options.image),
-              "it reads the store, oci:, oci-archive: and docker-archive:");
+              "it reads the store, oci:, oci-archive:, docker-archive: and aci:");
 }
 
 uint64_t TotalBytes(const Image& image) {
@@ -286,7 +286,7 @@ int main(int argc, char** argv) {
   Options options;
   AddCommonOptions(app, options.common);
   app.add_option("IMAGE", options.image,
-                 "a name or digest in the store, oci:DIR[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:REF]")
+                 "a name or digest in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE")
       ->required();
   CLI::Option* platform =
       app.add_option("--platform", options.platform, "of a layout with several, the image for this platform")

@@ -127,8 +127,7 @@ int main(int argc, char** argv) {
       ->type_name("DIR");
   AddLookasideOptions(app, options.as, options.registries);
   CLI::Option* image =
-      app.add_option("IMAGE", options.image,
-                     "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:REF]");
+      app.add_option("IMAGE", options.image, "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE");
   CLI::Option* digest =
       app.add_option("--digest", options.digest, "sign this manifest, which need not be here, with --as")
           ->type_name("DIGEST")

@@ -10,6 +10,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
+#include "libimage/convert/from_aci.h"
 #include "libimage/store/index_document.h"
 #include "libimage/transport/docker_archive.h"
 #include "libimage/transport/oci_layout.h"
@@ -104,12 +105,13 @@ LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& 
 
 Error CannotRead(const Reference& reference) {
   return {ErrorKind::kUnsupported, "cannot read an image from " + Quoted(reference.ToString()),
-          "docker://, store:, oci:, oci-archive: and docker-archive: can be read"};
+          "docker://, store:, oci:, oci-archive:, docker-archive: and aci: can be read"};
 }
 
 bool IsArchive(const FileReference& file) {
   return file.format == FileReference::Format::kOciArchive || file.format == FileReference::Format::kDockerArchive;
 }
+bool IsAci(const FileReference& file) { return file.format == FileReference::Format::kAci; }
 
 // A pipe has no place that a policy could name.
 std::string PlaceOf(const std::string& path) {
@@ -217,13 +219,33 @@ LocalImages AllOfStore(const LocalName& name, const std::string& text, const std
   return all;
 }
 
+std::string DirectoryOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
+}
+
+// A signature for an ACI is a file beside it, of its name and ".asc" behind it.
+LocalImage OpenAci(const FileReference& file, const std::string& platform,
+                   const std::vector<std::string>& dependencies) {
+  const auto otherwise = platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform);
+  auto aci = image::AciImage::Open(file.path, dependencies, otherwise);
+  LocalImage local{FetchedImage(aci->image(), std::nullopt), {}, nullptr, nullptr};
+  local.naming = aci->naming();
+  local.unpacked = !aci->is_original();
+  local.notes = aci->notes();
+  local.evidence.transport = "aci";
+  local.evidence.path = PlaceOf(file.path);
+  local.blobs = std::move(aci);
+  return local;
+}
+
 LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform) {
   if (const auto text = StoreName(name.reference))
     return FromStore(name, purpose, *text, root);
   const auto* file = name.reference.file();
   if (file == nullptr)
     throw CannotRead(name.reference);
-  return OpenFileImage(*file, platform);
+  return OpenFileImage(*file, platform, name.dependencies);
 }
 
 // Refuses another platform, and gathers what file: lookasides hold.
@@ -315,11 +337,14 @@ std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::
 void KeepForImage(const Reference& reference, const std::string& root, image::Confinement& keep) {
   const auto* file = reference.file();
   keep.read.push_back(file != nullptr ? file->path : root);
-  if (file != nullptr && IsArchive(*file))
+  if (file != nullptr && IsAci(*file))
+    keep.read.push_back(DirectoryOf(file->path));
+  if (file != nullptr && (IsArchive(*file) || IsAci(*file)))
     keep.write.push_back(image::LargeTemporaryDirectory());
 }
 
-LocalImage OpenFileImage(const FileReference& file, const std::string& platform) {
+LocalImage OpenFileImage(const FileReference& file, const std::string& platform,
+                         const std::vector<std::string>& dependencies) {
   switch (file.format) {
     case FileReference::Format::kOci:
       return FromLayout(image::OciLayout::OpenAt(file.path), file, platform);
@@ -327,9 +352,10 @@ LocalImage OpenFileImage(const FileReference& file, const std::string& platform)
       return FromLayout(image::OciLayout::OpenArchive(file.path), file, platform);
     case FileReference::Format::kDockerArchive:
       return FromDockerArchive(file);
-    default:
-      throw CannotRead(Reference(file));
+    case FileReference::Format::kAci:
+      return OpenAci(file, platform, dependencies);
   }
+  throw CannotRead(Reference(file));
 }
 
 LocalImages OpenLocalImages(const LocalName& name, const std::string& root, const sign::RegistriesD& registries) {
@@ -342,6 +368,10 @@ LocalImages OpenLocalImages(const LocalName& name, const std::string& root, cons
     return AllOfLayout(image::OciLayout::OpenArchive(file->path), *file);
   if (file != nullptr && file->format == FileReference::Format::kDockerArchive)
     return AllOfDockerArchive(*file);
+  if (file != nullptr && IsAci(*file)) {
+    throw Error(ErrorKind::kUnsupported, Quoted(name.reference.ToString()) + " is one image, and never several",
+                "leave out --all, and give one platform");
+  }
   throw CannotRead(name.reference);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "libimage/confine/confine.h"
+#include "libimage/convert/docker_to_appc.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
 #include "libimage/model/reference.h"
@@ -30,6 +31,7 @@ std::vector<image::Platform> ParsePlatforms(const std::string& text);
 struct LocalName {
   image::Reference reference;
   std::optional<Digest> pinned = std::nullopt;  // what was fetched; the name is not looked up again
+  std::vector<std::string> dependencies = {};   // ACIs for an aci:, beside those in its directory
 };
 
 // What `text` is on this machine, after gantry-fetch, a child with the same store, platform and policy flags, has
@@ -56,6 +58,10 @@ struct LocalImage {
   std::unique_ptr<image::Blobs> blobs;
   std::unique_ptr<image::Lease> lease;  // keeps what is in a store from being collected; null elsewhere
   std::string called = {};              // in a layout or archive; nobody vouches for this name; empty when it has none
+  // Of an aci:.
+  std::optional<image::AciNaming> naming = std::nullopt;
+  bool unpacked = false;                // its layers are plain because they were made just now
+  std::vector<std::string> notes = {};  // what the image has not, but the ACI has, for a warning
 };
 
 // All that a name leads to: images and indexes, before anyone looked into them.
@@ -78,12 +84,15 @@ enum class Purpose {
 };
 
 // Adds to `keep` what an image is read from, its file or directory, else the store at `root`; and the place of the
-// temporary file that an archive goes to if it is compressed or comes through a pipe.
+// temporary file that an archive goes to if it is compressed or comes through a pipe. Beside an ACI its dependencies
+// are looked for.
 void KeepForImage(const image::Reference& reference, const std::string& root, image::Confinement& keep);
 
-// Opens an image that is a file: oci:, oci-archive:, docker-archive:. `platform` as below. The evidence tells transport
-// and place; a pipe and a docker-archive: have none.
-LocalImage OpenFileImage(const image::FileReference& file, const std::string& platform);
+// Opens an image that is a file: oci:, oci-archive:, docker-archive:, aci: (an ACI, or a directory with one that no
+// other there depends on). `platform` as below. The evidence tells transport and place; a pipe and a docker-archive:
+// have none.
+LocalImage OpenFileImage(const image::FileReference& file, const std::string& platform,
+                         const std::vector<std::string>& dependencies = {});
 
 // Opens a name in the store at `root` (bare, store: or docker://) or a file. `platform` as given on the command line;
 // empty is this machine's where there is a choice, and any where there is none. `as` is the registry name to judge it

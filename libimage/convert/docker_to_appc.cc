@@ -11,6 +11,10 @@
 namespace gantry::image {
 namespace {
 
+constexpr std::string_view kOriginalNameAnnotation = "appc.io/docker/originalname";
+constexpr std::string_view kRegistryAnnotation = "appc.io/docker/registryurl";
+constexpr std::string_view kRepositoryAnnotation = "appc.io/docker/repository";
+
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
@@ -39,28 +43,6 @@ bool IsTime(std::string_view text) {
                          IsDigit(text[2]) && text[3] == ':' && IsDigit(text[4]) && IsDigit(text[5]));
 }
 
-std::vector<AppcPair> Labels(const Platform& platform, const AciNaming& naming) {
-  if (platform.os != "linux" && platform.os != "freebsd" && platform.os != "darwin") {
-    Unsupported("an ACI cannot hold an image for " + Quoted(platform.os),
-                "choose another with --platform, or convert to oci:");
-  }
-  std::vector<AppcPair> labels;
-  if (!naming.version.empty())
-    labels.emplace_back("version", naming.version);
-  // The specification lists the architectures of each system; Docker's that are on no list stay unsaid.
-  const std::optional<std::string> arch = ToAppcArch(platform.architecture, platform.variant);
-  const bool listed = platform.os == "linux" || platform.architecture == "amd64" || platform.architecture == "386" ||
-                      (platform.os == "freebsd" && platform.architecture == "arm");
-  if (arch && listed) {
-    const bool darwin = platform.os == "darwin" && platform.architecture == "amd64";
-    const bool bsd_arm = platform.os == "freebsd" && platform.architecture == "arm";
-    labels.emplace_back("os", platform.os);
-    labels.emplace_back("arch", darwin ? "x86_64" : bsd_arm ? "arm" : *arch);
-  }
-  std::sort(labels.begin(), labels.end());
-  return labels;
-}
-
 std::vector<AppcPair> Annotations(const Image& image, const AciNaming& naming) {
   const ImageConfig& config = image.config;
   std::vector<AppcPair> out;
@@ -74,15 +56,16 @@ std::vector<AppcPair> Annotations(const Image& image, const AciNaming& naming) {
   add("authors", config.author);
   add("created", IsTime(config.created) ? config.created : "");
   add("docker-comment", config.comment);
-  add("appc.io/docker/originalname", naming.original_name);
-  add("appc.io/docker/registryurl", naming.registry);
-  add("appc.io/docker/repository", naming.repository);
+  add(kOriginalNameAnnotation, naming.original_name);
+  add(kRegistryAnnotation, naming.registry);
+  add(kRepositoryAnnotation, naming.repository);
   add("appc.io/docker/imageid", image.manifest.config.digest.str());
   add("appc.io/docker/manifesthash", image.descriptor.digest.str());
-  add("appc.io/docker/entrypoint", list(config.entrypoint));
-  add("appc.io/docker/cmd", list(config.cmd));
-  add("appc.io/docker/user", config.user.find(':') == std::string::npos ? config.user : "");
-  add("appc.io/docker/stopsignal", config.stop_signal);
+  add(kEntrypointAnnotation, list(config.entrypoint));
+  add(kCmdAnnotation, list(config.cmd));
+  add(kUserAnnotation, config.user.find(':') == std::string::npos ? config.user : "");
+  add(kStopSignalAnnotation, config.stop_signal);
+  add(kConfigAnnotation, image.config_bytes.size() <= json::kMaxStringBytes ? image.config_bytes : "");
   return out;
 }
 
@@ -174,23 +157,6 @@ std::vector<AciMountPoint> MountPoints(const std::vector<std::string>& volumes) 
   return out;
 }
 
-AciApp App(const ImageConfig& config) {
-  AciApp app;
-  app.exec = config.entrypoint;
-  app.exec.insert(app.exec.end(), config.cmd.begin(), config.cmd.end());
-  SetUser(config.user, app);
-  if (!config.working_dir.empty() && !config.working_dir.starts_with('/')) {
-    Unsupported("an ACI cannot hold the relative working directory " + Quoted(config.working_dir),
-                "set an absolute one in the image, or convert to oci:");
-  }
-  app.working_directory = config.working_dir;
-  app.environment = Environment(config.env);
-  app.mount_points = MountPoints(config.volumes);
-  app.ports = Ports(config.exposed_ports);
-  for (const auto& [name, value] : config.labels) app.user_labels.emplace_back(name, value);
-  return app;
-}
-
 }  // namespace
 
 AciNaming AciNaming::For(const DockerReference& name) {
@@ -219,11 +185,66 @@ AciNaming AciNaming::ForLayout(const std::string& directory, const std::string& 
   return naming;
 }
 
+AciNaming AciNaming::Of(const AciManifest& manifest) {
+  const auto text = [](const std::vector<AppcPair>& pairs, std::string_view name) {
+    const std::string* const value = FindPair(pairs, name);
+    return value == nullptr ? std::string() : *value;
+  };
+  return {.name = manifest.name,
+          .version = text(manifest.labels, "version"),
+          .original_name = text(manifest.annotations, kOriginalNameAnnotation),
+          .registry = text(manifest.annotations, kRegistryAnnotation),
+          .repository = text(manifest.annotations, kRepositoryAnnotation)};
+}
+
+std::string AciNaming::FileStem() const {
+  std::string stem = repository.empty() ? name : repository;
+  if (!version.empty())
+    stem += "-" + version;
+  std::replace(stem.begin(), stem.end(), '/', '-');
+  return stem;
+}
+
+AciApp ToAciApp(const ImageConfig& config) {
+  AciApp app;
+  app.exec = config.entrypoint;
+  app.exec.insert(app.exec.end(), config.cmd.begin(), config.cmd.end());
+  SetUser(config.user, app);
+  if (!config.working_dir.empty() && !config.working_dir.starts_with('/')) {
+    Unsupported("an ACI cannot hold the relative working directory " + Quoted(config.working_dir),
+                "set an absolute one in the image, or convert to oci:");
+  }
+  app.working_directory = config.working_dir;
+  app.environment = Environment(config.env);
+  app.mount_points = MountPoints(config.volumes);
+  app.ports = Ports(config.exposed_ports);
+  for (const auto& [name, value] : config.labels) app.user_labels.emplace_back(name, value);
+  return app;
+}
+
+std::vector<AppcPair> ToAciPlatform(const Platform& platform) {
+  if (platform.os != "linux" && platform.os != "freebsd" && platform.os != "darwin") {
+    Unsupported("an ACI cannot hold an image for " + Quoted(platform.os),
+                "choose another with --platform, or convert to oci:");
+  }
+  // The specification lists the architectures of each system; Docker's that are on no list stay unsaid.
+  const std::optional<std::string> arch = ToAppcArch(platform.architecture, platform.variant);
+  const bool listed = platform.os == "linux" || platform.architecture == "amd64" || platform.architecture == "386" ||
+                      (platform.os == "freebsd" && platform.architecture == "arm");
+  if (!arch || !listed)
+    return {};
+  const bool darwin = platform.os == "darwin" && platform.architecture == "amd64";
+  const bool bsd_arm = platform.os == "freebsd" && platform.architecture == "arm";
+  return {{"arch", darwin ? "x86_64" : bsd_arm ? "arm" : *arch}, {"os", platform.os}};
+}
+
 AciManifest ToAciManifest(const Image& image, const AciNaming& naming) {
   AciManifest manifest;
   manifest.name = naming.name;
-  manifest.labels = Labels(image.config.platform, naming);
-  manifest.app = App(image.config);
+  manifest.labels = ToAciPlatform(image.config.platform);
+  if (!naming.version.empty())
+    manifest.labels.emplace_back("version", naming.version);
+  manifest.app = ToAciApp(image.config);
   manifest.annotations = Annotations(image, naming);
   return manifest;
 }

@@ -10,15 +10,28 @@
 //   originalname          with host and tag in full (docker2aci: as it was typed)
 //   userLabels            the image's labels, from every image (docker2aci: from old ones only)
 //   mountPoints           colliding names get -1, -2 in order of paths and are unique (docker2aci: at random)
-// What ACIs have no place for is kept in annotations: appc.io/docker/{entrypoint,cmd,user,stopsignal}.
+// What ACIs have no place for is kept in annotations: appc.io/docker/{entrypoint,cmd,user,stopsignal}, and the whole
+// configuration as it was in dev.gantry/config, from which appc_to_docker.h makes it again.
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "libimage/model/aci_manifest.h"
 #include "libimage/model/image.h"
 
 namespace gantry::image {
+
+// The configuration of the image, its bytes as text. Left out when they are more than json::kMaxStringBytes.
+constexpr std::string_view kConfigAnnotation = "dev.gantry/config";
+// The manifest of the image whose layers became the ACI and its dependencies, one by one.
+constexpr std::string_view kManifestAnnotation = "dev.gantry/manifest";
+// What appc_to_docker.h holds against the app.
+constexpr std::string_view kEntrypointAnnotation = "appc.io/docker/entrypoint";
+constexpr std::string_view kCmdAnnotation = "appc.io/docker/cmd";
+constexpr std::string_view kUserAnnotation = "appc.io/docker/user";
+constexpr std::string_view kStopSignalAnnotation = "appc.io/docker/stopsignal";
 
 // What an ACI is called.
 struct AciNaming {
@@ -32,10 +45,19 @@ struct AciNaming {
   // For images without a registry name: an oci: layout called `directory`, and the name in it, by which it is called
   // when that is a registry name with a host.
   static AciNaming ForLayout(const std::string& directory, const std::string& ref);
+  // What that ACI is called.
+  static AciNaming Of(const AciManifest& manifest);
+
+  // "org-app-v1", for files: the repository, else the name, with '-' for '/', and the version.
+  std::string FileStem() const;
 };
 
 // kUnsupported for what an ACI cannot hold: another system than Linux, FreeBSD and Darwin, an environment variable
 // with a name that appc does not allow, a relative working directory, a group without a user, a range of ports.
 AciManifest ToAciManifest(const Image& image, const AciNaming& naming);
+
+// Parts of it: what is executed, and the labels os and arch, sorted.
+AciApp ToAciApp(const ImageConfig& config);
+std::vector<AppcPair> ToAciPlatform(const Platform& platform);
 
 }  // namespace gantry::image

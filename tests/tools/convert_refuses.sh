@@ -19,7 +19,6 @@ expect_text overwrite "$T/err"
 expect_exit 0 gantry-convert --policy "$T/policy.json" --overwrite "oci:$T/img:v1" "aci:$T/a.aci"
 
 expect_exit 7 gantry-convert --insecure-options=image "oci:$T/img:v1" "appc:example.com/x"
-expect_exit 7 gantry-convert --insecure-options=image "aci:$T/a.aci" "oci:$T/x"
 expect_exit 3 gantry-convert --insecure-options=image "oci:$T/img:v2" "aci:$T/b.aci"
 expect_text v1 "$T/err"
 expect_exit 3 gantry-convert --insecure-options=image store:absent "aci:$T/b.aci"

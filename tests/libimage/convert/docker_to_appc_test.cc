@@ -133,7 +133,8 @@ TEST(DockerToAppcTest, AnnotationsTellWhereTheImageCameFrom) {
                   Pair("appc.io/docker/originalname", "127.0.0.1:5602/foo/bar:v1"),
                   Pair("appc.io/docker/registryurl", "127.0.0.1:5602"), Pair("appc.io/docker/repository", "foo/bar"),
                   Pair("appc.io/docker/imageid", Digest::Of(image.ConfigBytes()).str()),
-                  Pair("appc.io/docker/manifesthash", Digest::Of(image.ManifestBytes()).str())));
+                  Pair("appc.io/docker/manifesthash", Digest::Of(image.ManifestBytes()).str()),
+                  Pair("dev.gantry/config", image.ConfigBytes())));
 }
 
 TEST(DockerToAppcTest, LabelsOfTheImageBecomeUserLabels) {

@@ -1,0 +1,35 @@
+// The image configuration of an ACI: docker_to_appc.h the other way.
+//
+// An ACI that was made of a Docker or OCI image carries in annotations what it has no field for. Such an annotation
+// counts only if the field that is executed is what it would have become: one that says something else is kCorrupt, for
+// whoever looks at the ACI, or signs it, sees the field.
+//   dev.gantry/config                    the configuration comes back as it was, but for its layers and their history
+//   appc.io/docker/{entrypoint,cmd}      split exec, of which they must be the two parts
+//   appc.io/docker/{user,stopsignal}     user and group must be what `user` becomes
+// Without them exec is the entrypoint, and mount points and ports lose their names.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "libimage/base/digest.h"
+#include "libimage/model/aci_manifest.h"
+#include "libimage/model/descriptor.h"
+
+namespace gantry::image {
+
+struct DockerConfig {
+  std::string bytes;  // an OCI image configuration
+  // What is in the ACI and in no configuration: for people. Isolators, event handlers, more groups.
+  std::vector<std::string> lost;
+};
+
+// `manifest` is that of the ACI itself, `diff_ids` are of the layers that it and its dependencies became. An ACI
+// without a label for its architecture is one for `otherwise`. kUnsupported for a user or group that is a path.
+DockerConfig ToDockerConfig(const AciManifest& manifest, const std::vector<Digest>& diff_ids,
+                            const Platform& otherwise);
+
+// Throws kCorrupt unless the app and the labels os and arch of `manifest` are those of an image with `config_bytes`.
+void RequireSameExecution(const AciManifest& manifest, const std::string& config_bytes);
+
+}  // namespace gantry::image

@@ -1,0 +1,191 @@
+#include "libimage/convert/from_aci.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "libimage/convert/convert.h"
+#include "libimage/layer/identity.h"
+#include "tests/libimage/convert/trusted_image.h"
+#include "tests/support/tar_builder.h"
+#include "tests/support/temp_dir.h"
+
+namespace gantry::image {
+namespace {
+
+using gantry::testing::CaughtError;
+using gantry::testing::ImageBuilder;
+using gantry::testing::MemoryBlobs;
+using gantry::testing::TarBuilder;
+using gantry::testing::TempDir;
+using gantry::testing::Trusted;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const Platform kAmd{"linux", "amd64", "", ""};
+
+ImageBuilder Rich() {
+  ImageBuilder image;
+  image.Platform(kAmd);
+  image.Layer(TarBuilder().Dir("etc", 0700).File("etc/a", "a").File("etc/gone", "x").Build());
+  image.Layer(TarBuilder().Whiteout("etc", "gone").File("b", std::string(300'000, 'b')).HardLink("c", "b").Build());
+  image.Config("Entrypoint", std::vector<std::string>{"/bin/sh", "-c"}).Config("Cmd", std::vector<std::string>{"b"});
+  image.Config("User", "app").Config("WorkingDir", "/etc").Config("StopSignal", "SIGINT");
+  image.Config("Env", std::vector<std::string>{"A=1", "B=2=3"})
+      .Config("ExposedPorts", json::Object{{"53/udp", json::Object()}});
+  image.Config("Volumes", json::Object{{"/var/x_y", json::Object()}}).Config("Labels", json::Object{{"Any Key", "v"}});
+  image.Config("Healthcheck", json::Object{{"Test", json::Array{"CMD", "true"}}, {"Interval", 5}});
+  image.Config("Unknown", json::Object{{"to", "us"}});
+  return image;
+}
+
+class FromAciTest : public ::testing::Test {
+ protected:
+  std::string path() const { return temp_.path() + "/x.aci"; }
+  std::unique_ptr<AciImage> Open() const { return AciImage::Open(path(), {}, kAmd); }
+
+  void WriteFrom(const ImageBuilder& image) const {
+    AciOptions options;
+    options.naming.name = "example.com/app";
+    std::string bytes;
+    ConvertToAci(
+        Trusted(image), MemoryBlobs(image),
+        [&] {
+          bytes.clear();
+          return StringSink(bytes);
+        },
+        options);
+    std::ofstream(path(), std::ios::binary) << bytes;
+  }
+  void Write(const AciManifest& manifest) const {
+    std::ofstream(path(), std::ios::binary)
+        << TarBuilder().File("manifest", manifest.ToJson()).Dir("rootfs").File("rootfs/a", "a").Build();
+  }
+  // The ACI of Rich with another manifest.
+  Error RefusedWith(const std::function<void(AciManifest&)>& change) const {
+    AciManifest manifest = ToAciManifest(Rich().Build(), {.name = "example.com/app"});
+    change(manifest);
+    Write(manifest);
+    return CaughtError([&] { Open(); });
+  }
+
+  TempDir temp_;
+};
+
+TEST_F(FromAciTest, ConfigurationComesBackButForItsLayers) {
+  WriteFrom(Rich());
+  const auto aci = Open();
+  const json::Value before = json::Parse(Rich().ConfigBytes(), "before");
+  const json::Value after = json::Parse(aci->image().config_bytes, "after");
+  for (const auto& [key, value] : before.object()->members()) {
+    if (key != "rootfs" && key != "history") {
+      EXPECT_EQ(*after.object()->Find(key), value) << key;
+    }
+  }
+  EXPECT_THAT(aci->image().config.diff_ids, ElementsAre(aci->image().manifest.layers[0].digest));
+  EXPECT_THAT(aci->notes(), IsEmpty());
+}
+
+TEST_F(FromAciTest, IdentityIsTheSame) {
+  WriteFrom(Rich());
+  const auto aci = Open();
+  EXPECT_EQ(Identity::Compute(aci->image(), *aci).digest,
+            Identity::Compute(Rich().Build(), MemoryBlobs(Rich())).digest);
+}
+
+TEST_F(FromAciTest, EveryBlobIsThere) {
+  WriteFrom(Rich());
+  const auto aci = Open();
+  for (const Descriptor& blob : {aci->image().manifest.config, aci->image().manifest.layers[0]})
+    EXPECT_EQ(Digest::Of(Drain(*aci->Open(blob, "a blob"), 1 << 20, "a blob")), blob.digest);
+}
+
+TEST_F(FromAciTest, AnnotationsMustAgreeWithWhatIsExecuted) {
+  const std::vector<std::pair<const char*, std::function<void(AciManifest&)>>> changes = {
+      {"exec", [](AciManifest& m) { m.app->exec = {"/bin/other"}; }},
+      {"user", [](AciManifest& m) { m.app->user = "0"; }},
+      {"user", [](AciManifest& m) { m.app->group = "0"; }},
+      {"environment", [](AciManifest& m) { m.app->environment[0].second = "2"; }},
+      {"working directory", [](AciManifest& m) { m.app->working_directory = "/"; }},
+      {"mount points", [](AciManifest& m) { m.app->mount_points.clear(); }},
+      {"ports", [](AciManifest& m) { m.app->ports[0].port = 54; }},
+      {"user labels", [](AciManifest& m) { m.app->user_labels.clear(); }},
+      {"isolators", [](AciManifest& m) { m.app->isolators.emplace_back("os/linux/no-new-privileges", true); }},
+      {"handlers",
+       [](AciManifest& m) {
+         m.app->event_handlers.push_back({"pre-start", {"/x"}});
+       }},
+      {"groups", [](AciManifest& m) { m.app->supplementary_gids = {0}; }},
+      {"exec", [](AciManifest& m) { m.app.reset(); }},
+      {"label arch", [](AciManifest& m) { m.labels[0].second = "i386"; }},
+      {"label os", [](AciManifest& m) { m.labels.clear(); }},
+  };
+  for (const auto& [field, change] : changes) {
+    const Error error = RefusedWith(change);
+    EXPECT_EQ(error.kind(), ErrorKind::kCorrupt) << field;
+    EXPECT_THAT(error.message(), HasSubstr(field));
+  }
+  for (const std::string_view annotation :
+       {kEntrypointAnnotation, kCmdAnnotation, kUserAnnotation, kStopSignalAnnotation}) {
+    const Error error = RefusedWith([&](AciManifest& m) {
+      for (auto& [name, value] : m.annotations) {
+        if (name == annotation)
+          value = name.ends_with("t") || name.ends_with("d") ? R"(["other"])" : "other";
+      }
+    });
+    EXPECT_EQ(error.kind(), ErrorKind::kCorrupt) << annotation;
+  }
+}
+
+AciManifest Docker2aci() {
+  AciManifest manifest{.name = "example.com/app",
+                       .labels = {{"arch", "aarch64"}, {"os", "linux"}},
+                       .app = AciApp{.exec = {"/bin/sh", "-c", "x"}, .user = "app", .group = "app"},
+                       .annotations = {{"author", "me"},
+                                       {"created", "2020-01-02T03:04:05Z"},
+                                       {"appc.io/docker/entrypoint", R"(["/bin/sh","-c"])"},
+                                       {"appc.io/docker/cmd", R"(["x"])"}}};
+  manifest.app->ports = {{.name = "web", .protocol = "tcp", .port = 80, .count = 2}};
+  manifest.app->mount_points = {{"data", "/data", true}};
+  return manifest;
+}
+
+TEST_F(FromAciTest, WhatDocker2aciWritesIsUnderstood) {
+  Write(Docker2aci());
+  const auto aci = Open();
+  const ImageConfig& config = aci->image().config;
+  EXPECT_THAT(config.entrypoint, ElementsAre("/bin/sh", "-c"));
+  EXPECT_THAT(config.cmd, ElementsAre("x"));
+  EXPECT_EQ(config.user, "app:app");
+  EXPECT_EQ(config.platform.architecture, "arm64");
+  EXPECT_EQ(config.author, "me");
+  EXPECT_THAT(config.exposed_ports, ElementsAre("80/tcp", "81/tcp"));
+  EXPECT_THAT(config.volumes, ElementsAre("/data"));
+  AciManifest changed = Docker2aci();
+  changed.app->exec.back() = "y";
+  Write(changed);
+  EXPECT_EQ(CaughtError([&] { Open(); }).kind(), ErrorKind::kCorrupt);
+}
+
+TEST_F(FromAciTest, PlainAciIsAnImage) {
+  Write({.name = "example.com/lib"});
+  EXPECT_EQ(Open()->image().config.platform, kAmd);
+  EXPECT_THAT(Open()->image().config.entrypoint, IsEmpty());
+  Write({.name = "example.com/app", .app = AciApp{.exec = {"/a"}, .user = "0", .group = "0"}});
+  EXPECT_THAT(Open()->image().config.entrypoint, ElementsAre("/a"));
+  EXPECT_EQ(Open()->image().config.user, "");
+  Write({.name = "example.com/app", .app = AciApp{.exec = {"/a"}, .user = "/a", .group = "0"}});
+  EXPECT_EQ(CaughtError([&] { Open(); }).kind(), ErrorKind::kUnsupported);
+}
+
+TEST_F(FromAciTest, WhatOnlyAnAciHasIsNoted) {
+  AciApp app{.exec = {"/a"}, .user = "0", .group = "0", .supplementary_gids = {7}};
+  app.isolators.emplace_back("resource/memory", json::Object{{"limit", "1G"}});
+  Write({.name = "example.com/app", .app = app});
+  EXPECT_THAT(Open()->notes(), ElementsAre(HasSubstr("resource/memory"), HasSubstr("groups")));
+}
+
+}  // namespace
+}  // namespace gantry::image
