@@ -36,8 +36,9 @@ struct AciOptions {
 };
 
 struct AciResult {
-  Digest image_id;     // SHA-512 of the uncompressed tar
-  uint64_t bytes = 0;  // of the file, compressed
+  Digest image_id;         // SHA-512 of the uncompressed tar
+  uint64_t tar_bytes = 0;  // of that
+  uint64_t bytes = 0;      // of the file, compressed
   FlattenResult flattened;
 };
 

@@ -1,6 +1,7 @@
 #include "libimage/layer/flatten.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -71,6 +72,7 @@ struct Flattener::State {
   void EmitLinks(const Entry& like, PathId to, std::span<const PathId> names);
   void CopyContent(ArchiveReader& reader, const Entry& entry);
   void AddDefaults();
+  void TellLinks();
 
   // Adds the layer to errors of parts that do not know it.
   template <typename Body>
@@ -95,7 +97,7 @@ struct Flattener::State {
 };
 
 std::string Flattener::State::LayerName(size_t layer) const {
-  return "layer " + std::to_string(layer + 1) + " of " + options.what;
+  return "layer " + std::to_string(options.first + layer + 1) + " of " + options.what;
 }
 
 void Flattener::State::Fail(const Entry& entry, const std::string& problem) const {
@@ -121,17 +123,30 @@ bool Flattener::State::Run(EntrySink& into) {
     tree.reset();
     return false;
   }
-  if (!tree->waiting.empty()) {
+  if (options.below != nullptr) {
+    TellLinks();
+  } else if (!tree->waiting.empty()) {
     const PathId target = std::min_element(tree->waiting.begin(), tree->waiting.end())->first;
     throw Error(ErrorKind::kCorrupt, options.what + " has a hard link to " + Quoted(tree->index.Path(target)) +
                                          ", which no layer at or below it has");
   }
   AddDefaults();
-  result.entries += tree->directories.AddAll(tree->index, *sink);
+  result.entries += tree->directories.AddAll(tree->index, *sink, options.below);
   result.paths = tree->index.size();
   result.index_bytes = tree->index.bytes() + tree->directories.bytes();
   tree.reset();
   return true;
+}
+
+void Flattener::State::TellLinks() {
+  std::map<PathId, std::vector<std::string>> names;  // in an order that is the same on every run
+  for (const auto& [target, numbers] : tree->waiting) {
+    names[target];
+    for (const uint32_t number : numbers) {
+      for (const PathId name : tree->lower_links[number].names) names[target].push_back(tree->index.Path(name));
+    }
+  }
+  for (const auto& [target, all] : names) options.below->Link(tree->index.Path(target), all);
 }
 
 bool Flattener::State::PassOver(size_t layer) {
@@ -209,12 +224,17 @@ bool Flattener::State::Take(ArchiveReader& reader, Entry& entry) {
 }
 
 void Flattener::State::Hide(const Step& parent, std::string_view name) {
-  PathNode& node = tree->index[tree->index.Child(parent.id, name)];
+  const PathId id = tree->index.Child(parent.id, name);
+  if (sink && options.below)
+    options.below->Hide(tree->index.Path(id), false);
+  PathNode& node = tree->index[id];
   node.covered_by = std::max(node.covered_by, tree->view.layer());
   node.last_cover = tree->view.layer();
 }
 
 void Flattener::State::HideBelow(const Step& directory) {
+  if (sink && options.below)
+    options.below->Hide(tree->index.Path(directory.id), true);
   PathNode& node = tree->index[directory.id];
   node.opaque_by = std::max(node.opaque_by, tree->view.layer());
   node.last_opaque = tree->view.layer();

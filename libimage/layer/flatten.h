@@ -37,12 +37,28 @@ class EntrySink {
   virtual void WriteZeros(uint64_t count) = 0;
 };
 
+// What layers say about a tree that they are laid over and that is not read with them: for whoever writes one layer by
+// itself. Told at any time during a run.
+class LowerTree {
+ public:
+  virtual ~LowerTree() = default;
+
+  // Nothing that it has at `path` and below stays; with `inside`, nothing below.
+  virtual void Hide(const std::string& path, bool inside) = 0;
+  // A directory that no entry describes: its own if it has one there, else one of 0755 0:0. Such are not added.
+  virtual void Imply(const std::string& path) = 0;
+  // Further names of what it must have at `target`, whatever hides that here; none when they are gone again.
+  virtual void Link(const std::string& target, const std::vector<std::string>& names) = 0;
+};
+
 struct FlattenOptions {
   // Entries (not files with content) that are added where the image has nothing of that name. kUnsupported when a
   // parent of one is not a directory.
   std::vector<Entry> defaults;
   Time undated = {};               // mtime of directories without an entry
   std::string what = "the image";  // in errors
+  size_t first = 0;                // the number of the base layer, in errors
+  LowerTree* below = nullptr;      // borrowed; null: there is nothing
 };
 
 struct FlattenResult {
@@ -66,7 +82,8 @@ class Flattener {
   // Hands the whole tree to `sink` and returns true. Returns false when a layer turned out to hold a path twice
   // (forbidden, but the last one wins): what the sink got is worthless, and one more Run, with a new sink, will
   // succeed, for by then it is known which entries count. kCorrupt for a path through a file, a link to nothing or to
-  // a directory, more than kMaxSymlinkHops, and all that ArchiveReader refuses.
+  // a directory (with options.below: to one of these layers), more than kMaxSymlinkHops, and all that ArchiveReader
+  // refuses.
   bool Run(EntrySink& sink);
 
   const FlattenResult& result() const;

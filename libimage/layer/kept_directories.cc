@@ -16,7 +16,7 @@ void KeptDirectories::Keep(PathNode& node, const Entry& entry, uint16_t layer) {
       layer};
 }
 
-uint64_t KeptDirectories::AddAll(const PathIndex& index, EntrySink& sink) const {
+uint64_t KeptDirectories::AddAll(const PathIndex& index, EntrySink& sink, LowerTree* below) const {
   std::vector<PathId> all;
   for (PathId id = 1; id < index.size(); ++id) {
     if (index[id].result == PathNode::Result::kDirectory)
@@ -31,7 +31,7 @@ uint64_t KeptDirectories::AddAll(const PathIndex& index, EntrySink& sink) const 
     const At first = std::lower_bound(all.cbegin(), all.cend(), parent, less);
     return std::pair(first, std::lower_bound(first, all.cend(), parent + 1, less));
   };
-  Add(kRootPath, index, sink);
+  Add(kRootPath, index, sink, below);
   std::vector<std::pair<At, At>> open{children(kRootPath)};
   while (!open.empty()) {
     auto& [next, end] = open.back();
@@ -40,13 +40,15 @@ uint64_t KeptDirectories::AddAll(const PathIndex& index, EntrySink& sink) const 
       continue;
     }
     const PathId id = *next++;
-    Add(id, index, sink);
+    Add(id, index, sink, below);
     open.push_back(children(id));
   }
   return all.size() + 1;
 }
 
-void KeptDirectories::Add(PathId id, const PathIndex& index, EntrySink& sink) const {
+void KeptDirectories::Add(PathId id, const PathIndex& index, EntrySink& sink, LowerTree* below) const {
+  if (below != nullptr && index[id].attributes == UINT32_MAX)
+    return below->Imply(index.Path(id));
   Entry entry;
   entry.name = index.Path(id);
   entry.type = EntryType::kDirectory;

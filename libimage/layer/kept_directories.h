@@ -19,8 +19,8 @@ class KeptDirectories {
   void Keep(PathNode& node, const Entry& entry, uint16_t layer);
 
   // Hands every directory of the result to `sink` and returns their number. One without an entry is 0755, owned by
-  // root, and of time 0.
-  uint64_t AddAll(const PathIndex& index, EntrySink& sink) const;
+  // root, and of time 0; with `below` it is told that in place of `sink`.
+  uint64_t AddAll(const PathIndex& index, EntrySink& sink, LowerTree* below = nullptr) const;
 
   size_t bytes() const { return attributes_.bytes() + xattrs_.bytes(); }
 
@@ -33,7 +33,7 @@ class KeptDirectories {
     uint16_t layer = 0;
   };
 
-  void Add(PathId id, const PathIndex& index, EntrySink& sink) const;
+  void Add(PathId id, const PathIndex& index, EntrySink& sink, LowerTree* below) const;
 
   Time undated_;
   Chunked<Attributes> attributes_;

@@ -37,7 +37,7 @@ AciOptions Options(size_t threads = 1) {
 }
 
 Aci ToAci(const ImageBuilder& builder, const AciOptions& options) {
-  Aci aci{{}, {}, {Digest::Of(""), 0, {}}};
+  Aci aci{{}, {}, {Digest::Of(""), 0, 0, {}}};
   const OpenOutput open = [&] {
     aci.bytes.clear();
     ++aci.opened;
