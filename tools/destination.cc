@@ -37,20 +37,9 @@ std::vector<std::string> FileAndItsDirectory(const Reference& reference, const W
   return {DirectoryOf(reference.file()->path), reference.file()->path};
 }
 
-image::AciNaming NamingFor(const Input& input, const std::string& name) {
-  image::AciNaming naming;
-  if (input.source.naming) {
-    naming = *input.source.naming;
-  } else if (input.source.image.name()) {
-    naming = image::AciNaming::For(*input.source.image.name());
-  } else if (const auto* file = input.name.reference.file()) {
-    naming = image::AciNaming::ForLayout(file->path, input.source.called);
-  } else {
-    naming.name = image::ToAcIdentifier(input.name.reference.store()->name);
-  }
-  if (!name.empty())
-    naming.name = name;
-  return naming;
+bool IsDirectory(const std::string& path) {
+  struct stat status {};
+  return path.ends_with('/') || (stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode));
 }
 
 // Puts the identity into `more`, where somebody will see it.
@@ -60,22 +49,26 @@ image::OnIdentity IntoResult(const WriteOptions& options, json::Object& more) {
   return [&more](const image::Identity& identity) { more.Set("identity", identity.digest.str()); };
 }
 
+// An ACI in the file that was named, or in the directory, under the name that docker2aci gives it.
 class AciDestination : public Destination {
  public:
-  AciDestination(const std::string& path, WriteOptions options)
-      : options_(std::move(options)), file_(path, options_.overwrite) {
-    if (!options_.name.empty() && !image::IsAcIdentifier(options_.name))
-      throw Error(ErrorKind::kUsage, Quoted(options_.name) + " is not a name for an ACI",
-                  "lower-case letters and digits, between them any of -._~/");
+  AciDestination(const std::string& path, WriteOptions options) : options_(std::move(options)) {
+    if (IsDirectory(path))
+      directory_ = Dir::Open(path).name();
+    else
+      file_.emplace(path, options_.overwrite);
   }
 
   Written Write(const Input& input, Progress& progress) override {
-    const auto open = [&] {
-      if (ftruncate(file_.fd(), 0) < 0 || lseek(file_.fd(), 0, SEEK_SET) < 0)
-        ThrowErrno("empty " + Quoted(file_.path()));
-      return FdSink(file_.fd(), Quoted(file_.path()));
-    };
     const image::AciNaming naming = NamingFor(input, options_.name);
+    if (!file_)
+      file_.emplace(directory_ + (directory_.ends_with('/') ? "" : "/") + naming.FileStem() + ".aci",
+                    options_.overwrite);
+    const auto open = [&] {
+      if (ftruncate(file_->fd(), 0) < 0 || lseek(file_->fd(), 0, SEEK_SET) < 0)
+        ThrowErrno("empty " + Quoted(file_->path()));
+      return FdSink(file_->fd(), Quoted(file_->path()));
+    };
     json::Object more{{"name", naming.name}};
     const image::AciResult result =
         image::ConvertToAci(input.image, *input.source.blobs, open,
@@ -86,19 +79,25 @@ class AciDestination : public Destination {
                              .epoch = options_.epoch,
                              .progress = &progress,
                              .identified = IntoResult(options_, more)});
-    file_.Commit();
+    file_->Commit();
     more.Set("bytes", result.bytes);
     more.Set("entries", result.flattened.entries);
     more.Set("contentBytes", result.flattened.bytes);
-    return {"sha512-" + result.image_id.hex(), std::move(more)};
+    return {.id = "sha512-" + result.image_id.hex(), .more = std::move(more), .file = file_->path()};
   }
 
  private:
   WriteOptions options_;
-  image::NewFile file_;
+  std::string directory_;
+  std::optional<image::NewFile> file_;
 };
 
 std::unique_ptr<Destination> OpenAci(const Reference& reference, const WriteOptions& options) {
+  if (!options.name.empty() && !image::IsAcIdentifier(options.name))
+    throw Error(ErrorKind::kUsage, Quoted(options.name) + " is not a name for an ACI",
+                "lower-case letters and digits, between them any of -._~/");
+  if (options.layers)
+    return OpenAciLayers(reference, options);
   return std::make_unique<AciDestination>(reference.file()->path, options);
 }
 
@@ -256,6 +255,22 @@ constexpr DestinationFormat kFormats[] = {
 };
 
 }  // namespace
+
+image::AciNaming NamingFor(const Input& input, const std::string& name) {
+  image::AciNaming naming;
+  if (input.source.naming) {
+    naming = *input.source.naming;
+  } else if (input.source.image.name()) {
+    naming = image::AciNaming::For(*input.source.image.name());
+  } else if (const auto* file = input.name.reference.file()) {
+    naming = image::AciNaming::ForLayout(file->path, input.source.called);
+  } else {
+    naming.name = image::ToAcIdentifier(input.name.reference.store()->name);
+  }
+  if (!name.empty())
+    naming.name = name;
+  return naming;
+}
 
 std::vector<Written> Destination::WriteAll(const InputSet&, Progress&) {
   throw Error(ErrorKind::kUnsupported, "the destination holds one image of one platform",

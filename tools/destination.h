@@ -26,6 +26,7 @@ struct WriteOptions {
   std::vector<std::string> push_arguments;  // for a gantry-push that is started
   int64_t epoch = 0;                        // SOURCE_DATE_EPOCH
   bool squash = false;
+  bool layers = false;  // an ACI for each layer
   bool overwrite = false;
   bool identity = false;  // tell it where it takes no pass of its own
 };
@@ -51,7 +52,8 @@ struct InputSet {
 struct Written {
   std::string id;  // of what was written: a digest
   json::Object more;
-  std::string ref = {};  // of one of several; empty: as the command line says
+  std::string ref = {};   // of one of several; empty: as the command line says
+  std::string file = {};  // where the destination is a directory that the name was chosen in
 };
 
 class Destination {
@@ -77,6 +79,12 @@ std::span<const DestinationFormat> DestinationFormats();
 
 // The format of `reference`; kUnsupported when it cannot be written.
 const DestinationFormat& FormatOf(const image::Reference& reference);
+
+// What an ACI of the image is called: `name`, unless it is empty, and the rest as the source has it.
+image::AciNaming NamingFor(const Input& input, const std::string& name);
+
+// aci:DIR with --layers: an ACI for each layer, and the layers themselves beside them (aci_layers.cc).
+std::unique_ptr<Destination> OpenAciLayers(const image::Reference& reference, const WriteOptions& options);
 
 // Copies each image into `sink` and names it `ref`; of several, each keeps its names if `ref` is empty. `manifest_type`
 // is written where the options ask for nothing else; empty leaves the image's own.

@@ -35,6 +35,7 @@ struct ConvertOptions {
   size_t threads = ProcessorCount();
   bool all = false;
   bool squash = false;
+  bool layers = false;
   bool preserve_digests = false;
   bool overwrite = false;
   bool json = false;
@@ -93,6 +94,7 @@ WriteOptions WriteOptionsOf(const ConvertOptions& options) {
                      .push_arguments = PushArguments(options.policy, options.common),
                      .epoch = SourceDateEpoch(),
                      .squash = options.squash,
+                     .layers = options.layers,
                      .overwrite = options.overwrite,
                      .identity = options.json};
   if (!options.compress.empty())
@@ -134,11 +136,14 @@ json::Object SourceOf(const image::ImageTree& tree) {
   return {{"source", tree.descriptor.digest.str()}, {"images", std::move(images)}};
 }
 
+bool IsAci(const image::Reference& destination) {
+  const auto* file = destination.file();
+  return file != nullptr && file->format == image::FileReference::Format::kAci;
+}
+
 // How the result line calls it: a file by its path, all else by its whole name.
 std::string NameOf(const image::Reference& destination) {
-  const auto* file = destination.file();
-  const bool aci = file != nullptr && file->format == image::FileReference::Format::kAci;
-  return aci ? file->path : destination.ToString();
+  return IsAci(destination) ? destination.file()->path : destination.ToString();
 }
 
 // Every image of the source, or those for some platforms; each is asked about.
@@ -177,6 +182,8 @@ int ConvertAll(const ConvertOptions& options, const image::Reference& reference,
 int Convert(const ConvertOptions& options) {
   const image::Reference reference = image::Reference::Parse(options.destination);
   const DestinationFormat& format = FormatOf(reference);
+  if (options.layers && !IsAci(reference))
+    throw Error(ErrorKind::kUsage, "--layers is for aci:", "layers stay as they are in other formats");
   const WriteOptions write = WriteOptionsOf(options);
   const image::Confinement keep = Kept(options, format.places(reference, write));
   if (options.common.print_confinement)
@@ -193,7 +200,8 @@ int Convert(const ConvertOptions& options) {
   const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
   Note(options.common, "the image is trusted by " + verified.vouched_by());
   const auto progress = MakeProgress(options.common);
-  Print(options, destination->Write({name, source, verified}, *progress), NameOf(reference), SourceOf(verified));
+  const Written written = destination->Write({name, source, verified}, *progress);
+  Print(options, written, written.file.empty() ? NameOf(reference) : written.file, SourceOf(verified));
   return 0;
 }
 
@@ -224,7 +232,8 @@ int main(int argc, char** argv) {
   app.add_option("--format", options.format, "what manifests are written: oci or docker")
       ->check(CLI::IsMember({"oci", "docker"}))
       ->type_name("FORMAT");
-  app.add_flag("--squash", options.squash, "one layer in place of all");
+  CLI::Option* squash = app.add_flag("--squash", options.squash, "one layer in place of all");
+  app.add_flag("--layers", options.layers, "an ACI for each layer, in the directory aci:DIR")->excludes(squash);
   app.add_flag("--preserve-digests", options.preserve_digests, "fail rather than change the manifest");
   app.add_option("--dependency", options.dependencies, "an ACI that the source depends on, or one of its dependencies")
       ->type_name("FILE")

@@ -113,6 +113,11 @@ bool IsArchive(const FileReference& file) {
 }
 bool IsAci(const FileReference& file) { return file.format == FileReference::Format::kAci; }
 
+bool IsDirectory(const std::string& path) {
+  struct stat status {};
+  return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 // A pipe has no place that a policy could name.
 std::string PlaceOf(const std::string& path) {
   struct stat status {};
@@ -228,13 +233,14 @@ std::string DirectoryOf(const std::string& path) {
 LocalImage OpenAci(const FileReference& file, const std::string& platform,
                    const std::vector<std::string>& dependencies) {
   const auto otherwise = platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform);
-  auto aci = image::AciImage::Open(file.path, dependencies, otherwise);
+  const std::string path = IsDirectory(file.path) ? image::TopAciIn(file.path) : file.path;
+  auto aci = image::AciImage::Open(path, dependencies, otherwise);
   LocalImage local{FetchedImage(aci->image(), std::nullopt), {}, nullptr, nullptr};
   local.naming = aci->naming();
   local.unpacked = !aci->is_original();
   local.notes = aci->notes();
   local.evidence.transport = "aci";
-  local.evidence.path = PlaceOf(file.path);
+  local.evidence.path = PlaceOf(path);
   local.blobs = std::move(aci);
   return local;
 }
@@ -337,7 +343,7 @@ std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::
 void KeepForImage(const Reference& reference, const std::string& root, image::Confinement& keep) {
   const auto* file = reference.file();
   keep.read.push_back(file != nullptr ? file->path : root);
-  if (file != nullptr && IsAci(*file))
+  if (file != nullptr && IsAci(*file) && !IsDirectory(file->path))
     keep.read.push_back(DirectoryOf(file->path));
   if (file != nullptr && (IsArchive(*file) || IsAci(*file)))
     keep.write.push_back(image::LargeTemporaryDirectory());

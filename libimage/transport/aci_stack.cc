@@ -30,6 +30,21 @@ bool IsOfName(const AciDependency& wanted, const AciManifest& manifest) {
          });
 }
 
+std::vector<std::string> AcisIn(const std::string& directory) {
+  std::vector<std::string> out;
+  for (const std::string& name : Dir::Open(directory).List()) {
+    if (!name.ends_with(".aci"))
+      continue;
+    if (out.size() == kMaxAciFilesBeside) {
+      throw Error(ErrorKind::kUnsupported,
+                  Quoted(directory) + " holds more than " + std::to_string(kMaxAciFilesBeside) + " ACIs",
+                  "put those that are needed into a directory of their own, or give --dependency FILE");
+    }
+    out.push_back(directory + (directory.ends_with("/") ? "" : "/") + name);
+  }
+  return out;
+}
+
 std::string IdOf(const AciFile& file) { return "sha512-" + file.image_id().hex(); }
 
 // The files among which dependencies are looked for; each is read when it is asked for, and once.
@@ -63,16 +78,9 @@ class AciFiles {
   void AddFilesBeside() {
     if (std::exchange(searched_, true))
       return;
-    const std::string directory = DirectoryOf(top_->name());
-    for (const std::string& name : Dir::Open(directory).List()) {
-      const std::string path = directory == "." && !top_->name().starts_with("./") ? name : directory + "/" + name;
-      if (!name.ends_with(".aci") || path == top_->name())
-        continue;
-      if (candidates_.size() == kMaxAciFilesBeside)
-        throw Error(ErrorKind::kUnsupported,
-                    Quoted(directory) + " holds more than " + std::to_string(kMaxAciFilesBeside) + " ACIs",
-                    "put those that are needed into a directory of their own, or give --dependency FILE");
-      candidates_.push_back({.path = path});
+    for (std::string& path : AcisIn(DirectoryOf(top_->name()))) {
+      if (path != top_->name() && path != "./" + top_->name())
+        candidates_.push_back({.path = std::move(path)});
     }
   }
 
@@ -137,6 +145,15 @@ class AciFiles {
   bool searched_ = false;
 };
 
+std::optional<AciManifest> ManifestOf(const std::string& path) {
+  try {
+    std::optional<AciManifest> first = AciFile::Peek(path);
+    return first ? std::move(first) : AciFile::Open(path)->manifest();
+  } catch (const Error&) {
+    return std::nullopt;  // whatever lies there
+  }
+}
+
 class Stack {
  public:
   explicit Stack(AciFiles files) : files_(std::move(files)) {}
@@ -182,6 +199,30 @@ std::vector<StackedAci> OpenAciStack(const std::string& path, const std::vector<
   Stack stack(AciFiles(top, dependencies));
   stack.Add(top, {});
   return stack.Take();
+}
+
+std::string TopAciIn(const std::string& directory) {
+  std::vector<std::pair<std::string, AciManifest>> all;
+  for (const std::string& path : AcisIn(directory)) {
+    if (auto manifest = ManifestOf(path))
+      all.emplace_back(path, *std::move(manifest));
+  }
+  std::vector<std::string> tops;
+  for (const auto& [path, manifest] : all) {
+    const auto leads_here = [&is = manifest](const AciDependency& dependency) { return IsOfName(dependency, is); };
+    if (std::ranges::none_of(
+            all, [&](const auto& other) { return std::ranges::any_of(other.second.dependencies, leads_here); }))
+      tops.push_back(path);
+  }
+  if (tops.size() == 1)
+    return tops.front();
+  if (tops.empty()) {
+    throw Error(ErrorKind::kNotFound, Quoted(directory) + " holds no ACI on which no other depends",
+                "ACIs are found by names that end in .aci");
+  }
+  throw Error(ErrorKind::kUsage,
+              Quoted(tops[0]) + " and " + Quoted(tops[1]) + " are both ACIs on which no other depends",
+              "name the file of one");
 }
 
 }  // namespace gantry::image

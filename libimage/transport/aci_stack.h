@@ -28,4 +28,8 @@ struct StackedAci {
 // has the image ID or the size, for circles, and for more than kMaxLayers in all; kUsage when several fit equally.
 std::vector<StackedAci> OpenAciStack(const std::string& path, const std::vector<std::string>& dependencies);
 
+// The file in `directory` that ends in ".aci" and on whose ACI no other there depends. kNotFound when there is none;
+// kUsage, naming some, when there are several. What is no ACI does not count.
+std::string TopAciIn(const std::string& directory);
+
 }  // namespace gantry::image
