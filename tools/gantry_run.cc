@@ -101,7 +101,9 @@ runner::Rendering HowToRender(const Options& options, const image::Reference& im
   how.open = [&options, image, store]() -> std::shared_ptr<const image::Blobs> {
     if (image.file() == nullptr)
       return store;
-    return OpenFileImage(*image.file(), options.platform).blobs;
+    LocalImage local = OpenFileImage(*image.file(), options.platform);
+    for (const std::string& note : local.notes) Warn(options.common, note);
+    return std::move(local.blobs);
   };
   return how;
 }

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/convert/docker_to_appc.h"
 #include "libimage/model/config.h"
+#include "libimage/model/execution.h"
 
 namespace gantry::image {
 namespace {
@@ -17,9 +19,8 @@ constexpr size_t kMaxArguments = 10'000;
 
 [[noreturn]] void Disagree(std::string_view annotation, std::string_view field) {
   throw Error(ErrorKind::kCorrupt,
-              "ACI manifest: annotation " + Quoted(annotation) + " is not about the " + std::string(field) +
-                  " that the app has",
-              "the ACI was changed after it was converted; whoever did so has to remove the annotation");
+              "annotation " + Quoted(annotation) + " is not about the " + std::string(field) + " that is executed",
+              "what is executed was changed after a conversion; whoever did so has to remove the annotation");
 }
 
 std::string TextOf(const AciManifest& manifest, std::string_view annotation) {
@@ -98,7 +99,7 @@ json::Object Ports(const AciApp& app) {
   return out;
 }
 
-json::Object Execution(const AciManifest& manifest) {
+json::Object Executed(const AciManifest& manifest) {
   json::Object out;
   if (!manifest.app)
     return out;
@@ -162,7 +163,7 @@ std::string NewConfig(const AciManifest& manifest, const std::vector<Digest>& di
   add("architecture", platform.architecture);
   add("variant", platform.variant);
   add("os", platform.os);
-  out.Append("config", Execution(manifest));
+  out.Append("config", Executed(manifest));
   out.Append("rootfs", Rootfs(diff_ids));
   out.Append("history", History(manifest, diff_ids.size()));
   return json::Print(out);
@@ -184,7 +185,7 @@ json::Array HistoryAfter(const json::Value& config, const AciManifest& manifest,
 
 // The configuration that the ACI carries, over these layers. What is unknown to us in it stays as it is.
 std::string CarriedConfig(const AciManifest& manifest, const std::string& bytes, const std::vector<Digest>& diff_ids) {
-  RequireSameExecution(manifest, bytes);
+  RequireSameExecution(manifest, bytes, kConfigAnnotation);
   if (ImageConfig::Parse(bytes).diff_ids == diff_ids)
     return bytes;
   json::Value config = json::Parse(bytes, kConfigAnnotation);
@@ -208,45 +209,26 @@ std::vector<std::string> Lost(const AciManifest& manifest) {
 
 }  // namespace
 
-void RequireSameExecution(const AciManifest& manifest, const std::string& config_bytes) {
+void RequireSameExecution(const AciManifest& manifest, const std::string& config_bytes, std::string_view annotation) {
   const ImageConfig config = ImageConfig::Parse(config_bytes);
-  AciApp expected;
-  std::vector<AppcPair> labels;
-  try {
-    expected = ToAciApp(config);
-    labels = ToAciPlatform(config.platform);
-  } catch (const Error& error) {
-    throw Error(ErrorKind::kCorrupt, error.message(), error.hint()).WithContext(kConfigAnnotation);
-  }
-  const AciApp app = manifest.app.value_or(AciApp());
-  const auto require = [](bool same, std::string_view field) {
+  const ImageConfig made = ImageConfig::Parse(NewConfig(manifest, config.diff_ids, config.platform));
+  const Execution is = Execution::Of(made), was = Execution::Of(config);
+  const auto require = [&](bool same, std::string_view field) {
     if (!same)
-      Disagree(kConfigAnnotation, field);
+      Disagree(annotation, field);
   };
-  require(app.exec == expected.exec, "exec");
-  require(app.user == expected.user && app.group == expected.group, "user and group");
-  require(app.environment == expected.environment, "environment");
-  require(app.working_directory == expected.working_directory, "working directory");
-  require(app.mount_points == expected.mount_points, "mount points");
-  require(app.ports == expected.ports, "ports");
-  require(app.user_labels == expected.user_labels, "user labels");
-  require(app == expected, "isolators, handlers and groups");
-  for (const std::string_view name : {"os", "arch"}) {
-    const std::string* const is = FindPair(manifest.labels, name);
-    const std::string* const was = FindPair(labels, name);
-    require((is == nullptr) == (was == nullptr) && (is == nullptr || *is == *was), "label " + std::string(name));
-  }
-  const auto agrees = [&](std::string_view annotation, const std::vector<std::string>& list) {
-    if (FindPair(manifest.annotations, annotation) != nullptr && ListIn(manifest, annotation) != list)
-      Disagree(annotation, "exec");
-  };
-  agrees(kEntrypointAnnotation, config.entrypoint);
-  agrees(kCmdAnnotation, config.cmd);
-  if (const std::string* user = FindPair(manifest.annotations, kUserAnnotation);
-      user != nullptr && *user != config.user)
-    Disagree(kUserAnnotation, "user");
-  if (TextOf(manifest, kStopSignalAnnotation) != config.stop_signal)
-    Disagree(kStopSignalAnnotation, "stop signal");
+  require(is.args == was.args, "exec");
+  require(is.user == was.user, "user and group");
+  require(is.env == was.env, "environment");
+  require(is.cwd == was.cwd, "working directory");
+  require(is.volumes == was.volumes, "mount points");
+  require(is.ports == was.ports, "ports");
+  require(is.stop_signal == was.stop_signal, "stop signal");
+  require(made.labels == config.labels, "user labels");
+  require(made.platform.os == config.platform.os, "label os");
+  require(ToAppcArch(made.platform.architecture, made.platform.variant) ==
+              ToAppcArch(config.platform.architecture, config.platform.variant),
+          "label arch");
 }
 
 DockerConfig ToDockerConfig(const AciManifest& manifest, const std::vector<Digest>& diff_ids,

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "libimage/base/digest.h"
@@ -29,7 +30,9 @@ struct DockerConfig {
 DockerConfig ToDockerConfig(const AciManifest& manifest, const std::vector<Digest>& diff_ids,
                             const Platform& otherwise);
 
-// Throws kCorrupt unless the app and the labels os and arch of `manifest` are those of an image with `config_bytes`.
-void RequireSameExecution(const AciManifest& manifest, const std::string& config_bytes);
+// Throws kCorrupt, about `annotation`, which carries one of the two, unless an ACI with `manifest` executes what an
+// image with `config_bytes` does, on the same platform and with the same labels. What only one of them can say does not
+// count.
+void RequireSameExecution(const AciManifest& manifest, const std::string& config_bytes, std::string_view annotation);
 
 }  // namespace gantry::image

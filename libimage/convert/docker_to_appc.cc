@@ -7,6 +7,7 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/convert/appc_to_docker.h"
 
 namespace gantry::image {
 namespace {
@@ -238,7 +239,9 @@ std::vector<AppcPair> ToAciPlatform(const Platform& platform) {
   return {{"arch", darwin ? "x86_64" : bsd_arm ? "arm" : *arch}, {"os", platform.os}};
 }
 
-AciManifest ToAciManifest(const Image& image, const AciNaming& naming) {
+namespace {
+
+AciManifest PlainManifest(const Image& image, const AciNaming& naming) {
   AciManifest manifest;
   manifest.name = naming.name;
   manifest.labels = ToAciPlatform(image.config.platform);
@@ -246,6 +249,30 @@ AciManifest ToAciManifest(const Image& image, const AciNaming& naming) {
     manifest.labels.emplace_back("version", naming.version);
   manifest.app = ToAciApp(image.config);
   manifest.annotations = Annotations(image, naming);
+  return manifest;
+}
+
+// What only an ACI has, and what says what the image was called before.
+void Restore(const AciManifest& carried, const Image& image, AciManifest& manifest) {
+  RequireSameExecution(carried, image.config_bytes, kAciAnnotation);
+  manifest.app = carried.app;
+  const auto add = [](const std::vector<AppcPair>& from, std::vector<AppcPair>& to) {
+    for (const AppcPair& pair : from) {
+      if (FindPair(to, pair.first) == nullptr)
+        to.push_back(pair);
+    }
+  };
+  add(carried.labels, manifest.labels);
+  add(carried.annotations, manifest.annotations);
+}
+
+}  // namespace
+
+AciManifest ToAciManifest(const Image& image, const AciNaming& naming) {
+  AciManifest manifest = PlainManifest(image, naming);
+  const auto carried = image.manifest.annotations.find(std::string(kAciAnnotation));
+  if (carried != image.manifest.annotations.end())
+    Restore(AciManifest::Parse(carried->second), image, manifest);
   return manifest;
 }
 

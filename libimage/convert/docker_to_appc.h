@@ -12,6 +12,10 @@
 //   mountPoints           colliding names get -1, -2 in order of paths and are unique (docker2aci: at random)
 // What ACIs have no place for is kept in annotations: appc.io/docker/{entrypoint,cmd,user,stopsignal}, and the whole
 // configuration as it was in dev.gantry/config, from which appc_to_docker.h makes it again.
+//
+// An image that was made of an ACI carries the manifest of that, from which comes back what only ACIs have: isolators,
+// event handlers, groups, names of ports and mount points, annotations and labels. It must agree with what the image
+// executes, as the annotations of ACIs must.
 #pragma once
 
 #include <string>
@@ -27,6 +31,9 @@ namespace gantry::image {
 constexpr std::string_view kConfigAnnotation = "dev.gantry/config";
 // The manifest of the image whose layers became the ACI and its dependencies, one by one.
 constexpr std::string_view kManifestAnnotation = "dev.gantry/manifest";
+// Of the manifest of an image that was made of an ACI: the manifest of that, without dependencies and whitelist. Left
+// out like kConfigAnnotation, and where that says what the image was before it was an ACI.
+constexpr std::string_view kAciAnnotation = "dev.gantry.aci.manifest";
 // What appc_to_docker.h holds against the app.
 constexpr std::string_view kEntrypointAnnotation = "appc.io/docker/entrypoint";
 constexpr std::string_view kCmdAnnotation = "appc.io/docker/cmd";
@@ -52,8 +59,9 @@ struct AciNaming {
   std::string FileStem() const;
 };
 
-// kUnsupported for what an ACI cannot hold: another system than Linux, FreeBSD and Darwin, an environment variable
-// with a name that appc does not allow, a relative working directory, a group without a user, a range of ports.
+// kCorrupt for an image whose kAciAnnotation is about another. kUnsupported for what an ACI cannot hold: another system
+// than Linux, FreeBSD and Darwin, an environment variable with a name that appc does not allow, a relative working
+// directory, a group without a user, a range of ports.
 AciManifest ToAciManifest(const Image& image, const AciNaming& naming);
 
 // Parts of it: what is executed, and the labels os and arch, sorted.

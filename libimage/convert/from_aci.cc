@@ -5,6 +5,7 @@
 
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
+#include "libimage/base/json.h"
 #include "libimage/convert/appc_to_docker.h"
 #include "libimage/layer/listing.h"
 #include "libimage/layer/rootfs_digest.h"
@@ -36,6 +37,13 @@ Layer Measure(const StackedAci& aci) {
     size += block.size();
   }
   return {hasher.Finish(), size};
+}
+
+// What does not say which files make up the tree.
+AciManifest WithoutFiles(AciManifest manifest) {
+  manifest.dependencies.clear();
+  manifest.path_whitelist.clear();
+  return manifest;
 }
 
 // Blobs in a directory, as those of an OCI layout.
@@ -86,11 +94,14 @@ void AciImage::TakeStack(std::vector<StackedAci> stack, const Platform& otherwis
   }
   DockerConfig config = ToDockerConfig(top->manifest(), diff_ids, otherwise);
   for (const std::string& lost : config.lost) notes_.push_back("only an ACI can have: " + lost);
-  const Manifest manifest{.media_type = std::string(kOciManifestType),
-                          .config = {.media_type = std::string(kOciConfigType),
-                                     .digest = Digest::Of(config.bytes),
-                                     .size = config.bytes.size()},
-                          .layers = std::move(layers)};
+  Manifest manifest{.media_type = std::string(kOciManifestType),
+                    .config = {.media_type = std::string(kOciConfigType),
+                               .digest = Digest::Of(config.bytes),
+                               .size = config.bytes.size()},
+                    .layers = std::move(layers)};
+  const std::string kept = WithoutFiles(top->manifest()).ToJson();
+  if (FindPair(top->manifest().annotations, kConfigAnnotation) == nullptr && kept.size() <= json::kMaxStringBytes)
+    manifest.annotations.emplace(kAciAnnotation, kept);
   image_ = Image::FromBytes(manifest.ToJson(), kOciManifestType, std::move(config.bytes));
 }
 

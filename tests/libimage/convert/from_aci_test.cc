@@ -20,9 +20,11 @@ using gantry::testing::MemoryBlobs;
 using gantry::testing::TarBuilder;
 using gantry::testing::TempDir;
 using gantry::testing::Trusted;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 const Platform kAmd{"linux", "amd64", "", ""};
 
@@ -112,15 +114,12 @@ TEST_F(FromAciTest, AnnotationsMustAgreeWithWhatIsExecuted) {
       {"mount points", [](AciManifest& m) { m.app->mount_points.clear(); }},
       {"ports", [](AciManifest& m) { m.app->ports[0].port = 54; }},
       {"user labels", [](AciManifest& m) { m.app->user_labels.clear(); }},
-      {"isolators", [](AciManifest& m) { m.app->isolators.emplace_back("os/linux/no-new-privileges", true); }},
-      {"handlers",
-       [](AciManifest& m) {
-         m.app->event_handlers.push_back({"pre-start", {"/x"}});
-       }},
-      {"groups", [](AciManifest& m) { m.app->supplementary_gids = {0}; }},
       {"exec", [](AciManifest& m) { m.app.reset(); }},
       {"label arch", [](AciManifest& m) { m.labels[0].second = "i386"; }},
-      {"label os", [](AciManifest& m) { m.labels.clear(); }},
+      {"label os",
+       [](AciManifest& m) {
+         m.labels = {{"os", "freebsd"}};
+       }},
   };
   for (const auto& [field, change] : changes) {
     const Error error = RefusedWith(change);
@@ -178,6 +177,36 @@ TEST_F(FromAciTest, PlainAciIsAnImage) {
   EXPECT_EQ(Open()->image().config.user, "");
   Write({.name = "example.com/app", .app = AciApp{.exec = {"/a"}, .user = "/a", .group = "0"}});
   EXPECT_EQ(CaughtError([&] { Open(); }).kind(), ErrorKind::kUnsupported);
+}
+
+TEST_F(FromAciTest, WhatOnlyAnAciHasComesBack) {
+  AciManifest before = Docker2aci();
+  before.app->isolators.emplace_back("resource/memory", json::Object{{"limit", "1G"}});
+  before.app->event_handlers.push_back({"pre-start", {"/x"}});
+  before.app->supplementary_gids = {7};
+  before.app->user_annotations = {{"any", "thing"}};
+  before.labels.emplace_back("channel", "beta");
+  Write(before);
+  const Image image = Open()->image();
+  const AciManifest after = ToAciManifest(image, {.name = "example.com/app"});
+  EXPECT_EQ(after.app, before.app);
+  for (const AppcPair& label : before.labels) EXPECT_THAT(after.labels, Contains(label));
+  for (const AppcPair& annotation : before.annotations) EXPECT_THAT(after.annotations, Contains(annotation));
+  Write(after);
+  EXPECT_EQ(Open()->image().config_bytes, image.config_bytes);
+  EXPECT_THAT(Open()->notes(), SizeIs(3));
+}
+
+TEST_F(FromAciTest, ManifestOfAnotherAciIsCorrupt) {
+  Write(Docker2aci());
+  const Image image = Open()->image();
+  const std::string other = ImageBuilder().Config("User", "x").ConfigBytes();
+  Manifest manifest = image.manifest;
+  manifest.config.digest = Digest::Of(other);
+  manifest.config.size = other.size();
+  manifest.layers.clear();
+  const Image changed = Image::FromBytes(manifest.ToJson(), "", other);
+  EXPECT_EQ(CaughtError([&] { ToAciManifest(changed, {.name = "a"}); }).kind(), ErrorKind::kCorrupt);
 }
 
 TEST_F(FromAciTest, WhatOnlyAnAciHasIsNoted) {
