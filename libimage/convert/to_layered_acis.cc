@@ -229,18 +229,14 @@ class LayeredConversion {
                                        .labels = platform_,
                                        .size = aci.result.tar_bytes});
     }
-    std::string bytes = WithWhitelist(manifest);
-    AciManifest::Parse(bytes);  // what we write we would read
-    return bytes;
+    return WithWhitelist(manifest);
   }
 
   // Without one where it is too long, or a path is not UTF-8, and nothing has to go.
   std::string WithWhitelist(AciManifest& manifest) const {
     manifest.path_whitelist = paths_.Absolute();
     try {
-      std::string bytes = manifest.ToJson();
-      AciManifest::Parse(bytes);
-      return bytes;
+      return Readable(manifest);
     } catch (const Error& error) {
       if (paths_.removed()) {
         throw Error(
@@ -250,7 +246,14 @@ class LayeredConversion {
       }
     }
     manifest.path_whitelist.clear();
-    return manifest.ToJson();
+    return Readable(manifest);
+  }
+
+  // What we write we would read.
+  static std::string Readable(const AciManifest& manifest) {
+    std::string bytes = manifest.ToJson();
+    AciManifest::Parse(bytes);
+    return bytes;
   }
 
   const Image& image_;

@@ -207,7 +207,7 @@ TEST_F(LayeredAcisTest, RandomStacksKeepTheirTree) {
   const char* const chosen = std::getenv("GANTRY_SEED");
   const auto seed = static_cast<uint32_t>(chosen == nullptr ? 20260102 : std::strtoul(chosen, nullptr, 10));
   int compared = 0;
-  for (uint32_t i = 0; i < 1000 && !HasFailure(); ++i) {
+  for (uint32_t i = 0; i < 500 && !HasFailure(); ++i) {
     std::mt19937 random(seed + i);
     std::vector<gantry::testing::ModelLayer> layers;
     for (uint32_t n = 1 + random() % 4; n > 0; --n) layers.push_back(gantry::testing::RandomLayer(random));
@@ -232,7 +232,7 @@ TEST_F(LayeredAcisTest, RandomStacksKeepTheirTree) {
     if (HasFailure())
       std::cerr << "GANTRY_SEED=" << seed + i << "\n" << gantry::testing::Describe(layers);
   }
-  EXPECT_GT(compared, 250);
+  EXPECT_GT(compared, 120);
 }
 
 }  // namespace
