@@ -114,9 +114,9 @@ class AciLayers : public Destination {
                                      {"name", made[i].name},
                                      {"bytes", made[i].result.bytes}});
     }
-    return {"sha512-" + made.back().result.image_id.hex(),
-            {{"name", made.back().name}, {"acis", std::move(acis)}},
-            path(made.size() - 1)};
+    return {.id = "sha512-" + made.back().result.image_id.hex(),
+            .more = {{"name", made.back().name}, {"acis", std::move(acis)}},
+            .file = path(made.size() - 1)};
   }
 
   WriteOptions options_;

@@ -243,9 +243,9 @@ int main(int argc, char** argv) {
       ->type_name("N");
   app.add_flag("--overwrite", options.overwrite, "replace an existing file, or move a name in a layout or the store");
   app.add_flag("--json", options.json, "print the result as JSON");
-  app.add_option(
-         "SRC", options.source,
-         "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], aci:FILE, store:NAME or a bare name")
+  app.add_option("SRC", options.source,
+                 "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], aci:FILE, "
+                 "store:NAME or a bare name")
       ->required();
   app.add_option("DST", options.destination, Forms())->required();
   return ToolMain(app, argc, argv, [&] { return Convert(options); });

@@ -291,9 +291,10 @@ int main(int argc, char** argv) {
       ->type_name("PLATFORM");
   app.add_flag("--times", options.times, "compare times of modification, too");
   app.add_flag("--json", options.json, "print the differences as JSON");
-  app.add_option("A", options.images[0],
-                 "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], store:NAME or a "
-                 "bare name")
+  app.add_option(
+         "A", options.images[0],
+         "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], aci:FILE, store:NAME "
+         "or a bare name")
       ->required();
   app.add_option("B", options.images[1], "the same")->required();
   return ToolMain(app, argc, argv, [&] { return Guarded([&] { return Diff(options); }); });

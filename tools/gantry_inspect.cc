@@ -285,8 +285,9 @@ int main(int argc, char** argv) {
   CLI::App app("Show what an image is: its digests, layers and configuration", "gantry-inspect");
   Options options;
   AddCommonOptions(app, options.common);
-  app.add_option("IMAGE", options.image,
-                 "a name or digest in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE")
+  app.add_option(
+         "IMAGE", options.image,
+         "a name or digest in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE")
       ->required();
   CLI::Option* platform =
       app.add_option("--platform", options.platform, "of a layout with several, the image for this platform")

@@ -126,8 +126,9 @@ int main(int argc, char** argv) {
   app.add_option("--lookaside", options.lookaside, "write the signature below DIR, whatever registries.d says")
       ->type_name("DIR");
   AddLookasideOptions(app, options.as, options.registries);
-  CLI::Option* image =
-      app.add_option("IMAGE", options.image, "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE");
+  CLI::Option* image = app.add_option(
+      "IMAGE", options.image,
+      "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE");
   CLI::Option* digest =
       app.add_option("--digest", options.digest, "sign this manifest, which need not be here, with --as")
           ->type_name("DIGEST")

@@ -61,7 +61,8 @@ int main(int argc, char** argv) {
   app.add_flag("--explain", options.explain, "print every step of the decision");
   app.add_flag("--json", options.json, "print the decision as JSON")->excludes("--explain");
   AddLookasideOptions(app, options.as, options.registries);
-  app.add_option("IMAGE", options.image, "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE")
+  app.add_option("IMAGE", options.image,
+                 "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE")
       ->required();
   return ToolMain(app, argc, argv, [&] { return Verify(options); });
 }

@@ -32,7 +32,7 @@ printf '{"default":[{"type":"reject"}],"transports":{"aci":{"%s":[{"type":"insec
 expect_exit 0 gantry-verify "aci:$T/a.aci"
 head -c 100000 "$T/a.aci" >"$T/cut.aci"
 expect_exit 5 gantry-convert "aci:$T/cut.aci" "oci:$T/cut:v1"
-expect_exit 7 gantry-inspect "docker-archive:$T/a.aci"
+expect_exit 7 gantry-convert --all "aci:$T/a.aci" "oci:$T/all"
 unshare -r true 2>/dev/null || [ "$(id -u)" = 0 ] || exit 0
 gantry-run "aci:$T/a.aci" >"$T/out" 2>"$T/err" || fail "$(cat "$T/err")"
 expect_text '^hello from gantry$' "$T/out"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # One image has one identity, however it is packed: in a registry, a layout or an archive, by gzip, zstd or nothing, in
-# Docker's format, in one layer; and a conversion that makes one tree of the layers tells it on its way.
+# Docker's format, in one layer, in ACIs; and a conversion that makes one tree of the layers tells it on its way.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need skopeo jq umoci
@@ -34,6 +34,10 @@ same "docker-archive:$T/ours.tar"
 [ "$(convert "oci:$T/img:v1" "oci:$T/copies:one" --squash | jq -r .identity)" = "$want" ] || fail "--squash tells another"
 same "oci:$T/copies:one"
 [ "$(convert "oci:$T/img:v1" "aci:$T/img.aci" | jq -r .identity)" = "$want" ] || fail "aci: tells another"
+same "aci:$T/img.aci"
+convert "oci:$T/img:v1" "aci:$T/acis" --layers >/dev/null
+rm -r "$T/acis/blobs"
+same "aci:$T/acis"
 
 # The tree that umoci makes of it, packed by tar anew.
 umoci unpack --image "$T/img:v1" "$T/bundle" >/dev/null 2>&1
