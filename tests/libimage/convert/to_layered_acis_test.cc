@@ -42,7 +42,7 @@ class LayeredAcisTest : public ::testing::Test {
     AciOptions options;
     options.naming = {.name = "example.com/app", .version = "v1"};
     std::vector<std::string> files(image.Build().manifest.layers.size() + 1);
-    const auto made = ConvertToLayeredAcis(
+    auto made = ConvertToLayeredAcis(
         Trusted(image), MemoryBlobs(image),
         [&](size_t layer) {
           files.at(layer).clear();

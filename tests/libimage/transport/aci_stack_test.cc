@@ -23,7 +23,7 @@ class AciStackTest : public ::testing::Test {
  protected:
   // NAME.aci with a file of that name; returns its image ID.
   std::string Write(const std::string& name, std::vector<AciDependency> dependencies, std::vector<AppcPair> labels = {},
-                    std::string file = {}) const {
+                    const std::string& file = {}) const {
     const AciManifest manifest{
         .name = name, .labels = std::move(labels), .dependencies = std::move(dependencies), .path_whitelist = {}};
     const std::string tar =
