@@ -1,4 +1,4 @@
-// Hostile archives: of an OCI layout, and of what docker save writes.
+// Hostile archives: of an OCI layout, of what docker save writes, and App Container Images.
 #include <utility>
 
 #include "libimage/base/digest.h"
@@ -140,11 +140,86 @@ void AddDockerArchives(std::vector<HostileKind>& kinds) {
   archive("cut short", "the file", [](const Saved& saved) { return Archive(saved).bytes().substr(0, 2000); });
 }
 
+// An App Container Image: its manifest, and the archive behind it.
+struct Aci {
+  std::string manifest;
+  TarBuilder tree = TarBuilder().Dir("rootfs").Dir("rootfs/etc").File("rootfs/etc/motd", "hello");
+
+  std::string Tar() const { return TarBuilder().File("manifest", manifest).Bytes(tree.bytes()).Build(); }
+};
+
+// `more` are members of its manifest.
+Aci AciOf(const std::string& name, const std::string& more = "") {
+  return {R"({"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/)" + name +
+          R"(","app":{"exec":["/bin/true"],"user":"0","group":"0"})" + more + "}"};
+}
+
+std::string DependsOn(const std::string& name) {
+  return R"(,"dependencies":[{"imageName":"example.com/)" + name + R"("}])";
+}
+
+void AddAcis(std::vector<HostileKind>& kinds) {
+  // By name, of which "a.aci" is read.
+  const auto several = [&](std::string name, std::string reason, Files files) {
+    kinds.push_back({"ACI: " + std::move(name), std::move(reason), [=](const std::string& directory) {
+                       for (const auto& [file, bytes] : files)
+                         Dir::Open(directory).WriteFileAtomically(RelPath::Parse(file), bytes);
+                       return "aci:" + directory + "/a.aci";
+                     }});
+  };
+  const auto aci = [&](std::string name, std::string reason, const std::string& tar) {
+    several(std::move(name), std::move(reason), {{"a.aci", tar}});
+  };
+  const auto tree = [&](std::string name, std::string reason, const TarBuilder& more) {
+    Aci bad = AciOf("a");
+    bad.tree.Bytes(more.bytes());
+    aci(std::move(name), std::move(reason), bad.Tar());
+  };
+  const auto manifest = [&](std::string name, std::string reason, const Bend& bend) {
+    Aci bad = AciOf("a");
+    bend(bad.manifest);
+    aci("manifest " + name, std::move(reason), bad.Tar());
+  };
+  manifest("cut short", "not JSON", Cut(50));
+  manifest("with one member twice", "second member", Member(R"("acKind":"ImageManifest")"));
+  manifest("in two letter cases", "letter case", Member(R"("Name":"example.com/b")"));
+  manifest("of a pod", "acKind", Replace("ImageManifest", "PodManifest"));
+  manifest("with a name that is a path", "AC Identifier", Replace("example.com/a", "../../etc"));
+  aci("no manifest", "has no 'manifest'", AciOf("a").tree.Build());
+  aci("no rootfs", "has no 'rootfs'", TarBuilder().File("manifest", AciOf("a").manifest).Build());
+  tree("two manifests", "a second manifest", TarBuilder().File("manifest", AciOf("b").manifest));
+  tree("a file beside rootfs", "below 'rootfs'", TarBuilder().File("etc/passwd", "x"));
+  tree("a name with ..", "'..'", TarBuilder().File("rootfs/../../etc/passwd", "x"));
+  tree("a hard link out of rootfs", "not below 'rootfs'", TarBuilder().HardLink("rootfs/a", "manifest"));
+  tree("a path twice", "second entry", TarBuilder().File("rootfs/etc/motd", "other"));
+  aci("cut short", "Truncated", AciOf("a").Tar().substr(0, 2000));
+  aci("gzip cut short", "ends early", [] {
+    const std::string packed = Compressed(AciOf("a").Tar(), Compression::kGzip);
+    return packed.substr(0, packed.size() / 2);
+  }());
+  several("dependencies in a circle", "depends on itself",
+          {{"a.aci", AciOf("a", DependsOn("b")).Tar()},
+           {"b.aci", AciOf("b", DependsOn("c")).Tar()},
+           {"c.aci", AciOf("c", DependsOn("b")).Tar()}});
+  Files chain{{"a.aci", AciOf("a", DependsOn("0")).Tar()}};
+  for (int i = 0; i < 300; ++i)
+    chain[std::to_string(i) + ".aci"] = AciOf(std::to_string(i), DependsOn(std::to_string(i + 1))).Tar();
+  several("dependencies without end", "depth of more than", chain);
+  several("dependency with another image ID", "image ID",
+          {{"a.aci", AciOf("a", R"(,"dependencies":[{"imageName":"example.com/b","imageID":"sha512-)" +
+                                    std::string(128, '0') + R"("}])")
+                         .Tar()},
+           {"b.aci", AciOf("b").Tar()}});
+  manifest("whose annotation names another user", "is not about",
+           Member(R"("annotations":[{"name":"appc.io/docker/user","value":"admin"}])"));
+}
+
 }  // namespace
 
 void AddArchives(std::vector<HostileKind>& kinds) {
   AddOciArchives(kinds);
   AddDockerArchives(kinds);
+  AddAcis(kinds);
 }
 
 }  // namespace gantry::testing

@@ -51,7 +51,7 @@ std::string Repeated(const std::string& text, size_t count);
 // A file that claims a size, and so many MiB of zeros, which are little once compressed.
 std::string Bomb(image::Compression compression, uint64_t claimed, int mebibytes);
 
-// Kinds of archives: oci-archive:, docker-archive:.
+// Kinds of archives: oci-archive:, docker-archive:, aci:.
 void AddArchives(std::vector<HostileKind>& kinds);
 
 }  // namespace gantry::testing

@@ -1,6 +1,6 @@
 #!/bin/bash
 # One image has one identity, however it is packed: in a registry, a layout or an archive, by gzip, zstd or nothing, in
-# Docker's format, in one layer, in ACIs; and a conversion that makes one tree of the layers tells it on its way.
+# Docker's format, in one layer, in one ACI or several; and a conversion that makes one tree of the layers tells it.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need skopeo jq umoci
@@ -35,7 +35,9 @@ same "docker-archive:$T/ours.tar"
 same "oci:$T/copies:one"
 [ "$(convert "oci:$T/img:v1" "aci:$T/img.aci" | jq -r .identity)" = "$want" ] || fail "aci: tells another"
 same "aci:$T/img.aci"
-convert "oci:$T/img:v1" "aci:$T/acis" --layers >/dev/null
+# One ACI a layer, with the layers that they were made of beside them, and alone.
+convert --layers "oci:$T/img:v1" "aci:$T/acis" >/dev/null
+same "aci:$T/acis"
 rm -r "$T/acis/blobs"
 same "aci:$T/acis"
 
