@@ -1,13 +1,14 @@
 #include "tools/passphrase.h"
 
 #include <fcntl.h>
-#include <termios.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "tools/silence.h"
 
 namespace gantry::tools {
 namespace {
@@ -40,32 +41,10 @@ sign::SecretBytes ReadLine(int fd, const std::string& what) {
   return line;
 }
 
-// Nothing that is typed is shown while it lives.
-class NoEcho {
- public:
-  explicit NoEcho(int fd) : fd_(fd) {
-    if (tcgetattr(fd, &before_) != 0) {
-      ThrowErrno("look at the terminal");
-    }
-    termios quiet = before_;
-    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    tcsetattr(fd, TCSAFLUSH, &quiet);
-  }
-  NoEcho(const NoEcho&) = delete;
-  NoEcho& operator=(const NoEcho&) = delete;
-  ~NoEcho() { tcsetattr(fd_, TCSAFLUSH, &before_); }
-
- private:
-  int fd_;
-  termios before_{};
-};
-
 sign::SecretBytes Ask(int terminal, const std::string& question, const std::string& what) {
+  const Silence silence(terminal);
   WriteFull(terminal, AsBytes(question), "the terminal");
-  const NoEcho quiet(terminal);
-  sign::SecretBytes line = ReadLine(terminal, what);
-  WriteFull(terminal, AsBytes(std::string_view("\n")), "the terminal");
-  return line;
+  return ReadLine(terminal, what);
 }
 
 sign::SecretBytes AskOnTerminal(int terminal, const std::string& what, bool anew) {

@@ -1,37 +1,16 @@
 #include "tools/secret_input.h"
 
 #include <fcntl.h>
-#include <termios.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <optional>
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "tools/silence.h"
 
 namespace gantry::tools {
 namespace {
-
-// What is typed is not seen while this lives.
-class Silence {
- public:
-  explicit Silence(int terminal) : terminal_(terminal) {
-    if (tcgetattr(terminal_, &before_) < 0)
-      ThrowErrno("ask the terminal");
-    termios silent = before_;
-    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    silent.c_lflag |= ECHONL;
-    if (tcsetattr(terminal_, TCSAFLUSH, &silent) < 0)
-      ThrowErrno("silence the terminal");
-  }
-  Silence(const Silence&) = delete;
-  Silence& operator=(const Silence&) = delete;
-  ~Silence() { tcsetattr(terminal_, TCSAFLUSH, &before_); }
-
- private:
-  int terminal_;
-  termios before_{};
-};
 
 std::string ReadLineFrom(int terminal) {
   std::string line;
@@ -52,10 +31,10 @@ std::string ReadLine(const std::string& prompt, Echo echo) {
     throw Error(ErrorKind::kFailed, "there is no terminal to ask on",
                 "give --username and --password-stdin, with the password on standard input");
   }
+  std::optional<Silence> silence;
+  if (echo == Echo::kOff)
+    silence.emplace(terminal.get());
   WriteFull(terminal.get(), AsBytes(prompt), "the terminal");
-  if (echo == Echo::kOn)
-    return ReadLineFrom(terminal.get());
-  const Silence silence(terminal.get());
   return ReadLineFrom(terminal.get());
 }
 

@@ -40,7 +40,7 @@ class FetchedImage {
   // `name` is what the user asked for, nullopt for images that have no registry name; `index` is the digest of the
   // index that led to this image, if one did.
   FetchedImage(Image image, std::optional<DockerReference> name, std::optional<Digest> index = std::nullopt)
-      : image_(std::move(image)), name_(std::move(name)), index_(std::move(index)) {}
+      : image_(std::move(image)), name_(std::move(name)), index_(index) {}
 
   const Image& image() const { return image_; }
   const std::optional<DockerReference>& name() const { return name_; }
