@@ -1,12 +1,12 @@
 #!/bin/bash
 # Compares gantry with its peers in one run on one machine and prints ratios; run by ./dev bench [SECTION...], where a
-# section is fetch, unpack, start, convert, recompress or files. Commands of a comparison take turns; every figure is a
-# median. Nothing here passes or fails: what is expected stands beside.
+# section is fetch, upload, unpack, start, convert, recompress or files. Commands of a comparison take turns; every figure
+# is a median. Nothing here passes or fails: what is expected stands beside.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export BENCH_LIB=$here/../support/lib.sh
 cache=$here/../../build/bench
-sections=" ${*:-fetch unpack start convert recompress files} "
+sections=" ${*:-fetch upload unpack start convert recompress files} "
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 
@@ -55,6 +55,17 @@ fetch() {
       "docker://$registry/bench/debian:v1" "oci:$T/skopeo:v1"
   } | bench_measure 5 0 | table 'fetch from a registry on this machine' 'at most 0.8'
   rm -rf "$T/store" "$T/skopeo"
+}
+
+# Into a registry that has nothing, each time.
+upload() {
+  start_registry
+  local clean="rm -rf ${registry_log%/*}/data/*; sync"
+  {
+    entry 'gantry-push' "$clean" gantry-push -q "oci:$cache/image:bench" "docker://$registry/bench/debian:v1"
+    entry 'skopeo copy oci: docker:' "$clean" skopeo --insecure-policy copy -q --dest-tls-verify=false \
+      "oci:$cache/image:bench" "docker://$registry/bench/debian:v2"
+  } | bench_measure 5 0 | table 'push to a registry on this machine' 'at most 0.5'
 }
 
 # Each run gets an ext4 of its own: where many files were just deleted, ext4 is slow to make new ones, and every run would
@@ -239,6 +250,6 @@ files() {
   rm -rf "$T"/files-*
 }
 
-for section in fetch unpack start convert recompress files; do
+for section in fetch upload unpack start convert recompress files; do
   [[ $sections != *" $section "* ]] || "$section"
 done
