@@ -35,6 +35,7 @@ constexpr std::array kVerbs = {
     Verb{"run", "run an image in namespaces of its own"},
     Verb{"sign", "sign an image with an OpenPGP key"},
     Verb{"store", "list, show, remove, check and collect what the store holds"},
+    Verb{"tags", "list the tags of a repository"},
     Verb{"trust", "say whose signatures count: keys, prefixes, policy"},
     Verb{"verify", "decide one image under the policy, and explain"},
 };

@@ -29,6 +29,9 @@
 namespace gantry::image {
 
 constexpr size_t kMaxConnections = 6;  // blobs on their way at once
+constexpr size_t kMaxTags = 1'000'000;
+constexpr size_t kMaxTagPages = 10'000;
+constexpr size_t kMaxTagPageBytes = 4 * 1024 * 1024;
 
 // A manifest or index as the registry has it.
 struct RawManifest {
@@ -58,6 +61,9 @@ class RegistryClient {
   // By digest if `name` has one, else by tag. At most kMaxManifestBytes. kCorrupt when the bytes do not have the digest
   // that was asked for.
   RawManifest GetManifest(const DockerReference& name);
+
+  // All tags of the repository, page after page, in the order of the registry; kMaxTags at most.
+  std::vector<std::string> ListTags();
 
   // A small blob whole, at most `max_bytes`; `what` names it in errors.
   std::string GetBlob(const Descriptor& blob, size_t max_bytes, const std::string& what);
@@ -121,6 +127,9 @@ ImageDocuments FetchDocuments(RegistryClient& registry, const DockerReference& n
 // Checks that they are what `name` selects for `platform`: each has the digest and size by which the one before, or the
 // name, calls it. No I/O.
 FetchedImage AssembleImage(ImageDocuments documents, const DockerReference& name, const Platform& platform);
+
+// The address in the Link header (RFC 8288) that is related as "next", as it stands there; nullopt when there is none.
+std::optional<std::string> NextPage(std::string_view link);
 
 // Signatures that lie beside a registry under numbers, from 1 up to the first that is absent: at most kMaxSignatures of
 // at most kMaxSignatureBytes, and kMaxSignatureBytesInAll together. `url` makes the address of number n. No credentials

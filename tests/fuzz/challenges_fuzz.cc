@@ -1,6 +1,7 @@
 // What a registry writes into its headers: challenges, and ranges of bodies.
 #include "libimage/transport/auth.h"
 #include "libimage/transport/http.h"
+#include "libimage/transport/registry.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -13,5 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Require(range->first <= range->last && (!range->size || range->last < *range->size));
   gantry::image::ParseRetryAfter(text, {});
   gantry::image::Url::Parse(text);
+  gantry::image::NextPage(text);
   return 0;
 }

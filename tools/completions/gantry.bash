@@ -78,5 +78,6 @@ complete -o default -o bashdefault -F _gantry \
   gantry-run \
   gantry-sign \
   gantry-store \
+  gantry-tags \
   gantry-trust \
   gantry-verify

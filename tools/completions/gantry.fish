@@ -91,6 +91,7 @@ for program in \
     gantry-run \
     gantry-sign \
     gantry-store \
+    gantry-tags \
     gantry-trust \
     gantry-verify
     complete -c $program -n __gantry_no_files -f

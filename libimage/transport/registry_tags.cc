@@ -1,0 +1,78 @@
+// The tags of a repository (distribution-spec 1.1, "Listing Tags").
+#include <algorithm>
+
+#include "libimage/base/ascii.h"
+#include "libimage/base/error.h"
+#include "libimage/base/json.h"
+#include "libimage/transport/registry.h"
+
+namespace gantry::image {
+namespace {
+
+constexpr size_t kTagsOfAPage = 1000;  // what we ask for; a registry may give less
+constexpr size_t kMaxTagBytes = 128;
+
+bool IsTag(std::string_view text) {
+  const auto good = [](unsigned char c) { return c < 0x80 && (isalnum(c) != 0 || c == '_' || c == '.' || c == '-'); };
+  return !text.empty() && text.size() <= kMaxTagBytes && text[0] != '.' && text[0] != '-' &&
+         std::all_of(text.begin(), text.end(), good);
+}
+
+// They are printed, and become parts of names.
+void AppendTags(const std::string& body, const std::string& what, std::vector<std::string>& into) {
+  const json::Value document = json::Parse(body, what);
+  const auto tags = json::Cursor(document, what).Find("tags");
+  if (!tags)
+    return;
+  for (const json::Cursor& tag : tags->Elements(kMaxTags - into.size())) {
+    if (!IsTag(tag.String()))
+      tag.Fail("expected a tag");
+    into.push_back(tag.String());
+  }
+}
+
+// Whether the parameters of a link say that it leads to the next page.
+bool LeadsOn(std::string_view parameters) {
+  const std::string text = LowerAscii(parameters);
+  return text.find("rel=\"next\"") != std::string::npos || text.ends_with("rel=next") ||
+         text.find("rel=next;") != std::string::npos;
+}
+
+}  // namespace
+
+std::optional<std::string> NextPage(std::string_view link) {
+  while (true) {
+    const size_t open = link.find('<');
+    const size_t close = link.find('>', open);
+    if (open == std::string_view::npos || close == std::string_view::npos)
+      return std::nullopt;
+    const std::string_view address = link.substr(open + 1, close - open - 1);
+    link.remove_prefix(close + 1);
+    if (LeadsOn(Trimmed(link.substr(0, link.find(",")))))
+      return std::string(address);
+  }
+}
+
+std::vector<std::string> RegistryClient::ListTags() {
+  const std::string what = "tags of " + Quoted(repository());
+  std::vector<std::string> tags;
+  HttpRequest request = RequestFor("tags/list?n=" + std::to_string(kTagsOfAPage), what);
+  request.max_body_bytes = kMaxTagPageBytes;
+  for (size_t page = 0; page < kMaxTagPages; ++page) {
+    const HttpResponse response = Get(request);
+    AppendTags(response.body, what, tags);
+    const std::optional<std::string> next = NextPage(response.Header("link"));
+    if (!next)
+      return tags;
+    const std::optional<Url> url = RequestFor("tags/list", what).url.Resolve(*next);
+    if (!url || url->Origin() != shared_->Base()->Origin())
+      throw Error(ErrorKind::kNetwork,
+                  what + ": the next page is at " + Quoted(*next) + ", which is not this registry");
+    request.url = *url;
+    request.led_by = response.zone;
+  }
+  throw Error(ErrorKind::kCorrupt, what + ": more than " + std::to_string(kMaxTagPages) + " pages",
+              "the registry is broken or hostile");
+}
+
+}  // namespace gantry::image
