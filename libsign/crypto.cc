@@ -9,7 +9,9 @@
 #include <openssl/kdf.h>
 #include <openssl/params.h>
 #include <openssl/pem.h>
+#include <openssl/provider.h>
 #include <openssl/rsa.h>
+#include <openssl/store.h>
 #include <openssl/x509.h>
 
 #include <algorithm>
@@ -193,22 +195,22 @@ KeyKind CurveOf(const EVP_PKEY* key, std::string_view what) {
   RefuseKind(what, "the curve " + Quoted(group.data()));
 }
 
+// By name: keys of providers other than OpenSSL's own have no number.
 KeyKind KindOf(const EVP_PKEY* key, std::string_view what) {
-  switch (EVP_PKEY_get_base_id(key)) {
-    case EVP_PKEY_RSA: {
-      const int bits = EVP_PKEY_get_bits(key);
-      if (bits < static_cast<int>(kMinRsaKeyBits) || bits > static_cast<int>(kMaxRsaKeyBits)) {
-        RefuseKind(what, "an RSA key of " + std::to_string(bits) + " bits");
-      }
-      return KeyKind::kRsa;
+  if (EVP_PKEY_is_a(key, "RSA") == 1) {
+    const int bits = EVP_PKEY_get_bits(key);
+    if (bits < static_cast<int>(kMinRsaKeyBits) || bits > static_cast<int>(kMaxRsaKeyBits)) {
+      RefuseKind(what, "an RSA key of " + std::to_string(bits) + " bits");
     }
-    case EVP_PKEY_EC:
-      return CurveOf(key, what);
-    case EVP_PKEY_ED25519:
-      return KeyKind::kEd25519;
-    default:
-      RefuseKind(what, "a key of this kind");
+    return KeyKind::kRsa;
   }
+  if (EVP_PKEY_is_a(key, "EC") == 1) {
+    return CurveOf(key, what);
+  }
+  if (EVP_PKEY_is_a(key, "ED25519") == 1) {
+    return KeyKind::kEd25519;
+  }
+  RefuseKind(what, "a key of this kind");
 }
 
 // DER out of two halves; nullopt when they are not halves of that length.
@@ -457,6 +459,32 @@ PrivateKey PrivateKey::Parse(std::string_view text, std::string_view what, const
     RefusePrivateKey(what, encrypted, passphrase != nullptr);
   }
   return FromNative(std::make_shared<PublicKey::Native>(PublicKey::Native{std::move(key)}), what);
+}
+
+PrivateKey PrivateKey::FromProvider(const std::string& uri) {
+  // The built-in provider is no longer implied when another one is loaded by name.
+  static OSSL_PROVIDER* const own = OSSL_PROVIDER_load(nullptr, "default");
+  static OSSL_PROVIDER* const pkcs11 = OSSL_PROVIDER_load(nullptr, "pkcs11");
+  ERR_clear_error();
+  if (own == nullptr || pkcs11 == nullptr) {
+    throw Error(ErrorKind::kUnsupported, "OpenSSL has no provider for PKCS #11 on this machine",
+                "install pkcs11-provider, or use a key in a file");
+  }
+  const std::unique_ptr<OSSL_STORE_CTX, FreeBy<OSSL_STORE_close>> store(
+      OSSL_STORE_open(uri.c_str(), nullptr, nullptr, nullptr, nullptr));
+  UniqueKey key;
+  while (store != nullptr && key == nullptr && OSSL_STORE_eof(store.get()) == 0) {
+    const std::unique_ptr<OSSL_STORE_INFO, FreeBy<OSSL_STORE_INFO_free>> info(OSSL_STORE_load(store.get()));
+    if (info != nullptr && OSSL_STORE_INFO_get_type(info.get()) == OSSL_STORE_INFO_PKEY) {
+      key.reset(OSSL_STORE_INFO_get1_PKEY(info.get()));
+    }
+  }
+  ERR_clear_error();
+  if (key == nullptr) {
+    throw Error(ErrorKind::kNotFound, "no private key at " + Quoted(uri),
+                "see 'pkcs11-tool --list-objects'; pin-source= in the URI names the file of a PIN");
+  }
+  return FromNative(std::make_shared<PublicKey::Native>(PublicKey::Native{std::move(key)}), "the PKCS #11 key");
 }
 
 std::string PrivateKey::Sign(const Scheme& scheme, std::string_view message) const {

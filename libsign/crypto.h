@@ -81,6 +81,10 @@ class PrivateKey {
   // "RSA PRIVATE KEY"). kRefused when the passphrase is missing or wrong; kCorrupt; kUnsupported as for public keys.
   static PrivateKey Parse(std::string_view text, std::string_view what, const SecretBytes* passphrase = nullptr);
 
+  // A key that stays where it is, behind a PKCS #11 URI (RFC 7512); its PIN is the URI's business. kUnsupported when
+  // OpenSSL has no provider for it, kNotFound when there is no such key.
+  static PrivateKey FromProvider(const std::string& uri);
+
   PrivateKey(PrivateKey&&) noexcept;
   PrivateKey& operator=(PrivateKey&&) noexcept;
   ~PrivateKey();

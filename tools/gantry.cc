@@ -33,7 +33,7 @@ constexpr std::array kVerbs = {
     Verb{"logout", "forget the password of a registry"},
     Verb{"push", "put an image that is on this machine into a registry"},
     Verb{"run", "run an image in namespaces of its own"},
-    Verb{"sign", "sign an image with an OpenPGP key"},
+    Verb{"sign", "sign an image with OpenPGP and bare keys"},
     Verb{"store", "list, show, remove, check and collect what the store holds"},
     Verb{"tags", "list the tags of a repository"},
     Verb{"trust", "say whose signatures count: keys, prefixes, policy"},

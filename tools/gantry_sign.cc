@@ -1,4 +1,5 @@
-// gantry-sign: one OpenPGP signature over an image's digest and name.
+// gantry-sign: signatures over what an image is and what it is called, with OpenPGP and bare keys.
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <optional>
@@ -7,12 +8,16 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
+#include "libimage/layer/identity.h"
 #include "libimage/store/store.h"
 #include "libsign/openpgp.h"
 #include "libsign/registries_d.h"
+#include "libsign/signature_files.h"
+#include "libsign/sigstore_signing.h"
 #include "libsign/simple_signing.h"
 #include "tools/local_image.h"
 #include "tools/policy_options.h"
+#include "tools/signers.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
@@ -23,18 +28,27 @@ struct Options {
   std::string image;
   std::string digest;
   std::string as;
-  std::string key;
+  std::vector<std::string> keys;
+  std::vector<std::string> forms;
+  std::string algorithm;
   std::string home;
-  std::string passphrase_file;
+  PassphraseSource passphrase;
   std::string lookaside;
   std::string registries;
+  bool identity = false;
+
+  bool Wants(std::string_view form) const { return std::find(forms.begin(), forms.end(), form) != forms.end(); }
 };
 
 struct Subject {
-  image::DockerReference name;
-  Digest manifest;
+  sign::SignedImage image;
   bool in_store = false;
+  std::string layout;  // the directory of oci:DIR
 };
+
+sign::SignedImage Signed(image::DockerReference name, Digest manifest) {
+  return {std::move(name), std::move(manifest), std::nullopt, "gantry " GANTRY_VERSION, std::time(nullptr)};
+}
 
 // What is signed: an image that is here, or a digest and a name that the caller vouches for.
 Subject FindSubject(const Options& options, const sign::RegistriesD& registries) {
@@ -44,16 +58,25 @@ Subject FindSubject(const Options& options, const sign::RegistriesD& registries)
       throw Error(ErrorKind::kUsage, "--digest alone does not say what the image is called",
                   "add --as docker://NAME:TAG");
     }
-    return {*as, Digest::Parse(options.digest), false};
+    return {Signed(*as, Digest::Parse(options.digest)), false, {}};
   }
-  const LocalImage local = OpenLocalImage({image::Reference::Parse(options.image)}, Purpose::kJudge,
+  const auto reference = image::Reference::Parse(options.image);
+  const LocalImage local = OpenLocalImage({reference}, options.identity ? Purpose::kRead : Purpose::kJudge,
                                           StoreRoot(options.common), {}, as, registries);
   if (!local.image.name()) {
     throw Error(ErrorKind::kUsage, Quoted(options.image) + " has no registry name that a signature could carry",
                 "add --as docker://NAME:TAG");
   }
-  const bool in_store = image::Reference::Parse(options.image).file() == nullptr;
-  return {sign::PolicyName(*local.image.name()), local.image.image().descriptor.digest, in_store};
+  Subject subject{Signed(sign::PolicyName(*local.image.name()), local.image.image().descriptor.digest), false, {}};
+  if (const auto* file = reference.file(); file == nullptr) {
+    subject.in_store = true;
+  } else if (file->format == image::FileReference::Format::kOci) {
+    subject.layout = file->path;
+  }
+  if (options.identity) {
+    subject.image.identity = image::Identity::Compute(local.image.image(), *local.blobs).digest;
+  }
+  return subject;
 }
 
 // The directory that signatures of `name` are written to.
@@ -83,8 +106,8 @@ void StartAgent(const std::string& home) {
 }
 
 // The signature and, for a name in the store, the store are written: where, registries.d and the options say.
-void ConfineSigner(const Options& options) {
-  if (!options.common.print_confinement) {
+void ConfineSigner(const Options& options, bool openpgp) {
+  if (openpgp && !options.common.print_confinement) {
     StartAgent(options.home);
   }
   image::Confinement keep{.read = {"/"}};
@@ -93,22 +116,133 @@ void ConfineSigner(const Options& options) {
   Confine(options.common, keep);
 }
 
-int Sign(const Options& options) {
-  ConfineSigner(options);
+sign::Scheme SchemeFor(const Options& options, const sign::PublicKey& key) {
+  if (options.algorithm.empty()) {
+    return sign::Scheme::DefaultFor(key.kind());
+  }
+  const auto scheme = sign::Scheme::Parse(options.algorithm);
+  if (!scheme) {
+    throw Error(ErrorKind::kUsage, "no such algorithm: " + Quoted(options.algorithm),
+                "ecdsa-sha256, rsa-pkcs1v15-sha256, rsa-pss-sha256 (or with sha384, sha512), ed25519 or ed25519ph");
+  }
+  return *scheme;
+}
+
+// Where one signature now lies, for people.
+std::string Keep(const Options& options, const sign::RegistriesD& registries, const Subject& subject,
+                 const std::string& stored, bool openpgp) {
+  const sign::SignedImage& image = subject.image;
+  std::string place;
+  // OpenPGP signatures go where the containers tools look for them; others, which live in registries, only if told to.
+  if (openpgp || !options.lookaside.empty()) {
+    place =
+        sign::AppendLookaside(WritableLookaside(options, registries, image.name), image.name, image.manifest, stored);
+  } else if (!subject.layout.empty()) {
+    place = sign::AppendToLayout(subject.layout, image.manifest, stored);
+  } else if (!subject.in_store) {
+    throw Error(ErrorKind::kUsage, "there is no place for the signature beside this image", "give --lookaside DIR");
+  }
+  if (subject.in_store) {
+    const std::string root = StoreRoot(options.common);
+    image::Store::Open(root)->AddSignature(image.manifest, stored);
+    place = place.empty() ? root + "/signatures" : place;
+  }
+  return place;
+}
+
+void Report(const Options& options, const sign::SignedImage& image, const std::string& key, const std::string& place) {
+  Note(options.common, "signed " + image.manifest.str() + " as " + image.name.ToString() + " with key " + key);
+  std::printf("%s\n", place.c_str());
+}
+
+void SignOpenPgp(const Options& options, const sign::RegistriesD& registries, const Subject& subject,
+                 const std::string& key) {
+  const sign::SignedImage& image = subject.image;
+  const sign::SimpleClaim claim{image.name, image.manifest, image.creator, image.time};
+  const sign::MadeSignature made =
+      sign::SignMessage(claim.ToJson(), {key, Given(options.home), Given(options.passphrase.file)});
+  Report(options, image, made.fingerprint, Keep(options, registries, subject, made.message, true));
+}
+
+void SignBare(const Options& options, const sign::RegistriesD& registries, const Subject& subject,
+              const sign::PrivateKey& key) {
+  const sign::Scheme scheme = SchemeFor(options, key.public_key());
+  std::vector<image::Attachment> made;
+  if (options.Wants("payload")) {
+    made.push_back(sign::SignPayload(subject.image, key, scheme));
+  }
+  if (options.Wants("bundle")) {
+    sign::SignedImage digest_alone = subject.image;
+    digest_alone.identity.reset();
+    made.push_back(sign::SignStatement(digest_alone, key, scheme));
+  }
+  if (options.identity) {
+    made.push_back(sign::SignStatement(subject.image, key, scheme));
+  }
+  for (const image::Attachment& attachment : made) {
+    Report(options, subject.image, key.public_key().fingerprint(),
+           Keep(options, registries, subject, attachment.ToStored(), false));
+  }
+}
+
+void RequireSense(const Options& options, const std::vector<Signer>& signers) {
+  const bool openpgp = std::any_of(signers.begin(), signers.end(), [](const Signer& signer) { return !signer.key; });
+  if (openpgp && options.identity && signers.size() == 1) {
+    throw Error(ErrorKind::kUnsupported, "an identity attestation is not made with an OpenPGP key",
+                "gantry keygen makes a key that does");
+  }
+  if (options.identity && !options.digest.empty()) {
+    throw Error(ErrorKind::kUsage, "the identity of an image that is not here is not known",
+                "name the IMAGE in place of --digest");
+  }
+}
+
+int Sign(Options options) {
+  if (options.forms.empty() && !options.identity) {
+    options.forms = {"payload"};
+  }
+  options.identity = options.identity || options.Wants("identity");
+  const bool only_print = options.common.print_confinement;
+  const std::vector<Signer> signers =
+      only_print ? std::vector<Signer>() : OpenSigners(options.keys, options.passphrase);
+  RequireSense(options, signers);
+  const bool openpgp = std::any_of(signers.begin(), signers.end(), [](const Signer& signer) { return !signer.key; });
+  ConfineSigner(options, openpgp);
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
   const Subject subject = FindSubject(options, registries);
-  const std::string lookaside = WritableLookaside(options, registries, subject.name);
-  const sign::SimpleClaim claim{subject.name, subject.manifest, "gantry " GANTRY_VERSION, std::time(nullptr)};
-  const sign::MadeSignature made =
-      sign::SignMessage(claim.ToJson(), {options.key, Given(options.home), Given(options.passphrase_file)});
-  const std::string file = sign::AppendLookaside(lookaside, subject.name, subject.manifest, made.message);
-  if (subject.in_store) {
-    image::Store::Open(StoreRoot(options.common))->AddSignature(subject.manifest, made.message);
+  for (const Signer& signer : signers) {
+    if (signer.key) {
+      SignBare(options, registries, subject, *signer.key);
+    } else {
+      SignOpenPgp(options, registries, subject, signer.openpgp);
+    }
   }
-  Note(options.common,
-       "signed " + subject.manifest.str() + " as " + subject.name.ToString() + " with key " + made.fingerprint);
-  std::printf("%s\n", file.c_str());
   return 0;
+}
+
+void AddOptions(CLI::App& app, Options& options) {
+  AddCommonOptions(app, options.common);
+  app.add_option("--key", options.keys,
+                 "a private key: a file, env://NAME, a pkcs11: URI, or the fingerprint or user ID of an OpenPGP key")
+      ->required()
+      ->allow_extra_args(false)
+      ->type_name("KEY");
+  app.add_option("--form", options.forms,
+                 "what bare keys make: payload (as cosign 2, the default), bundle (as cosign 3), identity")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember({"payload", "bundle", "identity"}))
+      ->type_name("LIST");
+  app.add_flag("--identity", options.identity, "attest what the image is, so that it verifies after a conversion");
+  app.add_option("--algorithm", options.algorithm, "of bare keys, in place of the one that all verifiers know")
+      ->type_name("NAME");
+  app.add_option("--homedir", options.home, "gpg's directory [env: GNUPGHOME]")->type_name("DIR");
+  app.add_option("--passphrase-file", options.passphrase.file,
+                 "its first line unlocks the keys, - is stdin; else the agent or the terminal asks")
+      ->type_name("FILE");
+  app.add_option("--lookaside", options.lookaside, "write the signatures below DIR, whatever registries.d says")
+      ->type_name("DIR");
+  AddLookasideOptions(app, options.as, options.registries);
 }
 
 }  // namespace
@@ -116,16 +250,9 @@ int Sign(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace gantry::tools;
-  CLI::App app("Sign an image: its manifest's digest and its name, with an OpenPGP key.", "gantry-sign");
+  CLI::App app("Sign an image: its manifest's digest and its name, with OpenPGP and bare keys.", "gantry-sign");
   Options options;
-  AddCommonOptions(app, options.common);
-  app.add_option("--key", options.key, "the secret key: fingerprint or user ID")->required()->type_name("KEY");
-  app.add_option("--homedir", options.home, "gpg's directory [env: GNUPGHOME]")->type_name("DIR");
-  app.add_option("--passphrase-file", options.passphrase_file, "its first line unlocks the key; else gpg-agent asks")
-      ->type_name("FILE");
-  app.add_option("--lookaside", options.lookaside, "write the signature below DIR, whatever registries.d says")
-      ->type_name("DIR");
-  AddLookasideOptions(app, options.as, options.registries);
+  AddOptions(app, options);
   CLI::Option* image = app.add_option(
       "IMAGE", options.image,
       "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE");

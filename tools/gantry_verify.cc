@@ -32,7 +32,8 @@ int Verify(const Options& options) {
   KeepForImage(reference, root, keep);
   Confine(options.common, keep);
   const LocalImage local = OpenLocalImage({reference}, Purpose::kJudge, root, {}, as, registries);
-  const sign::Decision decision = sign::Verifier::Decide(local.image, policy, local.evidence);
+  const auto detail = options.explain || options.json ? sign::Detail::kWhole : sign::Detail::kEnough;
+  const sign::Decision decision = sign::Verifier::Decide(local.image, policy, local.evidence, detail);
   if (options.json) {
     std::fputs(json::PrintPretty(decision.ToJson()).c_str(), stdout);
   } else if (options.explain) {

@@ -11,10 +11,12 @@
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
 #include "libimage/convert/from_aci.h"
+#include "libimage/layer/identity.h"
 #include "libimage/store/index_document.h"
 #include "libimage/transport/docker_archive.h"
 #include "libimage/transport/oci_layout.h"
 #include "libimage/transport/plain_file.h"
+#include "libsign/signature_files.h"
 
 namespace gantry::tools {
 namespace {
@@ -88,6 +90,13 @@ std::optional<LocalImage> FindInStore(const LocalName& name, const std::string& 
   return local;
 }
 
+// Lets a decision compute what the image is, from `blobs`, which outlive it.
+void AddIdentity(LocalImage& local, const image::Blobs& blobs) {
+  local.evidence.identity = [image = local.image.image(), &blobs] {
+    return image::Identity::Compute(image, blobs).digest;
+  };
+}
+
 LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& text, const std::string& root) {
   std::unique_ptr<image::Lease> lease;
   auto store = OpenStore(root, purpose, lease);
@@ -98,6 +107,7 @@ LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& 
     const std::set<Digest> blobs = image::BlobsOf(local->image.image());
     lease->Add({blobs.begin(), blobs.end()});
   }
+  AddIdentity(*local, *store);
   local->blobs = std::move(store);
   local->lease = std::move(lease);
   return *std::move(local);
@@ -132,6 +142,9 @@ LocalImage FromLayout(std::unique_ptr<image::OciLayout> layout, const FileRefere
   local.evidence.transport = IsArchive(file) ? "oci-archive" : "oci";
   local.evidence.path = PlaceOf(file.path);
   local.called = file.ref;
+  if (!IsArchive(file))
+    sign::GatherFromLayout(file.path, local.image.image().descriptor.digest, local.evidence);
+  AddIdentity(local, *layout);
   local.blobs = std::move(layout);
   return local;
 }
@@ -146,6 +159,7 @@ LocalImage FromDockerArchive(const FileReference& file) {
   local.called = !file.ref.empty() && file.ref[0] != '@' ? image::NormalisedName(file.ref)
                  : names.empty()                         ? std::string()
                                                          : names.front();
+  AddIdentity(local, *archive);
   local.blobs = std::move(archive);
   return local;
 }
@@ -158,10 +172,12 @@ LocalImages AllOfLayout(std::unique_ptr<image::OciLayout> layout, const FileRefe
     if (name != listed.annotations.end())
       all.tops.back().names.push_back(name->second);
   }
-  all.evidence = [transport = IsArchive(file) ? "oci-archive" : "oci", place = PlaceOf(file.path)](const Digest&) {
+  all.evidence = [archive = IsArchive(file), path = file.path, place = PlaceOf(file.path)](const Digest& manifest) {
     sign::Evidence evidence;
-    evidence.transport = transport;
+    evidence.transport = archive ? "oci-archive" : "oci";
     evidence.path = place;
+    if (!archive)
+      sign::GatherFromLayout(path, manifest, evidence);
     return evidence;
   };
   all.blobs = std::move(layout);
@@ -336,6 +352,7 @@ std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::
     return std::nullopt;
   if (!local)
     ThrowNotInStore(name, *text, store.dir().name());
+  AddIdentity(*local, store);
   Complete(*local, platform, registries);
   return local;
 }
