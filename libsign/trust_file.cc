@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 
 #include "libimage/base/dir.h"
@@ -16,6 +17,8 @@ namespace gantry::sign {
 namespace {
 
 using image::DockerReference;
+
+constexpr std::string_view kOpenPgpRequirement = "signedBy";
 
 bool IsHost(std::string_view text) {
   const std::string_view name = text.substr(0, text.find(':'));
@@ -94,8 +97,11 @@ json::Object& Child(json::Object& parent, const std::string& key) {
   return *const_cast<json::Value*>(parent.Find(key))->object();
 }
 
-json::Object SignedBy(const std::vector<std::string>& key_paths) {
-  json::Object requirement = {{"type", "signedBy"}, {"keyType", "GPGKeys"}};
+json::Object RequirementOf(const std::string& type, const std::vector<std::string>& key_paths) {
+  json::Object requirement = {{"type", type}};
+  if (type == kOpenPgpRequirement) {
+    requirement.Append("keyType", "GPGKeys");
+  }
   if (key_paths.size() == 1) {
     requirement.Append("keyPath", key_paths[0]);
   } else {
@@ -104,17 +110,29 @@ json::Object SignedBy(const std::vector<std::string>& key_paths) {
   return requirement;
 }
 
+// Whether keys can be added to it: of that type, with keys in files, and nothing that would be lost.
+bool TakesKeys(const json::Cursor& requirement, const std::string& type) {
+  const json::Object& members = *requirement.value().object();
+  if (requirement.At("type").String() != type ||
+      (type == kOpenPgpRequirement && requirement.At("keyType").String() != "GPGKeys")) {
+    return false;
+  }
+  constexpr std::array<std::string_view, 5> kKnown = {"type", "keyType", "keyPath", "keyPaths", "signedIdentity"};
+  return std::all_of(members.members().begin(), members.members().end(), [&](const json::Member& member) {
+    return std::find(kKnown.begin(), kKnown.end(), member.first) != kKnown.end();
+  });
+}
+
 // The requirements of `scope` with `key_path` among the keys; nullopt when it is there already.
-std::optional<json::Array> WithKey(const json::Value* present, const std::string& scope, const std::string& key_path) {
+std::optional<json::Array> WithKey(const json::Value* present, const std::string& scope, const std::string& type,
+                                   const std::string& key_path) {
   if (present == nullptr) {
-    return json::Array{SignedBy({key_path})};
+    return json::Array{RequirementOf(type, {key_path})};
   }
   const json::Array& requirements = *present->array();
-  const json::Object* const only = requirements.size() == 1 ? requirements[0].object() : nullptr;
   const json::Cursor cursor(requirements[0], "policy");
-  if (only == nullptr || cursor.At("type").String() != "signedBy" || cursor.At("keyType").String() != "GPGKeys" ||
-      only->Find("keyData") != nullptr) {
-    throw Error(ErrorKind::kUsage, "scope " + Quoted(scope) + " has requirements to which no key can be added",
+  if (requirements.size() != 1 || !TakesKeys(cursor, type)) {
+    throw Error(ErrorKind::kUsage, "scope " + Quoted(scope) + " has requirements to which no such key can be added",
                 "'gantry trust remove " + scope + "' drops them; then add the key");
   }
   const auto one = cursor.Find("keyPath");
@@ -124,8 +142,8 @@ std::optional<json::Array> WithKey(const json::Value* present, const std::string
     return std::nullopt;
   }
   paths.push_back(key_path);
-  json::Object changed = SignedBy(paths);
-  if (const json::Value* identity = only->Find("signedIdentity")) {
+  json::Object changed = RequirementOf(type, paths);
+  if (const json::Value* identity = requirements[0].object()->Find("signedIdentity")) {
     changed.Append("signedIdentity", *identity);
   }
   return json::Array{changed};
@@ -176,7 +194,16 @@ std::string EditedPolicyPath(const std::optional<std::string>& path) {
   return "/etc/gantry/policy.json";
 }
 
-AddedKey AddKey(const std::string& policy_path, const std::string& scope, std::string_view key, const KeyInfo& info) {
+NewKey NewKey::OpenPgp(std::string content, const KeyInfo& info) {
+  const bool armored = content.starts_with('-');
+  return {std::move(content), info.fingerprint + (armored ? ".asc" : ".gpg"), std::string(kOpenPgpRequirement)};
+}
+
+NewKey NewKey::Bare(const PublicKey& key, bool identity) {
+  return {key.ToPem(), key.fingerprint() + ".pub", identity ? "identitySigned" : "sigstoreSigned"};
+}
+
+AddedKey AddKey(const std::string& policy_path, const std::string& scope, const NewKey& key) {
   const Place place = PlaceOf(policy_path);
   Lock(place.dir);
   AddedKey added;
@@ -184,11 +211,11 @@ AddedKey AddKey(const std::string& policy_path, const std::string& scope, std::s
   json::Value document = LoadForEditing(place, policy_path, added.started_from);
   json::Object& scopes = Child(Child(*document.object(), "transports"), "docker");
 
-  const RelPath key_name = RelPath::Parse(info.fingerprint + (key.starts_with('-') ? ".asc" : ".gpg"));
+  const RelPath key_name = RelPath::Parse(key.file_name);
   added.key_file = place.absolute_dir + "/keys/" + key_name.str();
-  const auto changed = WithKey(scopes.Find(scope), scope, added.key_file);
+  const auto changed = WithKey(scopes.Find(scope), scope, key.requirement, added.key_file);
   // The key first: a policy that names a missing key refuses everything in its scope.
-  place.dir.MakeDirs(RelPath::Parse("keys")).WriteFileAtomically(key_name, key);
+  place.dir.MakeDirs(RelPath::Parse("keys")).WriteFileAtomically(key_name, key.content);
   added.was_there = !changed;
   if (changed) {
     scopes.Set(scope, *changed);

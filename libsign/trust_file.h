@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "libimage/base/json.h"
+#include "libsign/crypto.h"
 #include "libsign/openpgp.h"
 
 namespace gantry::sign {
@@ -22,6 +23,17 @@ std::string ParseScope(std::string_view text);
 // it exists), else /etc/gantry/policy.json.
 std::string EditedPolicyPath(const std::optional<std::string>& path);
 
+// A key to trust, and for what.
+struct NewKey {
+  std::string content;      // of its file
+  std::string file_name;    // that it is kept under, by its fingerprint
+  std::string requirement;  // "signedBy", "sigstoreSigned" or "identitySigned"
+
+  static NewKey OpenPgp(std::string content, const KeyInfo& info);
+  // A bare key: what it signs, or what it attests with an identity.
+  static NewKey Bare(const PublicKey& key, bool identity);
+};
+
 struct AddedKey {
   std::string policy;        // the file that was changed
   std::string key_file;      // where the key is kept now, beside it
@@ -29,10 +41,10 @@ struct AddedKey {
   bool was_there = false;    // the scope trusted this key already
 };
 
-// Trusts `key` (the content of a key file; `info` is its first key) for `scope`, beside keys that are there already. A
-// policy file that does not exist yet begins as a copy of the one that decided so far, or with reject. kUsage when the
-// scope has requirements other than one signedBy by GPG keys.
-AddedKey AddKey(const std::string& policy_path, const std::string& scope, std::string_view key, const KeyInfo& info);
+// Trusts `key` for `scope`, beside keys that are there already. A policy file that does not exist yet begins as a copy
+// of the one that decided so far, or with reject. kUsage when the scope has requirements other than one of the same
+// kind with keys in files.
+AddedKey AddKey(const std::string& policy_path, const std::string& scope, const NewKey& key);
 
 // Removes all requirements of a scope; false when it has none. Key files stay.
 bool RemoveScope(const std::string& policy_path, const std::string& scope);

@@ -11,6 +11,7 @@
 #include "libimage/base/fd.h"
 #include "libimage/base/json.h"
 #include "libsign/crypto.h"
+#include "libsign/lint.h"
 #include "libsign/openpgp.h"
 #include "libsign/policy.h"
 #include "libsign/trust_file.h"
@@ -28,6 +29,7 @@ struct Options {
   std::string scope;
   bool yes = false;
   bool json = false;
+  bool identity = false;
 
   std::optional<std::string> policy_path() const { return policy.empty() ? std::nullopt : std::optional(policy); }
 };
@@ -53,11 +55,11 @@ std::string Normalised(std::string fingerprint) {
 }
 
 // On a terminal the user says yes; elsewhere naming the file was saying it.
-void Confirm(const Options& options, const sign::KeyInfo& key, const std::string& scope) {
+void Confirm(const Options& options, const std::string& fingerprint, const std::string& scope) {
   if (!options.fingerprint.empty()) {
-    if (Normalised(options.fingerprint) != key.fingerprint) {
+    if (Normalised(options.fingerprint) != Normalised(fingerprint)) {
       throw Error(ErrorKind::kRefused,
-                  Quoted(options.key) + " holds key " + key.fingerprint + " and not " + options.fingerprint,
+                  Quoted(options.key) + " holds key " + fingerprint + " and not " + options.fingerprint,
                   "get the right key, or its right fingerprint, from its owner");
     }
     return;
@@ -73,9 +75,8 @@ void Confirm(const Options& options, const sign::KeyInfo& key, const std::string
   }
 }
 
-int Add(const Options& options) {
-  const std::string scope = sign::ParseScope(options.scope);
-  const std::string content = ReadFile(options.key, sign::kMaxKeyBytes);
+// The one usable OpenPGP key in a file.
+sign::KeyInfo OnlyKey(const Options& options, const std::string& content) {
   const auto keys = sign::ReadKeyFile(content, Quoted(options.key));
   if (keys.size() > 1) {
     throw Error(ErrorKind::kUsage, Quoted(options.key) + " holds " + std::to_string(keys.size()) + " keys",
@@ -85,11 +86,37 @@ int Add(const Options& options) {
     throw Error(ErrorKind::kRefused, "key " + keys[0].fingerprint + " is " + keys[0].problem,
                 "ask its owner for a current one");
   }
-  if (!options.common.quiet) {
-    Show(keys[0]);
+  return keys[0];
+}
+
+// The key, shown and confirmed.
+sign::NewKey ConfirmedKey(const Options& options, const std::string& scope) {
+  std::string content = ReadFile(options.key, sign::kMaxKeyBytes);
+  const bool bare = content.find("BEGIN PUBLIC KEY") != std::string::npos ||
+                    content.find("BEGIN RSA PUBLIC KEY") != std::string::npos;
+  if (bare) {
+    const auto key = sign::PublicKey::Parse(content, Quoted(options.key));
+    if (!options.common.quiet) {
+      std::fprintf(stderr, "key %s\n    %s\n", key.fingerprint().c_str(), std::string(sign::Name(key.kind())).c_str());
+    }
+    Confirm(options, key.fingerprint(), scope);
+    return sign::NewKey::Bare(key, options.identity);
   }
-  Confirm(options, keys[0], scope);
-  const auto added = sign::AddKey(sign::EditedPolicyPath(options.policy_path()), scope, content, keys[0]);
+  if (options.identity) {
+    throw Error(ErrorKind::kUnsupported, "OpenPGP keys attest no identities", "see gantry-sign(1)");
+  }
+  const sign::KeyInfo info = OnlyKey(options, content);
+  if (!options.common.quiet) {
+    Show(info);
+  }
+  Confirm(options, info.fingerprint, scope);
+  return sign::NewKey::OpenPgp(std::move(content), info);
+}
+
+int Add(const Options& options) {
+  const std::string scope = sign::ParseScope(options.scope);
+  const sign::NewKey key = ConfirmedKey(options, scope);
+  const auto added = sign::AddKey(sign::EditedPolicyPath(options.policy_path()), scope, key);
   if (!added.started_from.empty()) {
     Warn(options.common, added.policy + " is new and begins as a copy of " + added.started_from);
   }
@@ -178,6 +205,22 @@ int List(const Options& options) {
   return 0;
 }
 
+int Lint(const Options& options) {
+  const sign::Policy policy = sign::Policy::Load(options.policy_path());
+  const std::vector<sign::Finding> findings = sign::Lint(policy);
+  json::Array lines;
+  for (const sign::Finding& finding : findings) {
+    lines.push_back(json::Object{{"code", finding.code}, {"scope", finding.scope}, {"text", finding.text}});
+    if (!options.json) {
+      std::printf("%s: %s: %s\n", Printable(finding.scope).c_str(), finding.code.c_str(), finding.text.c_str());
+    }
+  }
+  if (options.json) {
+    std::fputs(json::PrintPretty(json::Object{{"policy", policy.source()}, {"findings", lines}}).c_str(), stdout);
+  }
+  return findings.empty() ? 0 : static_cast<int>(ErrorKind::kFailed);
+}
+
 // Edits may be anywhere, as --policy says; looking writes nothing.
 image::Confinement Kept(bool edits) {
   image::Confinement keep{.read = {"/"}};
@@ -203,8 +246,11 @@ int main(int argc, char** argv) {
   };
 
   CLI::App& add = *app.add_subcommand("add", "trust what a key signs in a scope");
-  add.add_option("--key", options.key, "the public key, binary or armored")->required()->type_name("FILE");
+  add.add_option("--key", options.key, "the public key: of OpenPGP, binary or armored, or PEM")
+      ->required()
+      ->type_name("FILE");
   add.add_option("--fingerprint", options.fingerprint, "what the key's fingerprint must be")->type_name("FPR");
+  add.add_flag("--identity", options.identity, "trust what it attests with gantry sign --identity");
   add.add_flag("-y,--yes", options.yes, "do not ask on a terminal");
   policy_option(add);
   add.add_option("SCOPE", options.scope, "docker://HOST/REPOSITORY[:TAG], HOST, HOST/PATH/ or *.DOMAIN")->required();
@@ -213,12 +259,19 @@ int main(int argc, char** argv) {
   list.add_flag("--json", options.json, "as JSON");
   policy_option(list);
 
+  CLI::App& lint = *app.add_subcommand("lint", "find what is probably not meant in the policy");
+  lint.add_flag("--json", options.json, "as JSON");
+  policy_option(lint);
+
   CLI::App& remove = *app.add_subcommand("remove", "drop all that is said about a scope");
   policy_option(remove);
   remove.add_option("SCOPE", options.scope, "as for add")->required();
 
   return ToolMain(app, argc, argv, [&] {
-    Confine(options.common, Kept(!list.parsed()));
-    return add.parsed() ? Add(options) : remove.parsed() ? Remove(options) : List(options);
+    Confine(options.common, Kept(!list.parsed() && !lint.parsed()));
+    return add.parsed()      ? Add(options)
+           : remove.parsed() ? Remove(options)
+           : lint.parsed()   ? Lint(options)
+                             : List(options);
   });
 }

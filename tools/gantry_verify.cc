@@ -3,7 +3,9 @@
 #include <optional>
 #include <string>
 
+#include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/store/store.h"
 #include "libsign/verify.h"
 #include "tools/local_image.h"
 #include "tools/policy_options.h"
@@ -20,7 +22,61 @@ struct Options {
   std::string registries;
   bool explain = false;
   bool json = false;
+  bool dry_run = false;
 };
+
+// What becomes of one name in the store when the policy changes.
+struct Change {
+  sign::Decision before;
+  sign::Decision after;
+
+  std::string_view Verdict(const sign::Decision& decision) const { return decision.allowed ? "allowed" : "refused"; }
+  json::Value ToJson() const {
+    return json::Object{{"image", after.image},
+                        {"digest", after.digest},
+                        {"before", json::Object{{"allowed", before.allowed}, {"code", before.code}}},
+                        {"after", json::Object{{"allowed", after.allowed}, {"code", after.code}}},
+                        {"reason", after.reason}};
+  }
+  void Print() const {
+    const std::string changed = before.allowed == after.allowed ? "" : std::string(Verdict(before)) + ", then ";
+    std::printf("%s: %s%s (%s)%s\n", after.image.c_str(), changed.c_str(), std::string(Verdict(after)).c_str(),
+                after.code.c_str(), after.allowed ? "" : (": " + after.reason).c_str());
+  }
+};
+
+// Judges every name in the store, or the one that is given, under the policy that decides now and under --policy.
+int DryRun(const Options& options) {
+  const std::string root = StoreRoot(options.common);
+  const sign::Policy now = sign::Policy::Load(std::nullopt);
+  const sign::Policy then = sign::Policy::Load(Given(options.policy.policy_path));
+  const auto registries = sign::RegistriesD::Load(Given(options.registries));
+  image::Confinement keep = DecisionConfinement(now, registries);
+  const image::Confinement more = DecisionConfinement(then, registries);
+  keep.unix_sockets = false;
+  keep.read.insert(keep.read.end(), more.read.begin(), more.read.end());
+  keep.read.push_back(root);
+  Confine(options.common, keep);
+  const auto store = image::Store::OpenReadOnly(root);
+  json::Array lines;
+  for (const image::StoredName& stored : store != nullptr ? store->List() : std::vector<image::StoredName>()) {
+    if (!options.image.empty() && stored.name != options.image)
+      continue;
+    const LocalImage local = OpenLocalImage({image::Reference(image::StoreReference{stored.name, true})},
+                                            Purpose::kJudge, root, {}, std::nullopt, registries);
+    const Change change{sign::Verifier::Decide(local.image, now, local.evidence),
+                        sign::Verifier::Decide(local.image, then, local.evidence)};
+    if (options.json)
+      lines.push_back(change.ToJson());
+    else
+      change.Print();
+  }
+  if (options.json)
+    std::fputs(
+        json::PrintPretty(json::Object{{"before", now.source()}, {"after", then.source()}, {"images", lines}}).c_str(),
+        stdout);
+  return 0;
+}
 
 int Verify(const Options& options) {
   const auto reference = image::Reference::Parse(options.image);
@@ -29,6 +85,7 @@ int Verify(const Options& options) {
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
   image::Confinement keep = DecisionConfinement(policy, registries);
+  keep.unix_sockets = false;
   KeepForImage(reference, root, keep);
   Confine(options.common, keep);
   const LocalImage local = OpenLocalImage({reference}, Purpose::kJudge, root, {}, as, registries);
@@ -62,8 +119,17 @@ int main(int argc, char** argv) {
   app.add_flag("--explain", options.explain, "print every step of the decision");
   app.add_flag("--json", options.json, "print the decision as JSON")->excludes("--explain");
   AddLookasideOptions(app, options.as, options.registries);
-  app.add_option("IMAGE", options.image,
-                 "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE")
-      ->required();
-  return ToolMain(app, argc, argv, [&] { return Verify(options); });
+  CLI::Option* dry_run = app.add_flag("--dry-run", options.dry_run,
+                                      "show what --policy would change for the names in the store, or for IMAGE");
+  dry_run->needs("--policy")->excludes("--explain")->excludes("--as");
+  CLI::Option* image = app.add_option(
+      "IMAGE", options.image,
+      "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE");
+  return ToolMain(app, argc, argv, [&] {
+    if (options.dry_run)
+      return DryRun(options);
+    if (image->empty())
+      throw gantry::Error(gantry::ErrorKind::kUsage, "no image is named", "gantry verify IMAGE");
+    return Verify(options);
+  });
 }

@@ -1,0 +1,161 @@
+#include "libsign/lint.h"
+
+#include <algorithm>
+#include <array>
+
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+#include "libsign/openpgp.h"
+
+namespace gantry::sign {
+namespace {
+
+using image::DockerReference;
+using Type = Requirement::Type;
+
+constexpr std::array<std::string_view, 5> kTransports = {"docker", "oci", "oci-archive", "docker-archive", "aci"};
+
+bool AcceptsAnything(const std::vector<Requirement>& requirements) {
+  return std::all_of(requirements.begin(), requirements.end(),
+                     [](const Requirement& requirement) { return requirement.AcceptsAnything(); });
+}
+
+// Whether names in their normal form can be looked up under it.
+bool IsReachable(std::string_view scope) {
+  if (scope == "any" || scope.starts_with("*.")) {
+    return true;
+  }
+  const auto parses_as = [](const std::string& text, auto printed) {
+    try {
+      return printed(DockerReference::Parse(text)) == text;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  const std::string text(scope);
+  return parses_as(text + "/x/y", [](const DockerReference& name) { return name.Repository(); }) ||
+         parses_as(text, [](const DockerReference& name) { return name.ToString(); });
+}
+
+bool IsReachablePath(std::string_view scope) {
+  return scope == "any" || (scope.starts_with('/') && !scope.ends_with('/') && scope.find("//") == scope.npos &&
+                            scope.find("/../") == scope.npos && scope.find("/./") == scope.npos);
+}
+
+// "docker" and "quay.io/org" of "docker: quay.io/org"; the default has no transport.
+std::pair<std::string_view, std::string_view> Split(const PolicyRule& rule) {
+  const std::string_view scope = rule.scope;
+  const size_t colon = scope.find(": ");
+  return colon == scope.npos ? std::pair(std::string_view(), scope)
+                             : std::pair(scope.substr(0, colon), scope.substr(colon + 2));
+}
+
+class Linter {
+ public:
+  explicit Linter(const Policy& policy) : rules_(policy.Rules()) {}
+
+  std::vector<Finding> Run() {
+    for (const PolicyRule& rule : rules_) {
+      scope_ = rule.scope;
+      LookAtScope(rule);
+      LookAtHole(rule);
+      for (const Requirement& requirement : rule.requirements) {
+        LookAt(requirement);
+      }
+    }
+    return std::move(findings_);
+  }
+
+ private:
+  void Find(std::string code, std::string text) { findings_.push_back({std::move(code), scope_, std::move(text)}); }
+
+  void LookAtScope(const PolicyRule& rule) {
+    const auto [transport, scope] = Split(rule);
+    if (transport.empty()) {
+      return;
+    }
+    if (std::find(kTransports.begin(), kTransports.end(), transport) == kTransports.end()) {
+      Find("unknown-transport", "gantry looks nothing up under " + Quoted(transport));
+    } else if (transport == "docker" ? !IsReachable(scope) : !IsReachablePath(scope)) {
+      Find("unreachable-scope",
+           "no image has a name that leads here: write it in full, as in docker.io/library/alpine");
+    }
+  }
+
+  // The most specific scope decides alone, so one that asks for nothing opens what a wider one closes.
+  void LookAtHole(const PolicyRule& rule) {
+    if (!AcceptsAnything(rule.requirements)) {
+      return;
+    }
+    const PolicyRule* wider = &rules_.front();
+    const auto [transport, scope] = Split(rule);
+    for (const PolicyRule& other : rules_) {
+      const auto [other_transport, other_scope] = Split(other);
+      const bool above = other_transport == transport && other.scope.size() < rule.scope.size() &&
+                         scope.starts_with(other_scope) &&
+                         std::string_view("/:@").find(scope[other_scope.size()]) != std::string_view::npos;
+      wider = above && other.scope.size() >= wider->scope.size() ? &other : wider;
+    }
+    if (wider != &rule && !AcceptsAnything(wider->requirements)) {
+      Find("shadowed-scope", "it asks for nothing, and so sets aside what " + Quoted(wider->scope) + " asks for");
+    } else {
+      Find("accept-anything", "it asks for nothing: whoever made an image is trusted");
+    }
+  }
+
+  void LookAt(const Requirement& requirement) {
+    const bool by_key = requirement.type == Type::kSignedBy || requirement.type == Type::kSigstoreSigned ||
+                        requirement.type == Type::kIdentitySigned;
+    if (!by_key && requirement.parts.empty() && requirement.type != Type::kReject && !requirement.AcceptsAnything()) {
+      Find("never-met", "a requirement " + Quoted(requirement.Name()) + " is never met");
+    }
+    for (const std::string& path : requirement.key_paths) {
+      LookAtKey(requirement, Quoted(path), [&] { return ReadFile(path, kMaxKeyBytes); });
+    }
+    for (const std::string& data : requirement.key_datas) {
+      LookAtKey(requirement, "keyData", [&] { return data; });
+    }
+    if (requirement.type == Type::kThreshold && KeysOf(requirement) < requirement.count) {
+      Find("threshold-too-high", std::to_string(requirement.count) + " keys must sign, and there are only " +
+                                     std::to_string(KeysOf(requirement)));
+    }
+    for (const Requirement& part : requirement.parts) {
+      LookAt(part);
+    }
+  }
+
+  template <typename Read>
+  void LookAtKey(const Requirement& requirement, const std::string& what, Read read) {
+    try {
+      if (requirement.type != Type::kSignedBy) {
+        static_cast<void>(PublicKey::Parse(read(), what));
+        return;
+      }
+      for (const KeyInfo& key : ReadKeyFile(read(), what)) {
+        if (!key.usable) {
+          Find("unusable-key", what + ": key " + key.fingerprint + " is " + key.problem);
+        }
+      }
+    } catch (const Error& error) {
+      Find("unreadable-key", error.message());
+    }
+  }
+
+  static size_t KeysOf(const Requirement& requirement) {
+    size_t count = requirement.key_paths.size() + requirement.key_datas.size();
+    for (const Requirement& part : requirement.parts) {
+      count += KeysOf(part);
+    }
+    return count;
+  }
+
+  std::vector<PolicyRule> rules_;
+  std::string scope_;
+  std::vector<Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<Finding> Lint(const Policy& policy) { return Linter(policy).Run(); }
+
+}  // namespace gantry::sign

@@ -1,0 +1,66 @@
+#include "libsign/lint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "libimage/base/base64.h"
+#include "tests/support/temp_dir.h"
+
+namespace gantry::sign {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+// "CODE SCOPE" of each finding in a policy whose transports are those.
+std::vector<std::string> Found(const std::string& transports, const std::string& by_default = R"({"type":"reject"})") {
+  const Policy policy =
+      Policy::Parse(R"({"default":[)" + by_default + R"(],"transports":{)" + transports + "}}", "test");
+  std::vector<std::string> found;
+  for (const Finding& finding : Lint(policy)) {
+    found.push_back(finding.code + " " + finding.scope);
+  }
+  return found;
+}
+
+std::string Signed(const std::string& more = "") {
+  static const std::string kKey = EncodeBase64(PrivateKey::Generate(KeyKind::kEd25519).public_key().ToPem());
+  return R"({"type":"sigstoreSigned","keyData":")" + kKey + "\"" + more + "}";
+}
+constexpr std::string_view kAccept = R"({"type":"insecureAcceptAnything"})";
+
+TEST(Lint, FindsNothingInASoundPolicy) {
+  EXPECT_THAT(Found(R"("docker":{"quay.io/org":[)" + Signed() + R"(],"docker.io":[)" + Signed() +
+                    R"(],"*.example.com":[)" + Signed() + R"(],"quay.io/a/b:v1":[)" + Signed() + R"(],"":[)" +
+                    Signed() + R"(]},"oci":{"/srv/images":[)" + Signed() + "]}"),
+              IsEmpty());
+}
+
+TEST(Lint, FindsWhatAcceptsAnythingAndWhatThatSetsAside) {
+  const std::string accept(kAccept);
+  EXPECT_THAT(Found("", accept), ElementsAre("accept-anything default"));
+  EXPECT_THAT(Found(R"("docker":{"quay.io/org":[)" + Signed() + R"(],"quay.io/org/app":[)" + accept +
+                    R"(],"quay.io/organ":[)" + accept + "]}"),
+              ElementsAre("shadowed-scope docker: quay.io/org/app", "shadowed-scope docker: quay.io/organ"));
+}
+
+TEST(Lint, FindsScopesThatNoImageHas) {
+  EXPECT_THAT(
+      Found(R"("docker":{"busybox":[)" + Signed() + R"(],"https://quay.io":[)" + Signed() + R"(],"quay.io/":[)" +
+            Signed() + R"(]},"oci":{"images":[)" + Signed() + R"(]},"atomic":{"":[)" + Signed() + "]}"),
+      ElementsAre("unreachable-scope docker: busybox", "unreachable-scope docker: https://quay.io",
+                  "unreachable-scope docker: quay.io/", "unreachable-scope oci: images",
+                  "unknown-transport atomic: any"));
+}
+
+TEST(Lint, FindsKeysThatDoNotServeAndThresholdsThatCannotBeMet) {
+  EXPECT_THAT(Found(R"("docker":{"a.example":[{"type":"sigstoreSigned","keyPath":"/nowhere.pub"}],"b.example":[)"
+                    R"({"type":"signedBy","keyType":"GPGKeys","keyData":"YWJj"}],"c.example":[{"type":"threshold",)"
+                    R"("count":2,"requirements":[)" +
+                    Signed() + R"(]}],"d.example":[{"type":"notationSigned"}]})"),
+              ElementsAre("unreadable-key docker: a.example", "unreadable-key docker: b.example",
+                          "threshold-too-high docker: c.example", "never-met docker: d.example"));
+}
+
+}  // namespace
+}  // namespace gantry::sign
