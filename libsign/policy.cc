@@ -176,6 +176,16 @@ PolicyRule Policy::RuleFor(std::string_view transport, const std::string& path) 
 
 PolicyRule Policy::DefaultRule() const { return {"default", default_}; }
 
+bool PolicyRule::WantsAttachments() const {
+  return std::any_of(requirements.begin(), requirements.end(),
+                     [](const Requirement& requirement) { return requirement.WantsAttachments(); });
+}
+
+bool PolicyRule::WantsNewest() const {
+  return std::any_of(requirements.begin(), requirements.end(),
+                     [](const Requirement& requirement) { return requirement.WantsNewest(); });
+}
+
 std::vector<PolicyRule> Policy::Rules() const {
   std::vector<PolicyRule> rules = {DefaultRule()};
   for (const auto& [transport, scopes] : transports_) {

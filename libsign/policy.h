@@ -27,6 +27,10 @@ constexpr size_t kMaxPolicyScopes = 100'000;
 struct PolicyRule {
   std::string scope;                      // "docker: quay.io/org", "default"
   std::vector<Requirement> requirements;  // not empty
+
+  // As of its requirements.
+  bool WantsAttachments() const;
+  bool WantsNewest() const;
 };
 
 class Policy {

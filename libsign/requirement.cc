@@ -258,6 +258,16 @@ void Requirement::AddKeyPaths(std::set<std::string>& to) const {
   }
 }
 
+bool Requirement::WantsAttachments() const {
+  return type == Type::kSigstoreSigned || type == Type::kIdentitySigned || type == Type::kNotationSigned ||
+         std::any_of(parts.begin(), parts.end(), [](const Requirement& part) { return part.WantsAttachments(); });
+}
+
+bool Requirement::WantsNewest() const {
+  return never_older ||
+         std::any_of(parts.begin(), parts.end(), [](const Requirement& part) { return part.WantsNewest(); });
+}
+
 bool Requirement::AcceptsAnything() const {
   const auto accepts = [](const Requirement& part) { return part.AcceptsAnything(); };
   return type == Type::kInsecureAcceptAnything ||

@@ -79,6 +79,10 @@ struct Requirement {
   std::string_view Name() const;
   // Every key file that it or its parts name.
   void AddKeyPaths(std::set<std::string>& to) const;
+  // Whether signatures that lie in the repository of the image could meet it.
+  bool WantsAttachments() const;
+  // Whether it or a part of it has never_older.
+  bool WantsNewest() const;
   // Whether it asks for nothing.
   bool AcceptsAnything() const;
 

@@ -10,6 +10,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/layer/identity.h"
 #include "libimage/model/image_tree.h"
 #include "libimage/store/store.h"
 #include "libimage/transport/fetcher.h"
@@ -105,37 +106,66 @@ void KeepEvidence(image::Store& store, const Digest& manifest, const sign::Evide
   }
 }
 
-template <typename Found>
-sign::Evidence GatherEvidence(const Found& offer, const image::DockerReference& name, const Digest& manifest,
-                              const sign::RegistriesD& registries, const image::Store& store) {
+// What is being decided about, and with what.
+struct Decider {
+  const image::DockerReference& name;
+  const std::string& stored_as;
+  const sign::Policy& policy;
+  const sign::RegistriesD& registries;
+  image::Store& store;
+  image::Fetcher& fetcher;
+};
+
+// When the newest signature was made that counts for what has the name now.
+std::optional<int64_t> NewestOf(const Decider& decider) {
+  const auto found = decider.store.Resolve(decider.stored_as);
+  if (!found)
+    return std::nullopt;
+  const image::FetchedImage image = decider.store.Load(*found);
   sign::Evidence evidence;
-  for (const std::string& signature : offer.signatures) evidence.Add(signature);
-  evidence.looked_at = offer.looked_at;
-  sign::GatherLookaside(registries, name, manifest, evidence);
-  for (const std::string& signature : store.Signatures(manifest)) evidence.Add(signature);
+  for (const std::string& signature : decider.store.Signatures(image.image().descriptor.digest))
+    evidence.Add(signature);
+  evidence.identity = [&] { return image::Identity::Compute(image.image(), decider.store).digest; };
+  return sign::Verifier::Decide(image, decider.policy, evidence).time;
+}
+
+template <typename Found>
+sign::Evidence GatherEvidence(const Decider& decider, const Found& found, const Digest& manifest) {
+  const sign::PolicyRule rule = decider.policy.RuleFor(decider.name);
+  sign::Evidence evidence;
+  for (const std::string& signature : found.signatures) evidence.Add(signature);
+  evidence.looked_at = found.looked_at;
+  sign::GatherLookaside(decider.registries, decider.name, manifest, evidence);
+  if (rule.WantsAttachments()) {
+    image::FoundSignatures attached = decider.fetcher.FetchAttachments(manifest);
+    for (std::string& signature : attached.signatures) evidence.Add(std::move(signature));
+    evidence.looked_at.insert(evidence.looked_at.end(), attached.looked_at.begin(), attached.looked_at.end());
+  }
+  for (const std::string& signature : decider.store.Signatures(manifest)) evidence.Add(signature);
+  if (rule.WantsNewest())
+    evidence.newest = NewestOf(decider);
   return evidence;
 }
 
 // The documents are in the store when the top is known, and every image is decided about before a layer is fetched. The
 // name goes to the image for this machine, else to the first; the index that it keeps leads to the others.
-image::VerifiedImage FetchMany(image::Fetcher& fetcher, const image::DockerReference& name, const FetchOptions& options,
-                               const sign::Policy& policy, const sign::RegistriesD& registries, image::Store& store) {
-  const image::Descriptor top = fetcher.ReceiveTop();
+image::VerifiedImage FetchMany(const Decider& decider, const FetchOptions& options) {
+  image::Store& store = decider.store;
+  const image::Descriptor top = decider.fetcher.ReceiveTop();
   const std::unique_ptr<image::Lease> lease = store.NewLease();
   lease->Add({top.digest});
   std::vector<std::pair<Digest, sign::Evidence>> kept;
   const image::ImageTree tree =
-      LoadTree(store, top, ParsePlatforms(options.platform), name, [&](image::FetchedImage image) {
+      LoadTree(store, top, ParsePlatforms(options.platform), decider.name, [&](image::FetchedImage image) {
         const Digest manifest = image.image().descriptor.digest;
-        kept.emplace_back(manifest,
-                          GatherEvidence(fetcher.FindSignatures(manifest), name, manifest, registries, store));
-        return sign::Verifier::Verify(std::move(image), policy, kept.back().second);
+        kept.emplace_back(manifest, GatherEvidence(decider, decider.fetcher.FindSignatures(manifest), manifest));
+        return sign::Verifier::Verify(std::move(image), decider.policy, kept.back().second);
       });
-  fetcher.FetchBlobs();
+  decider.fetcher.FetchBlobs();
   for (const auto& [manifest, evidence] : kept) KeepEvidence(store, manifest, evidence);
   const std::vector<const image::VerifiedImage*> images = ImagesOf(tree);
   if (images.empty())
-    throw Error(ErrorKind::kNotFound, Quoted(name.ToString()) + " is an index without images");
+    throw Error(ErrorKind::kNotFound, Quoted(decider.name.ToString()) + " is an index without images");
   const image::Platform host = image::Platform::Host();
   const auto here = std::find_if(images.begin(), images.end(), [&](const image::VerifiedImage* image) {
     const image::Platform& is = image->image().config.platform;
@@ -144,14 +174,29 @@ image::VerifiedImage FetchMany(image::Fetcher& fetcher, const image::DockerRefer
   return here == images.end() ? *images.front() : **here;
 }
 
-image::VerifiedImage FetchOne(image::Fetcher& fetcher, const image::DockerReference& name, const sign::Policy& policy,
-                              const sign::RegistriesD& registries, image::Store& store) {
-  image::Offer offer = fetcher.Receive();
-  const Digest manifest = offer.image.image().descriptor.digest;
-  const sign::Evidence evidence = GatherEvidence(offer, name, manifest, registries, store);
-  image::VerifiedImage verified = sign::Verifier::Verify(std::move(offer.image), policy, evidence);
-  fetcher.FetchBlobs();
-  KeepEvidence(store, manifest, evidence);
+// Whether it hangs on what the layers hold. They come before the decision only where a key of the policy made an
+// attestation about that.
+bool NeedsLayers(const sign::Decision& decision) {
+  return !decision.allowed && std::any_of(decision.steps.begin(), decision.steps.end(),
+                                          [](const sign::Step& step) { return step.code == "identity-unknown"; });
+}
+
+image::VerifiedImage FetchOne(const Decider& decider) {
+  image::Offer offer = decider.fetcher.Receive();
+  const image::Image& image = offer.image.image();
+  const Digest manifest = image.descriptor.digest;
+  sign::Evidence evidence = GatherEvidence(decider, offer, manifest);
+  const bool early = decider.policy.RuleFor(decider.name).WantsAttachments() &&
+                     NeedsLayers(sign::Verifier::Decide(offer.image, decider.policy, evidence, sign::Detail::kWhole));
+  if (early) {
+    decider.fetcher.FetchBlobs();
+    const Digest identity = image::Identity::Compute(image, decider.store).digest;
+    evidence.identity = [identity] { return identity; };
+  }
+  image::VerifiedImage verified = sign::Verifier::Verify(std::move(offer.image), decider.policy, evidence);
+  if (!early)
+    decider.fetcher.FetchBlobs();
+  KeepEvidence(decider.store, manifest, evidence);
   return verified;
 }
 
@@ -197,12 +242,11 @@ int Run(const FetchOptions& options) {
   Confine(options.common, Kept(policy, registries, root));
   for (const image::DockerReference& name : names) {
     Note(options.common, "asking for " + Quoted(name.ToString()));
-    const image::VerifiedImage verified = options.many()
-                                              ? FetchMany(fetchers.front(), name, options, policy, registries, *store)
-                                              : FetchOne(fetchers.front(), name, policy, registries, *store);
     const std::string stored_as = options.name.empty()
                                       ? name.WithDefaultTag().ToString()
                                       : image::DockerReference::Parse(options.name).WithDefaultTag().ToString();
+    const Decider decider{name, stored_as, policy, registries, *store, fetchers.front()};
+    const image::VerifiedImage verified = options.many() ? FetchMany(decider, options) : FetchOne(decider);
     store->SetName(stored_as, verified);
     fetchers.front().Release();
     fetchers.pop_front();

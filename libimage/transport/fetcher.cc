@@ -10,6 +10,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/message.h"
 #include "libimage/store/store.h"
+#include "libimage/transport/attachments.h"
 #include "libimage/transport/auth_file.h"
 #include "libimage/transport/fetch_tree.h"
 #include "libimage/transport/registry.h"
@@ -20,13 +21,14 @@ namespace {
 // Of one message between the two.
 constexpr size_t kMaxFields = 2 * (kMaxSignatures + 32);
 constexpr size_t kMaxMessageBytes =
-    (kMaxIndexDepth + 1) * kMaxManifestBytes + kMaxConfigBytes + kMaxSignatureBytesInAll + 1024 * 1024;
+    (kMaxIndexDepth + 1) * kMaxManifestBytes + kMaxConfigBytes + 2 * kMaxSignatureBytesInAll + 1024 * 1024;
 constexpr MessageBounds kBounds{kMaxFields, kMaxMessageBytes, "the process that fetches"};
 constexpr size_t kMaxLookasides = 32;
 
 constexpr char kOffer = 'o';
 constexpr char kTop = 't';
 constexpr char kAsk = 'a';
+constexpr char kLook = 'l';
 constexpr char kFound = 'f';
 constexpr char kGo = 'g';
 constexpr char kDone = 'd';
@@ -57,8 +59,7 @@ class Network {
     ImageDocuments documents = FetchDocuments(registry, plan_.name, plan_.platform, store.get());
     const FetchedImage fetched = AssembleImage(documents, plan_.name, plan_.platform);
     SendOffer(http, std::move(documents), fetched.image().descriptor.digest);
-    // The end of the stream is a refusal.
-    if (const auto go = ReceiveMessage(channel_, kBounds); !go || go->kind != kGo)
+    if (!ServeEvidence(http, registry))
       return;
     const std::unique_ptr<Lease> lease = store->NewLease();
     FetchAll(registry, *store, *lease, fetched.image());
@@ -71,15 +72,34 @@ class Network {
     const std::unique_ptr<Lease> lease = store.NewLease();
     const FetchedTree tree = FetchTreeDocuments(registry, plan_.name, *plan_.many, store, *lease);
     SendMessage(channel_, {kTop, {tree.top.digest.str(), std::to_string(tree.top.size), tree.top.media_type}});
-    std::optional<Message> request = ReceiveMessage(channel_, kBounds);
-    for (; request && request->kind == kAsk && request->fields.size() == 1; request = ReceiveMessage(channel_, kBounds))
-      SendFound(http, Digest::Parse(request->fields[0]));
-    if (!request || request->kind != kGo)
+    if (!ServeEvidence(http, registry))
       return;
     const std::unique_ptr<Progress> progress = plan_.make_progress();
     registry.FetchBlobs(tree.blobs, store, *progress);
     SendMessage(channel_, {kDone, {}});
     ReceiveMessage(channel_, kBounds);
+  }
+
+  // Answers until the blobs are asked for; false when they are not, for the end of the stream is a refusal.
+  bool ServeEvidence(HttpClient& http, RegistryClient& registry) {
+    while (const std::optional<Message> request = ReceiveMessage(channel_, kBounds)) {
+      const bool about_one = request->fields.size() == 1;
+      if (request->kind == kAsk && about_one)
+        SendFound(http, Digest::Parse(request->fields[0]));
+      else if (request->kind == kLook && about_one)
+        SendAttachments(registry, Digest::Parse(request->fields[0]));
+      else
+        return request->kind == kGo;
+    }
+    return false;
+  }
+
+  void SendAttachments(RegistryClient& registry, const Digest& manifest) {
+    FoundAttachments attached = image::FetchAttachments(registry, plan_.name, manifest, kMaxSignatureBytesInAll);
+    Message found{kFound, {std::to_string(attached.attachments.size())}};
+    for (const Attachment& attachment : attached.attachments) found.fields.push_back(attachment.ToStored());
+    for (std::string& place : attached.looked_at) found.fields.push_back(std::move(place));
+    SendMessage(channel_, found);
   }
 
   void SendFound(HttpClient& http, const Digest& manifest) {
@@ -223,17 +243,26 @@ Descriptor Fetcher::ReceiveTop() {
   return top;
 }
 
-FoundSignatures Fetcher::FindSignatures(const Digest& manifest) {
-  SendMessage(channel_.get(), {kAsk, {manifest.str()}});
+FoundSignatures Fetcher::ReceiveFound(size_t max_count) {
   std::vector<std::string> fields = ReceiveAnswer(kFound);
   if (fields.empty())
     ThrowBroken();
-  const size_t count = ParseCount(fields[0], kMaxSignatures * kMaxLookasides);
-  if (fields.size() != 1 + count + plan_.lookasides.size())
+  const size_t count = ParseCount(fields[0], max_count);
+  if (fields.size() < 1 + count)
     ThrowBroken();
   const auto first = std::make_move_iterator(fields.begin() + 1);
   const auto middle = first + static_cast<std::ptrdiff_t>(count);
   return {{first, middle}, {middle, std::make_move_iterator(fields.end())}};
+}
+
+FoundSignatures Fetcher::FindSignatures(const Digest& manifest) {
+  SendMessage(channel_.get(), {kAsk, {manifest.str()}});
+  return ReceiveFound(kMaxSignatures * kMaxLookasides);
+}
+
+FoundSignatures Fetcher::FetchAttachments(const Digest& manifest) {
+  SendMessage(channel_.get(), {kLook, {manifest.str()}});
+  return ReceiveFound(kMaxSignatureLayers);
 }
 
 void Fetcher::FetchBlobs() {

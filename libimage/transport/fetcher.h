@@ -7,6 +7,7 @@
 //
 //   Fetcher fetcher = Fetcher::Start(plan);       // before the first thread
 //   Offer offer = fetcher.Receive();              // -> policy -> VerifiedImage
+//   fetcher.FetchAttachments(manifest);           // before, if the policy asks for what lies in the repository
 //   fetcher.FetchBlobs();                         // all blobs of it are now in the store, under a lease
 //   store->SetName(name, verified);
 //   fetcher.Release();                            // the lease ends
@@ -48,7 +49,7 @@ struct Offer {
   std::vector<std::string> looked_at;   // the places, with what went wrong there
 };
 
-// What lies beside a registry for one image.
+// What lies beside a registry for one image, or in it.
 struct FoundSignatures {
   std::vector<std::string> signatures;
   std::vector<std::string> looked_at;
@@ -65,6 +66,8 @@ class Fetcher {
   // signatures of any image in it.
   Descriptor ReceiveTop();
   FoundSignatures FindSignatures(const Digest& manifest);
+  // Signatures out of the repository itself (attachments.h), in the form in which a store keeps them.
+  FoundSignatures FetchAttachments(const Digest& manifest);
   void FetchBlobs();
   void Release();
 
@@ -72,6 +75,7 @@ class Fetcher {
   Fetcher(FetchPlan plan, UniqueFd channel, Process process)
       : plan_(std::move(plan)), channel_(std::move(channel)), process_(std::move(process)) {}
   std::vector<std::string> ReceiveAnswer(char kind);
+  FoundSignatures ReceiveFound(size_t max_count);
 
   FetchPlan plan_;
   UniqueFd channel_;

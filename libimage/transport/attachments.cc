@@ -1,0 +1,134 @@
+#include "libimage/transport/attachments.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "libimage/base/error.h"
+
+namespace gantry::image {
+namespace {
+
+constexpr int kNotFoundStatus = 404;
+
+class Search {
+ public:
+  Search(RegistryClient& registry, const DockerReference& name, const Digest& manifest, size_t room)
+      : registry_(registry), name_(name), manifest_(manifest), room_(room) {}
+
+  FoundAttachments Run() {
+    LookAt(SignatureTag(manifest_), [this] { ReadTag(SignatureTag(manifest_)); });
+    LookAt(AttestationTag(manifest_), [this] { ReadTag(AttestationTag(manifest_)); });
+    LookAt("referrers of " + manifest_.str(), [this] { ReadReferrers(); });
+    return std::move(found_);
+  }
+
+ private:
+  template <typename Read>
+  void LookAt(const std::string& place, Read read) {
+    std::string told = name_.Repository() + ":" + place;
+    try {
+      read();
+    } catch (const Error& error) {
+      told += " (" + error.message() + ")";
+    }
+    if (!skipped_.empty()) {
+      told += " (left out: " + std::exchange(skipped_, {}) + ")";
+    }
+    found_.looked_at.push_back(std::move(told));
+  }
+
+  std::optional<RawManifest> Get(const std::string& tag, const std::optional<Digest>& digest) {
+    DockerReference wanted = name_;
+    wanted.tag = tag;
+    wanted.digest = digest;
+    try {
+      return registry_.GetManifest(wanted);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kNotFound) {
+        return std::nullopt;
+      }
+      throw;
+    }
+  }
+
+  void ReadTag(const std::string& tag) {
+    if (const auto manifest = Get(tag, std::nullopt)) {
+      ReadLayers(SignatureLayers(manifest->bytes));
+    }
+  }
+
+  void ReadReferrers() {
+    const std::string list = ReferrersIndex();
+    if (list.empty()) {
+      return;
+    }
+    const ManifestOrIndex parsed = ParseManifest(list, "application/vnd.oci.image.index.v1+json");
+    const auto* const index = std::get_if<Index>(&parsed);
+    if (index == nullptr) {
+      throw Error(ErrorKind::kCorrupt, "the list of referrers is a manifest and no index");
+    }
+    const size_t count = std::min(index->manifests.size(), kMaxReferrersFetched);
+    for (size_t i = 0; i < count; ++i) {
+      // The types in the list are what somebody wrote there, so each manifest is looked into.
+      Try(index->manifests[i].digest.str(), [&] {
+        if (const auto referrer = Get({}, index->manifests[i].digest)) {
+          ReadLayers(ReferrerLayers(referrer->bytes, manifest_));
+        }
+      });
+    }
+  }
+
+  // Empty when there is none.
+  std::string ReferrersIndex() {
+    HttpRequest request = registry_.RequestFor("referrers/" + manifest_.str(), "referrers");
+    request.max_body_bytes = kMaxManifestBytes;
+    HttpResponse response = registry_.Send(std::move(request));
+    if (response.ok()) {
+      return std::move(response.body);
+    }
+    if (response.status != kNotFoundStatus) {
+      registry_.ThrowStatus(response, "referrers of " + manifest_.str());
+    }
+    auto fallback = Get(ReferrersTag(manifest_), std::nullopt);
+    return fallback ? std::move(fallback->bytes) : std::string();
+  }
+
+  void ReadLayers(const std::vector<Descriptor>& layers) {
+    for (const Descriptor& layer : layers) {
+      Try(layer.digest.str(), [&] {
+        if (layer.size > room_ || found_.attachments.size() == kMaxSignatureLayers) {
+          throw Error(ErrorKind::kCorrupt, "more signatures than fit");
+        }
+        room_ -= layer.size;
+        found_.attachments.push_back(
+            {layer.media_type, registry_.GetBlob(layer, kMaxAttachmentBytes, "a signature"), layer.annotations});
+      });
+    }
+  }
+
+  template <typename Read>
+  void Try(const std::string& what, Read read) {
+    try {
+      read();
+    } catch (const Error& error) {
+      skipped_ += (skipped_.empty() ? "" : "; ") + what + ": " + error.message();
+    }
+  }
+
+  RegistryClient& registry_;
+  const DockerReference& name_;
+  const Digest& manifest_;
+  size_t room_;
+  std::string skipped_;
+  FoundAttachments found_;
+};
+
+}  // namespace
+
+FoundAttachments FetchAttachments(RegistryClient& registry, const DockerReference& name, const Digest& manifest,
+                                  size_t room) {
+  return Search(registry, name, manifest, room).Run();
+}
+
+}  // namespace gantry::image
