@@ -63,13 +63,18 @@ void Check(gpgme_error_t error, std::string_view what) {
   throw Error(ErrorKind::kFailed, std::string(what) + ": " + Text(error), no_gpg ? "install gpg (package gpg)" : "");
 }
 
-Context NewContext(const std::string* home) {
+// Before anything else of GPGME.
+void Start() {
   static std::once_flag once;
   std::call_once(once, [] {
     // Only gpg is wanted; asking gpgconf for all the rest of GnuPG would start four more programs each time.
     gpgme_set_global_flag("disable-gpgconf", "1");
     gpgme_check_version(nullptr);
   });
+}
+
+Context NewContext(const std::string* home) {
+  Start();
   gpgme_ctx_t raw = nullptr;
   Check(gpgme_new(&raw), "start GPGME");
   Context context(raw);
@@ -82,8 +87,16 @@ Context NewContext(const std::string* home) {
 }
 
 Data InputData(std::string_view bytes) {
+  Start();
   gpgme_data_t raw = nullptr;
   Check(gpgme_data_new_from_mem(&raw, bytes.data(), bytes.size(), 0), "allocate");
+  return Data(raw);
+}
+
+Data FileData(int fd) {
+  Start();
+  gpgme_data_t raw = nullptr;
+  Check(gpgme_data_new_from_fd(&raw, fd), "read what is signed");
   return Data(raw);
 }
 
@@ -218,11 +231,11 @@ BadSignature Explain(gpgme_signature_t signature) {
 }
 
 // All that must hold of a signature that gpg calls good.
-std::optional<BadSignature> Judge(gpgme_signature_t signature, const StatusLog& log) {
+std::optional<BadSignature> Judge(gpgme_signature_t signature, const StatusLog& log, int plaintexts) {
   if (gpgme_err_code(signature->status) != GPG_ERR_NO_ERROR) {
     return Explain(signature);
   }
-  if (log.signatures != 1 || log.valid != 1 || log.plaintexts != 1) {
+  if (log.signatures != 1 || log.valid != 1 || log.plaintexts != plaintexts) {
     return BadSignature{"not-one-message", "it is not one signature over one message"};
   }
   if (signature->wrong_key_usage || signature->validity == GPGME_VALIDITY_NEVER || signature->validity_reason != 0) {
@@ -244,9 +257,37 @@ SignedMessage Refused(std::string code, std::string reason) {
   return answer;
 }
 
+void NoteStatus(gpgme_ctx_t context, StatusLog& log) {
+  gpgme_set_status_cb(context, &StatusLog::Note, &log);
+  Check(gpgme_set_ctx_flag(context, "full-status", "1"), "set up GPGME");
+}
+
 bool GpgIsMissing(gpgme_error_t error) {
   const auto code = gpgme_err_code(error);
   return code == GPG_ERR_INV_ENGINE || code == GPG_ERR_ENOENT || code == GPG_ERR_ENOMEM || code == GPG_ERR_EMFILE;
+}
+
+// What gpg's verification came to, but for the payload.
+SignedMessage Answer(gpgme_ctx_t context, gpgme_error_t error, const StatusLog& log, int plaintexts) {
+  if (GpgIsMissing(error)) {
+    Check(error, "run gpg");
+  }
+  const gpgme_verify_result_t result = gpgme_op_verify_result(context);
+  const gpgme_signature_t signature = result == nullptr ? nullptr : result->signatures;
+  if (signature == nullptr || signature->next != nullptr) {
+    return Refused("not-one-message", signature == nullptr ? "gpg finds no signature in it: " + Text(error)
+                                                           : std::string("it holds several signatures"));
+  }
+  SignedMessage answer;
+  answer.problem = Judge(signature, log, plaintexts);
+  if (!answer.problem && error != GPG_ERR_NO_ERROR) {
+    answer.problem = BadSignature{"bad-signature", "gpg: " + Text(error)};
+  }
+  if (!answer.problem) {
+    answer.fingerprint = log.primary;
+    answer.created = static_cast<int64_t>(signature->timestamp);
+  }
+  return answer;
 }
 
 std::string Problem(gpgme_key_t key) {
@@ -304,6 +345,34 @@ std::string ReadPassphrase(const std::string& path) {
   return line.substr(0, line.find('\n')) + "\n";
 }
 
+MadeSignature Make(gpgme_data_t content, gpgme_sig_mode_t mode, const SigningKey& with) {
+  const Context context = NewContext(with.home ? &*with.home : nullptr);
+  std::string passphrase;
+  if (with.passphrase_file) {
+    passphrase = ReadPassphrase(*with.passphrase_file);
+    Check(gpgme_set_pinentry_mode(context.get(), GPGME_PINENTRY_MODE_LOOPBACK), "set up GPGME");
+    gpgme_set_passphrase_cb(context.get(), &GivePassphrase, &passphrase);
+  }
+  const Key key = FindSigningKey(context.get(), with);
+  // Messages are kept as packets, detached signatures as text beside a file.
+  gpgme_set_armor(context.get(), mode == GPGME_SIG_MODE_DETACH);
+  Check(gpgme_signers_add(context.get(), key.get()), "choose key");
+  TextSink message(kMaxPayloadBytes * 2);
+  const gpgme_error_t error = gpgme_op_sign(context.get(), content, message.data(), mode);
+  if (error != GPG_ERR_NO_ERROR) {
+    throw Error(ErrorKind::kFailed, "sign with key " + Describe(key.get()) + ": " + Text(error),
+                "a key with a passphrase needs a running pinentry or --passphrase-file");
+  }
+  const gpgme_sign_result_t result = gpgme_op_sign_result(context.get());
+  if (result == nullptr || result->signatures == nullptr || result->invalid_signers != nullptr ||
+      !StrongHash(result->signatures->hash_algo)) {
+    throw Error(
+        ErrorKind::kFailed, "gpg made no usable signature with key " + Describe(key.get()),
+        "its digest must be SHA-256 or stronger: see 'digest-algo' and 'personal-digest-preferences' in gpg.conf");
+  }
+  return {message.text(), OrEmpty(key->fpr)};
+}
+
 }  // namespace
 
 KeyRing::KeyRing(const std::vector<std::string>& keys, const std::vector<std::string>& names) {
@@ -335,33 +404,30 @@ SignedMessage KeyRing::Verify(std::string_view message) const {
   }
   const Context context = NewContext(&home_);
   StatusLog log;
-  gpgme_set_status_cb(context.get(), &StatusLog::Note, &log);
-  Check(gpgme_set_ctx_flag(context.get(), "full-status", "1"), "set up GPGME");
+  NoteStatus(context.get(), log);
   TextSink payload(kMaxPayloadBytes);
   const gpgme_error_t error = gpgme_op_verify(context.get(), InputData(message).get(), nullptr, payload.data());
-  if (GpgIsMissing(error)) {
-    Check(error, "run gpg");
-  }
   if (payload.overflowed()) {
     return Refused("too-large", "its content is over " + std::to_string(kMaxPayloadBytes) + " bytes");
   }
-  const gpgme_verify_result_t result = gpgme_op_verify_result(context.get());
-  const gpgme_signature_t signature = result == nullptr ? nullptr : result->signatures;
-  if (signature == nullptr || signature->next != nullptr) {
-    return Refused("not-one-message", signature == nullptr ? "gpg finds no signature in it: " + Text(error)
-                                                           : std::string("it holds several signatures"));
-  }
-  SignedMessage answer;
-  answer.problem = Judge(signature, log);
-  if (!answer.problem && error != GPG_ERR_NO_ERROR) {
-    answer.problem = BadSignature{"bad-signature", "gpg: " + Text(error)};
-  }
+  SignedMessage answer = Answer(context.get(), error, log, 1);
   if (!answer.problem) {
     answer.payload = payload.text();
-    answer.fingerprint = log.primary;
-    answer.created = static_cast<int64_t>(signature->timestamp);
   }
   return answer;
+}
+
+SignedMessage KeyRing::VerifyDetached(std::string_view signature, int content) const {
+  const auto decoded = DecodeDetachedSignature(signature);
+  if (!decoded) {
+    return Refused("not-one-message", "it is not exactly one detached OpenPGP signature over bytes");
+  }
+  const Context context = NewContext(&home_);
+  StatusLog log;
+  NoteStatus(context.get(), log);
+  const gpgme_error_t error =
+      gpgme_op_verify(context.get(), InputData(*decoded).get(), FileData(content).get(), nullptr);
+  return Answer(context.get(), error, log, 0);
 }
 
 std::vector<KeyInfo> KeyRing::List() const {
@@ -386,31 +452,11 @@ std::vector<KeyInfo> ReadKeyFile(const std::string& content, const std::string& 
 }
 
 MadeSignature SignMessage(std::string_view payload, const SigningKey& with) {
-  const Context context = NewContext(with.home ? &*with.home : nullptr);
-  std::string passphrase;
-  if (with.passphrase_file) {
-    passphrase = ReadPassphrase(*with.passphrase_file);
-    Check(gpgme_set_pinentry_mode(context.get(), GPGME_PINENTRY_MODE_LOOPBACK), "set up GPGME");
-    gpgme_set_passphrase_cb(context.get(), &GivePassphrase, &passphrase);
-  }
-  const Key key = FindSigningKey(context.get(), with);
-  gpgme_set_armor(context.get(), 0);
-  Check(gpgme_signers_add(context.get(), key.get()), "choose key");
-  TextSink message(kMaxPayloadBytes * 2);
-  const gpgme_error_t error =
-      gpgme_op_sign(context.get(), InputData(payload).get(), message.data(), GPGME_SIG_MODE_NORMAL);
-  if (error != GPG_ERR_NO_ERROR) {
-    throw Error(ErrorKind::kFailed, "sign with key " + Describe(key.get()) + ": " + Text(error),
-                "a key with a passphrase needs a running pinentry or --passphrase-file");
-  }
-  const gpgme_sign_result_t result = gpgme_op_sign_result(context.get());
-  if (result == nullptr || result->signatures == nullptr || result->invalid_signers != nullptr ||
-      !StrongHash(result->signatures->hash_algo)) {
-    throw Error(
-        ErrorKind::kFailed, "gpg made no usable signature with key " + Describe(key.get()),
-        "its digest must be SHA-256 or stronger: see 'digest-algo' and 'personal-digest-preferences' in gpg.conf");
-  }
-  return {message.text(), OrEmpty(key->fpr)};
+  return Make(InputData(payload).get(), GPGME_SIG_MODE_NORMAL, with);
+}
+
+MadeSignature SignDetached(int content, const SigningKey& with) {
+  return Make(FileData(content).get(), GPGME_SIG_MODE_DETACH, with);
 }
 
 }  // namespace gantry::sign

@@ -52,6 +52,9 @@ class KeyRing {
   // Throws only when gpg itself cannot run; a bad message is an answer.
   SignedMessage Verify(std::string_view message) const;
 
+  // A detached signature, armored or binary, over all that can be read from `content`; the answer has no payload.
+  SignedMessage VerifyDetached(std::string_view signature, int content) const;
+
   std::vector<KeyInfo> List() const;
 
  private:
@@ -73,5 +76,8 @@ struct MadeSignature {
   std::string fingerprint;  // of the primary key
 };
 MadeSignature SignMessage(std::string_view payload, const SigningKey& with);
+
+// An armored detached signature over all that can be read from `content`.
+MadeSignature SignDetached(int content, const SigningKey& with);
 
 }  // namespace gantry::sign

@@ -163,6 +163,28 @@ std::string Dearmor(std::string_view file, std::string_view what) {
   return out;
 }
 
+// All of `text` must be one armored block with a signature.
+std::optional<std::string> DecodeSignatureBlock(std::string_view text) {
+  constexpr std::string_view kBegin = "-----BEGIN PGP SIGNATURE-----";
+  constexpr std::string_view kEnd = "-----END PGP SIGNATURE-----";
+  if (TakeLine(text) != kBegin) {
+    return std::nullopt;
+  }
+  while (!text.empty() && !TakeLine(text).empty()) {
+  }
+  std::string base64;
+  while (!text.empty()) {
+    const std::string_view line = TakeLine(text);
+    if (line == kEnd) {
+      return text.find_first_not_of(" \t\r\n") == text.npos ? DecodeBase64(base64) : std::nullopt;
+    }
+    if (!line.starts_with('=')) {
+      base64.append(line);
+    }
+  }
+  return std::nullopt;
+}
+
 // RSA (1 to 3) and DSA (17) keys of version 4 name their size in the first number, at a fixed place (5.5.2).
 bool TooWeak(std::string_view key, unsigned min_bits) {
   if (key.size() < 8 || ByteAt(key, 0) != 4) {
@@ -235,6 +257,24 @@ bool IsOneSignedMessage(std::string_view bytes, size_t max_content) {
       break;
   }
   return inner && IsSignatureAndLiteral(TagsOf(*inner));
+}
+
+std::optional<std::string> DecodeDetachedSignature(std::string_view file) {
+  std::string decoded(file);
+  if (file.empty() || (ByteAt(file, 0) & 0x80) == 0) {
+    auto block = DecodeSignatureBlock(file);
+    if (!block) {
+      return std::nullopt;
+    }
+    decoded = *std::move(block);
+  }
+  const auto packets = WalkPackets(decoded, 1);
+  constexpr uint8_t kVersion = 4;
+  constexpr uint8_t kOfBinaryDocument = 0;
+  const bool good = packets && packets->size() == 1 && packets->front().tag == PacketTag::kSignature &&
+                    packets->front().body.size() > 2 && ByteAt(packets->front().body, 0) == kVersion &&
+                    ByteAt(packets->front().body, 1) == kOfBinaryDocument;
+  return good ? std::optional(std::move(decoded)) : std::nullopt;
 }
 
 std::string DecodePublicKeys(std::string_view file, std::string_view what, unsigned min_rsa_bits) {

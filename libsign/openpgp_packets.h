@@ -39,6 +39,11 @@ std::optional<std::vector<Packet>> WalkPackets(std::string_view bytes, size_t ma
 // opened to see (up to `max_content` bytes); only bzip2, which hardly any signer chooses, is left to gpg.
 bool IsOneSignedMessage(std::string_view bytes, size_t max_content);
 
+// The one signature packet in a detached signature over bytes, binary or in one armored block with nothing around it:
+// version 4 and of the type for binary documents, for others may hold for other bytes, too. nullopt for anything else,
+// several signatures among it.
+std::optional<std::string> DecodeDetachedSignature(std::string_view file);
+
 // The public keys in a key file, binary or in any number of armored blocks, as gpg's pubring.gpg holds them: RSA keys
 // under `min_rsa_bits` and packets that do not belong to public keys left out. kCorrupt, naming `what`, when there is
 // no key left, or one is secret.

@@ -13,6 +13,7 @@
 #include "libimage/convert/convert.h"
 #include "libimage/layer/compression.h"
 #include "libsign/verify.h"
+#include "tools/carry_evidence.h"
 #include "tools/destination.h"
 #include "tools/local_image.h"
 #include "tools/network_options.h"
@@ -201,7 +202,9 @@ int Convert(const ConvertOptions& options) {
   Note(options.common, "the image is trusted by " + verified.vouched_by());
   const auto progress = MakeProgress(options.common);
   const Written written = destination->Write({name, source, verified}, *progress);
-  Print(options, written, written.file.empty() ? NameOf(reference) : written.file, SourceOf(verified));
+  const std::string where = written.file.empty() ? NameOf(reference) : written.file;
+  CarryEvidence(source.evidence, reference, written.id, where, StoreRoot(options.common));
+  Print(options, written, where, SourceOf(verified));
   return 0;
 }
 

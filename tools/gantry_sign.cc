@@ -1,4 +1,7 @@
 // gantry-sign: signatures over what an image is and what it is called, with OpenPGP and bare keys.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
@@ -6,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
 #include "libimage/base/process.h"
 #include "libimage/layer/identity.h"
 #include "libimage/store/store.h"
@@ -44,6 +49,7 @@ struct Subject {
   sign::SignedImage image;
   bool in_store = false;
   std::string layout;  // the directory of oci:DIR
+  std::string aci;     // the file of aci:FILE
 };
 
 sign::SignedImage Signed(image::DockerReference name, Digest manifest) {
@@ -58,7 +64,7 @@ Subject FindSubject(const Options& options, const sign::RegistriesD& registries)
       throw Error(ErrorKind::kUsage, "--digest alone does not say what the image is called",
                   "add --as docker://NAME:TAG");
     }
-    return {Signed(*as, Digest::Parse(options.digest)), false, {}};
+    return {Signed(*as, Digest::Parse(options.digest)), false, {}, {}};
   }
   const auto reference = image::Reference::Parse(options.image);
   const LocalImage local = OpenLocalImage({reference}, options.identity ? Purpose::kRead : Purpose::kJudge,
@@ -67,11 +73,13 @@ Subject FindSubject(const Options& options, const sign::RegistriesD& registries)
     throw Error(ErrorKind::kUsage, Quoted(options.image) + " has no registry name that a signature could carry",
                 "add --as docker://NAME:TAG");
   }
-  Subject subject{Signed(sign::PolicyName(*local.image.name()), local.image.image().descriptor.digest), false, {}};
+  Subject subject{Signed(sign::PolicyName(*local.image.name()), local.image.image().descriptor.digest), false, {}, {}};
   if (const auto* file = reference.file(); file == nullptr) {
     subject.in_store = true;
   } else if (file->format == image::FileReference::Format::kOci) {
     subject.layout = file->path;
+  } else if (file->format == image::FileReference::Format::kAci) {
+    subject.aci = file->path;
   }
   if (options.identity) {
     subject.image.identity = image::Identity::Compute(local.image.image(), *local.blobs).digest;
@@ -128,6 +136,11 @@ sign::Scheme SchemeFor(const Options& options, const sign::PublicKey& key) {
   return *scheme;
 }
 
+std::optional<std::string> BundleIn(std::string_view stored) {
+  const auto attachment = image::Attachment::FromStored(stored);
+  return attachment && attachment->media_type == image::kBundleType ? std::optional(attachment->payload) : std::nullopt;
+}
+
 // Where one signature now lies, for people.
 std::string Keep(const Options& options, const sign::RegistriesD& registries, const Subject& subject,
                  const std::string& stored, bool openpgp) {
@@ -139,6 +152,8 @@ std::string Keep(const Options& options, const sign::RegistriesD& registries, co
         sign::AppendLookaside(WritableLookaside(options, registries, image.name), image.name, image.manifest, stored);
   } else if (!subject.layout.empty()) {
     place = sign::AppendToLayout(subject.layout, image.manifest, stored);
+  } else if (const auto bundle = BundleIn(stored); bundle && !subject.aci.empty()) {
+    place = sign::AppendBundleBeside(subject.aci, *bundle);
   } else if (!subject.in_store) {
     throw Error(ErrorKind::kUsage, "there is no place for the signature beside this image", "give --lookaside DIR");
   }
@@ -185,6 +200,34 @@ void SignBare(const Options& options, const sign::RegistriesD& registries, const
   }
 }
 
+// The file itself and not what is in it, as rkt and gpg verify it: FILE.asc, which must not be there.
+void SignAci(const Options& options, const std::string& file, const std::string& key) {
+  const std::string beside = file + ".asc";
+  if (access(beside.c_str(), F_OK) == 0) {
+    throw Error(ErrorKind::kUsage, Quoted(beside) + " exists, and holds one signature only",
+                "move it away to sign the file anew");
+  }
+  const UniqueFd content = OpenFile(file, O_RDONLY);
+  const sign::MadeSignature made =
+      sign::SignDetached(content.get(), {key, Given(options.home), Given(options.passphrase.file)});
+  const size_t slash = beside.rfind('/');
+  const Dir dir = Dir::Open(slash == std::string::npos ? "." : beside.substr(0, slash + 1));
+  dir.WriteFileAtomically(RelPath::Parse(beside.substr(slash == std::string::npos ? 0 : slash + 1)), made.message);
+  Note(options.common, "signed " + file + " with key " + made.fingerprint);
+  std::printf("%s\n", beside.c_str());
+}
+
+// The file of aci:FILE, which is signed as it is where it gets no registry name; nullopt for all else.
+std::optional<std::string> AciFile(const Options& options) {
+  if (options.image.empty() || !options.as.empty()) {
+    return std::nullopt;
+  }
+  const auto reference = image::Reference::Parse(options.image);
+  const auto* file = reference.file();
+  const bool aci = file != nullptr && file->format == image::FileReference::Format::kAci;
+  return aci ? std::optional(file->path) : std::nullopt;
+}
+
 void RequireSense(const Options& options, const std::vector<Signer>& signers) {
   const bool openpgp = std::any_of(signers.begin(), signers.end(), [](const Signer& signer) { return !signer.key; });
   if (openpgp && options.identity && signers.size() == 1) {
@@ -208,6 +251,14 @@ int Sign(Options options) {
   RequireSense(options, signers);
   const bool openpgp = std::any_of(signers.begin(), signers.end(), [](const Signer& signer) { return !signer.key; });
   ConfineSigner(options, openpgp);
+  if (const auto aci = AciFile(options)) {
+    if (signers.size() != 1 || signers.front().key || options.identity) {
+      throw Error(ErrorKind::kUnsupported, "an App Container Image is signed with one OpenPGP key",
+                  "--as docker://NAME:TAG signs what is in it, with any key");
+    }
+    SignAci(options, *aci, signers.front().openpgp);
+    return 0;
+  }
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
   const Subject subject = FindSubject(options, registries);
   for (const Signer& signer : signers) {

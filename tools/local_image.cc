@@ -257,6 +257,9 @@ LocalImage OpenAci(const FileReference& file, const std::string& platform,
   local.notes = aci->notes();
   local.evidence.transport = "aci";
   local.evidence.path = PlaceOf(path);
+  if (!local.evidence.path.empty())
+    sign::GatherBundlesBeside(path, local.evidence);
+  AddIdentity(local, *aci);
   local.blobs = std::move(aci);
   return local;
 }

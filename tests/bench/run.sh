@@ -1,12 +1,13 @@
 #!/bin/bash
 # Compares gantry with its peers in one run on one machine and prints ratios; run by ./dev bench [SECTION...], where a
-# section is fetch, upload, unpack, start, convert, recompress or files. Commands of a comparison take turns; every figure
-# is a median. Nothing here passes or fails: what is expected stands beside.
+# section is fetch, upload, unpack, start, convert, recompress, files or verify. Commands of a comparison take turns;
+# every figure is a median. Nothing here passes or fails: what is expected stands beside.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export BENCH_LIB=$here/../support/lib.sh
 cache=$here/../../build/bench
-sections=" ${*:-fetch upload unpack start convert recompress files} "
+all=(fetch upload unpack start convert recompress files verify)
+sections=" ${*:-${all[*]}} "
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
 
@@ -250,6 +251,32 @@ files() {
   rm -rf "$T"/files-*
 }
 
-for section in fetch upload unpack start convert recompress files; do
+# One signed image in a layout against the bare cryptography over the same signed bytes.
+verify() {
+  local signature
+  make_busybox_image "$T/signed" v1
+  export COSIGN_PASSWORD=
+  gantry-keygen -q --output "$T/key" >/dev/null
+  gpg -q --batch --pinentry-mode loopback --passphrase '' --quick-generate-key bench ed25519 sign never
+  gpg --export >"$T/key.gpg"
+  signature=$(gantry-sign --key "$T/key.key" --as quay.io/org/app:v1 "oci:$T/signed:v1")
+  tail -c +16 "$signature" >"$T/signature"
+  jq -r .payload "$T/signature" | base64 -d >"$T/payload"
+  jq -r '.annotations[]' "$T/signature" | base64 -d >"$T/bare"
+  for requirement in sigstoreSigned:key.pub 'signedBy","keyType":"GPGKeys:key.gpg'; do
+    printf '{"default":[{"type":"%s","keyPath":"%s"}]}' "${requirement%:*}" "$T/${requirement##*:}" >"$T/${requirement##*:}.json"
+  done
+  {
+    entry 'gantry-verify, by key' - gantry-verify --policy "$T/key.pub.json" --as quay.io/org/app:v1 "oci:$T/signed:v1"
+    entry 'openssl dgst -verify' - openssl dgst -sha256 -verify "$T/key.pub" -signature "$T/bare" "$T/payload"
+  } | bench_measure 41 0 | table 'verify one image, by key' 'at most 3 ms more'
+  signature=$(gantry-sign --key bench --as quay.io/org/app:v1 "oci:$T/signed:v1")
+  {
+    entry 'gantry-verify, OpenPGP' - gantry-verify --policy "$T/key.gpg.json" --as quay.io/org/app:v1 "oci:$T/signed:v1"
+    entry 'gpgv' - gpgv -q --keyring "$T/key.gpg" -o /dev/null "$signature"
+  } | bench_measure 41 0 | table 'verify one image, OpenPGP' 'at most 3 ms more'
+}
+
+for section in "${all[@]}"; do
   [[ $sections != *" $section "* ]] || "$section"
 done

@@ -27,6 +27,8 @@ void CheckPackets(std::string_view text) {
     Require(covered == text.size());
   }
   static_cast<void>(gantry::sign::IsOneSignedMessage(text, 65536));
+  if (const auto detached = gantry::sign::DecodeDetachedSignature(text))
+    Require(gantry::sign::DecodeDetachedSignature(*detached) == detached);
   std::string ring;
   if (Accepted([&] { ring = gantry::sign::DecodePublicKeys(text, "fuzz", 2048); })) {
     Require(gantry::sign::DecodePublicKeys(ring, "fuzz", 2048) == ring);

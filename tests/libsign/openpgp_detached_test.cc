@@ -1,0 +1,108 @@
+// Detached signatures, as they lie beside App Container Images.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include "libimage/base/fd.h"
+#include "libsign/openpgp.h"
+#include "libsign/openpgp_packets.h"
+#include "tests/support/gpg_home.h"
+
+namespace gantry::sign {
+namespace {
+
+using testing::GpgHome;
+using testing::SharedKey;
+using testing::TempDir;
+
+class Detached : public ::testing::Test {
+ protected:
+  Detached() { Write("content", "the bytes of an image\r\n and more\n"); }
+
+  void Write(const std::string& name, std::string_view bytes) const {
+    dir_.dir().WriteFileAtomically(RelPath::Parse(name), bytes);
+  }
+  std::string Path(const std::string& name) const { return dir_.path() + "/" + name; }
+  // What gpg makes of the content.
+  std::string Sign(std::vector<std::string> options = {}, const std::string& key = SharedKey::Get().fingerprint) const {
+    for (const char* more : {"--local-user", key.c_str(), "--detach-sign", "--output", "-"}) {
+      options.emplace_back(more);
+    }
+    options.push_back(Path("content"));
+    return home_.Run(options);
+  }
+  std::string CodeOf(const std::string& signature, const std::string& content = "content") const {
+    const KeyRing ring({SharedKey::Get().public_key}, {"test key"});
+    const SignedMessage answer = ring.VerifyDetached(signature, OpenFile(Path(content), O_RDONLY).get());
+    return answer.problem ? answer.problem->code : "ok";
+  }
+
+  const GpgHome& home_ = SharedKey::Get().home;
+  TempDir dir_;
+};
+
+TEST_F(Detached, TakesWhatGpgSigned) {
+  EXPECT_EQ(CodeOf(Sign()), "ok");
+  EXPECT_EQ(CodeOf(Sign({"--armor"})), "ok");
+  const KeyRing ring({SharedKey::Get().public_key}, {"test key"});
+  const SignedMessage answer = ring.VerifyDetached(Sign(), OpenFile(Path("content"), O_RDONLY).get());
+  EXPECT_EQ(answer.fingerprint, SharedKey::Get().fingerprint);
+  EXPECT_GT(answer.created, 1'600'000'000);
+}
+
+TEST_F(Detached, GpgTakesWhatIsMadeHere) {
+  const MadeSignature made = SignDetached(OpenFile(Path("content"), O_RDONLY).get(),
+                                          {SharedKey::Get().fingerprint, home_.path(), std::nullopt});
+  EXPECT_TRUE(made.message.starts_with("-----BEGIN PGP SIGNATURE-----"));
+  Write("content.asc", made.message);
+  home_.Run({"--verify", Path("content.asc"), Path("content")});
+  EXPECT_EQ(CodeOf(made.message), "ok");
+}
+
+TEST_F(Detached, RefusesOtherContentAndEveryFlippedByte) {
+  const std::string signature = Sign();
+  Write("other", "the bytes of an image\n and more\n");
+  EXPECT_EQ(CodeOf(signature, "other"), "bad-signature");
+  const auto packet = WalkPackets(signature).value().front();
+  const size_t start = signature.size() - packet.body.size();
+  const auto length = [&](size_t at) {
+    return static_cast<size_t>(static_cast<unsigned char>(signature[at])) << 8 |
+           static_cast<unsigned char>(signature[at + 1]);
+  };
+  // What stands between the two lengths is signed; the hints behind are not, and decide nothing (RFC 4880, 5.2.3).
+  const size_t hints = start + 6 + length(start + 4);
+  const size_t hints_end = hints + 2 + length(hints);
+  for (size_t at = 0; at < signature.size(); at += 5) {
+    if (at >= hints && at < hints_end) {
+      continue;
+    }
+    std::string changed = signature;
+    changed[at] = static_cast<char>(changed[at] ^ 1);
+    EXPECT_NE(CodeOf(changed), "ok") << at;
+  }
+}
+
+TEST_F(Detached, RefusesTextModeInWhichOtherBytesWouldPass) {
+  EXPECT_EQ(CodeOf(Sign({"--textmode"})), "not-one-message");
+}
+
+TEST_F(Detached, RefusesConcatenatedSignaturesAndWhatIsAround) {
+  const std::string armored = Sign({"--armor"});
+  const std::string binary = Sign();
+  for (const std::string& text : {armored + armored, armored + "x", "x" + armored, binary + binary, binary + "x",
+                                  std::string(), armored.substr(0, armored.size() / 2)}) {
+    EXPECT_EQ(CodeOf(text), "not-one-message") << text;
+  }
+  EXPECT_EQ(CodeOf(home_.Sign(SharedKey::Get().fingerprint, "x")), "not-one-message");
+  EXPECT_EQ(CodeOf(home_.Run(
+                {"--local-user", SharedKey::Get().fingerprint, "--clear-sign", "--output", "-", Path("content")})),
+            "not-one-message");
+}
+
+TEST_F(Detached, RefusesWeakDigestsDatesInTheFutureAndOtherKeys) {
+  EXPECT_EQ(CodeOf(Sign({"--digest-algo", "SHA1", "--allow-weak-digest-algos"})), "weak-digest");
+  EXPECT_EQ(CodeOf(Sign({"--faked-system-time", "20400101T000000"})), "future-signature");
+  EXPECT_EQ(CodeOf(Sign({}, home_.Generate("other <other@gantry.example>"))), "unknown-key");
+}
+
+}  // namespace
+}  // namespace gantry::sign
