@@ -307,6 +307,15 @@ KeyKind ParseKeyKind(std::string_view name) {
               "use ecdsa-p256, ecdsa-p384, ecdsa-p521, rsa or ed25519");
 }
 
+std::string Hash(KeyHash hash, std::string_view bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
+  unsigned size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), raw.data(), &size, Native(hash), nullptr) != 1) {
+    throw Error(ErrorKind::kFailed, "a hash cannot be computed");
+  }
+  return {reinterpret_cast<const char*>(raw.data()), size};
+}
+
 std::string Scheme::Name() const {
   const std::string name(kSchemeNames.at(static_cast<size_t>(kind)));
   const bool hashed = kind != Kind::kEd25519 && kind != Kind::kEd25519ph;

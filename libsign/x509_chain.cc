@@ -6,11 +6,11 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <array>
 #include <ctime>
 #include <memory>
 
 #include "libimage/base/error.h"
+#include "libsign/time_text.h"
 
 namespace gantry::sign {
 namespace {
@@ -168,17 +168,6 @@ std::optional<Reason> CheckChain(const std::vector<Certificate>& chain, std::str
 }
 
 }  // namespace
-
-std::string TimeText(int64_t time) {
-  const std::time_t seconds = time;
-  std::tm parts{};
-  std::array<char, 64> text{};
-  if (gmtime_r(&seconds, &parts) == nullptr ||
-      std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) {
-    return std::to_string(time);
-  }
-  return text.data();
-}
 
 Chain BuildChain(const Certificate& leaf, const std::vector<Certificate>& candidates,
                  const std::vector<Certificate>& anchors, int64_t time, std::string_view usage) {

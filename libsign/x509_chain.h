@@ -35,7 +35,4 @@ Chain BuildChain(const Certificate& leaf, const std::vector<Certificate>& candid
 // nothing about whom to trust.
 std::optional<Reason> CheckOrderedChain(const std::vector<Certificate>& chain, int64_t time, std::string_view usage);
 
-// The time for people: "2026-11-24T12:00:00Z".
-std::string TimeText(int64_t time);
-
 }  // namespace gantry::sign

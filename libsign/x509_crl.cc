@@ -10,7 +10,7 @@
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
-#include "libsign/x509_chain.h"
+#include "libsign/time_text.h"
 
 namespace gantry::sign {
 namespace {
