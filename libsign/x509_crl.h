@@ -13,7 +13,6 @@
 namespace gantry::sign {
 
 constexpr size_t kMaxCrlBytes = 32 * 1024 * 1024;
-constexpr size_t kMaxCrls = 1000;  // of one trust store
 
 class Crl {
  public:

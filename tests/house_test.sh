@@ -13,6 +13,7 @@ owners='^nlohmann/ ^libimage/base/json[.]cc$
   ^(isa-l/.*|zstd[a-z_]*[.]h|lzma[.]h|bzlib[.]h|zlib[.]h)$ ^libimage/layer/(compress|decompress|compression)[a-z_]*[.]cc$
   ^curl/ ^libimage/transport/(http[a-z_]*|url)[.]cc$
   ^openssl/ ^(libimage/base/digest|libsign/(crypto|x509|timestamp)[a-z_]*)[.]cc$
+  ^cbor ^libsign/cose[.]cc$
   ^gpgme ^libsign/openpgp[a-z_]*[.]cc$
   ^sodium ^libsign/sodium[.]cc$
   ^seccomp[.]h$ ^(runner|libimage/confine)/[a-z_]*[.]cc$
