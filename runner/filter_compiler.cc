@@ -110,7 +110,7 @@ class Test {
     for (const auto& [at, shift] : {std::pair{high_, 32}, std::pair{low_, 0}}) {
       Add(Load(at));
       Add(Statement(BPF_ALU | BPF_AND | BPF_K, static_cast<uint32_t>(mask >> shift)));
-      Add(Jump(BPF_JEQ, static_cast<uint32_t>(value >> shift), 0, 0), shift == 0 ? kPass : kContinue, kFail);
+      Add(Jump(BPF_JEQ, static_cast<uint32_t>((value & mask) >> shift), 0, 0), shift == 0 ? kPass : kContinue, kFail);
     }
   }
 

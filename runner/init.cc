@@ -312,7 +312,7 @@ void CheckProgram(const Params& params) {
         return;
       error = S_ISDIR(status.st_mode) ? EISDIR : EACCES;
     } else if (errno != ENOENT && errno != ENOTDIR) {
-      error = errno;
+      return;  // for the user to find out
     }
     candidate += strlen(candidate) + 1;
   }

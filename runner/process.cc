@@ -1,28 +1,21 @@
 #include "runner/process.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/sched.h>
-#include <poll.h>
 #include <sched.h>
-#include <sys/mman.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <cstring>
 #include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/pass_descriptor.h"
+#include "runner/attend.h"
 #include "runner/console.h"
 #include "runner/etc_files.h"
 #include "runner/init_params.h"
+#include "runner/launch.h"
 #include "runner/sealed_init.h"
 #include "runner/setup.h"
 #include "runner/user.h"
@@ -30,54 +23,6 @@
 
 namespace gantry::runner {
 namespace {
-
-constexpr int kForwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH};
-
-sigset_t ForwardedSet() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : kForwarded) sigaddset(&set, number);
-  return set;
-}
-
-// The child has the control socket at kControlFd: what it also needs must lie above.
-UniqueFd Above(int fd) {
-  UniqueFd out(fcntl(fd, F_DUPFD_CLOEXEC, kControlFd + 1));
-  if (!out)
-    ThrowErrno("duplicate a descriptor");
-  return out;
-}
-
-struct Received {
-  Report report;
-  UniqueFd fd;
-};
-
-// nullopt at the end of file: the other side was executed into the application, or is dead.
-std::optional<Received> Receive(int socket) {
-  Received out;
-  iovec data = {&out.report, sizeof out.report};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  ssize_t size = 0;
-  // ECONNRESET comes once, before what is still queued, when the other side ended without reading what we sent.
-  while ((size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && (errno == EINTR || errno == ECONNRESET)) {
-  }
-  if (size < 0)
-    ThrowErrno("hear from the container");
-  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    out.fd = UniqueFd(fd);
-  }
-  if (size != static_cast<ssize_t>(sizeof out.report))
-    return std::nullopt;
-  return out;
-}
 
 // Pipes of ours that the container's user must be able to open again through /dev/stdout.
 void GiveAwayPipes(uid_t uid) {
@@ -119,8 +64,6 @@ struct Process::State {
   void Clone();
   void Introduce(const Dir& root, const std::optional<IdMap>& map);
   void Converse(const std::optional<IdMap>& map);
-  int Serve();
-  void Forward(const signalfd_siginfo& signal) const;
   void Kill();
 };
 
@@ -139,11 +82,11 @@ void Process::State::MakePlan(Pod& pod) {
   for (const Volume& v : config.volumes) volumes.push_back({v.source.c_str(), v.target.c_str(), false, v.read_only});
   for (const CgroupHierarchy& h : pod.cgroup().hierarchies()) cgroups.push_back({h.name.c_str(), h.options.c_str()});
   for (const UniqueFd& fd : pod.cgroup().tasks()) {
-    duplicates.push_back(fd.get() > kControlFd ? UniqueFd() : Above(fd.get()));
+    duplicates.push_back(fd.get() > kProcFd ? UniqueFd() : AboveControl(fd.get()));
     tasks.push_back(duplicates.back() ? duplicates.back().get() : fd.get());
   }
   unified = pod.cgroup().unified();
-  init = Above(SealedInit().get());
+  init = AboveControl(SealedInit().get());
   plan.init = init.get();
   plan.user_namespace = pod.map().has_value();
   plan.single_id = pod.map() && pod.map()->single();
@@ -172,39 +115,16 @@ void Process::State::MakePlan(Pod& pod) {
 }
 
 void Process::State::Clone() {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-    ThrowErrno("socketpair");
-  socket = UniqueFd(ends[0]);
-  const UniqueFd theirs(ends[1]);
-  plan.control = theirs.get();
-  const sigset_t forwarded = ForwardedSet();
-  if (sigprocmask(SIG_BLOCK, &forwarded, &mask_before) < 0)
-    ThrowErrno("block signals");
-  int handle = -1;
-  clone_args arguments{};
-  arguments.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
-  arguments.pidfd = reinterpret_cast<uint64_t>(&handle);
-  arguments.exit_signal = SIGCHLD;
+  mask_before = BlockForwardedSignals();
+  Namespaces namespaces{.made = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS, .cgroup = unified};
   if (plan.user_namespace)
-    arguments.flags |= CLONE_NEWUSER;
+    namespaces.made |= CLONE_NEWUSER;
   if (!plan.host_network)
-    arguments.flags |= CLONE_NEWNET;
-  if (unified >= 0) {
-    arguments.flags |= CLONE_INTO_CGROUP;
-    arguments.cgroup = static_cast<uint64_t>(unified);
-  }
-  const long child = syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (child == 0) {
-    close(socket.get());
-    RunSetup(plan);
-  }
-  if (child < 0 && plan.user_namespace)
-    ThrowNoUserNamespace(errno);
-  if (child < 0)
-    ThrowErrno("make the namespaces of the container");
-  pid = static_cast<pid_t>(child);
-  pidfd = UniqueFd(handle);
+    namespaces.made |= CLONE_NEWNET;
+  Launched launched = Launch(plan, namespaces);
+  pid = launched.pid;
+  pidfd = std::move(launched.pidfd);
+  socket = std::move(launched.socket);
 }
 
 // The root is mounted: who the user is can be read there, while the child goes on.
@@ -232,7 +152,7 @@ void Process::State::Converse(const std::optional<IdMap>& map) {
       ThrowErrno("start the container");
   }
   bool ready = false;
-  while (auto received = Receive(socket.get())) {
+  while (auto received = ReceiveReport(socket.get())) {
     if (received->report.kind == Report::kRoot)
       Introduce(Dir(std::move(received->fd), "the container's root"), map);
     else if (received->report.kind == Report::kConsole)
@@ -250,56 +170,6 @@ void Process::State::Converse(const std::optional<IdMap>& map) {
     throw Error(ErrorKind::kFailed, "the container's first process ended before it was set up",
                 "was it killed? see the kernel's log for 'Out of memory'");
   socket.Reset();
-}
-
-void Process::State::Forward(const signalfd_siginfo& signal) const {
-  int number = static_cast<int>(signal.ssi_signo);
-  if (number == SIGWINCH) {
-    if (console)
-      console->Resize();
-    return;
-  }
-  if (number == SIGTERM)
-    number = config.stop_signal;
-  syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0);
-}
-
-// Until the container has ended; its raw wait status.
-int Process::State::Serve() {
-  const sigset_t forwarded = ForwardedSet();
-  const UniqueFd signals(signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals)
-    ThrowErrno("signalfd");
-  if (config.terminal)
-    console = std::make_unique<Console>(std::move(master), config.interactive);
-  bool output_open = console != nullptr;
-  for (;;) {
-    const short from_master =
-        static_cast<short>((output_open ? POLLIN : 0) | (console && console->wants_to_write() ? POLLOUT : 0));
-    std::array<pollfd, 4> waiting = {{{pidfd.get(), POLLIN, 0},
-                                      {signals.get(), POLLIN, 0},
-                                      {from_master != 0 ? console->master() : -1, from_master, 0},
-                                      {console && console->wants_input() ? STDIN_FILENO : -1, POLLIN, 0}}};
-    if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR)
-      ThrowErrno("poll");
-    signalfd_siginfo signal{};
-    while (waiting[1].revents != 0 && read(signals.get(), &signal, sizeof signal) == sizeof signal) Forward(signal);
-    if ((waiting[2].revents & POLLOUT) != 0)
-      console->WriteToContainer();
-    if ((waiting[2].revents & (POLLIN | POLLHUP | POLLERR)) != 0)
-      output_open = console->CopyOutput();
-    if (waiting[3].revents != 0)
-      console->ReadInput();
-    if (waiting[0].revents == 0)
-      continue;
-    if (console)
-      console->DrainOutput();
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    pid = -1;
-    return status;
-  }
 }
 
 void Process::State::Kill() {
@@ -338,7 +208,10 @@ Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod) {
 }
 
 ExitStatus Process::Wait() {
-  const int status = state_->Serve();
+  if (state_->config.terminal)
+    state_->console = std::make_unique<Console>(std::move(state_->master), state_->config.interactive);
+  const int status = Attend(state_->pid, state_->pidfd.get(), state_->console.get(), state_->config.stop_signal);
+  state_->pid = -1;
   state_->Kill();
   if (WIFSIGNALED(status))
     return {128 + WTERMSIG(status), true};

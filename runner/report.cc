@@ -198,9 +198,11 @@ int CodeOf(const Report& report) {
 
 }  // namespace
 
-Failure Explain(const Report& report, const RunConfig& config, const SetupPlan& plan) {
+Failure DescribeFailure(const Report& report, const std::string& subject, const std::string& hint) {
   const std::string detail(report.detail, strnlen(report.detail, sizeof report.detail));
-  std::string why = strerror(report.error);
+  std::string why = report.step == Step::kHookCode ? "it ended with " + std::to_string(report.error)
+                    : report.error == ETIME        ? "it took longer than its timeout"
+                                                   : strerror(report.error);
   ErrorKind kind = ErrorKind::kFailed;
   if (report.step == Step::kExecute && report.error == ENOENT) {
     kind = ErrorKind::kNotFound;
@@ -209,8 +211,11 @@ Failure Explain(const Report& report, const RunConfig& config, const SetupPlan& 
   } else if (!detail.empty() && report.step != Step::kChangeDir) {
     why += " (" + Quoted(detail.substr(0, detail.find('\n'))) + ")";
   }
-  std::string message = "cannot " + std::string(What(report.step)) + Subject(report, config, plan) + ": " + why;
-  return {CodeOf(report), Error(kind, std::move(message), Hint(report, plan))};
+  return {CodeOf(report), Error(kind, "cannot " + std::string(What(report.step)) + subject + ": " + why, hint)};
+}
+
+Failure Explain(const Report& report, const RunConfig& config, const SetupPlan& plan) {
+  return DescribeFailure(report, Subject(report, config, plan), Hint(report, plan));
 }
 
 }  // namespace gantry::runner

@@ -17,4 +17,7 @@ struct Failure {
 
 Failure Explain(const Report& report, const RunConfig& config, const SetupPlan& plan);
 
+// The same with the name of what the step was about, " 'name'" or empty, and what to do about it.
+Failure DescribeFailure(const Report& report, const std::string& subject, const std::string& hint);
+
 }  // namespace gantry::runner

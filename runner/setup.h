@@ -57,7 +57,6 @@ struct NodePlan {
   uint64_t device;
   uint32_t uid;
   uint32_t gid;
-  bool standard;  // one that every container has: open to all
 };
 
 struct SysctlPlan {

@@ -223,7 +223,21 @@ void MountByOptions(const MountPlan& plan, int target, size_t index) {
   close(target);
 }
 
+// A tmpfs over a directory of the image has the directory's mode, unless it is given one; elsewhere its own, 1777.
+bool TakesMode(const MountPlan& mount) {
+  if (std::strcmp(mount.type, "tmpfs") != 0)
+    return false;
+  for (const char* const* option = mount.data; *option != nullptr; ++option) {
+    if (std::strncmp(*option, "mode=", 5) == 0)
+      return false;
+  }
+  return true;
+}
+
 void AttachNew(int root, const MountPlan& mount, size_t index) {
+  struct stat covered {};
+  const int before = OpenInContainer(root, mount.target, O_RDONLY | O_DIRECTORY);
+  const bool was_there = before >= 0 && fstat(before, &covered) == 0;
   const int target = OpenTarget(root, mount, true, index);
   if (TooLong(mount)) {
     MountByOptions(mount, target, index);
@@ -232,18 +246,16 @@ void AttachNew(int root, const MountPlan& mount, size_t index) {
   const bool late = mount.copy_up && (mount.set & MOUNT_ATTR_RDONLY) != 0;
   const auto attributes = static_cast<unsigned>(mount.set & ~(late ? uint64_t{MOUNT_ATTR_RDONLY} : 0));
   const int tree = NewMount(mount.type, mount.data, attributes, Step::kMount, index, mount.source);
-  if (mount.copy_up) {
-    const int from = OpenInContainer(root, mount.target, O_RDONLY | O_DIRECTORY);
-    const int into = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct stat covered {};
-    if (from < 0 || into < 0 || fstat(from, &covered) < 0)
+  const int into = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (was_there && mount.copy_up && into >= 0) {
+    CopyUp(before, into, index);
+    if (fchown(into, covered.st_uid, covered.st_gid) < 0)
       FailSetup(Step::kCopyUp, errno, index);
-    CopyUp(from, into, index);
-    if (fchown(into, covered.st_uid, covered.st_gid) < 0 || fchmod(into, covered.st_mode & 07777) < 0)
-      FailSetup(Step::kCopyUp, errno, index);
-    close(from);
-    close(into);
   }
+  if (was_there && TakesMode(mount) && fchmod(into, covered.st_mode & 07777) < 0)
+    FailSetup(Step::kMount, errno, index);
+  close(into);
+  close(before);
   if (late)
     SetAttributes(tree, MOUNT_ATTR_RDONLY, false, Step::kMount, index);
   Attach(tree, target, Step::kMount, index);
@@ -299,8 +311,8 @@ void MakeNode(int root, const NodePlan& node, size_t index) {
     }
     const bool same = errno == EEXIST && fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
                       (status.st_mode & S_IFMT) == (node.mode & S_IFMT) && status.st_rdev == node.device;
-    // Of two of one path the first is what was asked for: the standard ones come last.
-    if (same || (errno == EEXIST && node.standard && (status.st_mode & S_IFMT) != 0))
+    // A file of the image that only looks like the device is not taken for it (CVE-2025-31133).
+    if (same)
       return;
     FailSetup(Step::kNode, errno, index);
   }
@@ -311,13 +323,14 @@ void MakeNode(int root, const NodePlan& node, size_t index) {
 }
 
 void FillDev(const SetupPlan& plan, const BundlePlan& bundle, int root) {
-  if (!bundle.fill_dev)
+  if (!bundle.fill_dev && !plan.terminal)
     return;
   const int dev = OpenTop(root, "dev", 0);
   const mode_t before = umask(0);
-  for (size_t i = 0; i < bundle.node_count; ++i) MakeNode(root, bundle.nodes[i], i);
+  for (size_t i = 0; i < bundle.node_count && bundle.fill_dev; ++i) MakeNode(root, bundle.nodes[i], i);
   umask(before);
-  MakeLinks(dev);
+  if (bundle.fill_dev)
+    MakeLinks(dev);
   if (plan.terminal) {
     const int pts = OpenInContainer(root, "/dev/pts", O_PATH | O_DIRECTORY);
     struct statfs status {};

@@ -177,6 +177,8 @@ SpecMount ParseMount(const json::Cursor& at) {
   if (destination.String().empty() || destination.String().find('\0') != std::string::npos)
     destination.Fail("expected a path");
   out.destination = image::CleanAbsolute(destination.String());
+  if (out.destination == "/")
+    destination.Fail("expected a path below the root");
   const auto text = [&](std::string_view key, std::string& into) {
     IfThere(at, key, [&](const json::Cursor& c) {
       if (c.String().find('\0') != std::string::npos)

@@ -18,7 +18,7 @@ struct SeccompCondition {
   uint32_t index = 0;  // 0 to 5
   Operator op = Operator::kEqual;
   uint64_t value = 0;
-  uint64_t value_two = 0;  // kMaskedEqual: (argument & value) == value_two
+  uint64_t value_two = 0;  // kMaskedEqual: (argument & value) == (value_two & value)
   friend bool operator==(const SeccompCondition&, const SeccompCondition&) = default;
 };
 

@@ -70,6 +70,14 @@ void WriteProc(pid_t pid, const char* file, const std::string& text) {
     ThrowErrno("write " + path);
 }
 
+std::string Lines(const std::vector<IdRange>& ranges) {
+  std::string out;
+  for (const IdRange& range : ranges)
+    out +=
+        std::to_string(range.inside) + " " + std::to_string(range.outside) + " " + std::to_string(range.count) + "\n";
+  return out;
+}
+
 std::vector<std::string> HelperArguments(const char* helper, pid_t pid, const std::vector<IdRange>& ranges) {
   std::vector<std::string> out = {helper, std::to_string(pid)};
   for (const IdRange& range : ranges) {
@@ -148,10 +156,12 @@ IdMap PlanIdMap() {
 }
 
 void ApplyIdMap(pid_t pid, const IdMap& map) {
-  if (map.single()) {
-    WriteProc(pid, "setgroups", "deny");
-    WriteProc(pid, "uid_map", "0 " + std::to_string(map.uids[0].outside) + " 1\n");
-    WriteProc(pid, "gid_map", "0 " + std::to_string(map.gids[0].outside) + " 1\n");
+  const bool privileged = geteuid() == 0;
+  if (privileged || map.single()) {
+    if (!privileged)
+      WriteProc(pid, "setgroups", "deny");
+    WriteProc(pid, "uid_map", Lines(map.uids));
+    WriteProc(pid, "gid_map", Lines(map.gids));
     return;
   }
   // Two setuid programs of more than a millisecond each: side by side.

@@ -42,7 +42,8 @@ IdMap PlanIdMap();
 // count.
 IdMap PlanIdMap(const std::string& user, uid_t uid, gid_t gid, std::string_view subuid, std::string_view subgid);
 
-// Writes the map of `pid`, which is in a user namespace of its own that has none yet.
+// Writes the map of `pid`, which is in a user namespace of its own that has none yet: itself as root or for a single
+// id, else by the helpers.
 void ApplyIdMap(pid_t pid, const IdMap& map);
 
 // Why a user namespace could not be made, with what to do about it. `error` is clone's errno.

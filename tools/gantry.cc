@@ -31,6 +31,7 @@ constexpr std::array kVerbs = {
     Verb{"keygen", "make a pair of keys to sign images with"},
     Verb{"login", "try the password of a registry, and store it"},
     Verb{"logout", "forget the password of a registry"},
+    Verb{"oci", "run bundles for engines: podman, containerd, Kubernetes"},
     Verb{"push", "put an image that is on this machine into a registry"},
     Verb{"run", "run an image in namespaces of its own"},
     Verb{"sign", "sign an image with OpenPGP and bare keys"},

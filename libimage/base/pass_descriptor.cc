@@ -13,20 +13,27 @@
 namespace gantry {
 
 bool PassDescriptor(int socket, int fd) {
-  char byte = 1;
-  iovec data = {&byte, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  return PassDescriptors(socket, std::span(&fd, 1), std::string_view("\1", 1));
+}
+
+bool PassDescriptors(int socket, std::span<const int> fds, std::string_view text) {
+  if (fds.empty() || fds.size() > kMaxPassedDescriptors) {
+    errno = EINVAL;
+    return false;
+  }
+  iovec data = {const_cast<char*>(text.data()), text.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxPassedDescriptors * sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
   message.msg_control = control.data();
-  message.msg_controllen = control.size();
+  message.msg_controllen = CMSG_SPACE(fds.size_bytes());
   cmsghdr* header = CMSG_FIRSTHDR(&message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  return sendmsg(socket, &message, MSG_NOSIGNAL) == 1;
+  header->cmsg_len = CMSG_LEN(fds.size_bytes());
+  std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
+  return sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
 }
 
 UniqueFd ReceiveDescriptor(int socket, std::string_view who) {

@@ -1,6 +1,7 @@
-// Hands an open descriptor to the process at the other end of a socket.
+// Hands open descriptors to the process at the other end of a socket.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "libimage/base/fd.h"
@@ -10,6 +11,11 @@ namespace gantry {
 // Sends one byte with a duplicate of `fd`, which stays open here. False and errno when it could not be sent; EPIPE,
 // never a signal, when the other end is gone.
 bool PassDescriptor(int socket, int fd);
+
+constexpr size_t kMaxPassedDescriptors = 253;  // the kernel's limit for one message
+
+// The same with several, at least one and at most that many, beside a text of at least one byte.
+bool PassDescriptors(int socket, std::span<const int> fds, std::string_view text);
 
 // Receives what PassDescriptor sent, close-on-exec. kFailed when something else came, or nothing; `who` names the other
 // process in errors.

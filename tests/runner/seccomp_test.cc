@@ -11,10 +11,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstring>
-
 #include "libimage/base/process.h"
 #include "runner/seccomp_profile.h"
+#include "tests/support/bpf.h"
 
 namespace gantry::runner {
 namespace {
@@ -27,48 +26,12 @@ constexpr uint32_t kArch = AUDIT_ARCH_AARCH64;
 constexpr uint32_t kErrnoPerm = SECCOMP_RET_ERRNO | EPERM;
 constexpr uint32_t kErrnoNoSys = SECCOMP_RET_ERRNO | ENOSYS;
 
-// What the kernel would decide: an interpreter for the instructions that seccomp allows and our filter uses.
 uint32_t Decide(long number, uint64_t first = 0, uint32_t arch = kArch) {
   seccomp_data data{};
   data.nr = static_cast<int>(number);
   data.arch = arch;
   data.args[0] = first;
-  const auto program = DefaultFilter();
-  uint32_t a = 0;
-  for (size_t pc = 0; pc < program.size(); ++pc) {
-    const sock_filter& step = program[pc];
-    const auto jump = [&](bool taken) { pc += taken ? step.jt : step.jf; };
-    switch (step.code) {
-      case BPF_LD | BPF_W | BPF_ABS:
-        std::memcpy(&a, reinterpret_cast<const char*>(&data) + step.k, sizeof a);
-        break;
-      case BPF_ALU | BPF_AND | BPF_K:
-        a &= step.k;
-        break;
-      case BPF_JMP | BPF_JA:
-        pc += step.k;
-        break;
-      case BPF_JMP | BPF_JEQ | BPF_K:
-        jump(a == step.k);
-        break;
-      case BPF_JMP | BPF_JGT | BPF_K:
-        jump(a > step.k);
-        break;
-      case BPF_JMP | BPF_JGE | BPF_K:
-        jump(a >= step.k);
-        break;
-      case BPF_JMP | BPF_JSET | BPF_K:
-        jump((a & step.k) != 0);
-        break;
-      case BPF_RET | BPF_K:
-        return step.k;
-      default:
-        ADD_FAILURE() << "instruction " << step.code;
-        return 0;
-    }
-  }
-  ADD_FAILURE() << "ran off the end";
-  return 0;
+  return gantry::testing::Decide(DefaultFilter(), data);
 }
 
 TEST(SeccompTest, AllowsWhatOrdinaryProgramsDo) {

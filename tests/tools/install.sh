@@ -9,7 +9,7 @@ shopt -s nullglob
 for program in "$GANTRY_BIN"/gantry "$GANTRY_BIN"/gantry-*; do
   name=${program##*/}
   [ -x "bin/$name" ] || fail "$name is not installed"
-  [ -s "share/man/man1/$name.1" ] || fail "$name.1 is not installed"
+  [ -s "share/man/man1/$name.1" ] || [ -s "share/man/man8/$name.8" ] || fail "the page of $name is not installed"
   cmp -s "share/bash-completion/completions/$name" "$GANTRY_SOURCE_DIR/tools/completions/gantry.bash" || fail "bash $name"
   cmp -s "share/fish/vendor_completions.d/$name.fish" "$GANTRY_SOURCE_DIR/tools/completions/gantry.fish" || fail "fish $name"
   expect_exit 0 "bin/$name" --version

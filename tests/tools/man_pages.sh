@@ -25,6 +25,7 @@ checked=0
 shopt -s nullglob
 for program in "$GANTRY_BIN"/gantry "$GANTRY_BIN"/gantry-*; do
   page=$man/${program##*/}.1
+  [ -e "$page" ] || page=${page%.1}.8
   [ -e "$page" ] || fail "${program##*/} has no page"
   diff <(offered "$program") <(described "$page") >"$T/diff" ||
     fail "${program##*/}: --help (<) and ${page##*/} (>) differ:"$'\n'"$(grep '^[<>]' "$T/diff")"

@@ -74,6 +74,7 @@ complete -o default -o bashdefault -F _gantry \
   gantry-keygen \
   gantry-login \
   gantry-logout \
+  gantry-oci \
   gantry-push \
   gantry-run \
   gantry-sign \

@@ -87,6 +87,7 @@ for program in \
     gantry-keygen \
     gantry-login \
     gantry-logout \
+    gantry-oci \
     gantry-push \
     gantry-run \
     gantry-sign \

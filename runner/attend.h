@@ -1,0 +1,18 @@
+// What a runner in the foreground does while its container lives: hands on signals, serves the terminal, waits.
+#pragma once
+
+#include <signal.h>
+#include <sys/types.h>
+
+namespace gantry::runner {
+
+class Console;
+
+// HUP, INT, QUIT, TERM, USR1, USR2, ALRM, WINCH: from now on Attend hears them. Returns the mask that was before.
+sigset_t BlockForwardedSignals();
+
+// Until the child `pid` has ended; its raw wait status. `console` is null without a terminal. TERM reaches the child as
+// `stop_signal`.
+int Attend(pid_t pid, int pidfd, Console* console, int stop_signal);
+
+}  // namespace gantry::runner

@@ -1,0 +1,80 @@
+// Control groups of a bundle's container: one in every hierarchy of this machine, at linux.cgroupsPath.
+//
+// Joining, limits, freezing, counting and removal on cgroup v1, v2 and both at once (hybrid); cgroup.h, which
+// gantry-run uses, says how joining is made cheap. What a bundle asks for and no hierarchy can enforce is refused,
+// never dropped.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "libimage/base/fd.h"
+#include "libimage/base/json.h"
+#include "runner/cgroup_files.h"
+#include "runner/cgroup_writes.h"
+#include "runner/spec_resources.h"
+
+namespace gantry::runner {
+
+class BundleCgroup {
+ public:
+  struct Group {
+    std::string controllers;  // of v1: "memory", "name=systemd"; empty for v2
+    std::string name;         // below /sys/fs/cgroup in the container; empty for v2 alone
+    std::string path;         // absolute, in the host
+    bool v2() const { return controllers.empty(); }
+  };
+
+  // An absolute `path` counts from the top of each hierarchy, another from the runtime's own group; empty is `id`
+  // there. Nothing is touched. `lenient`: the runtime has no privileges in the host, so that a group that may not be
+  // made is left out; limits that then have no group to stand in are refused all the same.
+  static BundleCgroup Locate(const std::string& path, const std::string& id, bool lenient);
+
+  // As Save wrote it.
+  static BundleCgroup Load(const json::Cursor& at);
+  json::Value Save() const;
+
+  // Makes them and sets the limits. kFailed when a group is there already and has processes in it, unless it is to be
+  // so (`populated`): systemd makes its scopes with a process.
+  void Make(const SpecResources& resources, bool populated = false);
+
+  // When what is there may be another's: removes groups that are empty, or are so in two seconds, and kills nobody.
+  void RemoveEmpty() const;
+
+  // Sets limits of groups that are there. With `devices` the rules about devices, too.
+  void Apply(const SpecResources& resources, bool devices);
+
+  // Opens what a process that joins needs.
+  void OpenForJoining();
+  const std::vector<UniqueFd>& tasks() const { return tasks_; }
+  int unified() const { return unified_.get(); }
+
+  const std::vector<Group>& groups() const { return groups_; }
+  // The directory of the group that has `controller`; empty when none has it.
+  std::string DirectoryOf(const std::string& controller) const;
+
+  bool CanFreeze() const;
+  bool Frozen() const;
+  // Returns when all processes have stopped, or go on.
+  void Freeze(bool frozen) const;
+
+  std::vector<pid_t> Processes() const;
+  void Kill() const;
+  bool Remove() const;  // false when a group is left
+
+ private:
+  bool MakeGroup(const Group& group, bool populated) const;
+  void Write(const std::vector<ControlWrite>& writes, bool v2);
+  void ApplyDevices(const SpecResources& resources) const;
+  SpecResources WithoutV1(SpecResources resources) const;
+  const Group* V2() const;
+
+  std::vector<Group> groups_;
+  std::vector<UniqueFd> tasks_;
+  UniqueFd unified_;
+  bool lenient_ = false;
+};
+
+}  // namespace gantry::runner

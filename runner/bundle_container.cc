@@ -1,0 +1,336 @@
+#include "runner/bundle_container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <memory>
+
+#include "libimage/base/ascii.h"
+#include "runner/attend.h"
+#include "runner/bundle_plan.h"
+#include "runner/bundle_process.h"
+#include "runner/systemd_scope.h"
+#include "runner/userns.h"
+
+namespace gantry::runner {
+namespace {
+
+constexpr int kDeleteAttempts = 10;  // of 10 ms
+constexpr int kKillAttempts = 1000;
+
+std::string Now() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  tm parts{};
+  gmtime_r(&now.tv_sec, &parts);
+  std::array<char, 64> text{};
+  const size_t size = strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts);
+  std::array<char, 16> fraction{};
+  std::snprintf(fraction.data(), fraction.size(), ".%09ldZ", now.tv_nsec);
+  return std::string(text.data(), size) + fraction.data();
+}
+
+std::string UserName() {
+  const passwd* entry = getpwuid(getuid());
+  return entry != nullptr ? entry->pw_name : std::to_string(getuid());
+}
+
+bool Lenient(const RuntimeOptions& runtime) { return runtime.rootless.value_or(!IsHostRoot()); }
+
+std::string Absolute(const std::string& base, const std::string& path) {
+  return path.starts_with('/') ? path : base + "/" + path;
+}
+
+// One container in the making.
+struct Making {
+  const RuntimeOptions& runtime;
+  const CreateOptions& options;
+  Spec spec;
+  ContainerDir dir;
+  ContainerState state;
+  std::optional<BundleProcess> process = std::nullopt;
+  bool has_groups = false;  // that are its own: what is in them may be killed
+
+  void Make(bool waits);
+  void Discard();
+};
+
+Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
+  const std::string bundle = RealPath(options.bundle);
+  const std::string file = options.config.empty() ? bundle + "/config.json" : options.config;
+  const std::string text = ReadFile(file, kMaxSpecBytes);
+  Spec spec = Spec::Parse(text, file);
+  if (spec.process && spec.process->terminal && options.process.detach && options.process.console_socket.empty())
+    throw Error(ErrorKind::kUsage, "cannot allocate tty if runtime will detach without setting console socket",
+                "give --console-socket, or set process.terminal to false");
+  if ((!spec.process || !spec.process->terminal) && options.process.detach && !options.process.console_socket.empty())
+    throw Error(ErrorKind::kUsage, "cannot use console socket if runtime will not detach or allocate tty",
+                "leave --console-socket out, or set process.terminal to true");
+  for (SpecMount& mount : spec.mounts) {
+    if (mount.options.bind)
+      mount.source = Absolute(bundle, mount.source);
+  }
+  ContainerState state;
+  state.version = spec.version;
+  state.id = options.id;
+  state.bundle = bundle;
+  state.rootfs = RealPath(Absolute(bundle, spec.root));
+  state.created = Now();
+  state.owner = UserName();
+  state.annotations = spec.annotations;
+  state.own_pids = spec.NewNamespace(CLONE_NEWPID);
+  std::string group = spec.cgroups_path;
+  if (runtime.systemd_cgroup) {
+    const Scope scope = Scope::Parse(spec.cgroups_path, options.id);
+    state.scope = scope.unit;
+    group = scope.path;
+  }
+  state.cgroup = BundleCgroup::Locate(group, options.id, Lenient(runtime));
+  ContainerDir dir = ContainerDir::Create(runtime.root, options.id);
+  Making out{runtime, options, std::move(spec), std::move(dir), std::move(state)};
+  out.dir.SaveConfig(text);
+  return out;
+}
+
+// Those of a configuration that is not there any more cannot be run, and are no reason to keep the rest.
+std::vector<SpecHook> PoststopHooks(const ContainerDir& dir, const Notes& note) {
+  try {
+    return Spec::Parse(dir.LoadConfig(), "config.json").hooks.poststop;
+  } catch (const Error& error) {
+    note(error.message());
+    return {};
+  }
+}
+
+void RunPoststop(const std::vector<SpecHook>& hooks, const ContainerState& state, const Notes& note) {
+  for (const std::string& failure : RunRuntimeHooks(hooks, json::Print(state.Print(Status::kStopped, 0)), false))
+    note(failure);
+}
+
+void Discard(const ContainerDir& dir, const ContainerState& state) {
+  // Without a process, whoever made it died early: what is in its groups, if anything, is dying too, or another's.
+  if (state.pid == 0) {
+    state.cgroup.RemoveEmpty();
+    dir.Remove();
+    return;
+  }
+  state.cgroup.Kill();
+  if (!state.cgroup.Remove())
+    throw Error(ErrorKind::kFailed, "a control group of container " + Quoted(state.id) + " could not be removed",
+                "a process in it does not die; try again later");
+  dir.Remove();
+}
+
+void Making::Discard() {
+  process.reset();
+  try {
+    if (!has_groups)
+      state.pid = 0;
+    runner::Discard(dir, state);
+  } catch (const Error& error) {
+    runtime.note(error.message());
+  }
+}
+
+void Making::Make(bool waits) {
+  ProcessSurroundings around{runtime, options.process, &dir, &state};
+  around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, !options.no_new_keyring, IsHostRoot()};
+  std::optional<ScopeHolder> holder;
+  if (runtime.systemd_cgroup)
+    holder.emplace(Scope::Parse(spec.cgroups_path, options.id));
+  dir.Save(state);
+  state.cgroup.Make(spec.resources, holder.has_value());
+  has_groups = true;
+  state.cgroup.OpenForJoining();
+  process.emplace(BundleProcess::StartNew(spec, around, waits));
+  if (!options.process.pid_file.empty())
+    WritePidFile(options.process.pid_file, state.pid);
+}
+
+// The command goes on only when the container does.
+template <typename Body>
+auto Undoing(Making& making, Body body) {
+  try {
+    return body();
+  } catch (...) {
+    making.Discard();
+    throw;
+  }
+}
+
+ContainerState LoadRunning(const ContainerDir& dir) {
+  ContainerState state = dir.Load();
+  if (!state.Alive())
+    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(dir.id()) + " is stopped",
+                "remove it with: gantry-oci delete " + dir.id());
+  return state;
+}
+
+void Pause10Ms() {
+  const timespec pause = {0, 10'000'000};
+  nanosleep(&pause, nullptr);
+}
+
+}  // namespace
+
+void Create(const RuntimeOptions& runtime, const CreateOptions& options) {
+  Making making = Begin(runtime, options);
+  Undoing(making, [&] {
+    if (!making.spec.process)
+      throw Error(ErrorKind::kUnsupported, "the bundle has no process to start", "add process to its config.json");
+    making.Make(true);
+    making.process->Leave();
+  });
+}
+
+ExitStatus Run(const RuntimeOptions& runtime, const CreateOptions& options) {
+  Making making = Begin(runtime, options);
+  return Undoing(making, [&]() -> ExitStatus {
+    if (!making.spec.process)
+      throw Error(ErrorKind::kUnsupported, "the bundle has no process to start", "add process to its config.json");
+    making.Make(false);
+    const json::Object state = making.state.Print(Status::kRunning, making.state.pid);
+    RunRuntimeHooks(making.spec.hooks.poststart, json::Print(state), true);
+    if (options.process.detach) {
+      making.process->Leave();
+      return {};
+    }
+    const ExitStatus status = making.process->Wait();
+    if (!options.keep) {
+      Discard(making.dir, making.state);
+      RunPoststop(making.spec.hooks.poststop, making.state, runtime.note);
+    }
+    return status;
+  });
+}
+
+void Start(const RuntimeOptions& runtime, const std::string& id) {
+  const ContainerDir dir = ContainerDir::Open(runtime.root, id);
+  const ContainerState state = dir.Load();
+  const Status status = dir.StatusOf(state);
+  if (status != Status::kCreated)
+    throw Error(ErrorKind::kFailed,
+                "cannot start a container that is not created: " + Quoted(id) + " is " + ToString(status));
+  const Spec spec = Spec::Parse(dir.LoadConfig(), "config.json");
+  const UniqueFd socket = dir.Connect();
+  dir.RemoveSocket();
+  // What does not start has ended, and is deleted by whoever created it.
+  AwaitExecution(socket.get(), spec);
+  RunRuntimeHooks(spec.hooks.poststart, json::Print(state.Print(Status::kRunning, state.pid)), true);
+}
+
+SpecProcess ConfiguredProcess(const RuntimeOptions& runtime, const std::string& id) {
+  const Spec spec = Spec::Parse(ContainerDir::Open(runtime.root, id).LoadConfig(), "config.json");
+  return spec.process.value_or(SpecProcess{});
+}
+
+ExitStatus Exec(const RuntimeOptions& runtime, const ExecOptions& options) {
+  const ContainerDir dir = ContainerDir::Open(runtime.root, options.id);
+  ContainerState state = LoadRunning(dir);
+  const Status status = dir.StatusOf(state);
+  if (status == Status::kPaused && !options.ignore_paused)
+    throw Error(ErrorKind::kFailed, "cannot exec in a paused container", "resume it, or give --ignore-paused");
+  if (options.process.terminal && options.options.detach && options.options.console_socket.empty())
+    throw Error(ErrorKind::kUsage, "cannot allocate tty if runtime will detach without setting console socket",
+                "give --console-socket, or leave --tty out");
+  const Spec spec = Spec::Parse(dir.LoadConfig(), "config.json");
+  state.cgroup.OpenForJoining();
+  ProcessSurroundings around{runtime, options.options, &dir, &state};
+  around.place = {options.id, state.bundle, state.rootfs, true, false, IsHostRoot()};
+  BundleProcess process = BundleProcess::StartInside(spec, options.process, around);
+  if (!options.options.pid_file.empty())
+    WritePidFile(options.options.pid_file, process.pid());
+  if (options.options.detach) {
+    process.Leave();
+    return {};
+  }
+  return process.Wait();
+}
+
+void Kill(const RuntimeOptions& runtime, const std::string& id, int signal, bool all) {
+  const ContainerDir dir = ContainerDir::Open(runtime.root, id);
+  const ContainerState state = dir.Load();
+  const bool alive = state.Alive();
+  if (all || (!state.own_pids && signal == SIGKILL)) {
+    const std::vector<pid_t> members = state.cgroup.Processes();
+    for (const pid_t pid : members) kill(pid, signal);
+    if (alive && std::ranges::find(members, state.pid) == members.end())
+      kill(state.pid, signal);
+    return;
+  }
+  const UniqueFd pidfd(alive ? static_cast<int>(syscall(SYS_pidfd_open, state.pid, 0)) : -1);
+  // Looked at once more with the descriptor open: then the number cannot become another's.
+  if (!pidfd || !state.Alive() || syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) < 0)
+    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(id) + " is stopped",
+                "remove it with: gantry-oci delete " + id);
+}
+
+void Delete(const RuntimeOptions& runtime, const std::string& id, bool force) {
+  std::optional<ContainerDir> dir;
+  try {
+    dir.emplace(ContainerDir::Open(runtime.root, id));
+  } catch (const Error& error) {
+    if (force && error.kind() == ErrorKind::kNotFound)
+      return;
+    throw;
+  }
+  if (!dir->dir().Exists(RelPath::Parse("state.json"))) {
+    // Its creator died before there was anything but this.
+    dir->Remove();
+    return;
+  }
+  const ContainerState state = dir->Load();
+  Status status = dir->StatusOf(state);
+  // Whoever saw the process end may be here before the kernel has taken it apart.
+  for (int i = 0; i < kDeleteAttempts && !force && status == Status::kRunning; ++i) {
+    Pause10Ms();
+    status = dir->StatusOf(state);
+  }
+  if (!force && status != Status::kStopped && status != Status::kCreated)
+    throw Error(ErrorKind::kFailed,
+                "cannot delete container " + Quoted(id) + " that is not stopped: " + ToString(status),
+                "kill it first, or give --force");
+  if (status == Status::kPaused)
+    state.cgroup.Freeze(false);
+  if (state.Alive())
+    kill(state.pid, SIGKILL);
+  for (int i = 0; i < kKillAttempts && state.Alive(); ++i) Pause10Ms();
+  const std::vector<SpecHook> hooks = PoststopHooks(*dir, runtime.note);
+  Discard(*dir, state);
+  RunPoststop(hooks, state, runtime.note);
+}
+
+void Pause(const RuntimeOptions& runtime, const std::string& id, bool pause) {
+  const ContainerDir dir = ContainerDir::Open(runtime.root, id);
+  const ContainerState state = LoadRunning(dir);
+  const Status status = dir.StatusOf(state);
+  if (pause && status != Status::kRunning && status != Status::kCreated)
+    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(id) + " is " + ToString(status));
+  if (!pause && status != Status::kPaused)
+    throw Error(ErrorKind::kFailed, "container not paused: " + Quoted(id) + " is " + ToString(status));
+  state.cgroup.Freeze(pause);
+}
+
+void Update(const RuntimeOptions& runtime, const std::string& id, const SpecResources& resources) {
+  const ContainerDir dir = ContainerDir::Open(runtime.root, id);
+  ContainerState state = LoadRunning(dir);
+  state.cgroup.Apply(resources, !resources.devices.empty());
+}
+
+}  // namespace gantry::runner

@@ -1,0 +1,418 @@
+#include "runner/bundle_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "libimage/base/ascii.h"
+#include "libimage/base/dir.h"
+#include "libimage/base/pass_descriptor.h"
+#include "runner/attend.h"
+#include "runner/filter_compiler.h"
+#include "runner/init_params.h"
+#include "runner/userns.h"
+
+namespace gantry::runner {
+namespace {
+
+constexpr size_t kMaxSmallFile = 4096;
+constexpr unsigned kMaxPreserved = 128;
+
+constexpr uint64_t Bit(int capability) { return uint64_t{1} << capability; }
+
+std::string ReadSmall(const char* path) {
+  try {
+    const UniqueFd fd = OpenFile(path, O_RDONLY);
+    return ReadAll(fd.get(), kMaxSmallFile, path);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+// Our own, out of /proc/self/status: what no process of ours can have more of.
+uint64_t OwnPermitted() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (syscall(SYS_capget, &header, data) < 0)
+    ThrowErrno("read our capabilities");
+  return data[0].permitted | uint64_t{data[1].permitted} << 32;
+}
+
+// Of the host's user namespace only what we have can be given. A container that asks for more runs with less, as root
+// on this machine does, and is told so.
+void Intersect(SpecCapabilities& wanted, const Notes& note) {
+  const uint64_t own = OwnPermitted();
+  const uint64_t missing =
+      (wanted.bounding | wanted.permitted | wanted.effective | wanted.inheritable | wanted.ambient) & ~own;
+  if (missing == 0)
+    return;
+  std::string names;
+  for (int i = 0; i < 64; ++i) {
+    if ((missing >> i & 1) != 0)
+      names += " " + CapabilityName(i);
+  }
+  note("the container does not get what this runtime does not have:" + names);
+  for (uint64_t* set : {&wanted.bounding, &wanted.permitted, &wanted.effective, &wanted.inheritable, &wanted.ambient})
+    *set &= own;
+}
+
+// The kernel raises to ambient only what is permitted and inheritable; the rest has no effect under any runtime.
+void ReduceAmbient(SpecCapabilities& sets) { sets.ambient &= sets.permitted & sets.inheritable; }
+
+// What init needs beside what the process is to have.
+uint64_t NeededByInit(const SpecProcess& process, bool filter) {
+  const SpecCapabilities& sets = process.capabilities;
+  uint64_t out = sets.bounding | sets.permitted | sets.inheritable | sets.ambient | Bit(CAP_CHOWN);
+  if (filter && !process.no_new_privileges)
+    out |= Bit(CAP_SYS_ADMIN);
+  if (!process.limits.empty())
+    out |= Bit(CAP_SYS_RESOURCE);
+  if (process.scheduler || process.io_priority)
+    out |= Bit(CAP_SYS_NICE) | Bit(CAP_SYS_ADMIN);
+  return out;
+}
+
+bool AppArmorActive() { return ReadSmall("/sys/module/apparmor/parameters/enabled").starts_with('Y'); }
+bool SelinuxActive() { return access("/sys/fs/selinux/enforce", F_OK) == 0; }
+
+void AddLabels(const SpecProcess& process, const Notes& note, InitRequest& request) {
+  if (!process.apparmor_profile.empty()) {
+    if (AppArmorActive())
+      request.apparmor = "exec " + process.apparmor_profile;
+    else
+      note("AppArmor is not active: profile " + Quoted(process.apparmor_profile) + " is not applied");
+  }
+  if (!process.selinux_label.empty()) {
+    if (SelinuxActive())
+      request.selinux = process.selinux_label;
+    else
+      note("SELinux is not active: label " + Quoted(process.selinux_label) + " is not applied");
+  }
+}
+
+UniqueFd ConnectTo(const std::string& path, std::string_view what) {
+  // By the directory's descriptor: paths of sockets are at most 107 bytes long.
+  const size_t slash = path.rfind('/');
+  const UniqueFd dir = OpenFile(slash == std::string::npos ? "." : path.substr(0, slash + 1), O_PATH | O_DIRECTORY);
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  const std::string text =
+      "/proc/self/fd/" + std::to_string(dir.get()) + "/" + (slash == std::string::npos ? path : path.substr(slash + 1));
+  if (text.size() >= sizeof name.sun_path)
+    throw Error(ErrorKind::kUsage, "the name of the socket " + Quoted(path) + " is too long");
+  text.copy(name.sun_path, sizeof name.sun_path - 1);
+  UniqueFd out(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!out || connect(out.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) < 0)
+    ThrowErrno("connect to " + std::string(what) + " " + Quoted(path));
+  return out;
+}
+
+// As the container counts it, out of "NSpid:" with the outermost first.
+pid_t PidInside(pid_t pid) {
+  const std::string text = ReadSmall(("/proc/" + std::to_string(pid) + "/status").c_str());
+  const size_t line = text.find("\nNSpid:");
+  if (line == std::string::npos)
+    return pid;
+  const std::string_view numbers = std::string_view(text).substr(line + 7, text.find('\n', line + 7) - line - 7);
+  return ParseDecimal<pid_t>(numbers.substr(numbers.find_last_of("\t ") + 1)).value_or(pid);
+}
+
+UniqueFd MemoryFile(const std::string& text) {
+  UniqueFd out(memfd_create("state", MFD_CLOEXEC));
+  if (!out)
+    ThrowErrno("make a memory file");
+  WriteFull(out.get(), AsBytes(text), "state");
+  return out;
+}
+
+// Descriptors that the caller has open for the container, from 3 on; those of socket activation among them.
+std::vector<int> Preserved(const ProcessOptions& options, SpecProcess& process, bool first_process) {
+  unsigned count = options.preserve_fds;
+  const char* activated = getenv("LISTEN_FDS");
+  const char* for_whom = getenv("LISTEN_PID");
+  const unsigned sockets = ParseDecimal<unsigned>(activated != nullptr ? activated : "0").value_or(0);
+  const bool ours = for_whom == nullptr || for_whom == std::to_string(getpid());
+  if (sockets > 0 && ours && first_process && sockets <= kMaxPreserved) {
+    count += sockets;
+    process.env.push_back("LISTEN_FDS=" + std::to_string(sockets));
+    process.env.emplace_back("LISTEN_PID=1");
+  }
+  if (count > kMaxPreserved)
+    throw Error(ErrorKind::kUsage, "more than 128 descriptors are to be preserved");
+  std::vector<int> out;
+  for (int fd = 3; fd < 3 + static_cast<int>(count); ++fd) {
+    if (fcntl(fd, F_GETFD) < 0)
+      throw Error(ErrorKind::kUsage, "descriptor " + std::to_string(fd) + " is to be preserved and is not open",
+                  "give --preserve-fds the number of those that are open from 3 on");
+    out.push_back(fd);
+  }
+  return out;
+}
+
+void AdjustOom(pid_t pid, const SpecProcess& process, bool lenient) {
+  if (!process.oom_score_adj)
+    return;
+  const std::string path = "/proc/" + std::to_string(pid) + "/oom_score_adj";
+  if (const int error = WriteControl(path, std::to_string(*process.oom_score_adj)); error != 0) {
+    // Without privileges it can be raised, not lowered.
+    if (!lenient || (error != EACCES && error != EPERM))
+      ThrowErrno("write " + path, error);
+  }
+}
+
+// What the seccomp agent is told (runtime-spec, "The Container Process State").
+std::string Notice(const Spec& spec, const ContainerState& state, pid_t pid) {
+  const json::Object out{{"ociVersion", spec.version},
+                         {"fds", json::Array{"seccompFd"}},
+                         {"pid", pid},
+                         {"metadata", spec.seccomp->listener_metadata},
+                         {"state", state.Print(Status::kCreating, state.pid)}};
+  return json::Print(out);
+}
+
+}  // namespace
+
+std::vector<std::string> RunRuntimeHooks(const std::vector<SpecHook>& hooks, const std::string& state, bool must) {
+  std::vector<std::string> out;
+  const auto pointers = [](const std::vector<std::string>& texts) {
+    std::vector<char*> list;
+    for (const std::string& text : texts) list.push_back(const_cast<char*>(text.c_str()));
+    list.push_back(nullptr);
+    return list;
+  };
+  for (const SpecHook& hook : hooks) {
+    const std::vector<char*> arguments = pointers(hook.args);
+    const std::vector<char*> environment = pointers(hook.env);
+    const HookPlan plan = {hook.path.c_str(), arguments.data(), environment.data(),
+                           hook.timeout ? static_cast<int>(*hook.timeout) * 1000 : -1};
+    HookFailure failure;
+    if (RunHook(plan, state.data(), state.size(), failure))
+      continue;
+    std::string why = failure.error == ETIME ? "it took longer than its timeout"
+                      : failure.error != 0   ? strerror(failure.error)
+                                             : "it ended with " + std::to_string(failure.code);
+    const std::string output(failure.output, strnlen(failure.output, sizeof failure.output));
+    if (!output.empty())
+      why += " (" + Quoted(output.substr(0, output.find('\n'))) + ")";
+    out.push_back("cannot run the hook " + Quoted(hook.path) + ": " + why);
+    if (must)
+      throw Error(ErrorKind::kFailed, out.back());
+  }
+  return out;
+}
+
+void AwaitExecution(int socket, const Spec& spec) {
+  while (auto received = ReceiveReport(socket)) {
+    if (received->report.kind == Report::kFailed)
+      throw ExplainStart(received->report, spec).error;
+  }
+}
+
+void WritePidFile(const std::string& path, pid_t pid) {
+  const size_t slash = path.rfind('/');
+  const Dir dir = Dir::Open(slash == std::string::npos ? "." : path.substr(0, slash + 1));
+  StagedFile file(dir, 0644);
+  WriteFull(file.fd(), AsBytes(std::to_string(pid)), path);
+  file.Commit(RelPath::Parse(slash == std::string::npos ? path : path.substr(slash + 1)), false);
+}
+
+BundleProcess::BundleProcess(BundleProcess&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)),
+      pidfd_(std::move(other.pidfd_)),
+      socket_(std::move(other.socket_)),
+      master_(std::move(other.master_)),
+      console_(std::move(other.console_)),
+      blocked_(std::exchange(other.blocked_, false)),
+      mask_before_(other.mask_before_) {}
+
+BundleProcess::~BundleProcess() {
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  if (blocked_)
+    sigprocmask(SIG_SETMASK, &mask_before_, nullptr);
+}
+
+void BundleProcess::MapIds(const Spec& spec, const ProcessSurroundings& around) {
+  AdjustOom(pid_, *spec.process, !around.place.privileged);
+  if (!spec.NewNamespace(CLONE_NEWUSER))
+    return;
+  ApplyIdMap(pid_, {spec.uids, spec.gids, {}});
+  const char go = 1;
+  // EPIPE: the child failed meanwhile, and its report is on the way.
+  if (send(socket_.get(), &go, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+    ThrowErrno("start the container");
+}
+
+template <typename Setup>
+void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& request, std::vector<int> passed,
+                             ProcessSurroundings& around) {
+  bool ready = false;
+  while (auto received = ReceiveReport(socket_.get())) {
+    const auto kind = received->report.kind;
+    if (kind == Report::kFailed)
+      throw setup.Explain(received->report, request.process).error;
+    if (kind == Report::kConsole) {
+      master_ = std::move(received->fd);
+    } else if (kind == Report::kMounted && spec != nullptr) {
+      const std::string state = json::Print(around.state->Print(Status::kCreating, pid_));
+      RunRuntimeHooks(spec->hooks.prestart, state, true);
+      RunRuntimeHooks(spec->hooks.create_runtime, state, true);
+      const UniqueFd inside = MemoryFile(json::Print(around.state->Print(Status::kCreating, PidInside(pid_))));
+      if (!PassDescriptor(socket_.get(), inside.get()) && errno != EPIPE)
+        ThrowErrno("send the container its state");
+    } else if (kind == Report::kReady) {
+      ready = true;
+      request.passed = passed.size();
+      const UniqueFd params = MakeInitParams(request);
+      const bool sent = PassDescriptor(socket_.get(), params.get()) &&
+                        (passed.empty() || PassDescriptors(socket_.get(), passed, std::string_view("\1", 1)));
+      if (!sent && errno != EPIPE)
+        ThrowErrno("send the container its parameters");
+    }
+  }
+  if (!ready)
+    throw Error(ErrorKind::kFailed, "the container's first process ended before it was set up",
+                "was it killed? see the kernel's log for 'Out of memory'");
+  socket_.Reset();
+}
+
+void BundleProcess::HandOverConsole(const ProcessSurroundings& around, const SpecProcess& process) {
+  if (!process.terminal)
+    return;
+  if (process.console_size) {
+    const winsize size = {process.console_size->first, process.console_size->second, 0, 0};
+    ioctl(master_.get(), TIOCSWINSZ, &size);
+  }
+  if (around.options.console_socket.empty())
+    return;
+  const UniqueFd socket = ConnectTo(around.options.console_socket, "the console socket");
+  const int master = master_.get();
+  if (!PassDescriptors(socket.get(), std::span(&master, 1), "/dev/ptmx"))
+    ThrowErrno("send the terminal to the console socket");
+  master_.Reset();
+}
+
+BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& around, bool waits) {
+  BundleProcess out;
+  InitRequest request;
+  request.process = *spec.process;
+  request.direct = true;
+  request.waits = waits;
+  request.owns_streams = true;
+  request.hooks = spec.hooks.start_container;
+  std::vector<sock_filter> filter;
+  if (spec.seccomp) {
+    filter = CompileFilter(*spec.seccomp);
+    request.filter = filter;
+    request.filter_flags = spec.seccomp->flags;
+    request.notifies = spec.seccomp->notifies();
+  }
+  if (spec.Namespace(CLONE_NEWUSER) == nullptr)
+    Intersect(request.process.capabilities, around.runtime.note);
+  ReduceAmbient(request.process.capabilities);
+  AddLabels(request.process, around.runtime.note, request);
+  std::vector<int> passed;
+  UniqueFd listener, agent;
+  if (waits)
+    passed.push_back((listener = around.dir->Listen()).get());
+  if (request.notifies)
+    passed.push_back((agent = ConnectTo(spec.seccomp->listener_path, "the seccomp agent")).get());
+  for (const int fd : Preserved(around.options, request.process, true)) passed.push_back(fd);
+  request.keep_groups = GroupsAreFixed(spec);
+  around.place.labels = !request.apparmor.empty() || !request.selinux.empty();
+  around.place.capabilities = NeededByInit(request.process, !filter.empty());
+  if (!waits && !around.options.detach) {
+    out.mask_before_ = BlockForwardedSignals();
+    out.blocked_ = true;
+  }
+
+  BundleSetup setup(spec, around.place, around.state->cgroup);
+  Launched launched = Launch(setup.plan(), setup.namespaces());
+  out.pid_ = launched.pid;
+  out.pidfd_ = std::move(launched.pidfd);
+  out.socket_ = std::move(launched.socket);
+  around.state->pid = out.pid_;
+  around.state->start_time = StartTimeOf(out.pid_).value_or(0);
+  around.dir->Save(*around.state);
+  if (request.notifies)
+    request.notice = Notice(spec, *around.state, out.pid_);
+  if (!request.hooks.empty())
+    request.state = json::Print(around.state->Print(Status::kCreated, PidInside(out.pid_)));
+  out.MapIds(spec, around);
+  out.Converse(setup, &spec, request, passed, around);
+  out.HandOverConsole(around, request.process);
+  return out;
+}
+
+BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& process, ProcessSurroundings& around) {
+  BundleProcess out;
+  InitRequest request;
+  request.process = process;
+  request.direct = true;
+  request.owns_streams = true;
+  std::vector<sock_filter> filter;
+  if (spec.seccomp) {
+    filter = CompileFilter(*spec.seccomp);
+    request.filter = filter;
+    request.filter_flags = spec.seccomp->flags;
+    request.notifies = spec.seccomp->notifies();
+  }
+  if (spec.Namespace(CLONE_NEWUSER) == nullptr)
+    Intersect(request.process.capabilities, around.runtime.note);
+  ReduceAmbient(request.process.capabilities);
+  AddLabels(request.process, around.runtime.note, request);
+  std::vector<int> passed;
+  UniqueFd agent;
+  if (request.notifies)
+    passed.push_back((agent = ConnectTo(spec.seccomp->listener_path, "the seccomp agent")).get());
+  for (const int fd : Preserved(around.options, request.process, false)) passed.push_back(fd);
+  if (!around.options.detach) {
+    out.mask_before_ = BlockForwardedSignals();
+    out.blocked_ = true;
+  }
+  EntrySetup setup(around.state->pid, around.state->cgroup, request.process,
+                   !request.apparmor.empty() || !request.selinux.empty(),
+                   NeededByInit(request.process, !filter.empty()));
+  request.keep_groups = setup.plan().single_id;
+  // Looked at once more with its namespaces open: then the number cannot have become another's.
+  if (!around.state->Alive())
+    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(around.state->id) + " is stopped");
+  Launched launched = Launch(setup.plan(), setup.namespaces());
+  out.pid_ = launched.pid;
+  out.pidfd_ = std::move(launched.pidfd);
+  out.socket_ = std::move(launched.socket);
+  if (request.notifies)
+    request.notice = Notice(spec, *around.state, out.pid_);
+  AdjustOom(out.pid_, request.process, !around.place.privileged);
+  out.Converse(setup, nullptr, request, passed, around);
+  out.HandOverConsole(around, request.process);
+  return out;
+}
+
+ExitStatus BundleProcess::Wait() {
+  if (master_)
+    console_ = std::make_unique<Console>(std::move(master_), true);
+  const int status = Attend(pid_, pidfd_.get(), console_.get(), SIGTERM);
+  pid_ = -1;
+  console_.reset();
+  if (WIFSIGNALED(status))
+    return {128 + WTERMSIG(status), true};
+  return {WEXITSTATUS(status), false};
+}
+
+}  // namespace gantry::runner

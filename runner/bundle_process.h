@@ -1,0 +1,74 @@
+// One process of a bundle's container: started, spoken with until it is what the bundle says, and waited for or left.
+#pragma once
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libimage/base/fd.h"
+#include "libimage/base/process.h"
+#include "runner/bundle_container.h"
+#include "runner/bundle_plan.h"
+#include "runner/console.h"
+#include "runner/init_params.h"
+
+namespace gantry::runner {
+
+struct ProcessSurroundings {
+  const RuntimeOptions& runtime;
+  const ProcessOptions& options;
+  const ContainerDir* dir;
+  ContainerState* state;  // gets the first process
+  BundlePlace place = {};
+};
+
+class BundleProcess {
+ public:
+  // The first process, which makes the container's namespaces. With `waits` it then waits to be started (Listen of
+  // `around.dir`); else it is the bundle's program when this returns. Writes the state as soon as there is a process.
+  static BundleProcess StartNew(const Spec& spec, ProcessSurroundings& around, bool waits);
+
+  // Another, in the namespaces and control groups of the first.
+  static BundleProcess StartInside(const Spec& spec, const SpecProcess& process, ProcessSurroundings& around);
+
+  BundleProcess(BundleProcess&&) noexcept;
+  BundleProcess& operator=(BundleProcess&&) = delete;
+  ~BundleProcess();  // kills what was neither waited for nor left
+
+  pid_t pid() const { return pid_; }
+  void Leave() { pid_ = -1; }
+  ExitStatus Wait();
+
+ private:
+  BundleProcess() = default;
+  template <typename Setup>
+  void Converse(const Setup& setup, const Spec* spec, InitRequest& request, std::vector<int> passed,
+                ProcessSurroundings& around);
+  void MapIds(const Spec& spec, const ProcessSurroundings& around);
+  void HandOverConsole(const ProcessSurroundings& around, const SpecProcess& process);
+
+  pid_t pid_ = -1;
+  UniqueFd pidfd_;
+  UniqueFd socket_;
+  UniqueFd master_;
+  std::unique_ptr<Console> console_;
+  bool blocked_ = false;
+  sigset_t mask_before_{};
+};
+
+// Runs hooks in the runtime's namespaces, in order. With `must`, the first that fails throws; else all run, and what
+// went wrong is returned.
+std::vector<std::string> RunRuntimeHooks(const std::vector<SpecHook>& hooks, const std::string& state, bool must);
+
+// Hears from init, over a connection to where it waited, until the program of the bundle is executed; throws when it
+// could not be.
+void AwaitExecution(int socket, const Spec& spec);
+
+// The number in decimal, all of it or nothing.
+void WritePidFile(const std::string& path, pid_t pid);
+
+}  // namespace gantry::runner

@@ -1,0 +1,174 @@
+#include "runner/cgroup_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+
+namespace gantry::runner {
+namespace {
+
+constexpr size_t kMaxProcBytes = 4 * 1024 * 1024;
+constexpr int kRemoveAttempts = 500;  // of 10 ms
+constexpr int kMaxDepth = 32;
+
+long MagicOf(const std::string& path) {
+  struct statfs status {};
+  return statfs(path.c_str(), &status) == 0 ? static_cast<long>(status.f_type) : 0;
+}
+
+struct OwnGroup {
+  std::string controllers;
+  std::string path;
+};
+
+std::vector<OwnGroup> OwnGroups() {
+  std::vector<OwnGroup> out;
+  const std::string text = ReadControl("/proc/self/cgroup");
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line(text.data() + begin, end - begin);
+    const size_t first = line.find(':');
+    const size_t second = first == std::string_view::npos ? first : line.find(':', first + 1);
+    if (second != std::string_view::npos)
+      out.push_back({std::string(line.substr(first + 1, second - first - 1)), std::string(line.substr(second + 1))});
+    begin = end + 1;
+  }
+  return out;
+}
+
+std::string MountName(const std::string& controllers) {
+  return controllers.starts_with("name=") ? controllers.substr(5) : controllers;
+}
+
+// Groups right below `group`.
+std::vector<std::string> Children(const std::string& group) {
+  std::vector<std::string> out;
+  DIR* dir = opendir(group.c_str());
+  if (dir == nullptr)
+    return out;
+  while (const dirent* entry = readdir(dir)) {
+    const std::string_view name = entry->d_name;
+    if (entry->d_type == DT_DIR && name != "." && name != "..")
+      out.push_back(group + "/" + entry->d_name);
+  }
+  closedir(dir);
+  return out;
+}
+
+void AddProcesses(const std::string& group, int depth, std::vector<pid_t>& into) {
+  std::string text;
+  try {
+    text = ReadControl(group + "/cgroup.procs");
+  } catch (const Error&) {
+    return;
+  }
+  for (const char* at = text.data(); at < text.data() + text.size();) {
+    pid_t pid = 0;
+    const auto [end, error] = std::from_chars(at, text.data() + text.size(), pid);
+    if (error != std::errc())
+      break;
+    if (pid > 0)
+      into.push_back(pid);
+    at = end + 1;
+  }
+  if (depth == kMaxDepth)
+    return;
+  for (const std::string& child : Children(group)) AddProcesses(child, depth + 1, into);
+}
+
+bool RemoveOnce(const std::string& group, int depth) {
+  if (rmdir(group.c_str()) == 0 || errno == ENOENT)
+    return true;
+  for (const std::string& child : depth < kMaxDepth ? Children(group) : std::vector<std::string>())
+    RemoveOnce(child, depth + 1);
+  return rmdir(group.c_str()) == 0 || errno == ENOENT;
+}
+
+}  // namespace
+
+int WriteControl(const std::string& path, std::string_view text) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0)
+    return errno;
+  const int error = write(fd, text.data(), text.size()) < 0 ? errno : 0;
+  close(fd);
+  return error;
+}
+
+std::string ReadControl(const std::string& path) {
+  const UniqueFd fd = OpenFile(path, O_RDONLY);
+  return ReadAll(fd.get(), kMaxProcBytes, path);
+}
+
+std::vector<CgroupMount> FindCgroupMounts() {
+  std::vector<CgroupMount> out;
+  const long top = MagicOf(kCgroupTop);
+  if (top != CGROUP2_SUPER_MAGIC && top != TMPFS_MAGIC)
+    return out;
+  for (const OwnGroup& own : OwnGroups()) {
+    CgroupMount mount{own.controllers, {}, kCgroupTop, own.path, own.controllers.empty()};
+    if (top == CGROUP2_SUPER_MAGIC) {
+      if (mount.v2)
+        out.push_back(std::move(mount));
+      continue;
+    }
+    mount.name = mount.v2 ? "unified" : MountName(own.controllers);
+    mount.path += "/" + mount.name;
+    if (MagicOf(mount.path) == (mount.v2 ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC))
+      out.push_back(std::move(mount));
+  }
+  return out;
+}
+
+std::string GroupDirectory(const CgroupMount& mount, const std::string& group) {
+  std::string path = mount.path + (group == "/" ? "" : group);
+  struct stat status {};
+  return group.find("/..") == std::string::npos && stat(path.c_str(), &status) == 0 ? path : mount.path;
+}
+
+void InitialiseCpuset(const std::string& group) {
+  const std::string parent = group.substr(0, group.rfind('/'));
+  for (const char* file : {"/cpuset.cpus", "/cpuset.mems"}) WriteControl(group + file, ReadControl(parent + file));
+}
+
+std::vector<pid_t> GroupProcesses(const std::string& group) {
+  std::vector<pid_t> out;
+  AddProcesses(group, 0, out);
+  return out;
+}
+
+void KillGroup(const std::string& group) {
+  if (WriteControl(group + "/cgroup.kill", "1") == 0)
+    return;
+  for (const pid_t pid : GroupProcesses(group)) {
+    if (pid > 1)
+      kill(pid, SIGKILL);
+  }
+}
+
+bool RemoveGroup(const std::string& group) {
+  for (int attempt = 0; attempt < kRemoveAttempts; ++attempt) {
+    if (RemoveOnce(group, 0))
+      return true;
+    if (errno != EBUSY)
+      return false;
+    KillGroup(group);
+    const timespec pause = {0, 10'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  return false;
+}
+
+}  // namespace gantry::runner

@@ -1,0 +1,44 @@
+// The hierarchies of control groups that this machine has, and the files of a group.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gantry::runner {
+
+constexpr const char* kCgroupTop = "/sys/fs/cgroup";
+
+struct CgroupMount {
+  std::string controllers;  // as in /proc/self/cgroup: "memory", "cpu,cpuacct", "name=systemd"; empty for v2
+  std::string name;         // below /sys/fs/cgroup; empty for v2 alone
+  std::string path;         // where it is mounted
+  std::string own_group;    // of this process: "/" or "/a/b"
+  bool v2 = false;
+};
+
+// Empty on a machine without cgroups. One of v2 at most.
+std::vector<CgroupMount> FindCgroupMounts();
+
+// The directory of `group` in `mount`, or the top when it lies outside of what is mounted here.
+std::string GroupDirectory(const CgroupMount& mount, const std::string& group);
+
+// Writes a control file in one go; errno on failure, 0 otherwise.
+int WriteControl(const std::string& path, std::string_view text);
+std::string ReadControl(const std::string& path);
+
+// cpuset groups of v1 begin empty, and nobody can join them so: takes over what the parent has.
+void InitialiseCpuset(const std::string& group);
+
+// The processes in `group` and below it, as far as they can be read.
+std::vector<pid_t> GroupProcesses(const std::string& group);
+
+// Kills what is in the group and below it.
+void KillGroup(const std::string& group);
+
+// Kills, and removes the group with all below it, waiting up to five seconds for the dying. False when it is left.
+bool RemoveGroup(const std::string& group);
+
+}  // namespace gantry::runner

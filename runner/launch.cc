@@ -1,0 +1,202 @@
+#include "runner/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+#include "libimage/base/error.h"
+#include "runner/userns.h"
+
+namespace gantry::runner {
+namespace {
+
+// `ours` is the parent's end of the socket: the child could not see it end if it had it, too.
+long Clone(const SetupPlan& plan, const Namespaces& namespaces, uint64_t flags, int* pidfd, int ours) {
+  clone_args arguments{};
+  arguments.flags = flags | CLONE_CLEAR_SIGHAND | namespaces.made;
+  arguments.exit_signal = (flags & CLONE_PARENT) != 0 ? 0 : SIGCHLD;
+  if (pidfd != nullptr) {
+    arguments.flags |= CLONE_PIDFD;
+    arguments.pidfd = reinterpret_cast<uint64_t>(pidfd);
+  }
+  if (namespaces.cgroup >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<uint64_t>(namespaces.cgroup);
+  }
+  const long child = syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (child == 0) {
+    if (ours >= 0)
+      close(ours);
+    RunSetup(plan);
+  }
+  return child;
+}
+
+struct Answer {
+  int error = 0;
+  int flag = 0;  // of the namespace that could not be entered; 0: the new ones could not be made
+  pid_t pid = -1;
+};
+
+// Those that our privileges reach first; then the user namespace, and with its privileges the rest.
+Answer Enter(const Namespaces& namespaces) {
+  const int* user = nullptr;
+  std::array<bool, 16> done{};
+  const auto enter = [&](bool last) -> Answer {
+    for (size_t i = 0; i < namespaces.entered.size() && i < done.size(); ++i) {
+      const auto& [flag, fd] = namespaces.entered[i];
+      if (flag == CLONE_NEWUSER)
+        user = &fd;
+      else if (!done[i] && !(done[i] = setns(fd, flag) == 0) && (last || errno != EPERM))
+        return {errno, flag};
+    }
+    return {};
+  };
+  if (const Answer answer = enter(false); answer.error != 0)
+    return answer;
+  if (user == nullptr)
+    return enter(true);
+  if (setns(*user, CLONE_NEWUSER) < 0)
+    return {errno, CLONE_NEWUSER};
+  return enter(true);
+}
+
+// In a process between: a pid namespace that was entered is that of its children, and other namespaces are not to be
+// ours. The container becomes our child.
+[[noreturn]] void Intermediate(const SetupPlan& plan, const Namespaces& namespaces, int answers) {
+  // Nobody in the namespaces that we enter is to look into us (CVE-2016-9962).
+  prctl(PR_SET_DUMPABLE, 0);
+  Answer answer = Enter(namespaces);
+  if (answer.error == 0) {
+    const long child = Clone(plan, namespaces, CLONE_PARENT, nullptr, -1);
+    answer.error = child < 0 ? errno : 0;
+    answer.pid = static_cast<pid_t>(child);
+  }
+  if (send(answers, &answer, sizeof answer, MSG_NOSIGNAL) < 0)
+    _exit(1);
+  _exit(0);
+}
+
+const char* NameOf(int flag) {
+  switch (flag) {
+    case CLONE_NEWUSER:
+      return "user";
+    case CLONE_NEWPID:
+      return "pid";
+    case CLONE_NEWNET:
+      return "network";
+    case CLONE_NEWIPC:
+      return "ipc";
+    case CLONE_NEWUTS:
+      return "uts";
+    case CLONE_NEWNS:
+      return "mount";
+    case CLONE_NEWCGROUP:
+      return "cgroup";
+    default:
+      return "time";
+  }
+}
+
+[[noreturn]] void ThrowNotMade(const SetupPlan& plan, int error) {
+  if (plan.user_namespace)
+    ThrowNoUserNamespace(error);
+  ThrowErrno("make the namespaces of the container", error);
+}
+
+std::pair<UniqueFd, UniqueFd> SocketPair() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+    ThrowErrno("socketpair");
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+void LaunchBetween(const SetupPlan& plan, const Namespaces& namespaces, Launched& out) {
+  auto [ours, theirs] = SocketPair();
+  const pid_t between = fork();
+  if (between < 0)
+    ThrowErrno("fork");
+  if (between == 0) {
+    close(out.socket.get());
+    close(ours.get());
+    Intermediate(plan, namespaces, theirs.get());
+  }
+  theirs.Reset();
+  Answer answer{EPIPE, 0, -1};
+  while (recv(ours.get(), &answer, sizeof answer, 0) < 0 && errno == EINTR) {
+  }
+  while (waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  if (answer.error != 0 && answer.flag != 0)
+    ThrowErrno(std::string("enter the ") + NameOf(answer.flag) + " namespace", answer.error);
+  if (answer.error != 0)
+    ThrowNotMade(plan, answer.error);
+  out.pid = answer.pid;
+  out.pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, answer.pid, 0)));
+  if (!out.pidfd)
+    ThrowErrno("open a pidfd");
+}
+
+}  // namespace
+
+UniqueFd AboveControl(int fd) {
+  UniqueFd out(fcntl(fd, F_DUPFD_CLOEXEC, kProcFd + 1));
+  if (!out)
+    ThrowErrno("duplicate a descriptor");
+  return out;
+}
+
+Launched Launch(SetupPlan& plan, const Namespaces& namespaces) {
+  Launched out;
+  auto [ours, theirs] = SocketPair();
+  out.socket = std::move(ours);
+  plan.control = theirs.get();
+  if (!namespaces.entered.empty()) {
+    LaunchBetween(plan, namespaces, out);
+    return out;
+  }
+  int handle = -1;
+  const long child = Clone(plan, namespaces, 0, &handle, out.socket.get());
+  if (child < 0)
+    ThrowNotMade(plan, errno);
+  out.pid = static_cast<pid_t>(child);
+  out.pidfd = UniqueFd(handle);
+  return out;
+}
+
+std::optional<Received> ReceiveReport(int socket) {
+  Received out;
+  iovec data = {&out.report, sizeof out.report};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t size = 0;
+  // ECONNRESET comes once, before what is still queued, when the other side ended without reading what we sent.
+  while ((size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && (errno == EINTR || errno == ECONNRESET)) {
+  }
+  if (size < 0)
+    ThrowErrno("hear from the container");
+  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    out.fd = UniqueFd(fd);
+  }
+  if (size != static_cast<ssize_t>(sizeof out.report))
+    return std::nullopt;
+  return out;
+}
+
+}  // namespace gantry::runner

@@ -1,0 +1,39 @@
+# Hooks run in the specification's order, where they belong, with the state on their standard input; a failure ends it.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/oci.sh"
+[ "$(id -u)" = 0 ] || skip "root's way"
+
+cat >"$T/hook" <<END
+#!/bin/sh
+read -r state
+printf '%s %s %s %s\n' "\$1" "\$(echo "\$state" | jq -r '.status,.pid' | xargs)" "\$A" "\$(readlink /proc/self/ns/mnt)" >>$T/log
+END
+chmod +x "$T/hook"
+host=$(readlink /proc/self/ns/mnt)
+hook() { printf '.hooks.%s=[{"path":"%s","args":["hook","%s"],"env":["A=1","PATH=%s"]}]' "$1" "$2" "$1" "$PATH"; }
+filter='.process.args=["sh","-c","echo process >>/log"]'
+for kind in prestart createRuntime createContainer poststart poststop; do filter+=" | $(hook $kind "$T/hook")"; done
+filter+=' | .hooks.startContainer=[{"path":"/bin/sh","args":["sh","-c","grep -o \"\\\"pid\\\":[0-9]*\" >>/log"]}]'
+make_bundle "$filter"
+run_bundle 0
+[ "$(cut -d' ' -f1 "$T/log" | xargs)" = "prestart createRuntime createContainer poststart poststop" ] || fail "$(cat "$T/log")"
+expect_text "^prestart creating [0-9]+ 1 mnt" "$T/log"
+expect_text "^createContainer creating 1 1 mnt" "$T/log"
+expect_text "^poststart running [0-9]+ 1 mnt" "$T/log"
+expect_text "^poststop stopped 0 1 mnt" "$T/log"
+for kind in prestart createRuntime poststart poststop; do grep "^$kind" "$T/log" | grep -Fq "$host" || fail "$kind: $(cat "$T/log")"; done
+grep '^createContainer' "$T/log" | grep -Fqv "$host" || fail "createContainer ran outside"
+[ "$(xargs <"$bundle/rootfs/log")" = 'pid:1 process' ] || fail "$(cat "$bundle/rootfs/log")"
+
+for kind in prestart createRuntime createContainer startContainer poststart; do
+  make_bundle ".process.args=[\"true\"] | .hooks.$kind=[{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"echo why-not; exit 9\"]}]"
+  run_bundle 1
+  expect_text "hook '/bin/sh': it ended with 9 .*why-not" "$T/err"
+done
+make_bundle '.process.args=["true"] | .hooks.poststop=[{"path":"/no/such"}]'
+run_bundle 0
+expect_text "hook '/no/such'" "$T/err"
+make_bundle '.process.args=["true"] | .hooks.createContainer=[{"path":"/bin/sleep","args":["sleep","50"],"timeout":1}]'
+run_bundle 1
+expect_text 'longer than its timeout' "$T/err"

@@ -1,0 +1,60 @@
+# Mounts of a bundle: idmapped, recursively read-only, copied up, propagated; and time, personality, listen descriptors.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/oci.sh"
+[ "$(id -u)" = 0 ] || skip "root's way"
+
+mkdir -p "$T/source/below"
+touch "$T/source/file"
+chown 1000:1000 "$T/source/file"
+mount -t tmpfs none "$T/source/below"
+trap 'umount "$T/source/below" 2>/dev/null; remove_containers' EXIT
+run() { # JQ_FILTER COMMAND
+  make_bundle ".process.args=[\"sh\",\"-c\",\"$2\"] | .mounts+=[{\"destination\":\"/m\",\"source\":\"$T/source\",$1}]"
+  mkdir -p "$bundle/rootfs/full/dir"
+  echo inside >"$bundle/rootfs/full/dir/file"
+}
+run '"options":["rbind","rro"]' 'touch /m/x || touch /m/below/x || echo all-read-only'
+run_bundle 0
+expect_text '^all-read-only$' "$T/out"
+run '"options":["rbind","ro"]' 'touch /m/x || touch /m/below/x && echo below'
+run_bundle 0
+expect_text '^below$' "$T/out"
+run '"options":["bind"]' 'ls /m/below | grep -c . || echo not-below'
+run_bundle 0
+expect_text 'not-below' "$T/out"
+run '"options":["bind","noexec","nosuid","noatime"]' 'grep /source /proc/self/mountinfo'
+run_bundle 0
+expect_text 'nosuid,noexec,noatime' "$T/out"
+run '"options":["bind","idmap"],"uidMappings":[{"containerID":1000,"hostID":7,"size":1}],"gidMappings":[{"containerID":1000,"hostID":8,"size":1}]' 'stat -c %u:%g /m/file'
+run_bundle 0
+expect_text '^7:8$' "$T/out"
+run '"options":["bind"]' 'cat /full/dir/file; touch /full/new; stat -c %a /full'
+change_bundle '.mounts+=[{"destination":"/full","type":"tmpfs","source":"tmpfs","options":["tmpcopyup"]}]'
+chmod 0751 "$bundle/rootfs/full"
+run_bundle 0
+expect_text '^inside$' "$T/out"
+expect_text '^751$' "$T/out"
+[ ! -e "$bundle/rootfs/full/new" ] || fail "the tmpfs did not cover the directory"
+
+make_bundle '.process.args=["sh","-c","sed s/[.].*// /proc/uptime; grep -c . /proc/self/timens_offsets"] |
+  .linux.namespaces+=[{"type":"time"}] | .linux.timeOffsets={"boottime":{"secs":100000000}}'
+run_bundle 0
+[ "$(head -n1 "$T/out")" -ge 100000000 ] || fail "uptime is $(cat "$T/out")"
+make_bundle '.process.args=["cat","/proc/self/personality"] | .linux.personality={"domain":"LINUX32"}'
+run_bundle 0
+expect_text '^00000008$' "$T/out"
+make_bundle '.process.args=["sh","-c","echo $LISTEN_FDS $LISTEN_PID; cat <&3"]'
+LISTEN_FDS=1 expect_exit 0 gantry-oci --root "$T/state" run --bundle "$bundle" l1 3<<<'handed over'
+expect_text '^1 1$' "$T/out"
+expect_text '^handed over$' "$T/out"
+expect_exit 0 gantry-oci --root "$T/state" run --preserve-fds 2 --bundle "$bundle" l1 3<<<third 4<<<fourth
+expect_text '^third$' "$T/out"
+# Namespaces by path: another container's.
+make_bundle '.process.args=["sleep","1000"] | .hostname="first"'
+oci run --detach --pid-file "$T/pid" --bundle "$bundle" n1 </dev/null >/dev/null 2>&1
+change_bundle '.process.args=["sh","-c","hostname; ps | grep -c sleep"] | del(.hostname) | .linux.namespaces |= map(if .type == "uts" or .type == "pid"
+  then .path="/proc/'"$(cat "$T/pid")"'/ns/" + .type else . end)'
+expect_exit 0 oci run --bundle "$bundle" n2
+[ "$(head -n1 "$T/out")" = first ] || fail "$(cat "$T/out")"
+oci delete --force n1
