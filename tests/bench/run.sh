@@ -91,7 +91,7 @@ EOF
   rm -rf "$T/unpacked" "$T/disk"
 }
 
-# A bundle for runc and crun, with the mounts and namespaces that runc proposes.
+# A bundle for gantry-oci, runc and crun, with the mounts and namespaces that runc proposes.
 make_bundle() {
   umoci unpack --image "$T/busybox:v1" "$T/bundle" >/dev/null 2>&1
   rm "$T/bundle/config.json"
@@ -122,6 +122,11 @@ start() {
       entry 'runc run' - runc --root "$T/runc" run -b "$T/bundle" bench-runc
       entry 'bwrap --unshare-all' - bwrap --unshare-all --bind "$T/bundle/rootfs" / --proc /proc --dev /dev /bin/true
     } | bench_measure 41 "$gap" | table "start of /bin/true, $gap ms between" 'at most 1.0'
+    {
+      entry 'gantry-oci run' - gantry-oci --root "$T/oci" run -b "$T/bundle" bench-oci
+      MOUNT_NAMESPACE=/proc/$pid/ns/mnt entry 'crun run' - crun --root "$T/crun" run -b "$T/bundle" bench-crun
+      entry 'runc run' - runc --root "$T/runc" run -b "$T/bundle" bench-runc
+    } | bench_measure 41 "$gap" | table "run of a bundle, $gap ms between" 'at most 0.5'
   done
 }
 
