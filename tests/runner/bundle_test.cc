@@ -1,5 +1,6 @@
 // Containers of bundles through the library: what needs a process at the other end of a socket.
 #include <errno.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/seccomp.h>
@@ -111,7 +112,7 @@ TEST(BundleTest, TheSeccompAgentAnswersForTheKernel) {
   CreateOptions options;
   options.id = "agent-test";
   options.bundle = dir.path();
-  EXPECT_EQ(Run(runtime, options).code, 5);
+  EXPECT_EQ(runner::Run(runtime, options).code, 5);
   EXPECT_EQ(agent.Wait().code, 0);
 }
 

@@ -13,7 +13,7 @@ set timeout 20
 proc need {pattern} {
   expect -re $pattern {} timeout { puts "missing: $pattern"; exit 1 } eof { puts "ended before: $pattern"; exit 1 }
 }
-spawn gantry-oci --root $env(T)/state run --bundle $env(BUNDLE) gantry-test-tty
+spawn gantry-oci --root $env(STATE) run --bundle $env(BUNDLE) gantry-test-tty
 stty rows 31 cols 97 < $spawn_out(slave,name)
 need {# }
 send "tty; ls -l /dev/console\r"
@@ -33,7 +33,7 @@ expect eof
 lassign [wait] pid spawn error code
 exit [expr {$code != 7}]
 END
-T=$T BUNDLE=$bundle expect -f "$T/dialogue" >"$T/said" || fail "$(cat "$T/said")"
+STATE=$T/state BUNDLE=$bundle expect -f "$T/dialogue" >"$T/said" || fail "$(cat "$T/said")"
 nothing_is_left gantry-test-tty
 # Who detaches has to say where the terminal is to go.
 expect_exit 2 oci create --bundle "$bundle" x1
