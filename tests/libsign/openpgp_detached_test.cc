@@ -68,9 +68,10 @@ TEST_F(Detached, RefusesOtherContentAndEveryFlippedByte) {
     return static_cast<size_t>(static_cast<unsigned char>(signature[at])) << 8 |
            static_cast<unsigned char>(signature[at + 1]);
   };
-  // What stands between the two lengths is signed; the hints behind are not, and decide nothing (RFC 4880, 5.2.3).
+  // What stands between the two lengths is signed; the hints behind are not, nor are the first two octets of the hash
+  // behind those, and both decide nothing (RFC 4880, 5.2.3).
   const size_t hints = start + 6 + length(start + 4);
-  const size_t hints_end = hints + 2 + length(hints);
+  const size_t hints_end = hints + 2 + length(hints) + 2;
   for (size_t at = 0; at < signature.size(); at += 5) {
     if (at >= hints && at < hints_end) {
       continue;
