@@ -6,11 +6,14 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libimage/layer/xattr_sets.h"
 
 namespace gantry::image {
 namespace {
@@ -28,6 +31,56 @@ uint32_t Umask() {
 }
 
 bool MeansTheMachine(std::string_view xattr) { return xattr == "security.selinux" || xattr == "system.nfs4_acl"; }
+
+EntryType TypeOf(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR:
+      return EntryType::kDirectory;
+    case S_IFLNK:
+      return EntryType::kSymlink;
+    case S_IFCHR:
+      return EntryType::kCharDevice;
+    case S_IFBLK:
+      return EntryType::kBlockDevice;
+    case S_IFIFO:
+      return EntryType::kFifo;
+    default:
+      return EntryType::kFile;
+  }
+}
+
+std::string ReadLink(int dir, const std::string& name) {
+  std::string target(PATH_MAX, '\0');
+  const ssize_t size = readlinkat(dir, name.c_str(), target.data(), target.size());
+  if (size < 0)
+    ThrowErrno("read the link " + Quoted(name));
+  target.resize(static_cast<size_t>(size));
+  return target;
+}
+
+Xattrs ReadXattrs(int dir, const std::string& name) {
+  const std::string path = "/proc/self/fd/" + std::to_string(dir) + "/" + name;
+  const ssize_t needed = llistxattr(path.c_str(), nullptr, 0);
+  if (needed == 0 || (needed < 0 && errno == ENOTSUP))
+    return {};
+  std::string names(static_cast<size_t>(std::max<ssize_t>(needed, 0)), '\0');
+  const ssize_t size = needed < 0 ? needed : llistxattr(path.c_str(), names.data(), names.size());
+  if (size < 0)
+    ThrowErrno("list extended attributes of " + Quoted(name));
+  names.resize(static_cast<size_t>(size));
+  Xattrs xattrs;
+  for (size_t begin = 0; begin < names.size(); begin = names.find('\0', begin) + 1) {
+    const char* const key = names.c_str() + begin;
+    std::string value(kMaxXattrBytes, '\0');
+    const ssize_t length = lgetxattr(path.c_str(), key, value.data(), value.size());
+    if (length < 0)
+      ThrowErrno("read extended attribute " + Quoted(key) + " of " + Quoted(name));
+    value.resize(static_cast<size_t>(length));
+    xattrs.emplace_back(key, std::move(value));
+  }
+  std::sort(xattrs.begin(), xattrs.end());
+  return xattrs;
+}
 
 std::array<timespec, 2> Times(const Entry& entry) {
   const timespec modified{entry.mtime.seconds, static_cast<long>(entry.mtime.nanoseconds)};
@@ -50,6 +103,31 @@ bool IsOpaque(int fd, UnpackOptions::Whiteouts whiteouts) {
 
 AttributeWriter::AttributeWriter(const UnpackOptions& options, UnpackResult& result)
     : options_(options), result_(result), user_(geteuid()), group_(getegid()), umask_(Umask()) {}
+
+Entry ReadAttributes(int dir, const std::string& name, const struct stat& status, UnpackOptions::Whiteouts whiteouts) {
+  Entry entry{.type = TypeOf(status.st_mode),
+              .mode = status.st_mode & 07777,
+              .uid = status.st_uid,
+              .gid = status.st_gid,
+              .mtime = {status.st_mtim.tv_sec, static_cast<uint32_t>(status.st_mtim.tv_nsec)}};
+  if (entry.type == EntryType::kFile)
+    entry.size = static_cast<uint64_t>(status.st_size);
+  if (entry.type == EntryType::kSymlink)
+    entry.link = ReadLink(dir, name);
+  if (entry.type == EntryType::kCharDevice || entry.type == EntryType::kBlockDevice) {
+    entry.device_major = major(status.st_rdev);
+    entry.device_minor = minor(status.st_rdev);
+  }
+  const std::string own(OverlayXattrs(whiteouts));
+  const std::string escaped = own + "overlay.";
+  for (auto& [key, value] : ReadXattrs(dir, name)) {
+    const bool mine = key.starts_with(own);
+    if (MeansTheMachine(key) || (mine && !key.starts_with(escaped)))
+      continue;
+    entry.xattrs.emplace_back(mine ? own + key.substr(escaped.size()) : key, std::move(value));
+  }
+  return entry;
+}
 
 // Returns the mode that the entry may have after it.
 template <typename Chown>

@@ -20,6 +20,11 @@ bool IsWhiteout(const struct stat& status);
 // Whether a directory is marked as hiding all that is below it.
 bool IsOpaque(int fd, UnpackOptions::Whiteouts whiteouts);
 
+// What is at `name` in the open directory `dir` ("." is the directory itself) as an entry: all but its name and
+// content, the target of a symbolic link included. Without what overlayfs keeps there for itself, and with the escaping
+// undone that AttributeWriter does; without what means this machine only (security.selinux, system.nfs4_acl).
+Entry ReadAttributes(int dir, const std::string& name, const struct stat& status, UnpackOptions::Whiteouts whiteouts);
+
 // Gives entries their attributes, in the order that keeps all of them: owner, mode (which chown clears in part),
 // extended attributes (which chown clears in part too), times. Counts in `result` what is not allowed here and may be.
 class AttributeWriter {

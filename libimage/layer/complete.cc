@@ -1,7 +1,5 @@
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -20,8 +18,6 @@
 
 namespace gantry::image {
 namespace {
-
-constexpr size_t kMaxXattrListBytes = 64 * 1024;  // the kernel's bound
 
 // A name in a directory of some layer.
 struct Found {
@@ -78,30 +74,6 @@ class LowerLayers {
   UnpackOptions::Whiteouts whiteouts_;
 };
 
-// The attributes of an existing thing as those of an entry, without what overlayfs left there.
-Entry AttributesOf(const Found& found) {
-  const struct stat& status = found.status;
-  Entry entry{.mode = status.st_mode & 07777, .uid = status.st_uid, .gid = status.st_gid};
-  entry.type = S_ISLNK(status.st_mode) ? EntryType::kSymlink : EntryType::kFile;
-  entry.mtime = {status.st_mtim.tv_sec, static_cast<uint32_t>(status.st_mtim.tv_nsec)};
-  const std::string path = "/proc/self/fd/" + std::to_string(found.dir.get()) + "/" + found.name;
-  std::string names(kMaxXattrListBytes, '\0');
-  const ssize_t size = llistxattr(path.c_str(), names.data(), names.size());
-  if (size < 0 && errno != ENOTSUP)
-    ThrowErrno("list extended attributes of " + Quoted(found.name));
-  names.resize(size < 0 ? 0 : static_cast<size_t>(size));
-  std::string value;
-  for (size_t begin = 0; begin < names.size(); begin = names.find('\0', begin) + 1) {
-    const std::string name = names.c_str() + begin;
-    value.resize(kMaxXattrBytes);
-    const ssize_t length = lgetxattr(path.c_str(), name.c_str(), value.data(), value.size());
-    if (length < 0)
-      ThrowErrno("read extended attribute " + Quoted(name));
-    entry.xattrs.emplace_back(name, value.substr(0, static_cast<size_t>(length)));
-  }
-  return entry;
-}
-
 void CopyContent(int from, int to, const std::string& name) {
   while (true) {
     const ssize_t n = copy_file_range(from, nullptr, to, nullptr, size_t{1} << 30, 0);
@@ -141,7 +113,7 @@ class KeptTimes {
 class Completer {
  public:
   Completer(const Dir& layer, const std::vector<const Dir*>& lowers, const UnpackOptions& options)
-      : own_(OverlayXattrs(options.whiteouts)),
+      : whiteouts_(options.whiteouts),
         lowers_(lowers, options.whiteouts),
         attributes_(options, ignored_),
         walk_(layer.fd(), [](const std::string&) {}) {}
@@ -152,10 +124,8 @@ class Completer {
 
  private:
   void Copy(const Found& from, int dir, const std::string& name);
-  // Without what overlayfs said of it, and with the escaping undone that writing does again.
-  Entry Portable(Entry entry) const;
 
-  std::string own_;  // extended attributes of overlayfs
+  UnpackOptions::Whiteouts whiteouts_;
   LowerLayers lowers_;
   UnpackResult ignored_;
   AttributeWriter attributes_;
@@ -187,20 +157,9 @@ void Completer::Link(const Pending::Link& link) {
   copies_.emplace(link.path, link.path);
 }
 
-Entry Completer::Portable(Entry entry) const {
-  const std::string escaped = own_ + "overlay.";
-  std::erase_if(entry.xattrs,
-                [&](const auto& xattr) { return xattr.first.starts_with(own_) && !xattr.first.starts_with(escaped); });
-  for (auto& [name, value] : entry.xattrs) {
-    if (name.starts_with(escaped))
-      name = own_ + name.substr(escaped.size());
-  }
-  return entry;
-}
-
 void Completer::Copy(const Found& from, int dir, const std::string& name) {
   const mode_t type = from.status.st_mode & S_IFMT;
-  const Entry entry = Portable(AttributesOf(from));
+  const Entry entry = ReadAttributes(from.dir.get(), from.name, from.status, whiteouts_);
   if (type == S_IFREG) {
     const UniqueFd in(openat(from.dir.get(), from.name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     const UniqueFd out(openat(dir, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -224,7 +183,7 @@ bool Completer::Imply(const std::string& path) {
   const std::optional<Found> found = lowers_.Find(path);
   if (!found || !S_ISDIR(found->status.st_mode))
     return false;
-  const Entry entry = Portable(AttributesOf(*found));
+  const Entry entry = ReadAttributes(found->dir.get(), found->name, found->status, whiteouts_);
   attributes_.ToFd(walk_.Enter(path), entry);
   const bool default_attributes = entry.mode == 0755 && entry.uid == 0 && entry.gid == 0 && entry.xattrs.empty();
   return !default_attributes;
