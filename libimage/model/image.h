@@ -3,8 +3,8 @@
 //   FetchedImage    its bytes match their digests; nobody vouches for it yet
 //   VerifiedImage   a policy allowed it; only gantry::sign::Verifier makes one, so forging one does not compile
 //
-// Conversion (convert/convert.h) carries trust over to what it makes of one; the runner and the naming of images in the
-// store take nothing but a VerifiedImage.
+// Conversion (convert/convert.h) and Authoring (build/draft.h) carry trust over to what they make of one; the runner
+// and the naming of images in the store take nothing but a VerifiedImage.
 #pragma once
 
 #include <optional>
@@ -21,6 +21,7 @@ class Verifier;
 
 namespace gantry::image {
 
+class Authoring;
 class Conversion;
 
 // A manifest, its configuration, and the digests that pin both. Layers are blobs elsewhere, named by the manifest.
@@ -64,6 +65,7 @@ class VerifiedImage {
 
  private:
   friend class gantry::sign::Verifier;
+  friend class Authoring;
   friend class Conversion;
   VerifiedImage(FetchedImage fetched, std::string vouched_by)
       : fetched_(std::move(fetched)), vouched_by_(std::move(vouched_by)) {}

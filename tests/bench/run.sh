@@ -1,12 +1,12 @@
 #!/bin/bash
 # Compares gantry with its peers in one run on one machine and prints ratios; run by ./dev bench [SECTION...], where a
-# section is fetch, upload, unpack, start, convert, recompress, files or verify. Commands of a comparison take turns;
-# every figure is a median. Nothing here passes or fails: what is expected stands beside.
+# section is fetch, upload, unpack, start, convert, recompress, files, verify or repack. Commands of a comparison take
+# turns; every figure is a median. Nothing here passes or fails: what is expected stands beside.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export BENCH_LIB=$here/../support/lib.sh
 cache=$here/../../build/bench
-all=(fetch upload unpack start convert recompress files verify)
+all=(fetch upload unpack start convert recompress files verify repack)
 sections=" ${*:-${all[*]}} "
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
@@ -280,6 +280,24 @@ verify() {
     entry 'gantry-verify, OpenPGP' - gantry-verify --policy "$T/key.gpg.json" --as quay.io/org/app:v1 "oci:$T/signed:v1"
     entry 'gpgv' - gpgv -q --keyring "$T/key.gpg" -o /dev/null "$signature"
   } | bench_measure 41 0 | table 'verify one image, OpenPGP' 'at most 3 ms more'
+}
+
+# A changed tree back into a layer: what umoci finds by hashing every file, and we by comparing with the rendered layers.
+repack() {
+  rm -rf "$T/layout" "$T/bundle"
+  cp -r "$cache/image" "$T/layout"
+  umoci unpack --image "$T/layout:bench" "$T/bundle" >/dev/null 2>&1
+  bench_unpack "$cache/image" bench "$T/repack-store"
+  mkdir "$T/bundle/rootfs/added"
+  head -c 32M /dev/urandom >"$T/bundle/rootfs/added/data"
+  find "$T/bundle/rootfs/usr" -type f | head -n 200 | xargs chmod o-r
+  rm -rf "$T/bundle/rootfs/usr/share/doc"
+  {
+    entry 'gantry, a layer of what changed' "rm -f $T/layer; sync" bench_repack "$cache/image" bench "$T/repack-store" \
+      "$T/bundle/rootfs" "$T/layer"
+    entry 'umoci repack' "rm -rf $T/new; cp -r $T/layout $T/new; sync" umoci repack --image "$T/new:new" "$T/bundle"
+  } | bench_measure 3 0 | table 'repack' 'at most 0.2'
+  rm -rf "$T/layout" "$T/bundle" "$T/new" "$T/repack-store" "$T/layer"
 }
 
 for section in "${all[@]}"; do
