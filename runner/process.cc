@@ -75,8 +75,8 @@ void Process::State::MakePlan(Pod& pod) {
   hostname = ChooseHostname(config, pod.uuid());
   etc = MakeEtcFiles(hostname, host_network);
   for (const auto& [name, text] : etc) etc_files.push_back({name.c_str(), text.data(), text.size()});
-  upper = pod.Path("upper");
-  work = pod.Path("work");
+  upper = rootfs.upper.empty() ? pod.Path("upper") : rootfs.upper;
+  work = rootfs.work.empty() ? pod.Path("work") : rootfs.work;
   mount_point = pod.path();
   for (const std::string& layer : rootfs.layers) layers.push_back(layer.c_str());
   for (const Volume& v : config.volumes) volumes.push_back({v.source.c_str(), v.target.c_str(), false, v.read_only});

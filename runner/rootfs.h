@@ -25,6 +25,8 @@ namespace gantry::runner {
 struct Rootfs {
   std::vector<std::string> layers;  // absolute directories, the topmost first; at most kMaxOverlayLayers
   bool user_xattrs = false;         // whiteouts are marked in user.overlay.*, as a user namespace needs
+  // Where changes go, and overlayfs's work directory beside it, both absolute and empty; empty: the pod's.
+  std::string upper, work;
 };
 
 // How the child renders that is forked when a layer is missing.

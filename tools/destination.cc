@@ -78,7 +78,8 @@ class AciDestination : public Destination {
                              .threads = options_.copy.threads,
                              .epoch = options_.epoch,
                              .progress = &progress,
-                             .identified = IntoResult(options_, more)});
+                             .identified = IntoResult(options_, more),
+                             .complete = options_.complete});
     file_->Commit();
     more.Set("bytes", result.bytes);
     more.Set("entries", result.flattened.entries);

@@ -2,6 +2,7 @@
 // needs to write, and how it is opened. All that an ImageSink can write needs no more than that (IntoSink).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,7 +29,8 @@ struct WriteOptions {
   bool squash = false;
   bool layers = false;  // an ACI for each layer
   bool overwrite = false;
-  bool identity = false;  // tell it where it takes no pass of its own
+  bool identity = false;                                           // tell it where it takes no pass of its own
+  std::function<image::AciManifest(image::AciManifest)> complete;  // image::AciOptions
 };
 
 // What is to be written, and where it came from.

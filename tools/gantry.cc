@@ -24,6 +24,7 @@ struct Verb {
 };
 
 constexpr std::array kVerbs = {
+    Verb{"build", "make an image: step by step, by a script, by a Containerfile"},
     Verb{"convert", "turn an image into another format: Docker, OCI, ACI"},
     Verb{"diff", "show what differs between two images, in any formats"},
     Verb{"fetch", "bring an image into the store, verified before it gets its name"},

@@ -33,6 +33,7 @@ struct AciOptions {
   int64_t epoch = 0;                             // mtime of what the image does not date: the manifest, /dev links
   Progress* progress = nullptr;                  // borrowed; null says nothing
   OnIdentity identified;
+  std::function<AciManifest(AciManifest)> complete;  // adds what only an ACI can say; may be empty
 };
 
 struct AciResult {

@@ -14,7 +14,8 @@ namespace gantry::image {
 AciResult ConvertToAci(const VerifiedImage& verified, const Blobs& blobs, const OpenOutput& open,
                        const AciOptions& options) {
   const Image& image = verified.image();
-  const std::string manifest = ToAciManifest(image, options.naming).ToJson();
+  const AciManifest generated = ToAciManifest(image, options.naming);
+  const std::string manifest = (options.complete ? options.complete(generated) : generated).ToJson();
   AciManifest::Parse(manifest);  // what we write we would read
   const Time mtime{options.epoch, 0};
   const ProgressBlobs watched(blobs, image, options.progress, "convert");

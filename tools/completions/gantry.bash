@@ -67,6 +67,7 @@ _gantry() {
 
 complete -o default -o bashdefault -F _gantry \
   gantry \
+  gantry-build \
   gantry-convert \
   gantry-diff \
   gantry-fetch \

@@ -80,6 +80,7 @@ end
 
 for program in \
     gantry \
+    gantry-build \
     gantry-convert \
     gantry-diff \
     gantry-fetch \
