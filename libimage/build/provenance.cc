@@ -6,7 +6,7 @@
 namespace gantry::image {
 namespace {
 
-constexpr const char* kBuildType = "https://gantry.example/build/v1";
+constexpr const char* kBuildType = "https://gantry.dev/build/v1";
 
 json::Object DigestSet(const std::string& id) {
   const size_t at = id.find_first_of(":-");
