@@ -83,11 +83,16 @@ mount -o loop $T/disk $T/unpacked || echo 'no loop device: on the same file syst
 sync
 EOF
   printf 'for layer; do igzip -dc "$layer" | tar -x -C %s/unpacked; done\n' "$T" >"$T/tar.sh"
+  # What gantry-run renders lies in its store, whose blobs were hashed when they came in; umoci knows no such place.
+  cp "$T/fresh.sh" "$T/fetched.sh"
+  printf 'gantry-convert -q --root %s/unpacked/store oci:%s/image:bench store:bench/debian:v1 >/dev/null; sync\n' "$T" \
+    "$cache" >>"$T/fetched.sh"
   {
-    entry 'gantry, rendering the layers' "$clean" bench_unpack "$cache/image" bench "$T/unpacked/store"
+    entry 'gantry, rendering from its store' "sh $T/fetched.sh" bench_unpack "$T/unpacked/store" bench/debian:v1
+    entry 'gantry, rendering from a layout' "$clean" bench_unpack "$T/unpacked/store" "$cache/image" bench
     entry 'umoci unpack' "$clean" umoci unpack --image "$cache/image:bench" "$T/unpacked/bundle"
     entry 'igzip -dc | tar x, layer by layer' "$clean" bash "$T/tar.sh" "${blobs[@]}"
-  } | unshare -m --propagation private bench_measure 3 0 | table 'unpack' 'at most 0.15'
+  } | unshare -m --propagation private bench_measure 3 0 | table 'unpack' ';at most 0.15'
   rm -rf "$T/unpacked" "$T/disk"
 }
 

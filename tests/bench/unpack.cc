@@ -1,5 +1,6 @@
-// bench_unpack LAYOUT REF STORE: what gantry-run does between the decision and the start: renders every layer of an
-// image of an OCI layout into an empty store, with digests and diff IDs checked.
+// bench_unpack STORE NAME, or bench_unpack STORE LAYOUT REF: what gantry-run does between the decision and the start:
+// renders every layer of an image of the store, whose blobs were hashed when they came in, or of an OCI layout, whose
+// blobs are hashed now, with diff IDs checked.
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -24,27 +25,38 @@ class NoProgress : public gantry::Progress {
   void End(int, std::string_view) override {}
 };
 
-void Unpack(const char* directory, const char* ref, const char* root) {
-  using namespace gantry;
+using namespace gantry;
+
+void Render(const image::FetchedImage& fetched, image::Store& store, const std::shared_ptr<const image::Blobs>& blobs,
+            const image::Confinement& keep) {
+  const image::VerifiedImage image = sign::Verifier::Verify(fetched, sign::Policy::AcceptAnything("a benchmark"), {});
+  runner::Render(
+      image, store, std::nullopt,
+      {.open = [&] { return blobs; }, .keep = keep, .progress = [] { return std::make_unique<NoProgress>(); }});
+}
+
+void UnpackFromStore(const char* root, const char* name) {
+  const std::shared_ptr<image::Store> store = image::Store::Open(root);
+  Render(store->Load(store->Resolve(name).value()), *store, store, runner::RendererConfinement(root));
+}
+
+void UnpackFromLayout(const char* root, const char* directory, const char* ref) {
   const std::shared_ptr<const image::OciLayout> layout = image::OciLayout::OpenAt(directory);
-  const image::VerifiedImage image = sign::Verifier::Verify(layout->Load(ref, image::Platform::Host()),
-                                                            sign::Policy::AcceptAnything("a benchmark"), {});
-  const auto store = image::Store::Open(root);
   image::Confinement keep = runner::RendererConfinement(root);
   keep.read.emplace_back(directory);
-  runner::Render(
-      image, *store, std::nullopt,
-      {.open = [&] { return layout; }, .keep = keep, .progress = [] { return std::make_unique<NoProgress>(); }});
+  Render(layout->Load(ref, image::Platform::Host()), *image::Store::Open(root), layout, keep);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    if (argc != 4) {
-      throw std::runtime_error("usage: bench_unpack LAYOUT REF STORE");
-    }
-    Unpack(argv[1], argv[2], argv[3]);
+    if (argc == 3)
+      UnpackFromStore(argv[1], argv[2]);
+    else if (argc == 4)
+      UnpackFromLayout(argv[1], argv[2], argv[3]);
+    else
+      throw std::runtime_error("usage: bench_unpack STORE NAME | STORE LAYOUT REF");
     return 0;
   } catch (const std::exception& error) {
     std::cerr << "bench_unpack: " << error.what() << "\n";
