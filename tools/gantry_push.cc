@@ -151,7 +151,10 @@ int main(int argc, char** argv) {
   app.add_option("--mount-from", options.mount_from, "a repository of the same registry that has the same blobs")
       ->type_name("PATH");
   app.add_flag("--json", options.json, "print the results as JSON");
-  app.add_option("SRC", options.source, "store:NAME or a bare name, oci:DIR[:REF], oci-archive:FILE[:REF]")->required();
+  app.add_option(
+         "SRC", options.source,
+         "oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], aci:FILE, store:NAME or a bare name")
+      ->required();
   app.add_option("DST", options.destinations, "docker://[HOST[:PORT]/]PATH[:TAG]")->required();
   return ToolMain(app, argc, argv, [&] { return Run(options); });
 }

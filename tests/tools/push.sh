@@ -30,3 +30,11 @@ grep -q 'HEAD' "$registry_log" || fail "no HEAD: $(cat "$registry_log")"
 expect_exit 0 gantry-push -q --mount-from box --insecure-options=image "oci:$T/layout:v1" "docker://$registry/other:v1"
 ! grep -q 'http.request.method=P\(ATCH\|UT\).*blobs' "$registry_log" || fail "blobs were sent: $(cat "$registry_log")"
 skopeo --insecure-policy copy -q --src-tls-verify=false "docker://$registry/other:v1" "dir:$T/other"
+
+# What docker save writes and an ACI go under the manifest that inspect shows.
+skopeo --insecure-policy copy -q "oci:$T/layout:v1" "docker-archive:$T/saved.tar:box:v1"
+gantry-convert -q --insecure-options=image "oci:$T/layout:v1" "aci:$T/box.aci"
+for source in "docker-archive:$T/saved.tar" "aci:$T/box.aci"; do
+  expect_exit 0 gantry-push -q --insecure-options=image "$source" "docker://$registry/${source%%:*}:v1"
+  skopeo inspect --raw --tls-verify=false "docker://$registry/${source%%:*}:v1" | cmp - <(gantry-inspect --raw "$source")
+done
