@@ -34,22 +34,23 @@ void Check(int result, const char* what) {
 }
 
 void AddByArguments(scmp_filter_ctx filter, int number, SyscallRule rule) {
-  const auto allow = [&](scmp_arg_cmp condition) {
+  // Not by SCMP_A0, whose compound literal is not C++.
+  const auto allow = [&](scmp_compare comparison, scmp_datum_t datum, scmp_datum_t masked = 0) {
+    const scmp_arg_cmp condition = {0, comparison, datum, masked};
     Check(seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 1, condition), "add a rule with arguments");
   };
   switch (rule) {
     case SyscallRule::kClone:
       // s390 has the flags in the second argument; it is not a machine of ours.
-      allow(SCMP_A0(SCMP_CMP_MASKED_EQ, kCloneNamespaceFlags, 0));
+      allow(SCMP_CMP_MASKED_EQ, kCloneNamespaceFlags, 0);
       break;
     case SyscallRule::kSocket:
-      allow(SCMP_A0(SCMP_CMP_LT, kFamilyAlg));
-      allow(SCMP_A0(SCMP_CMP_EQ, kFamilyAlg + 1));
-      allow(SCMP_A0(SCMP_CMP_GT, kFamilyVsock));
+      allow(SCMP_CMP_LT, kFamilyAlg);
+      allow(SCMP_CMP_EQ, kFamilyAlg + 1);
+      allow(SCMP_CMP_GT, kFamilyVsock);
       break;
     case SyscallRule::kPersonality:
-      for (const uint64_t persona : {0x0UL, 0x8UL, 0x20000UL, 0x20008UL, 0xFFFFFFFFUL})
-        allow(SCMP_A0(SCMP_CMP_EQ, persona));
+      for (const uint64_t persona : {0x0UL, 0x8UL, 0x20000UL, 0x20008UL, 0xFFFFFFFFUL}) allow(SCMP_CMP_EQ, persona);
       break;
     default:
       break;

@@ -187,8 +187,8 @@ AciNaming AciNaming::ForLayout(const std::string& directory, const std::string& 
 }
 
 AciNaming AciNaming::Of(const AciManifest& manifest) {
-  const auto text = [](const std::vector<AppcPair>& pairs, std::string_view name) {
-    const std::string* const value = FindPair(pairs, name);
+  const auto text = [](const std::vector<AppcPair>& pairs, std::string_view key) {
+    const std::string* const value = FindPair(pairs, key);
     return value == nullptr ? std::string() : *value;
   };
   return {.name = manifest.name,
