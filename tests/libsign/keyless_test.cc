@@ -1,5 +1,6 @@
 #include "libsign/keyless.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "libimage/base/base64.h"

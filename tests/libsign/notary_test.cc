@@ -1,5 +1,6 @@
 #include "libsign/notary.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
