@@ -123,14 +123,12 @@ class Test {
 struct Alternative {
   std::vector<SeccompCondition> conditions;  // each argument at most once
   uint32_t action;
-  friend bool operator==(const Alternative&, const Alternative&) = default;
 };
 
 // What one system call answers.
 struct Answer {
   std::vector<Alternative> alternatives;
   std::optional<uint32_t> always;
-  friend bool operator==(const Answer&, const Answer&) = default;
 };
 
 Code CodeOf(const Answer& answer, uint32_t otherwise) {
