@@ -2,11 +2,18 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "libimage/base/ascii.h"
 #include "libimage/transport/http.h"
 
 namespace gantry::image {
+namespace {
+
+constexpr std::chrono::seconds kLongestRetryAfter{std::numeric_limits<uint32_t>::max()};  // 136 years
+
+}  // namespace
+
 std::string_view HttpResponse::Header(std::string_view name) const {
   for (const auto& [key, value] : headers) {
     if (key == name)
@@ -33,8 +40,9 @@ std::optional<std::chrono::seconds> ParseRetryAfter(std::string_view value, std:
   const time_t date = curl_getdate(text.c_str(), nullptr);
   if (date < 0)
     return std::nullopt;
-  const auto wait = std::chrono::ceil<std::chrono::seconds>(std::chrono::system_clock::from_time_t(date) - now);
-  return std::max(wait, std::chrono::seconds(0));
+  // In seconds: nanoseconds end in the year 2262, and a server may say any.
+  const auto wait = std::chrono::seconds(date) - std::chrono::floor<std::chrono::seconds>(now.time_since_epoch());
+  return std::clamp(wait, std::chrono::seconds(0), kLongestRetryAfter);
 }
 
 std::optional<ContentRange> ParseContentRange(std::string_view value) {

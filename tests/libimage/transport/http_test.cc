@@ -419,6 +419,7 @@ TEST(RetryAfter, ReadsSecondsAndDates) {
   EXPECT_EQ(ParseRetryAfter(" 0 ", now), seconds(0));
   EXPECT_EQ(ParseRetryAfter("Sun, 06 Nov 1994 08:50:37 GMT", now), seconds(60));
   EXPECT_EQ(ParseRetryAfter("Sun, 06 Nov 1994 08:00:00 GMT", now), seconds(0));
+  EXPECT_EQ(ParseRetryAfter("Fri, 31 Dec 2199935 9:9:59", now), seconds(4294967295));
   for (const char* bad : {"", "soon", "-5", "99999999999999999999"})
     EXPECT_EQ(ParseRetryAfter(bad, now), std::nullopt) << bad;
 }
