@@ -21,17 +21,11 @@
 
 #include "libimage/base/digest.h"
 #include "libimage/base/error.h"
+#include "libsign/free_by.h"
 
 namespace gantry::sign {
 namespace {
 
-template <auto function>
-struct FreeBy {
-  template <typename T>
-  void operator()(T* object) const {
-    function(object);
-  }
-};
 using UniqueBio = std::unique_ptr<BIO, FreeBy<BIO_free_all>>;
 using UniqueContext = std::unique_ptr<EVP_MD_CTX, FreeBy<EVP_MD_CTX_free>>;
 using UniqueKeyContext = std::unique_ptr<EVP_PKEY_CTX, FreeBy<EVP_PKEY_CTX_free>>;

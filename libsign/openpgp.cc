@@ -14,6 +14,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libsign/free_by.h"
 #include "libsign/openpgp_packets.h"
 #include "libsign/simple_signing.h"
 
@@ -32,20 +33,9 @@ constexpr std::string_view kGpgConf =
     "require-cross-certification\n"
     "max-output 262145\n";
 
-struct ContextDeleter {
-  void operator()(gpgme_ctx_t context) const { gpgme_release(context); }
-};
-using Context = std::unique_ptr<gpgme_context, ContextDeleter>;
-
-struct DataDeleter {
-  void operator()(gpgme_data_t data) const { gpgme_data_release(data); }
-};
-using Data = std::unique_ptr<gpgme_data, DataDeleter>;
-
-struct KeyDeleter {
-  void operator()(gpgme_key_t key) const { gpgme_key_unref(key); }
-};
-using Key = std::unique_ptr<_gpgme_key, KeyDeleter>;
+using Context = std::unique_ptr<gpgme_context, FreeBy<gpgme_release>>;
+using Data = std::unique_ptr<gpgme_data, FreeBy<gpgme_data_release>>;
+using Key = std::unique_ptr<_gpgme_key, FreeBy<gpgme_key_unref>>;
 
 std::string Text(gpgme_error_t error) {
   char text[256] = "";

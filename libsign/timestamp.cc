@@ -14,18 +14,12 @@
 #include <memory>
 
 #include "libimage/base/error.h"
+#include "libsign/free_by.h"
 #include "libsign/x509_chain.h"
 
 namespace gantry::sign {
 namespace {
 
-template <auto function>
-struct FreeBy {
-  template <typename T>
-  void operator()(T* object) const {
-    function(object);
-  }
-};
 using Cms = std::unique_ptr<CMS_ContentInfo, FreeBy<CMS_ContentInfo_free>>;
 using Info = std::unique_ptr<TS_TST_INFO, FreeBy<TS_TST_INFO_free>>;
 using SigningCertificates = std::unique_ptr<ESS_SIGNING_CERT_V2, FreeBy<ESS_SIGNING_CERT_V2_free>>;

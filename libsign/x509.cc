@@ -12,6 +12,7 @@
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
+#include "libsign/free_by.h"
 
 namespace gantry::sign {
 namespace {
@@ -19,16 +20,9 @@ namespace {
 constexpr std::string_view kBeginPem = "-----BEGIN CERTIFICATE-----";
 constexpr std::string_view kEndPem = "-----END CERTIFICATE-----";
 
-template <auto Free>
-struct Freer {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using X509Ptr = std::unique_ptr<X509, Freer<X509_free>>;
-using BioPtr = std::unique_ptr<BIO, Freer<BIO_free>>;
-using NamesPtr = std::unique_ptr<GENERAL_NAMES, Freer<GENERAL_NAMES_free>>;
+using X509Ptr = std::unique_ptr<X509, FreeBy<X509_free>>;
+using BioPtr = std::unique_ptr<BIO, FreeBy<BIO_free>>;
+using NamesPtr = std::unique_ptr<GENERAL_NAMES, FreeBy<GENERAL_NAMES_free>>;
 
 [[noreturn]] void Fail(std::string_view what, std::string_view problem) {
   ERR_clear_error();
@@ -189,7 +183,7 @@ class CertificateReader {
     if ((flags & EXFLAG_KUSAGE) != 0) {
       out_.key_usage_ = ReadKeyUsage();
     }
-    const std::unique_ptr<EXTENDED_KEY_USAGE, Freer<EXTENDED_KEY_USAGE_free>> usages(
+    const std::unique_ptr<EXTENDED_KEY_USAGE, FreeBy<EXTENDED_KEY_USAGE_free>> usages(
         static_cast<EXTENDED_KEY_USAGE*>(X509_get_ext_d2i(x509_.get(), NID_ext_key_usage, nullptr, nullptr)));
     if (usages) {
       out_.extended_key_usage_.emplace();
@@ -202,7 +196,7 @@ class CertificateReader {
 
   // OpenSSL orders the bits within each byte; here bit n is bit n of RFC 5280.
   uint32_t ReadKeyUsage() {
-    const std::unique_ptr<ASN1_BIT_STRING, Freer<ASN1_BIT_STRING_free>> bits(
+    const std::unique_ptr<ASN1_BIT_STRING, FreeBy<ASN1_BIT_STRING_free>> bits(
         static_cast<ASN1_BIT_STRING*>(X509_get_ext_d2i(x509_.get(), NID_key_usage, nullptr, nullptr)));
     uint32_t usage = 0;
     for (int bit = 0; bit < 9; ++bit) {
@@ -212,7 +206,7 @@ class CertificateReader {
   }
 
   bool NamesOcsp() {
-    const std::unique_ptr<AUTHORITY_INFO_ACCESS, Freer<AUTHORITY_INFO_ACCESS_free>> places(
+    const std::unique_ptr<AUTHORITY_INFO_ACCESS, FreeBy<AUTHORITY_INFO_ACCESS_free>> places(
         static_cast<AUTHORITY_INFO_ACCESS*>(X509_get_ext_d2i(x509_.get(), NID_info_access, nullptr, nullptr)));
     for (int i = 0; places && i < sk_ACCESS_DESCRIPTION_num(places.get()); ++i) {
       if (OBJ_obj2nid(sk_ACCESS_DESCRIPTION_value(places.get(), i)->method) == NID_ad_OCSP) {
@@ -351,7 +345,7 @@ std::string Certificate::TbsWithout(std::string_view oid) const {
 
 std::optional<std::string> Utf8String(std::string_view der) {
   const unsigned char* at = Unsigned(der);
-  const std::unique_ptr<ASN1_UTF8STRING, Freer<ASN1_UTF8STRING_free>> text(
+  const std::unique_ptr<ASN1_UTF8STRING, FreeBy<ASN1_UTF8STRING_free>> text(
       d2i_ASN1_UTF8STRING(nullptr, &at, static_cast<long>(der.size())));
   if (!text || at != Unsigned(der) + der.size() || Encode(i2d_ASN1_UTF8STRING, text.get()) != der) {
     ERR_clear_error();

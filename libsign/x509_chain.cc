@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "libimage/base/error.h"
+#include "libsign/free_by.h"
 #include "libsign/time_text.h"
 
 namespace gantry::sign {
@@ -21,13 +22,6 @@ struct StackFree {
   void operator()(STACK_OF(X509) * stack) const { sk_X509_pop_free(stack, X509_free); }
 };
 using Stack = std::unique_ptr<STACK_OF(X509), StackFree>;
-
-struct StoreFree {
-  void operator()(X509_STORE* store) const { X509_STORE_free(store); }
-};
-struct ContextFree {
-  void operator()(X509_STORE_CTX* context) const { X509_STORE_CTX_free(context); }
-};
 
 X509* Decode(const Certificate& certificate) {
   const auto* at = reinterpret_cast<const unsigned char*>(certificate.der().data());
@@ -177,8 +171,8 @@ Chain BuildChain(const Certificate& leaf, const std::vector<Certificate>& candid
   const Stack pool = MakeStack(candidates);
   const Stack trusted = MakeStack(anchors);
   const std::unique_ptr<X509, decltype(&X509_free)> target(Decode(leaf), &X509_free);
-  const std::unique_ptr<X509_STORE, StoreFree> store(X509_STORE_new());
-  const std::unique_ptr<X509_STORE_CTX, ContextFree> context(X509_STORE_CTX_new());
+  const std::unique_ptr<X509_STORE, FreeBy<X509_STORE_free>> store(X509_STORE_new());
+  const std::unique_ptr<X509_STORE_CTX, FreeBy<X509_STORE_CTX_free>> context(X509_STORE_CTX_new());
   if (!store || !context || X509_STORE_CTX_init(context.get(), store.get(), target.get(), pool.get()) != 1) {
     throw Error(ErrorKind::kFailed, "out of memory");
   }

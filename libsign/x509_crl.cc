@@ -10,6 +10,7 @@
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
+#include "libsign/free_by.h"
 #include "libsign/time_text.h"
 
 namespace gantry::sign {
@@ -18,10 +19,7 @@ namespace {
 constexpr std::string_view kBegin = "-----BEGIN X509 CRL-----";
 constexpr std::string_view kEnd = "-----END X509 CRL-----";
 
-struct IntegerFree {
-  void operator()(ASN1_INTEGER* number) const { ASN1_INTEGER_free(number); }
-};
-using Integer = std::unique_ptr<ASN1_INTEGER, IntegerFree>;
+using Integer = std::unique_ptr<ASN1_INTEGER, FreeBy<ASN1_INTEGER_free>>;
 
 [[noreturn]] void Fail(std::string_view what, std::string_view problem) {
   ERR_clear_error();

@@ -15,18 +15,14 @@
 #include <memory>
 #include <stdexcept>
 
+#include "libsign/free_by.h"
+
 namespace gantry::testing {
 namespace {
 
 using sign::Certificate;
 
-template <auto function>
-struct FreeBy {
-  template <typename T>
-  void operator()(T* object) const {
-    function(object);
-  }
-};
+using sign::FreeBy;
 using Key = std::unique_ptr<EVP_PKEY, FreeBy<EVP_PKEY_free>>;
 using X509Ptr = std::unique_ptr<X509, FreeBy<X509_free>>;
 using Bio = std::unique_ptr<BIO, FreeBy<BIO_free>>;
