@@ -102,6 +102,29 @@ void AddLabels(const SpecProcess& process, const Notes& note, InitRequest& reque
   }
 }
 
+std::vector<sock_filter> FilterOf(const Spec& spec) {
+  return spec.seccomp ? CompileFilter(*spec.seccomp) : std::vector<sock_filter>();
+}
+
+// What init is told of any process of the bundle. `filter` is FilterOf `spec`, and must outlive the request.
+InitRequest RequestFor(const Spec& spec, const SpecProcess& process, const std::vector<sock_filter>& filter,
+                       const Notes& note) {
+  InitRequest request;
+  request.process = process;
+  request.direct = true;
+  request.owns_streams = true;
+  request.filter = filter;
+  if (spec.seccomp) {
+    request.filter_flags = spec.seccomp->flags;
+    request.notifies = spec.seccomp->notifies();
+  }
+  if (spec.Namespace(CLONE_NEWUSER) == nullptr)
+    Intersect(request.process.capabilities, note);
+  ReduceAmbient(request.process.capabilities);
+  AddLabels(request.process, note, request);
+  return request;
+}
+
 UniqueFd ConnectTo(const std::string& path, std::string_view what) {
   // By the directory's descriptor: paths of sockets are at most 107 bytes long.
   const size_t slash = path.rfind('/');
@@ -307,25 +330,25 @@ void BundleProcess::HandOverConsole(const ProcessSurroundings& around, const Spe
   master_.Reset();
 }
 
+void BundleProcess::BlockSignals() {
+  mask_before_ = BlockForwardedSignals();
+  blocked_ = true;
+}
+
+template <typename Setup>
+void BundleProcess::LaunchBy(Setup& setup) {
+  Launched launched = Launch(setup.plan(), setup.namespaces());
+  pid_ = launched.pid;
+  pidfd_ = std::move(launched.pidfd);
+  socket_ = std::move(launched.socket);
+}
+
 BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& around, bool waits) {
   BundleProcess out;
-  InitRequest request;
-  request.process = *spec.process;
-  request.direct = true;
+  const std::vector<sock_filter> filter = FilterOf(spec);
+  InitRequest request = RequestFor(spec, *spec.process, filter, around.runtime.note);
   request.waits = waits;
-  request.owns_streams = true;
   request.hooks = spec.hooks.start_container;
-  std::vector<sock_filter> filter;
-  if (spec.seccomp) {
-    filter = CompileFilter(*spec.seccomp);
-    request.filter = filter;
-    request.filter_flags = spec.seccomp->flags;
-    request.notifies = spec.seccomp->notifies();
-  }
-  if (spec.Namespace(CLONE_NEWUSER) == nullptr)
-    Intersect(request.process.capabilities, around.runtime.note);
-  ReduceAmbient(request.process.capabilities);
-  AddLabels(request.process, around.runtime.note, request);
   std::vector<int> passed;
   UniqueFd listener, agent;
   if (waits)
@@ -336,16 +359,11 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   request.keep_groups = GroupsAreFixed(spec);
   around.place.labels = !request.apparmor.empty() || !request.selinux.empty();
   around.place.capabilities = NeededByInit(request.process, !filter.empty());
-  if (!waits && !around.options.detach) {
-    out.mask_before_ = BlockForwardedSignals();
-    out.blocked_ = true;
-  }
+  if (!waits && !around.options.detach)
+    out.BlockSignals();
 
   BundleSetup setup(spec, around.place, around.state->cgroup);
-  Launched launched = Launch(setup.plan(), setup.namespaces());
-  out.pid_ = launched.pid;
-  out.pidfd_ = std::move(launched.pidfd);
-  out.socket_ = std::move(launched.socket);
+  out.LaunchBy(setup);
   around.state->pid = out.pid_;
   around.state->start_time = StartTimeOf(out.pid_).value_or(0);
   around.dir->Save(*around.state);
@@ -361,30 +379,15 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
 
 BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& process, ProcessSurroundings& around) {
   BundleProcess out;
-  InitRequest request;
-  request.process = process;
-  request.direct = true;
-  request.owns_streams = true;
-  std::vector<sock_filter> filter;
-  if (spec.seccomp) {
-    filter = CompileFilter(*spec.seccomp);
-    request.filter = filter;
-    request.filter_flags = spec.seccomp->flags;
-    request.notifies = spec.seccomp->notifies();
-  }
-  if (spec.Namespace(CLONE_NEWUSER) == nullptr)
-    Intersect(request.process.capabilities, around.runtime.note);
-  ReduceAmbient(request.process.capabilities);
-  AddLabels(request.process, around.runtime.note, request);
+  const std::vector<sock_filter> filter = FilterOf(spec);
+  InitRequest request = RequestFor(spec, process, filter, around.runtime.note);
   std::vector<int> passed;
   UniqueFd agent;
   if (request.notifies)
     passed.push_back((agent = ConnectTo(spec.seccomp->listener_path, "the seccomp agent")).get());
   for (const int fd : Preserved(around.options, request.process, false)) passed.push_back(fd);
-  if (!around.options.detach) {
-    out.mask_before_ = BlockForwardedSignals();
-    out.blocked_ = true;
-  }
+  if (!around.options.detach)
+    out.BlockSignals();
   EntrySetup setup(around.state->pid, around.state->cgroup, request.process,
                    !request.apparmor.empty() || !request.selinux.empty(),
                    NeededByInit(request.process, !filter.empty()));
@@ -392,10 +395,7 @@ BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& pr
   // Looked at once more with its namespaces open: then the number cannot have become another's.
   if (!around.state->Alive())
     throw Error(ErrorKind::kFailed, "container not running: " + Quoted(around.state->id) + " is stopped");
-  Launched launched = Launch(setup.plan(), setup.namespaces());
-  out.pid_ = launched.pid;
-  out.pidfd_ = std::move(launched.pidfd);
-  out.socket_ = std::move(launched.socket);
+  out.LaunchBy(setup);
   if (request.notifies)
     request.notice = Notice(spec, *around.state, out.pid_);
   AdjustOom(out.pid_, request.process, !around.place.privileged);

@@ -45,6 +45,9 @@ class BundleProcess {
 
  private:
   BundleProcess() = default;
+  void BlockSignals();
+  template <typename Setup>
+  void LaunchBy(Setup& setup);
   template <typename Setup>
   void Converse(const Setup& setup, const Spec* spec, InitRequest& request, std::vector<int> passed,
                 ProcessSurroundings& around);

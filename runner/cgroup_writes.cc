@@ -46,6 +46,16 @@ void AddMemoryV1(const SpecMemory& memory, Writes& out) {
     out.Add("memory", "memory.use_hierarchy", *memory.use_hierarchy ? "1" : "0", true);
 }
 
+// What both versions call and take alike.
+void AddIdleAndSets(const SpecCpu& cpu, Writes& out) {
+  if (cpu.idle)
+    out.Add("cpu", "cpu.idle", std::to_string(*cpu.idle), *cpu.idle == 0);
+  if (!cpu.cpus.empty())
+    out.Add("cpuset", "cpuset.cpus", cpu.cpus);
+  if (!cpu.mems.empty())
+    out.Add("cpuset", "cpuset.mems", cpu.mems);
+}
+
 // 0 is what engines write for "as it is".
 void AddCpuV1(const SpecCpu& cpu, Writes& out) {
   if (cpu.shares.value_or(0) != 0)
@@ -60,12 +70,7 @@ void AddCpuV1(const SpecCpu& cpu, Writes& out) {
     out.Add("cpu", "cpu.rt_period_us", cpu.realtime_period);
   if (cpu.realtime_runtime.value_or(0) != 0)
     out.Add("cpu", "cpu.rt_runtime_us", cpu.realtime_runtime);
-  if (cpu.idle)
-    out.Add("cpu", "cpu.idle", std::to_string(*cpu.idle), *cpu.idle == 0);
-  if (!cpu.cpus.empty())
-    out.Add("cpuset", "cpuset.cpus", cpu.cpus);
-  if (!cpu.mems.empty())
-    out.Add("cpuset", "cpuset.mems", cpu.mems);
+  AddIdleAndSets(cpu, out);
 }
 
 void AddBlockIoV1(const SpecBlockIo& io, Writes& out) {
@@ -130,12 +135,7 @@ void AddCpuV2(const SpecCpu& cpu, Writes& out) {
   }
   if (cpu.burst)
     out.Add("cpu", "cpu.max.burst", std::to_string(*cpu.burst), *cpu.burst == 0);
-  if (cpu.idle)
-    out.Add("cpu", "cpu.idle", std::to_string(*cpu.idle), *cpu.idle == 0);
-  if (!cpu.cpus.empty())
-    out.Add("cpuset", "cpuset.cpus", cpu.cpus);
-  if (!cpu.mems.empty())
-    out.Add("cpuset", "cpuset.mems", cpu.mems);
+  AddIdleAndSets(cpu, out);
 }
 
 void AddBlockIoV2(const SpecBlockIo& io, Writes& out) {
