@@ -66,6 +66,10 @@ MessageSignature ParseMessage(const json::Cursor& from) {
 
 }  // namespace
 
+bool MessageSignature::IsAbout(std::string_view message) const {
+  return digest.empty() || digest == AsText(Digest::Of(message).raw());
+}
+
 Bundle Bundle::Parse(std::string_view text) {
   if (text.size() > kMaxBundleBytes) {
     throw Error(ErrorKind::kCorrupt, std::string(kWhat) + ": over " + std::to_string(kMaxBundleBytes) + " bytes");

@@ -16,8 +16,11 @@ constexpr size_t kMaxBundleBytes = 4 * 1024 * 1024;
 constexpr size_t kMaxBundleEntries = 32;  // of a log, and timestamps
 
 struct MessageSignature {
-  std::string digest;  // SHA-256 of the message as the bundle has it: a hint
+  std::string digest;  // SHA-256 of the message as the bundle has it, empty when it does not: a hint
   std::string bytes;
+
+  // Whether the hint, if there is one, is true of `message`.
+  bool IsAbout(std::string_view message) const;
 };
 
 struct Bundle {

@@ -1,68 +1,27 @@
 // sigstoreSigned and identitySigned with bare keys; see libsign/evaluate.h.
-#include <cstdint>
 #include <optional>
 #include <set>
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
-#include "libimage/base/fd.h"
 #include "libimage/model/attachment.h"
 #include "libsign/bundle.h"
+#include "libsign/claims.h"
 #include "libsign/evaluate.h"
 #include "libsign/simple_signing.h"
-#include "libsign/statement.h"
 
 namespace gantry::sign {
 namespace {
 
 using image::Attachment;
-using image::DockerReference;
-
-std::vector<PublicKey> OpenKeys(const Requirement& requirement) {
-  std::vector<PublicKey> keys;
-  for (const std::string& path : requirement.key_paths) {
-    keys.push_back(PublicKey::Parse(ReadFile(path, kMaxPublicKeyBytes), Quoted(path)));
-  }
-  for (const std::string& data : requirement.key_datas) {
-    keys.push_back(PublicKey::Parse(data, "keyData"));
-  }
-  return keys;
-}
-
-std::optional<DockerReference> NameIn(const std::string& text) {
-  try {
-    return text.empty() ? std::nullopt : std::optional(DockerReference::Parse(text));
-  } catch (const Error&) {
-    return std::nullopt;  // subjects may be called anything
-  }
-}
-
-std::optional<Digest> DigestIn(const Subject& subject, std::string_view algorithm, std::string_view prefix) {
-  const auto found = subject.digests.find(std::string(algorithm));
-  return found == subject.digests.end() ? std::nullopt : Digest::TryParse(std::string(prefix) + ":" + found->second);
-}
-
-Claim ClaimOf(const Statement& statement, const Subject& subject, const std::string& signer) {
-  Claim claim{.signer = signer};
-  for (const std::string_view algorithm : {"sha256", "sha512"}) {
-    if (const auto digest = DigestIn(subject, algorithm, algorithm)) {
-      claim.manifests.push_back(*digest);
-    }
-  }
-  if (statement.predicate_type == kIdentityPredicate) {
-    claim.identity = DigestIn(subject, kIdentityDigest, "sha256");
-  }
-  claim.name = NameIn(subject.name);
-  if (const json::Value* time = statement.predicate.object()->Find("timestamp")) {
-    claim.time = json::Cursor(*time, "timestamp").Integer(INT64_MIN, INT64_MAX);
-  }
-  return claim;
-}
 
 class KeyCheck {
  public:
   KeyCheck(const Question& question, const Requirement& requirement, std::vector<Step>& steps, size_t depth)
-      : question_(question), requirement_(requirement), verdicts_(question, steps, depth) {}
+      : question_(question),
+        requirement_(requirement),
+        verdicts_(question, steps, depth),
+        judge_(question, requirement, verdicts_) {}
 
   Outcome Run() {
     const std::vector<std::string>& signatures = question_.evidence.signatures;
@@ -73,7 +32,7 @@ class KeyCheck {
       }
       try {
         if (!keys_) {
-          keys_ = OpenKeys(requirement_);
+          keys_ = requirement_.OpenKeys();
         }
       } catch (const Error& error) {
         return verdicts_.Result(
@@ -87,26 +46,10 @@ class KeyCheck {
   }
 
  private:
-  // What `parse` returns; nullopt, with a verdict, when what was to be parsed is not what it says it is. Only parsing:
-  // what the image itself holds may throw.
-  template <typename Parse>
-  auto Parsed(size_t index, const std::string& code, const std::string& what, Parse parse)
-      -> std::optional<decltype(parse())> {
-    try {
-      return parse();
-    } catch (const Error& error) {
-      verdicts_.Add(index, Outcome::Refused(code, what + error.message()));
-      return std::nullopt;
-    }
-  }
-  template <typename Parse>
-  auto ParsedPayload(size_t index, const std::string& signer, Parse parse) {
-    return Parsed(index, "bad-payload", "what key " + signer + " signed is no image claim: ", parse);
-  }
-
   // True when it suffices.
   bool Look(size_t index, const std::string& stored) {
-    const auto attachment = Parsed(index, "not-understood", "", [&] { return Attachment::FromStored(stored).value(); });
+    const auto attachment =
+        verdicts_.Parsed(index, "not-understood", "", [&] { return Attachment::FromStored(stored).value(); });
     if (!attachment) {
       return false;
     }
@@ -118,7 +61,7 @@ class KeyCheck {
     }
     if (attachment->media_type == image::kDsseType) {
       const auto envelope =
-          Parsed(index, "not-understood", "", [&] { return DsseEnvelope::Parse(attachment->payload); });
+          verdicts_.Parsed(index, "not-understood", "", [&] { return DsseEnvelope::Parse(attachment->payload); });
       return envelope && LookAtEnvelope(index, *envelope);
     }
     verdicts_.Skip(index, "other-kind", "it is of type " + Quoted(attachment->media_type));
@@ -139,15 +82,11 @@ class KeyCheck {
     if (!signer) {
       return verdicts_.Add(index, NoKey());
     }
-    const auto claim =
-        ParsedPayload(index, *signer, [&] { return SimpleClaim::Parse(attachment.payload, PayloadKind::kCosign); });
-    return claim &&
-           verdicts_.Add(index, JudgeClaim(question_, requirement_,
-                                           {*signer, {claim->manifest}, {}, claim->reference, claim->timestamp}));
+    return judge_.Payload(index, attachment.payload, {*signer});
   }
 
   bool LookAtBundle(size_t index, std::string_view text) {
-    const auto bundle = Parsed(index, "not-understood", "", [&] { return Bundle::Parse(text); });
+    const auto bundle = verdicts_.Parsed(index, "not-understood", "", [&] { return Bundle::Parse(text); });
     if (!bundle) {
       return false;
     }
@@ -155,10 +94,20 @@ class KeyCheck {
       verdicts_.Skip(index, "other-kind", "it goes by a certificate and not by a key");
       return false;
     }
-    if (!bundle->envelope) {
-      return verdicts_.Add(index, Outcome::Refused("not-understood", "the bundle holds no statement"));
+    return bundle->envelope ? LookAtEnvelope(index, *bundle->envelope) : LookAtMessage(index, *bundle->message);
+  }
+
+  bool LookAtMessage(size_t index, const MessageSignature& message) {
+    if (requirement_.type == Requirement::Type::kIdentitySigned) {
+      verdicts_.Skip(index, "other-kind", "it is no attestation");
+      return false;
     }
-    return LookAtEnvelope(index, *bundle->envelope);
+    const std::string& manifest = question_.image.image().manifest_bytes;
+    if (!message.IsAbout(manifest)) {
+      return verdicts_.Add(index, Outcome::Refused("digest-mismatch", "the bundle is about another image"));
+    }
+    const auto signer = SignerOf(manifest, message.bytes);
+    return signer ? judge_.Manifest(index, {*signer}) : verdicts_.Add(index, NoKey());
   }
 
   // An envelope may have signatures by several keys, each of which counts.
@@ -173,51 +122,11 @@ class KeyCheck {
     if (signers.empty()) {
       return verdicts_.Add(index, NoKey());
     }
-    if (envelope.payload_type != kInTotoType) {
-      return verdicts_.Add(
-          index, Outcome::Refused("bad-payload", "what key " + *signers.begin() + " signed is no in-toto statement"));
-    }
     bool enough = false;
     for (const std::string& signer : signers) {
-      enough = LookAtStatement(index, envelope.payload, signer) || enough;
+      enough = judge_.Envelope(index, envelope, {signer}) || enough;
     }
     return enough;
-  }
-
-  bool LookAtStatement(size_t index, std::string_view payload, const std::string& signer) {
-    const auto statement = ParsedPayload(index, signer, [&] { return Statement::Parse(payload); });
-    if (!statement) {
-      return false;
-    }
-    const bool by_identity = requirement_.type == Requirement::Type::kIdentitySigned;
-    const std::string_view wanted = by_identity ? kIdentityPredicate : kCosignPredicate;
-    if (statement->predicate_type != wanted) {
-      verdicts_.Skip(index, "other-predicate",
-                     "key " + signer + " attests " + Quoted(statement->predicate_type) + ", and the policy asks for " +
-                         Quoted(wanted));
-      return false;
-    }
-    const auto claims = ParsedPayload(index, signer, [&] { return ClaimsOf(*statement, signer); });
-    return claims && verdicts_.Add(index, BestOf(*claims));
-  }
-
-  static std::vector<Claim> ClaimsOf(const Statement& statement, const std::string& signer) {
-    std::vector<Claim> claims;
-    for (const Subject& subject : statement.subjects) {
-      claims.push_back(ClaimOf(statement, subject, signer));
-    }
-    return claims;
-  }
-
-  Outcome BestOf(const std::vector<Claim>& claims) const {
-    Outcome last;
-    for (const Claim& claim : claims) {
-      last = JudgeClaim(question_, requirement_, claim);
-      if (last.met) {
-        break;
-      }
-    }
-    return last;
   }
 
   std::optional<std::string> SignerOf(std::string_view message, std::string_view signature) const {
@@ -236,6 +145,7 @@ class KeyCheck {
   const Question& question_;
   const Requirement& requirement_;
   Verdicts verdicts_;
+  ClaimJudge judge_;
   std::optional<std::vector<PublicKey>> keys_;
 };
 

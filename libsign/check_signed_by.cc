@@ -33,7 +33,7 @@ Outcome Judge(const Question& question, const Requirement& requirement, const St
   try {
     const SimpleClaim claim = SimpleClaim::Parse(message.payload);
     return JudgeClaim(question, requirement,
-                      {message.fingerprint, {claim.manifest}, std::nullopt, claim.reference, message.created});
+                      {{message.fingerprint}, {claim.manifest}, std::nullopt, claim.reference, message.created});
   } catch (const Error& error) {
     return Outcome::Refused("bad-payload",
                             "what key " + message.fingerprint + " signed is no image claim: " + error.message());

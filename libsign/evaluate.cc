@@ -126,7 +126,7 @@ Outcome JudgeClaim(const Question& question, const Requirement& requirement, con
   const auto is_about = [&claim](const Digest& digest) {
     return std::find(claim.manifests.begin(), claim.manifests.end(), digest) != claim.manifests.end();
   };
-  const std::string key = "key " + claim.signer;
+  const std::string key = claim.signer.Describe();
   if (!is_about(manifest)) {
     if (claim.identity && !question.evidence.identity) {
       return Outcome::Refused("identity-unknown",
@@ -167,8 +167,12 @@ Outcome JudgeClaim(const Question& question, const Requirement& requirement, con
                                                PrintTime(*question.evidence.newest));
   }
   const std::string as = claim.name ? " as " + Quoted(claim.name->ToString()) : "";
-  return {true,           "signed",  key + " signed it" + as, std::string(requirement.Name()) + " " + claim.signer,
-          {claim.signer}, claim.time};
+  return {true,
+          "signed",
+          key + " signed it" + as,
+          std::string(requirement.Name()) + " " + claim.signer.id,
+          {claim.signer.id},
+          claim.time};
 }
 
 bool Verdicts::Add(size_t index, Outcome outcome) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "libimage/base/digest.h"
+#include "libimage/base/error.h"
 #include "libimage/model/image.h"
 #include "libsign/evidence.h"
 #include "libsign/policy.h"
@@ -44,9 +45,17 @@ struct Outcome {
 // Steps are appended, those of one part of a requirement deeper than those of the whole.
 Outcome Evaluate(const Question& question, const Requirement& requirement, std::vector<Step>& steps, size_t depth = 0);
 
+// Who made a good signature.
+struct Signer {
+  std::string id;          // a fingerprint, or whom a certificate was issued to: one that thresholds count
+  bool certified = false;  // the latter
+
+  std::string Describe() const { return certified ? id : "key " + id; }
+};
+
 // What a good signature says.
 struct Claim {
-  std::string signer;                             // a fingerprint
+  Signer signer;
   std::vector<Digest> manifests;                  // any of these
   std::optional<Digest> identity = std::nullopt;  // gantry-identity(5)
   std::optional<image::DockerReference> name = std::nullopt;
@@ -69,6 +78,19 @@ class Verdicts {
 
   // `none`, when no signature was of the kind.
   Outcome Result(Outcome none) const;
+
+  // What `parse` returns; nullopt, with a verdict, when what was to be parsed is not what it says it is. Only parsing:
+  // what the image itself holds may throw.
+  template <typename Parse>
+  auto Parsed(size_t index, const std::string& code, const std::string& what, Parse parse)
+      -> std::optional<decltype(parse())> {
+    try {
+      return parse();
+    } catch (const Error& error) {
+      Add(index, Outcome::Refused(code, what + error.message()));
+      return std::nullopt;
+    }
+  }
 
  private:
   const Question& question_;

@@ -6,6 +6,7 @@
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
 
 namespace gantry::sign {
 namespace {
@@ -184,6 +185,27 @@ void CheckPki(const json::Cursor& from) {
   }
 }
 
+// The files that libsign/check_certificates.cc reads.
+void AddAuthorityPaths(const json::Cursor& from, Requirement& requirement) {
+  std::vector<std::string>& paths = requirement.authority_paths;
+  if (const auto several = from.Find("rekorPublicKeyPaths")) {
+    paths = ParsePaths(*several);
+  }
+  const auto add = [&paths](const json::Cursor& object, std::string_view key) {
+    if (const auto path = object.Find(key)) {
+      paths.push_back(path->String());
+    }
+  };
+  add(from, "rekorPublicKeyPath");
+  if (const auto fulcio = from.Find("fulcio")) {
+    add(*fulcio, "caPath");
+  }
+  if (const auto pki = from.Find("pki")) {
+    add(*pki, "caRootsPath");
+    add(*pki, "caIntermediatesPath");
+  }
+}
+
 Requirement ParseSigstoreSigned(const json::Cursor& from) {
   from.OnlyKeys({"type", "keyPath", "keyPaths", "keyData", "keyDatas", "fulcio", "pki", "rekorPublicKeyPath",
                  "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas", "signedIdentity", "algorithm",
@@ -207,9 +229,13 @@ Requirement ParseSigstoreSigned(const json::Cursor& from) {
   }
   if (*source == "fulcio" || *source == "pki" || log) {
     requirement.certificates = from.value();
+    AddAuthorityPaths(from, requirement);
   }
   ParseCommon(from, requirement);
   ParseAlgorithm(from, requirement);
+  if (requirement.algorithm && (*source == "fulcio" || *source == "pki")) {
+    from.At("algorithm").Fail("expected none beside " + std::string(*source));
+  }
   return requirement;
 }
 
@@ -251,8 +277,20 @@ std::string_view Requirement::Name() const {
   return std::find_if(kTypes.begin(), kTypes.end(), [this](const TypeName& row) { return row.type == type; })->name;
 }
 
+std::vector<PublicKey> Requirement::OpenKeys() const {
+  std::vector<PublicKey> keys;
+  for (const std::string& path : key_paths) {
+    keys.push_back(PublicKey::Parse(ReadFile(path, kMaxPublicKeyBytes), Quoted(path)));
+  }
+  for (const std::string& data : key_datas) {
+    keys.push_back(PublicKey::Parse(data, "keyData"));
+  }
+  return keys;
+}
+
 void Requirement::AddKeyPaths(std::set<std::string>& to) const {
   to.insert(key_paths.begin(), key_paths.end());
+  to.insert(authority_paths.begin(), authority_paths.end());
   for (const Requirement& part : parts) {
     part.AddKeyPaths(to);
   }

@@ -71,13 +71,16 @@ struct Requirement {
 
   // Where certificates, logs or timestamps decide: the requirement as it was written. Else null.
   json::Value certificates;
+  std::vector<std::string> authority_paths = {};  // the files with keys of logs and certificates that it names
 
   std::vector<Requirement> parts;
   size_t count = 1;
 
   // As written in policy.json: "signedBy".
   std::string_view Name() const;
-  // Every key file that it or its parts name.
+  // The bare keys of key_paths and key_datas, read now; throws for one that cannot be used.
+  std::vector<PublicKey> OpenKeys() const;
+  // Every file with keys or certificates that it or its parts name.
   void AddKeyPaths(std::set<std::string>& to) const;
   // Whether signatures that lie in the repository of the image could meet it.
   bool WantsAttachments() const;

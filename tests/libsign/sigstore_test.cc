@@ -162,10 +162,11 @@ TEST(SigstoreSigned, KeysInAListSufficeAndAnUnreadableOneRefusesAll) {
   EXPECT_EQ(CodeOf(Asking(R"({"type":"sigstoreSigned","keyData":"YWJj"})"), good), "key-unusable");
 }
 
-TEST(SigstoreSigned, CertificatesAndLogsAreNeverMetByAKey) {
-  const Evidence good = Found({SignPayload(About(), Key(), kScheme)});
-  const std::string log = R"(,"rekorPublicKeyPath":"/r")";
-  EXPECT_EQ(CodeOf(Asking(By("sigstoreSigned", Key(), log)), good), "unsupported-requirement");
+TEST(SigstoreSigned, AKeyAloneDoesNotMeetARequirementWithALog) {
+  const Evidence good = Found({SignPayload(About(), Key(), kScheme), SignStatement(About(), Key(), kScheme)});
+  const std::string log = R"(,"rekorPublicKeyData":")" + KeyData(Key(1)) + "\"";
+  EXPECT_EQ(CodeOf(Asking(By("sigstoreSigned", Key(), log)), good), "no-log-entry");
+  EXPECT_EQ(CodeOf(Asking(By("sigstoreSigned", Key(), R"(,"rekorPublicKeyPath":"/r")")), good), "key-unusable");
 }
 
 // Attacks of the past, by the names under which they are known.
