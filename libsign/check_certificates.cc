@@ -85,6 +85,7 @@ std::string TextAt(const json::Cursor& from, std::string_view key) {
   return member ? member->String(kMaxSubjectBytes) : std::string();
 }
 
+// All but the bare keys.
 Trusted Load(const Requirement& requirement) {
   const json::Cursor from(requirement.certificates, "requirement");
   Trusted trusted;
@@ -103,8 +104,6 @@ Trusted Load(const Requirement& requirement) {
     trusted.intermediates = LoadCertificates(*pki, "caIntermediates");
     trusted.pki = PkiRules{
         .email = TextAt(*pki, "subjectEmail"), .hostname = TextAt(*pki, "subjectHostname"), .now = std::time(nullptr)};
-  } else {
-    trusted.keys = requirement.OpenKeys();
   }
   return trusted;
 }
@@ -190,6 +189,7 @@ class CertificateCheck {
   Outcome Run() {
     try {
       trusted_ = Load(requirement_);
+      trusted_.keys = requirement_.OpenKeys();
     } catch (const Error& error) {
       return verdicts_.Result(
           Outcome::Refused("key-unusable", "a key of the policy cannot be used: " + error.message()));
@@ -324,13 +324,10 @@ class CertificateCheck {
 
 }  // namespace
 
+void RequireAuthorities(const Requirement& requirement) { static_cast<void>(Load(requirement)); }
+
 Outcome CheckCertificates(const Question& question, const Requirement& requirement, std::vector<Step>& steps,
                           size_t depth) {
-  if (requirement.type != Requirement::Type::kSigstoreSigned) {
-    return Verdicts(question, steps, depth)
-        .Result(Outcome::Refused("unsupported-requirement",
-                                 "requirement " + Quoted(requirement.Name()) + " by certificate is not supported"));
-  }
   return CertificateCheck(question, requirement, steps, depth).Run();
 }
 

@@ -108,6 +108,8 @@ Outcome Evaluate(const Question& question, const Requirement& requirement, std::
     case Type::kSigstoreSigned:
     case Type::kIdentitySigned:
       return CheckByKey(question, requirement, steps, depth);
+    case Type::kNotationSigned:
+      return CheckNotary(question, requirement, steps, depth);
     case Type::kAnyOf:
       return EvaluateAnyOf(question, requirement, steps, depth);
     case Type::kThreshold:

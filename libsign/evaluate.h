@@ -107,5 +107,10 @@ Outcome CheckByKey(const Question& question, const Requirement& requirement, std
 // Where certificates, logs or timestamps decide.
 Outcome CheckCertificates(const Question& question, const Requirement& requirement, std::vector<Step>& steps,
                           size_t depth);
+Outcome CheckNotary(const Question& question, const Requirement& requirement, std::vector<Step>& steps, size_t depth);
+
+// What the two would load, for lint: throws for what cannot be used.
+void RequireAuthorities(const Requirement& requirement);
+void RequireNotaryTrust(const Requirement& requirement);
 
 }  // namespace gantry::sign

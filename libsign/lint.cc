@@ -5,6 +5,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libsign/evaluate.h"
 #include "libsign/openpgp.h"
 
 namespace gantry::sign {
@@ -105,7 +106,7 @@ class Linter {
 
   void LookAt(const Requirement& requirement) {
     const bool by_key = requirement.type == Type::kSignedBy || requirement.type == Type::kSigstoreSigned ||
-                        requirement.type == Type::kIdentitySigned;
+                        requirement.type == Type::kNotationSigned || requirement.type == Type::kIdentitySigned;
     if (!by_key && requirement.parts.empty() && requirement.type != Type::kReject && !requirement.AcceptsAnything()) {
       Find("never-met", "a requirement " + Quoted(requirement.Name()) + " is never met");
     }
@@ -115,12 +116,25 @@ class Linter {
     for (const std::string& data : requirement.key_datas) {
       LookAtKey(requirement, "keyData", [&] { return data; });
     }
+    LookAtAuthorities(requirement);
     if (requirement.type == Type::kThreshold && KeysOf(requirement) < requirement.count) {
       Find("threshold-too-high", std::to_string(requirement.count) + " keys must sign, and there are only " +
                                      std::to_string(KeysOf(requirement)));
     }
     for (const Requirement& part : requirement.parts) {
       LookAt(part);
+    }
+  }
+
+  void LookAtAuthorities(const Requirement& requirement) {
+    try {
+      if (requirement.type == Type::kNotationSigned) {
+        RequireNotaryTrust(requirement);
+      } else if (!requirement.certificates.is_null()) {
+        RequireAuthorities(requirement);
+      }
+    } catch (const Error& error) {
+      Find("unreadable-key", error.message());
     }
   }
 

@@ -7,6 +7,7 @@
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libsign/policy.h"
 
 namespace gantry::sign {
 namespace {
@@ -239,6 +240,23 @@ Requirement ParseSigstoreSigned(const json::Cursor& from) {
   return requirement;
 }
 
+// Where the policy and the trust stores of notation lie.
+Requirement ParseNotationSigned(const json::Cursor& from) {
+  from.OnlyKeys({"type", "directory"});
+  Requirement requirement{.type = Type::kNotationSigned};
+  if (Has(from, "directory")) {
+    requirement.authority_paths = {from.At("directory").String(4096)};
+  } else if (const auto directory = UserConfigDirectory()) {
+    requirement.authority_paths = {*directory + "/notation"};
+  } else {
+    from.Fail("expected directory, as there is no home directory");
+  }
+  if (!requirement.authority_paths.front().starts_with('/')) {
+    from.Fail("expected an absolute directory");
+  }
+  return requirement;
+}
+
 Requirement ParseIdentitySigned(const json::Cursor& from) {
   from.OnlyKeys(
       {"type", "keyPath", "keyPaths", "keyData", "keyDatas", "signedIdentity", "algorithm", "notBefore", "neverOlder"});
@@ -334,8 +352,7 @@ Requirement Requirement::Parse(const json::Cursor& from, size_t depth) {
     case Type::kSigstoreSigned:
       return ParseSigstoreSigned(from);
     case Type::kNotationSigned:
-      requirement.certificates = from.value();
-      return requirement;
+      return ParseNotationSigned(from);
     case Type::kIdentitySigned:
       return ParseIdentitySigned(from);
     default:

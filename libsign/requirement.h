@@ -71,7 +71,8 @@ struct Requirement {
 
   // Where certificates, logs or timestamps decide: the requirement as it was written. Else null.
   json::Value certificates;
-  std::vector<std::string> authority_paths = {};  // the files with keys of logs and certificates that it names
+  // The files with keys of logs and certificates that it names; of kNotationSigned the directory with all of that.
+  std::vector<std::string> authority_paths = {};
 
   std::vector<Requirement> parts;
   size_t count = 1;

@@ -57,9 +57,20 @@ TEST(Lint, FindsKeysThatDoNotServeAndThresholdsThatCannotBeMet) {
   EXPECT_THAT(Found(R"("docker":{"a.example":[{"type":"sigstoreSigned","keyPath":"/nowhere.pub"}],"b.example":[)"
                     R"({"type":"signedBy","keyType":"GPGKeys","keyData":"YWJj"}],"c.example":[{"type":"threshold",)"
                     R"("count":2,"requirements":[)" +
-                    Signed() + R"(]}],"d.example":[{"type":"notationSigned"}]})"),
+                    Signed() +
+                    R"(]}],"d.example":[{"type":"signedBaseLayer","baseLayerIdentity":{"type":"matchRepository"}}]})"),
               ElementsAre("unreadable-key docker: a.example", "unreadable-key docker: b.example",
                           "threshold-too-high docker: c.example", "never-met docker: d.example"));
+}
+
+TEST(Lint, FindsAuthoritiesLogsAndTrustStoresThatCannotBeRead) {
+  const std::string fulcio = R"({"caPath":"/nowhere.pem","oidcIssuer":"https://i","subjectEmail":"a@b"})";
+  EXPECT_THAT(
+      Found(R"("docker":{"a.example":[{"type":"sigstoreSigned","fulcio":)" + fulcio +
+            R"(,"rekorPublicKeyPath":"/nowhere.pub"}],"b.example":[{"type":"sigstoreSigned","pki":{"caRootsData":)"
+            R"("YWJj","subjectEmail":"a@b"}}],"c.example":[{"type":"notationSigned","directory":"/nowhere"}]})"),
+      ElementsAre("unreadable-key docker: a.example", "unreadable-key docker: b.example",
+                  "unreadable-key docker: c.example"));
 }
 
 }  // namespace
