@@ -1,4 +1,4 @@
-// gantry-sign: signatures over what an image is and what it is called, with OpenPGP and bare keys.
+// gantry-sign: signatures over what an image is and what it is called, with OpenPGP, bare and certified keys.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -15,6 +15,7 @@
 #include "libimage/base/process.h"
 #include "libimage/layer/identity.h"
 #include "libimage/store/store.h"
+#include "libsign/notary.h"
 #include "libsign/openpgp.h"
 #include "libsign/registries_d.h"
 #include "libsign/signature_files.h"
@@ -34,6 +35,8 @@ struct Options {
   std::string digest;
   std::string as;
   std::vector<std::string> keys;
+  std::string x509;
+  std::string chain;
   std::vector<std::string> forms;
   std::string algorithm;
   std::string home;
@@ -47,6 +50,7 @@ struct Options {
 
 struct Subject {
   sign::SignedImage image;
+  std::optional<image::Descriptor> manifest;  // nullopt when the image is not here
   bool in_store = false;
   std::string layout;  // the directory of oci:DIR
   std::string aci;     // the file of aci:FILE
@@ -64,7 +68,7 @@ Subject FindSubject(const Options& options, const sign::RegistriesD& registries)
       throw Error(ErrorKind::kUsage, "--digest alone does not say what the image is called",
                   "add --as docker://NAME:TAG");
     }
-    return {Signed(*as, Digest::Parse(options.digest)), false, {}, {}};
+    return {Signed(*as, Digest::Parse(options.digest)), std::nullopt, false, {}, {}};
   }
   const auto reference = image::Reference::Parse(options.image);
   const LocalImage local = OpenLocalImage({reference}, options.identity ? Purpose::kRead : Purpose::kJudge,
@@ -73,7 +77,8 @@ Subject FindSubject(const Options& options, const sign::RegistriesD& registries)
     throw Error(ErrorKind::kUsage, Quoted(options.image) + " has no registry name that a signature could carry",
                 "add --as docker://NAME:TAG");
   }
-  Subject subject{Signed(sign::PolicyName(*local.image.name()), local.image.image().descriptor.digest), false, {}, {}};
+  const image::Descriptor& manifest = local.image.image().descriptor;
+  Subject subject{Signed(sign::PolicyName(*local.image.name()), manifest.digest), manifest, false, {}, {}};
   if (const auto* file = reference.file(); file == nullptr) {
     subject.in_store = true;
   } else if (file->format == image::FileReference::Format::kOci) {
@@ -200,6 +205,19 @@ void SignBare(const Options& options, const sign::RegistriesD& registries, const
   }
 }
 
+// With a key that a certificate vouches for: an envelope of the Notary Project, which carries no name.
+void SignCertified(const Options& options, const sign::RegistriesD& registries, const Subject& subject,
+                   const sign::PrivateKey& key) {
+  const auto chain =
+      sign::Certificate::ParsePem(ReadFile(options.chain, sign::kMaxCertificateFileBytes), Quoted(options.chain));
+  const sign::NotarySigning signing{.time = subject.image.time, .agent = subject.image.creator};
+  const std::string envelope = sign::SignNotaryJws(sign::NotaryPayload(*subject.manifest), key, chain, signing);
+  const image::Attachment made{std::string(sign::kJoseType), envelope};
+  const std::string place = Keep(options, registries, subject, made.ToStored(), false);
+  Note(options.common, "signed " + subject.image.manifest.str() + " as " + Quoted(chain.front().subject()));
+  std::printf("%s\n", place.c_str());
+}
+
 // The file itself and not what is in it, as rkt and gpg verify it: FILE.asc, which must not be there.
 void SignAci(const Options& options, const std::string& file, const std::string& key) {
   const std::string beside = file + ".asc";
@@ -238,6 +256,27 @@ void RequireSense(const Options& options, const std::vector<Signer>& signers) {
     throw Error(ErrorKind::kUsage, "the identity of an image that is not here is not known",
                 "name the IMAGE in place of --digest");
   }
+  if (options.x509.empty() != options.chain.empty()) {
+    throw Error(ErrorKind::kUsage, "--x509 and --chain go together",
+                "--x509 KEY --chain FILE, with the certificate of the key and those above it, up to the root");
+  }
+  if (!options.x509.empty() && !options.digest.empty()) {
+    throw Error(ErrorKind::kUsage, "signatures with certificates are over the size of the manifest, too",
+                "name the IMAGE in place of --digest");
+  }
+}
+
+// The key of --x509; nullopt without it.
+std::optional<sign::PrivateKey> OpenCertified(const Options& options) {
+  if (options.x509.empty() || options.common.print_confinement) {
+    return std::nullopt;
+  }
+  std::vector<Signer> opened = OpenSigners({options.x509}, options.passphrase);
+  if (!opened.front().key) {
+    throw Error(ErrorKind::kUsage, Quoted(options.x509) + " is no file with a private key, nor env:// or pkcs11:",
+                "OpenPGP keys go with --key");
+  }
+  return std::move(opened.front().key);
 }
 
 int Sign(Options options) {
@@ -249,6 +288,7 @@ int Sign(Options options) {
   const std::vector<Signer> signers =
       only_print ? std::vector<Signer>() : OpenSigners(options.keys, options.passphrase);
   RequireSense(options, signers);
+  const std::optional<sign::PrivateKey> certified = OpenCertified(options);
   const bool openpgp = std::any_of(signers.begin(), signers.end(), [](const Signer& signer) { return !signer.key; });
   ConfineSigner(options, openpgp);
   if (const auto aci = AciFile(options)) {
@@ -268,6 +308,9 @@ int Sign(Options options) {
       SignOpenPgp(options, registries, subject, signer.openpgp);
     }
   }
+  if (certified) {
+    SignCertified(options, registries, subject, *certified);
+  }
   return 0;
 }
 
@@ -275,9 +318,12 @@ void AddOptions(CLI::App& app, Options& options) {
   AddCommonOptions(app, options.common);
   app.add_option("--key", options.keys,
                  "a private key: a file, env://NAME, a pkcs11: URI, or the fingerprint or user ID of an OpenPGP key")
-      ->required()
       ->allow_extra_args(false)
       ->type_name("KEY");
+  app.add_option("--x509", options.x509, "a private key that a certificate vouches for, as for --key; with --chain")
+      ->type_name("KEY");
+  app.add_option("--chain", options.chain, "its certificate and those above it, up to the root (PEM)")
+      ->type_name("FILE");
   app.add_option("--form", options.forms,
                  "what bare keys make: payload (as cosign 2, the default), bundle (as cosign 3), identity")
       ->delimiter(',')
@@ -301,7 +347,8 @@ void AddOptions(CLI::App& app, Options& options) {
 
 int main(int argc, char** argv) {
   using namespace gantry::tools;
-  CLI::App app("Sign an image: its manifest's digest and its name, with OpenPGP and bare keys.", "gantry-sign");
+  CLI::App app("Sign an image: its manifest's digest and its name, with OpenPGP, bare and certified keys.",
+               "gantry-sign");
   Options options;
   AddOptions(app, options);
   CLI::Option* image = app.add_option(
@@ -314,6 +361,9 @@ int main(int argc, char** argv) {
   return ToolMain(app, argc, argv, [&] {
     if (image->empty() && digest->empty()) {
       throw gantry::Error(gantry::ErrorKind::kUsage, "nothing to sign", "name an IMAGE, or --digest and --as");
+    }
+    if (options.keys.empty() && options.x509.empty() && !options.common.print_confinement) {
+      throw gantry::Error(gantry::ErrorKind::kUsage, "no key to sign with", "name one with --key or --x509");
     }
     return Sign(options);
   });
