@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "libimage/base/error.h"
+#include "libsign/time_text.h"
 
 namespace gantry::sign {
 namespace {
@@ -160,13 +161,13 @@ Outcome JudgeClaim(const Question& question, const Requirement& requirement, con
     return Outcome::Refused("no-time", key + " did not sign when that was, and the policy asks for it");
   }
   if (requirement.not_before && *claim.time < *requirement.not_before) {
-    return Outcome::Refused("too-old", key + " signed it on " + PrintTime(*claim.time) + ", and the policy wants " +
-                                           PrintTime(*requirement.not_before) + " or later");
+    return Outcome::Refused("too-old", key + " signed it on " + TimeText(*claim.time) + ", and the policy wants " +
+                                           TimeText(*requirement.not_before) + " or later");
   }
   if (requirement.never_older && question.evidence.newest && *claim.time < *question.evidence.newest) {
-    return Outcome::Refused("rolled-back", key + " signed it on " + PrintTime(*claim.time) +
+    return Outcome::Refused("rolled-back", key + " signed it on " + TimeText(*claim.time) +
                                                ", older than what was accepted under this name, of " +
-                                               PrintTime(*question.evidence.newest));
+                                               TimeText(*question.evidence.newest));
   }
   const std::string as = claim.name ? " as " + Quoted(claim.name->ToString()) : "";
   return {true,

@@ -9,18 +9,8 @@
 
 namespace gantry::sign {
 
-std::optional<std::string> DecodeAnyBase64(std::string_view text) {
-  std::string standard(text);
-  std::replace(standard.begin(), standard.end(), '-', '+');
-  std::replace(standard.begin(), standard.end(), '_', '/');
-  if (text.find('=') == std::string_view::npos) {
-    standard.append((4 - standard.size() % 4) % 4, '=');
-  }
-  return DecodeBase64(standard);
-}
-
 std::optional<std::string> DecodeBase64Url(std::string_view text) {
-  return text.find_first_of("+/=") == std::string_view::npos ? DecodeAnyBase64(text) : std::nullopt;
+  return text.find_first_of("+/=") == std::string_view::npos ? DecodeEitherBase64(std::string(text)) : std::nullopt;
 }
 
 std::string EncodeBase64Url(std::string_view bytes) {
@@ -32,7 +22,7 @@ std::string EncodeBase64Url(std::string_view bytes) {
 }
 
 std::string ProtoBytes(const json::Cursor& from, size_t max_bytes) {
-  const auto bytes = DecodeAnyBase64(from.String());
+  const auto bytes = DecodeEitherBase64(from.String());
   if (!bytes) {
     from.Fail("expected base64");
   }

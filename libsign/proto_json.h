@@ -16,8 +16,6 @@ std::string ProtoBytes(const json::Cursor& from, size_t max_bytes);
 uint64_t ProtoUnsigned(const json::Cursor& from);  // at most 2^63 - 1
 int64_t ProtoTime(const json::Cursor& from);
 
-// Base64 in either alphabet, padded or not.
-std::optional<std::string> DecodeAnyBase64(std::string_view text);
 // Base64url without padding (RFC 7515).
 std::optional<std::string> DecodeBase64Url(std::string_view text);
 std::string EncodeBase64Url(std::string_view bytes);

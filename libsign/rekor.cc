@@ -162,7 +162,7 @@ class Binding {
     }
     const json::Cursor signature = Only(of.At("envelope").At("signatures"));
     // Encoded twice, and so it stays.
-    const auto once = DecodeAnyBase64(ProtoBytes(signature.At("sig"), kMaxEntryBodyBytes));
+    const auto once = DecodeEitherBase64(ProtoBytes(signature.At("sig"), kMaxEntryBodyBytes));
     if (once != content_.signature) {
       return Mismatch("signature");
     }

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libsign/policy.h"
+#include "libsign/time_text.h"
 
 namespace gantry::sign {
 namespace {
@@ -134,7 +134,7 @@ void ParseCommon(const json::Cursor& from, Requirement& requirement) {
     requirement.identity = IdentityRule::Parse(from.At("signedIdentity"));
   }
   if (Has(from, "notBefore")) {
-    requirement.not_before = ParseTime(from.At("notBefore").String());
+    requirement.not_before = ParseRfc3339(from.At("notBefore").String());
     if (!requirement.not_before) {
       from.At("notBefore").Fail("expected a time like 2026-11-25T18:00:00Z");
     }
@@ -369,28 +369,6 @@ std::vector<Requirement> Requirement::ParseList(const json::Cursor& from, size_t
     from.Fail("expected at least one requirement");
   }
   return requirements;
-}
-
-std::optional<int64_t> ParseTime(std::string_view text) {
-  std::tm when{};
-  const std::string copy(text);
-  const char* const end = strptime(copy.c_str(), "%Y-%m-%dT%H:%M:%SZ", &when);
-  if (end == nullptr || *end != '\0') {
-    return std::nullopt;
-  }
-  const auto time = static_cast<int64_t>(timegm(&when));
-  return PrintTime(time) == text ? std::optional(time) : std::nullopt;
-}
-
-std::string PrintTime(int64_t time) {
-  const auto seconds = static_cast<std::time_t>(time);
-  std::tm when{};
-  std::array<char, 64> text{};
-  if (gmtime_r(&seconds, &when) == nullptr ||
-      std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &when) == 0) {
-    return std::to_string(time);
-  }
-  return text.data();
 }
 
 DockerReference PolicyName(const DockerReference& name) {

@@ -95,10 +95,6 @@ struct Requirement {
   static std::vector<Requirement> ParseList(const json::Cursor& from, size_t depth = 0);
 };
 
-// RFC 3339 in UTC, "2026-11-25T18:00:00Z"; nullopt for anything else.
-std::optional<int64_t> ParseTime(std::string_view text);
-std::string PrintTime(int64_t time);
-
 // A name as policies see it: one with neither tag nor digest gets "latest", one with both loses the tag.
 image::DockerReference PolicyName(const image::DockerReference& name);
 

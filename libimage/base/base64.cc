@@ -69,6 +69,9 @@ std::optional<std::string> DecodeEitherBase64(std::string text) {
   for (char& c : text) {
     c = c == '-' ? '+' : c == '_' ? '/' : c;
   }
+  if (text.find('=') == std::string::npos) {
+    text.append((4 - text.size() % 4) % 4, '=');
+  }
   return DecodeBase64(text);
 }
 

@@ -26,5 +26,18 @@ TEST(Base64, DecodesOnlyTheOneSpelling) {
   }
 }
 
+TEST(Base64, EitherAlphabetPaddedOrNot) {
+  for (const char* text : {"//79", "__79", "/_79"}) {
+    EXPECT_EQ(DecodeEitherBase64(text), "\xff\xfe\xfd") << text;
+  }
+  for (const char* text : {"Zg==", "Zg"}) {
+    EXPECT_EQ(DecodeEitherBase64(text), "f") << text;
+  }
+  EXPECT_EQ(DecodeEitherBase64(""), "");
+  for (const char* bad : {"Zg=", "Zh", "Z", "Zg===", "Zg ", "Z==="}) {
+    EXPECT_EQ(DecodeEitherBase64(bad), std::nullopt) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace gantry
