@@ -178,7 +178,7 @@ Outcome JudgeClaim(const Question& question, const Requirement& requirement, con
           claim.time};
 }
 
-bool Verdicts::Add(size_t index, Outcome outcome) {
+bool Verdicts::Add(size_t index, const Outcome& outcome) {
   steps_.push_back(
       {outcome.code, outcome.met, "signature " + std::to_string(index + 1) + ": " + outcome.reason, depth_});
   if (outcome.met) {
@@ -195,7 +195,7 @@ bool Verdicts::Add(size_t index, Outcome outcome) {
   return best_.met && !question_.whole;
 }
 
-void Verdicts::Skip(size_t index, std::string code, std::string reason) {
+void Verdicts::Skip(size_t index, std::string code, const std::string& reason) {
   steps_.push_back({std::move(code), false, "signature " + std::to_string(index + 1) + ": " + reason, depth_});
 }
 

@@ -72,9 +72,9 @@ class Verdicts {
       : question_(question), steps_(steps), depth_(depth) {}
 
   // Notes how signature `index` (from 0) came out; true when nothing more need be looked at.
-  bool Add(size_t index, Outcome outcome);
+  bool Add(size_t index, const Outcome& outcome);
   // A signature of a kind that the requirement does not ask for.
-  void Skip(size_t index, std::string code, std::string reason);
+  void Skip(size_t index, std::string code, const std::string& reason);
 
   // `none`, when no signature was of the kind.
   Outcome Result(Outcome none) const;

@@ -56,8 +56,8 @@ struct Subject {
   std::string aci;     // the file of aci:FILE
 };
 
-sign::SignedImage Signed(image::DockerReference name, Digest manifest) {
-  return {std::move(name), std::move(manifest), std::nullopt, "gantry " GANTRY_VERSION, std::time(nullptr)};
+sign::SignedImage Signed(image::DockerReference name, const Digest& manifest) {
+  return {std::move(name), manifest, std::nullopt, "gantry " GANTRY_VERSION, std::time(nullptr)};
 }
 
 // What is signed: an image that is here, or a digest and a name that the caller vouches for.
