@@ -292,7 +292,7 @@ repack() {
   rm -rf "$T/layout" "$T/bundle"
   cp -r "$cache/image" "$T/layout"
   umoci unpack --image "$T/layout:bench" "$T/bundle" >/dev/null 2>&1
-  bench_unpack "$cache/image" bench "$T/repack-store"
+  bench_unpack "$T/repack-store" "$cache/image" bench
   mkdir "$T/bundle/rootfs/added"
   head -c 32M /dev/urandom >"$T/bundle/rootfs/added/data"
   find "$T/bundle/rootfs/usr" -type f | head -n 200 | xargs chmod o-r
