@@ -295,7 +295,7 @@ repack() {
   bench_unpack "$T/repack-store" "$cache/image" bench
   mkdir "$T/bundle/rootfs/added"
   head -c 32M /dev/urandom >"$T/bundle/rootfs/added/data"
-  find "$T/bundle/rootfs/usr" -type f | head -n 200 | xargs chmod o-r
+  find "$T/bundle/rootfs/usr" -type f | sed -n 1,200p | xargs chmod o-r
   rm -rf "$T/bundle/rootfs/usr/share/doc"
   {
     entry 'gantry, a layer of what changed' "rm -f $T/layer; sync" bench_repack "$cache/image" bench "$T/repack-store" \
