@@ -90,6 +90,7 @@ void AciImage::TakeStack(std::vector<StackedAci> stack, const Platform& otherwis
     const Layer layer = Measure(aci);
     layers.push_back({.media_type = std::string(kOciLayerType), .digest = layer.digest, .size = layer.size});
     diff_ids.push_back(layer.digest);
+    files_.push_back(aci.file);
     layers_.emplace(layer.digest, std::move(aci));
   }
   DockerConfig config = ToDockerConfig(top->manifest(), diff_ids, otherwise);

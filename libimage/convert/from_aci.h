@@ -35,6 +35,9 @@ class AciImage : public Blobs {
   // Whether it is the image that the ACI was made of. Else its layers were never packed.
   bool is_original() const { return beside_ != nullptr; }
 
+  // The ACIs that it is rendered from, the one itself last.
+  const std::vector<std::shared_ptr<const AciFile>>& files() const { return files_; }
+
   // What the image has not, but the ACI has, for people.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -46,6 +49,7 @@ class AciImage : public Blobs {
   void TakeOriginal(const std::string& directory, const AciManifest& manifest);
 
   std::map<Digest, StackedAci> layers_;
+  std::vector<std::shared_ptr<const AciFile>> files_;
   std::unique_ptr<Blobs> beside_;  // the layers of the original image, if it is that
   std::optional<Image> image_;
   AciNaming naming_;

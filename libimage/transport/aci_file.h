@@ -57,6 +57,13 @@ class PathWhitelist {
 
 using PathWhitelists = std::vector<std::shared_ptr<const PathWhitelist>>;
 
+// The file of an ACI as it lies there, compressed as it may be: what its signature is over.
+struct AciBytes {
+  std::shared_ptr<const UniqueFd> fd;
+  uint64_t size = 0;
+  Digest digest;  // of what was read to check it
+};
+
 // One ACI: plain, or compressed by gzip, bzip2, xz or zstd.
 class AciFile {
  public:
@@ -66,7 +73,8 @@ class AciFile {
   // Reads all of the file once and checks its layout. kCorrupt for what is no ACI, with the entry and the reason;
   // kUnsupported for names that an OCI layer has no place for (".wh.*"). A pipe is kept in a file without a name.
   static std::shared_ptr<const AciFile> Open(const std::string& path);
-  AciFile(OpenTar open, std::string name);
+  // `first` is what is read to check it, where that is not what `open` gives.
+  AciFile(OpenTar open, std::string name, std::unique_ptr<Source> first = nullptr);
 
   // Its manifest if it is the first entry, as far as can be told without reading more; else nullopt.
   static std::optional<AciManifest> Peek(const std::string& path);
@@ -75,7 +83,8 @@ class AciFile {
   const AciManifest& manifest() const { return manifest_; }
   const Digest& image_id() const { return *image_id_; }  // SHA-512 of the uncompressed tar
   uint64_t tar_bytes() const { return tar_bytes_; }
-  uint64_t file_bytes() const { return file_bytes_; }  // 0 for a pipe
+  uint64_t file_bytes() const { return bytes_ ? bytes_->size : 0; }  // 0 for a pipe
+  const std::optional<AciBytes>& bytes() const { return bytes_; }    // nullopt for a pipe
 
   // The tar of a layer with what is below rootfs: the same entries in the same order, written as archive.h writes. What
   // one of the whitelists does not allow is left out; of a file with several names the first that is allowed has the
@@ -87,13 +96,14 @@ class AciFile {
   uint64_t layer_bytes() const { return layer_bytes_; }
 
  private:
-  void Scan();
+  void Scan(std::unique_ptr<Source> from);
 
   OpenTar open_;
   std::string name_;
   AciManifest manifest_;
   std::optional<Digest> image_id_, layer_digest_;
-  uint64_t tar_bytes_ = 0, file_bytes_ = 0, layer_bytes_ = 0;
+  std::optional<AciBytes> bytes_;
+  uint64_t tar_bytes_ = 0, layer_bytes_ = 0;
   std::map<std::string, std::vector<std::string>> links_;  // of a file, the hard links to it in their order
 };
 

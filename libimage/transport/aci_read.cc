@@ -188,37 +188,53 @@ class SeenPaths {
   PathIndex index_;
 };
 
-std::unique_ptr<Source> OpenRange(const std::shared_ptr<const UniqueFd>& fd, uint64_t size, const std::string& what) {
-  return Prefetch(DecompressAny(FdRangeSource(fd, 0, size, what), what), kBlocksAhead);
+std::unique_ptr<Source> OpenTarOf(std::unique_ptr<Source> file, const std::string& what) {
+  return Prefetch(DecompressAny(std::move(file), what), kBlocksAhead);
 }
 
-// A file that can be read again and again, compressed or not.
-PlainFile OpenAgainAndAgain(const std::string& path, uint64_t& file_bytes) {
+// A file that can be read again and again, compressed or not; `lasting` when it is the one at `path` itself.
+PlainFile OpenAgainAndAgain(const std::string& path, bool& lasting) {
   struct stat status {};
-  if (stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode))
+  lasting = stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+  if (!lasting)
     return OpenPlainFile(path);
   UniqueFd fd = OpenFile(path, O_RDONLY | O_NOCTTY | O_NONBLOCK);
   if (fstat(fd.get(), &status) < 0)
     ThrowErrno("stat " + Quoted(path));
-  file_bytes = static_cast<uint64_t>(status.st_size);
-  return {std::move(fd), file_bytes};
+  return {std::move(fd), static_cast<uint64_t>(status.st_size)};
 }
 
 }  // namespace
 
 std::shared_ptr<const AciFile> AciFile::Open(const std::string& path) {
-  uint64_t file_bytes = 0;
-  PlainFile file = OpenAgainAndAgain(path, file_bytes);
+  bool lasting = false;
+  PlainFile file = OpenAgainAndAgain(path, lasting);
   if (file.size == 0)
     throw Error(ErrorKind::kCorrupt, Quoted(path) + " is empty, not an ACI");
   const auto fd = std::make_shared<const UniqueFd>(std::move(file.fd));
-  const auto open = [fd, size = file.size, what = Quoted(path)] { return OpenRange(fd, size, what); };
-  auto aci = std::make_shared<AciFile>(open, path);
-  aci->file_bytes_ = file_bytes;
+  const auto open = [fd, size = file.size, what = Quoted(path)] {
+    return OpenTarOf(FdRangeSource(fd, 0, size, what), what);
+  };
+  Hasher hasher;
+  uint64_t seen = 0;
+  auto first = OpenTarOf(Tap(FdRangeSource(fd, 0, file.size, Quoted(path)),
+                             [&](std::span<const std::byte> bytes) {
+                               hasher.Update(bytes);
+                               seen += bytes.size();
+                             }),
+                         Quoted(path));
+  auto aci = std::make_shared<AciFile>(open, path, std::move(first));
+  if (seen != file.size)
+    throw Error(ErrorKind::kCorrupt, Quoted(path) + " goes on behind the end of its archive");
+  if (lasting)
+    aci->bytes_ = AciBytes{fd, file.size, hasher.Finish()};
   return aci;
 }
 
-AciFile::AciFile(OpenTar open, std::string name) : open_(std::move(open)), name_(std::move(name)) { Scan(); }
+AciFile::AciFile(OpenTar open, std::string name, std::unique_ptr<Source> first)
+    : open_(std::move(open)), name_(std::move(name)) {
+  Scan(first ? std::move(first) : open_());
+}
 
 std::optional<AciManifest> AciFile::Peek(const std::string& path) {
   const auto fd = std::make_shared<const UniqueFd>(OpenFile(path, O_RDONLY | O_NOCTTY | O_NONBLOCK));
@@ -229,10 +245,10 @@ std::optional<AciManifest> AciFile::Peek(const std::string& path) {
   return reader.ReadManifestFirst() ? std::optional(AciManifest::Parse(reader.manifest())) : std::nullopt;
 }
 
-void AciFile::Scan() {
+void AciFile::Scan(std::unique_ptr<Source> from) {
   Hasher id(HashAlgorithm::kSha512), layer;
   ZeroBlocks end, layer_end;
-  auto tar = Tap(open_(), [&](std::span<const std::byte> bytes) {
+  auto tar = Tap(std::move(from), [&](std::span<const std::byte> bytes) {
     id.Update(bytes);
     end.Add(bytes);
     tar_bytes_ += bytes.size();
