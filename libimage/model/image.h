@@ -7,6 +7,7 @@
 // and the naming of images in the store take nothing but a VerifiedImage.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -53,6 +54,14 @@ class FetchedImage {
   std::optional<Digest> index_;
 };
 
+// Where the policy takes nothing older than what it took before (neverOlder): what the image was accepted as, and when
+// the signature was made that counted. Whoever uses the image notes it (Store::NoteAccepted).
+struct Accepted {
+  std::string reference;  // "quay.io/org/app:v1 linux/amd64"
+  int64_t signed_at = 0;
+  friend bool operator==(const Accepted&, const Accepted&) = default;
+};
+
 class VerifiedImage {
  public:
   const Image& image() const { return fetched_.image(); }
@@ -63,15 +72,18 @@ class VerifiedImage {
   // "--insecure-options=image".
   const std::string& vouched_by() const { return vouched_by_; }
 
+  const std::optional<Accepted>& accepted() const { return accepted_; }
+
  private:
   friend class gantry::sign::Verifier;
   friend class Authoring;
   friend class Conversion;
-  VerifiedImage(FetchedImage fetched, std::string vouched_by)
-      : fetched_(std::move(fetched)), vouched_by_(std::move(vouched_by)) {}
+  VerifiedImage(FetchedImage fetched, std::string vouched_by, std::optional<Accepted> accepted = std::nullopt)
+      : fetched_(std::move(fetched)), vouched_by_(std::move(vouched_by)), accepted_(std::move(accepted)) {}
 
   FetchedImage fetched_;
   std::string vouched_by_;
+  std::optional<Accepted> accepted_;
 };
 
 }  // namespace gantry::image

@@ -1,7 +1,7 @@
 // The one Store there is: a directory on this machine. Private to store/.
 //
 // Split over files by what it does: local_store.cc (opening, blobs), partial_blob.cc, names.cc (index.json, evidence),
-// rendered_layers.cc, collect.cc, check.cc.
+// accepted.cc, rendered_layers.cc, collect.cc, check.cc.
 #pragma once
 
 #include <memory>
@@ -86,6 +86,9 @@ class LocalStore final : public Store {
 
   void AddSignature(const Digest& manifest, std::string_view bytes) override;
   std::vector<std::string> Signatures(const Digest& manifest) const override;
+
+  std::optional<int64_t> NewestAccepted(const std::string& reference) const override;
+  void NoteAccepted(const Accepted& accepted) override;
 
   std::optional<Dir> RenderedLayer(const Digest& diff_id, std::string_view variant) const override;
   std::unique_ptr<IncomingLayer> AddLayer(const Digest& diff_id, std::string_view variant) override;

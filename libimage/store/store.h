@@ -4,6 +4,7 @@
 //   oci-layout, index.json, blobs/sha256/HEX  the layout; names are org.opencontainers.image.ref.name in index.json
 //   layers/ALGORITHM-HEX[.VARIANT][~BOOT]/    rendered layers by diff ID, whole or absent; 0700 (CVE-2021-41103 asks)
 //   signatures/ALGORITHM-HEX/signature-N      evidence for the manifest of that digest, raw bytes, from 1 without gaps
+//   accepted/HEX                              what was accepted under a reference, by its SHA-256; only grows newer
 //   pods/UUID/                                the runner's; file `image` lists digests that the pod needs, one a line
 //   tmp/                                      leases, large blobs on their way in, and what is on its way out
 //   gc.lock, index.lock                       flock(2)ed for moments (leases.h)
@@ -128,6 +129,12 @@ class Store : public Blobs {
   // Evidence. AddSignature keeps what is there and appends; the same bytes twice are one.
   virtual void AddSignature(const Digest& manifest, std::string_view bytes) = 0;
   virtual std::vector<std::string> Signatures(const Digest& manifest) const = 0;
+
+  // Freshness. When the signature was made with which something was last accepted as `reference`; nullopt when nothing
+  // was. kCorrupt when it cannot be told.
+  virtual std::optional<int64_t> NewestAccepted(const std::string& reference) const = 0;
+  // Notes it, durably. kRefused, and nothing is noted, when something newer was accepted meanwhile.
+  virtual void NoteAccepted(const Accepted& accepted) = 0;
 
   // Rendered layers. `variant` tells apart what must not be mixed: "" for root's, "u<id>" for a user namespace's; at
   // most 32 lower-case letters and digits. SyncLayers may change the name of the Dir, unless a lease of yours lists the
