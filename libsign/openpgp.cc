@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -89,6 +90,55 @@ Data FileData(int fd) {
   Check(gpgme_data_new_from_fd(&raw, fd), "read what is signed");
   return Data(raw);
 }
+
+// What gpg is to read. GPGME calls back from C, so that what the source throws is kept for Rethrow.
+class SourceData {
+ public:
+  explicit SourceData(Source& source) : source_(source) {
+    callbacks_.read = [](void* self, void* into, size_t size) -> ssize_t {
+      return static_cast<SourceData*>(self)->Read(static_cast<std::byte*>(into), size);
+    };
+    gpgme_data_t raw = nullptr;
+    Check(gpgme_data_new_from_cbs(&raw, &callbacks_, this), "read what is signed");
+    data_.reset(raw);
+  }
+  SourceData(const SourceData&) = delete;
+  SourceData& operator=(const SourceData&) = delete;
+
+  gpgme_data_t data() const { return data_.get(); }
+  // False when not all of the source was asked for.
+  bool ended() const { return ended_; }
+  void Rethrow() const {
+    if (failure_) {
+      std::rethrow_exception(failure_);
+    }
+  }
+
+ private:
+  ssize_t Read(std::byte* into, size_t size) noexcept {
+    try {
+      if (block_.empty()) {
+        block_ = source_.Next();
+        ended_ = block_.empty();
+      }
+      const size_t count = std::min(size, block_.size());
+      std::copy_n(block_.bytes().data(), count, into);
+      block_ = block_.Skip(count);
+      return static_cast<ssize_t>(count);
+    } catch (...) {
+      failure_ = std::current_exception();
+      errno = EIO;
+      return -1;
+    }
+  }
+
+  Source& source_;
+  Block block_;
+  bool ended_ = false;
+  std::exception_ptr failure_;
+  gpgme_data_cbs callbacks_{};
+  Data data_;
+};
 
 // Collects at most kMaxPayloadBytes. GPGME calls back from C, so that nothing may throw: the buffer is reserved before.
 class TextSink {
@@ -407,7 +457,7 @@ SignedMessage KeyRing::Verify(std::string_view message) const {
   return answer;
 }
 
-SignedMessage KeyRing::VerifyDetached(std::string_view signature, int content) const {
+SignedMessage KeyRing::VerifyDetached(std::string_view signature, Source& content) const {
   const auto decoded = DecodeDetachedSignature(signature);
   if (!decoded) {
     return Refused("not-one-message", "it is not exactly one detached OpenPGP signature over bytes");
@@ -415,9 +465,14 @@ SignedMessage KeyRing::VerifyDetached(std::string_view signature, int content) c
   const Context context = NewContext(&home_);
   StatusLog log;
   NoteStatus(context.get(), log);
-  const gpgme_error_t error =
-      gpgme_op_verify(context.get(), InputData(*decoded).get(), FileData(content).get(), nullptr);
-  return Answer(context.get(), error, log, 0);
+  const SourceData read(content);
+  const gpgme_error_t error = gpgme_op_verify(context.get(), InputData(*decoded).get(), read.data(), nullptr);
+  read.Rethrow();
+  SignedMessage answer = Answer(context.get(), error, log, 0);
+  if (!answer.problem && !read.ended()) {
+    return Refused("bad-signature", "gpg did not read all that is signed");
+  }
+  return answer;
 }
 
 std::vector<KeyInfo> KeyRing::List() const {

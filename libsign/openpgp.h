@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "libimage/base/stream.h"
+
 namespace gantry::sign {
 
 constexpr size_t kMaxKeyBytes = 16 * 1024 * 1024;  // of one key file
@@ -52,8 +54,9 @@ class KeyRing {
   // Throws only when gpg itself cannot run; a bad message is an answer.
   SignedMessage Verify(std::string_view message) const;
 
-  // A detached signature, armored or binary, over all that can be read from `content`; the answer has no payload.
-  SignedMessage VerifyDetached(std::string_view signature, int content) const;
+  // A detached signature, armored or binary, over all of `content`; the answer has no payload. Whoever signed, the
+  // whole of it was read when there is no problem. Throws what `content` throws.
+  SignedMessage VerifyDetached(std::string_view signature, Source& content) const;
 
   std::vector<KeyInfo> List() const;
 

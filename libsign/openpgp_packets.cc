@@ -209,6 +209,21 @@ bool IsSignatureAndLiteral(const std::vector<PacketTag>& tags) {
   return tags == std::vector{kOnePassSignature, kLiteral, kSignature} || tags == std::vector{kSignature, kLiteral};
 }
 
+// RFC 4880, 6.1.
+uint32_t Crc24(std::string_view bytes) {
+  uint32_t crc = 0xb704ce;
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    crc ^= static_cast<uint32_t>(ByteAt(bytes, at)) << 16;
+    for (int bit = 0; bit < 8; ++bit) {
+      crc <<= 1;
+      if ((crc & 0x1000000) != 0) {
+        crc ^= 0x1864cfb;
+      }
+    }
+  }
+  return crc & 0xffffff;
+}
+
 // The body of the one packet that `bytes` are, its parts joined.
 std::string ContentOf(std::string_view bytes) {
   std::string content;
@@ -315,6 +330,18 @@ std::string DecodePublicKeys(std::string_view file, std::string_view what, unsig
     RefuseKey(what, weak_seen ? "its keys are too weak (RSA under 2048 bits)" : "no OpenPGP public key in it");
   }
   return ring;
+}
+
+std::string ArmorPublicKeys(std::string_view ring) {
+  constexpr size_t kLineBytes = 64;
+  const std::string base64 = EncodeBase64(ring);
+  std::string text = std::string(kArmorBegin) + "\n\n";
+  for (size_t at = 0; at < base64.size(); at += kLineBytes) {
+    text += base64.substr(at, kLineBytes) + "\n";
+  }
+  const uint32_t crc = Crc24(ring);
+  const std::string bytes = {static_cast<char>(crc >> 16), static_cast<char>(crc >> 8), static_cast<char>(crc)};
+  return text + "=" + EncodeBase64(bytes) + "\n" + std::string(kArmorEnd) + "\n";
 }
 
 std::vector<std::string_view> PrimaryKeys(std::string_view ring) {

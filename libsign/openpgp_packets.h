@@ -49,6 +49,9 @@ std::optional<std::string> DecodeDetachedSignature(std::string_view file);
 // no key left, or one is secret.
 std::string DecodePublicKeys(std::string_view file, std::string_view what, unsigned min_rsa_bits);
 
+// Such a ring as text (RFC 4880, 6.2), with the checksum that old readers ask for.
+std::string ArmorPublicKeys(std::string_view ring);
+
 // The bodies of the primary key packets of a ring that DecodePublicKeys made.
 std::vector<std::string_view> PrimaryKeys(std::string_view ring);
 

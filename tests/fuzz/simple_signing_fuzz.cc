@@ -33,6 +33,7 @@ void CheckPackets(std::string_view text) {
   if (Accepted([&] { ring = gantry::sign::DecodePublicKeys(text, "fuzz", 2048); })) {
     Require(gantry::sign::DecodePublicKeys(ring, "fuzz", 2048) == ring);
     Require(!gantry::sign::PrimaryKeys(ring).empty());
+    Require(gantry::sign::DecodePublicKeys(gantry::sign::ArmorPublicKeys(ring), "fuzz", 2048) == ring);
   }
 }
 

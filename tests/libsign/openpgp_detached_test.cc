@@ -22,6 +22,9 @@ class Detached : public ::testing::Test {
     dir_.dir().WriteFileAtomically(RelPath::Parse(name), bytes);
   }
   std::string Path(const std::string& name) const { return dir_.path() + "/" + name; }
+  std::unique_ptr<Source> Content(const std::string& name) const {
+    return FdSource(OpenFile(Path(name), O_RDONLY), name);
+  }
   // What gpg makes of the content.
   std::string Sign(std::vector<std::string> options = {}, const std::string& key = SharedKey::Get().fingerprint) const {
     for (const char* more : {"--local-user", key.c_str(), "--detach-sign", "--output", "-"}) {
@@ -32,7 +35,7 @@ class Detached : public ::testing::Test {
   }
   std::string CodeOf(const std::string& signature, const std::string& content = "content") const {
     const KeyRing ring({SharedKey::Get().public_key}, {"test key"});
-    const SignedMessage answer = ring.VerifyDetached(signature, OpenFile(Path(content), O_RDONLY).get());
+    const SignedMessage answer = ring.VerifyDetached(signature, *Content(content));
     return answer.problem ? answer.problem->code : "ok";
   }
 
@@ -44,7 +47,7 @@ TEST_F(Detached, TakesWhatGpgSigned) {
   EXPECT_EQ(CodeOf(Sign()), "ok");
   EXPECT_EQ(CodeOf(Sign({"--armor"})), "ok");
   const KeyRing ring({SharedKey::Get().public_key}, {"test key"});
-  const SignedMessage answer = ring.VerifyDetached(Sign(), OpenFile(Path("content"), O_RDONLY).get());
+  const SignedMessage answer = ring.VerifyDetached(Sign(), *Content("content"));
   EXPECT_EQ(answer.fingerprint, SharedKey::Get().fingerprint);
   EXPECT_GT(answer.created, 1'600'000'000);
 }
