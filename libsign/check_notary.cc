@@ -125,6 +125,10 @@ class NotaryCheck {
 
 }  // namespace
 
+std::vector<NotaryStatement> ReadNotaryStatements(const std::string& directory) {
+  return ReadPolicy(directory).policy.statements();
+}
+
 void RequireNotaryTrust(const Requirement& requirement) {
   const std::string& directory = requirement.authority_paths.front();
   const NotaryDocument document = ReadPolicy(directory);

@@ -10,17 +10,6 @@
 namespace gantry::sign {
 namespace {
 
-KeyRing OpenKeys(const Requirement& requirement) {
-  if (requirement.key_paths.empty()) {
-    return KeyRing(requirement.key_datas, std::vector<std::string>(requirement.key_datas.size(), "keyData"));
-  }
-  std::vector<std::string> keys;
-  for (const std::string& path : requirement.key_paths) {
-    keys.push_back(ReadFile(path, kMaxKeyBytes));
-  }
-  return KeyRing(keys, requirement.key_paths);
-}
-
 Outcome Judge(const Question& question, const Requirement& requirement, const StoredSignature& stored,
               const KeyRing& keys) {
   if (stored.format != StoredFormat::kOpenPgp) {
@@ -42,6 +31,17 @@ Outcome Judge(const Question& question, const Requirement& requirement, const St
 
 }  // namespace
 
+KeyRing OpenKeyRing(const std::vector<std::string>& paths, const std::vector<std::string>& datas) {
+  std::vector<std::string> keys;
+  for (const std::string& path : paths) {
+    keys.push_back(ReadFile(path, kMaxKeyBytes));
+  }
+  keys.insert(keys.end(), datas.begin(), datas.end());
+  std::vector<std::string> names = paths;
+  names.resize(keys.size(), "keyData");
+  return KeyRing(keys, names);
+}
+
 Outcome CheckSignedBy(const Question& question, const Requirement& requirement, std::vector<Step>& steps,
                       size_t depth) {
   Verdicts verdicts(question, steps, depth);
@@ -58,7 +58,7 @@ Outcome CheckSignedBy(const Question& question, const Requirement& requirement, 
     }
     try {
       if (!keys) {
-        keys.emplace(OpenKeys(requirement));
+        keys.emplace(OpenKeyRing(requirement.key_paths, requirement.key_datas));
       }
     } catch (const Error& error) {
       return verdicts.Result(

@@ -23,19 +23,14 @@ void Merge(Outcome& into, const Outcome& part) {
   if (!part.evidence.empty() && into.evidence.find(part.evidence) == std::string::npos) {
     into.evidence += (into.evidence.empty() ? "" : ", ") + part.evidence;
   }
-  if (part.time) {
-    into.time = std::max(into.time.value_or(*part.time), *part.time);
-  }
 }
 
-// One part of a requirement that has parts, under a line of its own.
-Outcome EvaluatePart(const Question& question, const Requirement& part, std::vector<Step>& steps, size_t depth) {
-  const size_t at = steps.size();
-  steps.push_back({});
-  Outcome outcome = Evaluate(question, part, steps, depth + 1);
-  steps[at] = {outcome.code, outcome.met, std::string(part.Name()) + (outcome.met ? " is met" : ": " + outcome.reason),
-               depth};
-  return outcome;
+// What is noted must let all of them pass again, so that the oldest of their times counts.
+void MergePart(Outcome& into, const Outcome& part) {
+  Merge(into, part);
+  if (part.time) {
+    into.time = std::min(into.time.value_or(*part.time), *part.time);
+  }
 }
 
 Outcome EvaluateAnyOf(const Question& question, const Requirement& requirement, std::vector<Step>& steps,
@@ -51,7 +46,7 @@ Outcome EvaluateAnyOf(const Question& question, const Requirement& requirement, 
     }
     whole.met = true;
     whole.code = outcome.code;
-    Merge(whole, outcome);
+    MergePart(whole, outcome);
     if (!question.whole) {
       return whole;
     }
@@ -69,7 +64,7 @@ Outcome EvaluateThreshold(const Question& question, const Requirement& requireme
   for (const Requirement& part : requirement.parts) {
     const Outcome outcome = EvaluatePart(everything, part, steps, depth);
     if (outcome.met) {
-      Merge(whole, outcome);
+      MergePart(whole, outcome);
     } else {
       reasons += "; " + outcome.reason;
     }
@@ -90,6 +85,15 @@ Outcome Outcome::Refused(std::string code, std::string reason) {
   return {false, std::move(code), std::move(reason), {}, {}, {}};
 }
 
+Outcome EvaluatePart(const Question& question, const Requirement& part, std::vector<Step>& steps, size_t depth) {
+  const size_t at = steps.size();
+  steps.push_back({});
+  Outcome outcome = Evaluate(question, part, steps, depth + 1);
+  steps[at] = {outcome.code, outcome.met, std::string(part.Name()) + (outcome.met ? " is met" : ": " + outcome.reason),
+               depth};
+  return outcome;
+}
+
 Outcome Evaluate(const Question& question, const Requirement& requirement, std::vector<Step>& steps, size_t depth) {
   using Type = Requirement::Type;
   if (!requirement.certificates.is_null()) {
@@ -106,6 +110,8 @@ Outcome Evaluate(const Question& question, const Requirement& requirement, std::
                   steps, depth);
     case Type::kSignedBy:
       return CheckSignedBy(question, requirement, steps, depth);
+    case Type::kAppcSigned:
+      return CheckAppcSigned(question, requirement, steps, depth);
     case Type::kSigstoreSigned:
     case Type::kIdentitySigned:
       return CheckByKey(question, requirement, steps, depth);
@@ -121,6 +127,24 @@ Outcome Evaluate(const Question& question, const Requirement& requirement, std::
   Outcome outcome =
       Outcome::Refused("unsupported-requirement", "requirement " + Quoted(requirement.Name()) + " is not supported");
   return Leaf(outcome, outcome.reason, steps, depth);
+}
+
+std::optional<Outcome> JudgeTime(const Question& question, const Requirement& requirement, const std::string& key,
+                                 std::optional<int64_t> time) {
+  const bool timed = requirement.not_before || requirement.never_older;
+  if (timed && !time) {
+    return Outcome::Refused("no-time", key + " did not sign when that was, and the policy asks for it");
+  }
+  if (requirement.not_before && *time < *requirement.not_before) {
+    return Outcome::Refused("too-old", key + " signed it on " + TimeText(*time) + ", and the policy wants " +
+                                           TimeText(*requirement.not_before) + " or later");
+  }
+  if (requirement.never_older && question.evidence.newest && *time < *question.evidence.newest) {
+    return Outcome::Refused("rolled-back", key + " signed it on " + TimeText(*time) +
+                                               ", older than what was accepted under this name, of " +
+                                               TimeText(*question.evidence.newest));
+  }
+  return std::nullopt;
 }
 
 Outcome JudgeClaim(const Question& question, const Requirement& requirement, const Claim& claim) {
@@ -156,18 +180,8 @@ Outcome JudgeClaim(const Question& question, const Requirement& requirement, con
                                                      ", and the policy wants " +
                                                      requirement.identity.Describe(image.name()));
   }
-  const bool timed = requirement.not_before || requirement.never_older;
-  if (timed && !claim.time) {
-    return Outcome::Refused("no-time", key + " did not sign when that was, and the policy asks for it");
-  }
-  if (requirement.not_before && *claim.time < *requirement.not_before) {
-    return Outcome::Refused("too-old", key + " signed it on " + TimeText(*claim.time) + ", and the policy wants " +
-                                           TimeText(*requirement.not_before) + " or later");
-  }
-  if (requirement.never_older && question.evidence.newest && *claim.time < *question.evidence.newest) {
-    return Outcome::Refused("rolled-back", key + " signed it on " + TimeText(*claim.time) +
-                                               ", older than what was accepted under this name, of " +
-                                               TimeText(*question.evidence.newest));
+  if (auto old = JudgeTime(question, requirement, key, claim.time)) {
+    return *std::move(old);
   }
   const std::string as = claim.name ? " as " + Quoted(claim.name->ToString()) : "";
   return {true,
@@ -175,7 +189,7 @@ Outcome JudgeClaim(const Question& question, const Requirement& requirement, con
           key + " signed it" + as,
           std::string(requirement.Name()) + " " + claim.signer.id,
           {claim.signer.id},
-          claim.time};
+          requirement.never_older ? claim.time : std::nullopt};
 }
 
 bool Verdicts::Add(size_t index, const Outcome& outcome) {
@@ -184,6 +198,9 @@ bool Verdicts::Add(size_t index, const Outcome& outcome) {
   if (outcome.met) {
     Outcome merged = best_.met ? best_ : outcome;
     Merge(merged, outcome);
+    if (outcome.time) {
+      merged.time = std::max(merged.time.value_or(*outcome.time), *outcome.time);
+    }
     best_ = std::move(merged);
   } else if (!best_.met) {
     // Several refused signatures in one line; the code stays only when it is the same for all.

@@ -17,6 +17,8 @@
 #include "libimage/base/error.h"
 #include "libimage/model/image.h"
 #include "libsign/evidence.h"
+#include "libsign/notary_policy.h"
+#include "libsign/openpgp.h"
 #include "libsign/policy.h"
 #include "libsign/step.h"
 
@@ -37,13 +39,16 @@ struct Outcome {
   std::string reason;             // of a refusal; of what is met: who signed what
   std::string evidence;           // of what met it: "signedBy <fingerprint>"
   std::set<std::string> signers;  // keys whose signatures count
-  std::optional<int64_t> time;    // when the newest of those was made, as far as they say
+  std::optional<int64_t> time;    // of neverOlder: when the newest of those was made; of several parts, the oldest
 
   static Outcome Refused(std::string code, std::string reason);
 };
 
 // Steps are appended, those of one part of a requirement deeper than those of the whole.
 Outcome Evaluate(const Question& question, const Requirement& requirement, std::vector<Step>& steps, size_t depth = 0);
+
+// The same for one of several, under a line of its own that says how it came out.
+Outcome EvaluatePart(const Question& question, const Requirement& part, std::vector<Step>& steps, size_t depth);
 
 // Who made a good signature.
 struct Signer {
@@ -64,6 +69,10 @@ struct Claim {
 
 // Whether it is about this image, under a name and at a time that the requirement takes.
 Outcome JudgeClaim(const Question& question, const Requirement& requirement, const Claim& claim);
+
+// Whether a signature by `key`, made at `time`, is too old for the requirement; nullopt when it is not.
+std::optional<Outcome> JudgeTime(const Question& question, const Requirement& requirement, const std::string& key,
+                                 std::optional<int64_t> time);
 
 // Collects what single signatures came to, and their steps.
 class Verdicts {
@@ -102,6 +111,9 @@ class Verdicts {
 
 // The kinds. Each appends its steps at `depth`.
 Outcome CheckSignedBy(const Question& question, const Requirement& requirement, std::vector<Step>& steps, size_t depth);
+// FILE.asc of the ACI, and of each that it depends on unless one that is good names it by its image ID.
+Outcome CheckAppcSigned(const Question& question, const Requirement& requirement, std::vector<Step>& steps,
+                        size_t depth);
 // sigstoreSigned and identitySigned by key.
 Outcome CheckByKey(const Question& question, const Requirement& requirement, std::vector<Step>& steps, size_t depth);
 // Where certificates, logs or timestamps decide.
@@ -109,8 +121,13 @@ Outcome CheckCertificates(const Question& question, const Requirement& requireme
                           size_t depth);
 Outcome CheckNotary(const Question& question, const Requirement& requirement, std::vector<Step>& steps, size_t depth);
 
+// The OpenPGP keys in files and in `datas`; throws for one that cannot be used.
+KeyRing OpenKeyRing(const std::vector<std::string>& paths, const std::vector<std::string>& datas);
+
 // What the two would load, for lint: throws for what cannot be used.
 void RequireAuthorities(const Requirement& requirement);
 void RequireNotaryTrust(const Requirement& requirement);
+// The statements of the Notary Project's trust policy in `directory`.
+std::vector<NotaryStatement> ReadNotaryStatements(const std::string& directory);
 
 }  // namespace gantry::sign

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "libimage/base/digest.h"
+#include "libimage/base/stream.h"
 #include "libimage/model/reference.h"
 
 namespace gantry::sign {
@@ -18,6 +20,16 @@ class RegistriesD;
 constexpr size_t kMaxEvidenceBytes = 4 * 1024 * 1024;  // of one signature
 constexpr size_t kMaxEvidence = 128;                   // signatures of one image
 
+// One App Container Image among those that an image is rendered from. It is signed as a file.
+struct AppcFile {
+  std::string file;                               // for people
+  std::string name;                               // in its manifest
+  bool pinned = false;                            // by its image ID, in the manifest of one that depends on it
+  std::optional<std::string> signature;           // FILE.asc
+  std::function<std::unique_ptr<Source>()> open;  // its bytes; null where they cannot be read again
+  std::optional<Digest> digest;                   // of the bytes that the image was made of
+};
+
 struct Evidence {
   std::vector<std::string> signatures;  // stored blobs, as in signature-N
   std::vector<std::string> looked_at;   // the places, for people: "https://host/sigstore/foo@sha256=..."
@@ -25,11 +37,15 @@ struct Evidence {
   // For images that are files: where policy.json looks them up ("oci", an absolute path). Empty for registry names.
   std::string transport;
   std::string path;
+  // What files are accepted as, that have no registry name: "oci:/srv/images:v1"; the name and labels of an ACI.
+  std::string reference;
+  // For an ACI: it and the ACIs that it depends on, it itself last.
+  std::vector<AppcFile> appc;
 
   // Computes the image's identity (gantry-identity(5)), by a pass over its layers; null where they are not here. Asked
   // only when a good signature speaks of one.
   std::function<Digest()> identity;
-  // The time of the newest signature that was accepted for the image's name.
+  // When the signature was made with which something was last accepted as what this image is.
   std::optional<int64_t> newest;
 
   // Adds one signature unless it is there already; false when there are kMaxEvidence. kCorrupt when it is too large.

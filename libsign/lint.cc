@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libsign/evaluate.h"
@@ -38,11 +39,6 @@ bool IsReachable(std::string_view scope) {
          parses_as(text, [](const DockerReference& name) { return name.ToString(); });
 }
 
-bool IsReachablePath(std::string_view scope) {
-  return scope == "any" || (scope.starts_with('/') && !scope.ends_with('/') && scope.find("//") == scope.npos &&
-                            scope.find("/../") == scope.npos && scope.find("/./") == scope.npos);
-}
-
 // "docker" and "quay.io/org" of "docker: quay.io/org"; the default has no transport.
 std::pair<std::string_view, std::string_view> Split(const PolicyRule& rule) {
   const std::string_view scope = rule.scope;
@@ -51,13 +47,33 @@ std::pair<std::string_view, std::string_view> Split(const PolicyRule& rule) {
                              : std::pair(scope.substr(0, colon), scope.substr(colon + 2));
 }
 
+// How images of `scope` would come to be decided by `other` if it were not there: 3 by a parent, 2 by a wildcard, 1 by
+// the scope of all, 0 never.
+int HowWide(std::string_view other, std::string_view scope) {
+  if (other == scope) {
+    return 0;
+  }
+  if (scope.starts_with(other) && std::string_view("/:@").find(scope[other.size()]) != std::string_view::npos) {
+    return 3;
+  }
+  const std::string_view host = scope.substr(0, scope.find_first_of(":/"));
+  if (other.starts_with("*.") && host.ends_with(other.substr(1))) {
+    return 2;
+  }
+  return other == "any" ? 1 : 0;
+}
+
 class Linter {
  public:
-  explicit Linter(const Policy& policy) : rules_(policy.Rules()) {}
+  explicit Linter(const Policy& policy) : policy_(policy), rules_(policy.Rules()) {}
 
   std::vector<Finding> Run() {
     for (const PolicyRule& rule : rules_) {
       scope_ = rule.scope;
+      if (rule.prefix) {
+        LookAtTrustedKeys(*rule.prefix);
+        continue;
+      }
       LookAtScope(rule);
       LookAtHole(rule);
       for (const Requirement& requirement : rule.requirements) {
@@ -77,7 +93,7 @@ class Linter {
     }
     if (std::find(kTransports.begin(), kTransports.end(), transport) == kTransports.end()) {
       Find("unknown-transport", "gantry looks nothing up under " + Quoted(transport));
-    } else if (transport == "docker" ? !IsReachable(scope) : !IsReachablePath(scope)) {
+    } else if (transport == "docker" && !IsReachable(scope)) {
       Find("unreachable-scope",
            "no image has a name that leads here: write it in full, as in docker.io/library/alpine");
     }
@@ -89,13 +105,15 @@ class Linter {
       return;
     }
     const PolicyRule* wider = &rules_.front();
+    std::pair<int, size_t> closest = {0, 0};
     const auto [transport, scope] = Split(rule);
     for (const PolicyRule& other : rules_) {
       const auto [other_transport, other_scope] = Split(other);
-      const bool above = other_transport == transport && other.scope.size() < rule.scope.size() &&
-                         scope.starts_with(other_scope) &&
-                         std::string_view("/:@").find(scope[other_scope.size()]) != std::string_view::npos;
-      wider = above && other.scope.size() >= wider->scope.size() ? &other : wider;
+      const std::pair<int, size_t> distance = {HowWide(other_scope, scope), other_scope.size()};
+      if (other_transport == transport && !transport.empty() && distance > closest && distance.first > 0) {
+        closest = distance;
+        wider = &other;
+      }
     }
     if (wider != &rule && !AcceptsAnything(wider->requirements)) {
       Find("shadowed-scope", "it asks for nothing, and so sets aside what " + Quoted(wider->scope) + " asks for");
@@ -104,9 +122,45 @@ class Linter {
     }
   }
 
+  // Each file that is about this prefix: the key that it is named by, or an empty one that hides one.
+  void LookAtTrustedKeys(const std::string& prefix) {
+    std::vector<TrustedKey> before;
+    for (const TrustedKey& file : policy_.trusted_keys().files()) {
+      const bool known = std::any_of(before.begin(), before.end(), [&](const TrustedKey& other) {
+        return other.fingerprint == file.fingerprint && other.IsFor(prefix);
+      });
+      before.push_back(file);
+      if (file.prefix != prefix) {
+        continue;
+      }
+      if (!file.removes) {
+        LookAtTrustedKey(file);
+      } else if (!known) {
+        Find("idle-removal", Quoted(file.path) + " is empty to hide a key, and there is none");
+      }
+    }
+  }
+
+  void LookAtTrustedKey(const TrustedKey& file) {
+    try {
+      const std::vector<KeyInfo> keys = ReadKeyFile(ReadFile(file.path, kMaxKeyBytes), Quoted(file.path));
+      if (keys.size() != 1 || LowerAscii(keys[0].fingerprint) != file.fingerprint) {
+        Find("misnamed-key", Quoted(file.path) + " does not hold the key that it is named by, and it alone");
+      }
+      for (const KeyInfo& key : keys) {
+        if (!key.usable) {
+          Find("unusable-key", Quoted(file.path) + ": key " + key.fingerprint + " is " + key.problem);
+        }
+      }
+    } catch (const Error& error) {
+      Find("unreadable-key", error.message());
+    }
+  }
+
   void LookAt(const Requirement& requirement) {
-    const bool by_key = requirement.type == Type::kSignedBy || requirement.type == Type::kSigstoreSigned ||
-                        requirement.type == Type::kNotationSigned || requirement.type == Type::kIdentitySigned;
+    const bool by_key = requirement.type == Type::kSignedBy || requirement.type == Type::kAppcSigned ||
+                        requirement.type == Type::kSigstoreSigned || requirement.type == Type::kNotationSigned ||
+                        requirement.type == Type::kIdentitySigned;
     if (!by_key && requirement.parts.empty() && requirement.type != Type::kReject && !requirement.AcceptsAnything()) {
       Find("never-met", "a requirement " + Quoted(requirement.Name()) + " is never met");
     }
@@ -141,7 +195,7 @@ class Linter {
   template <typename Read>
   void LookAtKey(const Requirement& requirement, const std::string& what, Read read) {
     try {
-      if (requirement.type != Type::kSignedBy) {
+      if (requirement.type != Type::kSignedBy && requirement.type != Type::kAppcSigned) {
         static_cast<void>(PublicKey::Parse(read(), what));
         return;
       }
@@ -156,6 +210,9 @@ class Linter {
   }
 
   static size_t KeysOf(const Requirement& requirement) {
+    if (requirement.type == Type::kAppcSigned) {
+      return 1;  // an ACI has one signature
+    }
     size_t count = requirement.key_paths.size() + requirement.key_datas.size();
     for (const Requirement& part : requirement.parts) {
       count += KeysOf(part);
@@ -163,6 +220,7 @@ class Linter {
     return count;
   }
 
+  const Policy& policy_;
   std::vector<PolicyRule> rules_;
   std::string scope_;
   std::vector<Finding> findings_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 
@@ -31,6 +32,30 @@ std::vector<std::string> ParentsOf(std::string path) {
     path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
   }
   return scopes;
+}
+
+// Scopes of transports that are files are absolute paths in their one spelling; "/" would be what "" is. Archives of
+// docker save have none. What other programs look up under their own transports is not judged here.
+void CheckScope(std::string_view transport, const std::string& scope, const json::Cursor& from) {
+  const bool of_paths = transport == "oci" || transport == "oci-archive" || transport == "dir" || transport == "aci";
+  if (scope.empty() || (!of_paths && transport != "docker-archive")) {
+    return;
+  }
+  if (!of_paths) {
+    from.Fail("expected only the scope \"\"");
+  }
+  try {
+    if (scope.starts_with('/') && RelPath::Parse(scope.substr(1)).str() == scope.substr(1)) {
+      return;
+    }
+  } catch (const Error&) {
+  }
+  from.Fail("expected an absolute path without '.', '..' or a slash at its end, or \"\" for all");
+}
+
+// What the trusted keys of appc come to: which of them count is looked up by the name of each ACI.
+PolicyRule TrustedKeyRule(const std::string& prefix) {
+  return {"appc: " + (prefix.empty() ? "any" : prefix), {{.type = Requirement::Type::kAppcSigned}}, prefix};
 }
 
 }  // namespace
@@ -79,6 +104,7 @@ Policy Policy::Parse(std::string_view text, std::string_view what) {
     for (const auto& [transport, scopes] : root.At("transports").Members(kMaxPolicyScopes)) {
       Scopes parsed;
       for (const auto& [scope, requirements] : scopes.Members(kMaxPolicyScopes)) {
+        CheckScope(transport, scope, requirements);
         parsed.emplace_back(scope, Requirement::ParseList(requirements));
       }
       std::sort(parsed.begin(), parsed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -116,6 +142,7 @@ Policy Policy::Load(const std::optional<std::string>& path) {
     const std::string named = path ? *path : variable;
     Policy policy = Parse(ReadFile(named, kMaxPolicyBytes), named);
     policy.named_ = path.has_value();
+    policy.LoadTrustedKeys(named);
     return policy;
   }
   const auto user = UserConfigDirectory();
@@ -126,7 +153,13 @@ Policy Policy::Load(const std::optional<std::string>& path) {
     }
     places.push_back("/etc/" + program + "/policy.json");
   }
-  return LoadFirst(places);
+  Policy policy = LoadFirst(places);
+  policy.LoadTrustedKeys(std::nullopt);
+  return policy;
+}
+
+void Policy::LoadTrustedKeys(const std::optional<std::string>& policy_file) {
+  trusted_keys_ = TrustedKeys::Read(TrustedKeyDirectories(policy_file));
 }
 
 Policy Policy::AcceptAnything(std::string why) {
@@ -162,11 +195,15 @@ PolicyRule Policy::RuleFor(const DockerReference& name) const {
   return DefaultRule();
 }
 
-PolicyRule Policy::RuleFor(std::string_view transport, const std::string& path) const {
+PolicyRule Policy::RuleFor(std::string_view transport, const std::string& path,
+                           const std::optional<std::string>& appc_name) const {
   for (const std::string& scope : ParentsOf(path)) {
     if (const auto* requirements = Find(transport, scope)) {
       return {std::string(transport) + ": " + scope, *requirements};
     }
+  }
+  if (const auto prefix = appc_name ? trusted_keys_.PrefixOf(*appc_name) : std::nullopt) {
+    return TrustedKeyRule(*prefix);
   }
   if (const auto* requirements = Find(transport, "")) {
     return {std::string(transport) + ": any", *requirements};
@@ -193,6 +230,13 @@ std::vector<PolicyRule> Policy::Rules() const {
       rules.push_back({transport + ": " + (scope.empty() ? "any" : scope), requirements});
     }
   }
+  std::set<std::string> prefixes;
+  for (const TrustedKey& file : trusted_keys_.files()) {
+    prefixes.insert(file.prefix);
+  }
+  for (const std::string& prefix : prefixes) {
+    rules.push_back(TrustedKeyRule(prefix));
+  }
   return rules;
 }
 
@@ -202,6 +246,9 @@ std::set<std::string> Policy::KeyPaths() const {
     for (const Requirement& requirement : rule.requirements) {
       requirement.AddKeyPaths(paths);
     }
+  }
+  for (const TrustedKey& file : trusted_keys_.files()) {
+    paths.insert(file.path);
   }
   return paths;
 }

@@ -17,6 +17,7 @@
 #include "libimage/base/json.h"
 #include "libimage/model/reference.h"
 #include "libsign/requirement.h"
+#include "libsign/trusted_keys.h"
 
 namespace gantry::sign {
 
@@ -25,8 +26,9 @@ constexpr size_t kMaxPolicyScopes = 100'000;
 
 // What a policy says about one image.
 struct PolicyRule {
-  std::string scope;                      // "docker: quay.io/org", "default"
-  std::vector<Requirement> requirements;  // not empty
+  std::string scope;                       // "docker: quay.io/org", "appc: example.com/foo", "default"
+  std::vector<Requirement> requirements;   // not empty
+  std::optional<std::string> prefix = {};  // of trusted keys of appc that it stands for
 
   // As of its requirements.
   bool WantsAttachments() const;
@@ -39,7 +41,8 @@ class Policy {
   // $XDG_CONFIG_HOME/gantry/policy.json, /etc/gantry/policy.json, $XDG_CONFIG_HOME/containers/policy.json and
   // /etc/containers/policy.json, else the built-in one, which rejects everything. An /etc/containers/policy.json that
   // holds nothing but insecureAcceptAnything is what distributions ship so that Podman starts; nobody decided it, so it
-  // counts as absent (passed_over() says so). kNotFound when `path` or $GANTRY_POLICY names no file.
+  // counts as absent (passed_over() says so). kNotFound when `path` or $GANTRY_POLICY names no file. The trusted keys
+  // of appc come with it: those beside a file that was named, else those in the usual places (trusted_keys.h).
   static Policy Load(const std::optional<std::string>& path);
 
   // `what` names the document in errors.
@@ -52,16 +55,19 @@ class Policy {
   // parents, the host, *.DOMAIN wildcards, ""; then "default". A name with both tag and digest is looked up by digest.
   PolicyRule RuleFor(const image::DockerReference& name) const;
   // For images that are files: `transport` as in policy.json ("oci"), `path` absolute and free of symbolic links,
-  // looked up with its parents.
-  PolicyRule RuleFor(std::string_view transport, const std::string& path) const;
+  // looked up with its parents. If none decides and keys are trusted for `appc_name`, the name of an ACI, they do.
+  PolicyRule RuleFor(std::string_view transport, const std::string& path,
+                     const std::optional<std::string>& appc_name = std::nullopt) const;
   // What nothing more specific decides.
   PolicyRule DefaultRule() const;
 
-  // Every rule, the default first, then by transport and scope.
+  // Every rule, the default first, then by transport and scope, then a rule for each prefix of trusted keys.
   std::vector<PolicyRule> Rules() const;
 
   // Every key file that a requirement names.
   std::set<std::string> KeyPaths() const;
+
+  const TrustedKeys& trusted_keys() const { return trusted_keys_; }
 
   // The file, "built-in policy", or the `why` of AcceptAnything.
   const std::string& source() const { return source_; }
@@ -79,9 +85,11 @@ class Policy {
   using Scopes = std::vector<std::pair<std::string, std::vector<Requirement>>>;  // sorted by scope
   const std::vector<Requirement>* Find(std::string_view transport, std::string_view scope) const;
   static Policy LoadFirst(const std::vector<std::string>& places);
+  void LoadTrustedKeys(const std::optional<std::string>& policy_file);
 
   std::vector<Requirement> default_;
   std::vector<std::pair<std::string, Scopes>> transports_;
+  TrustedKeys trusted_keys_;
   std::string source_;
   std::string passed_over_;
   bool named_ = false;

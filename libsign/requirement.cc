@@ -26,6 +26,7 @@ constexpr std::array kTypes = {
     TypeName{Type::kSignedBaseLayer, "signedBaseLayer"},
     TypeName{Type::kSigstoreSigned, "sigstoreSigned"},
     TypeName{Type::kNotationSigned, "notationSigned"},
+    TypeName{Type::kAppcSigned, "appcSigned"},
     TypeName{Type::kIdentitySigned, "identitySigned"},
     TypeName{Type::kAnyOf, "anyOf"},
     TypeName{Type::kThreshold, "threshold"},
@@ -271,6 +272,16 @@ Requirement ParseIdentitySigned(const json::Cursor& from) {
   return requirement;
 }
 
+Requirement ParseAppcSigned(const json::Cursor& from) {
+  from.OnlyKeys({"type", "keyPath", "keyPaths", "keyData", "keyDatas", "notBefore", "neverOlder"});
+  Requirement requirement{.type = Type::kAppcSigned};
+  if (const auto source = OneOf(from, {"keyPath", "keyPaths", "keyData", "keyDatas"})) {
+    ParseKeys(from, *source, requirement);
+  }
+  ParseCommon(from, requirement);
+  return requirement;
+}
+
 Requirement ParseParts(const json::Cursor& from, Type type, size_t depth) {
   if (depth >= kMaxRequirementDepth) {
     from.Fail("too deep");
@@ -353,6 +364,8 @@ Requirement Requirement::Parse(const json::Cursor& from, size_t depth) {
       return ParseSigstoreSigned(from);
     case Type::kNotationSigned:
       return ParseNotationSigned(from);
+    case Type::kAppcSigned:
+      return ParseAppcSigned(from);
     case Type::kIdentitySigned:
       return ParseIdentitySigned(from);
     default:

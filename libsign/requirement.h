@@ -51,6 +51,7 @@ struct Requirement {
     kSigstoreSigned,
     kNotationSigned,
     // What containers-policy.json(5) does not have.
+    kAppcSigned,      // the ACI that an image is, by one of the keys or else of those trusted for its name
     kIdentitySigned,  // an identity attestation by one of the keys
     kAnyOf,           // one of `parts`
     kThreshold,       // `parts` met by `count` different keys

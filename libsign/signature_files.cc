@@ -107,6 +107,17 @@ std::string AppendToLayout(const std::string& directory, const Digest& manifest,
   return AppendSignature(Dir::Open(directory).MakeDirs(LayoutPath(manifest)), signature);
 }
 
+std::optional<std::string> ReadDetachedBeside(const std::string& file) {
+  try {
+    return ReadFile(file + ".asc", kMaxEvidenceBytes);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kNotFound) {
+      return std::nullopt;
+    }
+    throw;
+  }
+}
+
 void GatherBundlesBeside(const std::string& file, Evidence& into) {
   const Beside beside = BundlesOf(file);
   into.looked_at.push_back(file + ".sigstore.json");

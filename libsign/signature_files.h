@@ -2,6 +2,7 @@
 // and next to an App Container Image.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,10 @@ std::string AppendSignature(const Dir& dir, std::string_view signature);
 // `into`, with the place.
 void GatherFromLayout(const std::string& directory, const Digest& manifest, Evidence& into);
 std::string AppendToLayout(const std::string& directory, const Digest& manifest, std::string_view signature);
+
+// The detached OpenPGP signature FILE.asc next to an App Container Image; nullopt when there is none. kCorrupt when it
+// is too large or no regular file.
+std::optional<std::string> ReadDetachedBeside(const std::string& file);
 
 // Bundles next to `file`: FILE.sigstore.json, FILE.2.sigstore.json and on up to the first gap. As evidence each is an
 // attachment.

@@ -18,9 +18,13 @@ std::string Joined(const std::vector<std::string>& texts, std::string_view separ
   return joined;
 }
 
+std::optional<std::string> NameOfAci(const Evidence& evidence) {
+  return evidence.appc.empty() ? std::nullopt : std::optional(evidence.appc.back().name);
+}
+
 PolicyRule RuleOf(const FetchedImage& image, const Policy& policy, const Evidence& evidence) {
   if (!evidence.transport.empty()) {
-    return policy.RuleFor(evidence.transport, evidence.path);
+    return policy.RuleFor(evidence.transport, evidence.path, NameOfAci(evidence));
   }
   return image.name() ? policy.RuleFor(*image.name()) : policy.DefaultRule();
 }
@@ -41,8 +45,17 @@ std::string ShellWord(const std::string& text) {
 
 // The command that would trust the image. A missing or wrongly named signature is the signer's to make; for all else a
 // key is missing in the policy.
-std::string HintFor(const FetchedImage& image, const Policy& policy, const std::string& code) {
+std::string HintFor(const FetchedImage& image, const Policy& policy, const Evidence& evidence,
+                    const std::string& code) {
   const std::string otherwise = "; --insecure-options=image lets this one command pass";
+  const std::string file = policy.named() ? "--policy " + ShellWord(policy.source()) + " " : "";
+  if (const auto aci = image.name() ? std::nullopt : NameOfAci(evidence)) {
+    if (code == "no-signature") {
+      return "its signer can run: gantry sign --key KEY aci:" + ShellWord(evidence.appc.back().file) + otherwise;
+    }
+    return "to trust what a key signs: gantry trust add " + file + "--prefix " + ShellWord(*aci) + " KEYFILE" +
+           otherwise;
+  }
   if (!image.name()) {
     return "a policy can allow its place (gantry-policy(5))" + otherwise;
   }
@@ -51,7 +64,6 @@ std::string HintFor(const FetchedImage& image, const Policy& policy, const std::
       code == "signature-of-index") {
     return "its signer can run: gantry sign --key KEY docker://" + name.ToString() + otherwise;
   }
-  const std::string file = policy.named() ? "--policy " + ShellWord(policy.source()) + " " : "";
   return "to trust what a key signs: gantry trust add " + file + "--key KEYFILE docker://" + name.Repository() +
          otherwise;
 }
@@ -62,7 +74,9 @@ Decision Verifier::Decide(const FetchedImage& image, const Policy& policy, const
   const PolicyRule rule = RuleOf(image, policy, evidence);
   Decision decision;
   decision.digest = image.image().descriptor.digest.str();
-  decision.image = image.name() ? image.name()->WithDefaultTag().ToString() : decision.digest;
+  decision.image = image.name()            ? image.name()->WithDefaultTag().ToString()
+                   : evidence.path.empty() ? decision.digest
+                                           : evidence.transport + ":" + evidence.path;
   decision.policy = policy.source();
   decision.scope = rule.scope;
   decision.looked_at = evidence.looked_at;
@@ -70,10 +84,16 @@ Decision Verifier::Decide(const FetchedImage& image, const Policy& policy, const
     decision.steps.push_back({"policy-passed-over", true, policy.passed_over()});
   }
   const Question question{image, policy, evidence, detail == Detail::kWhole};
+  const std::string reference = ReferenceOf(image, evidence);
   std::vector<std::string> vouchers;
   decision.allowed = true;
+  const bool several = rule.requirements.size() > 1;
   for (const Requirement& requirement : rule.requirements) {
-    const Outcome outcome = Evaluate(question, requirement, decision.steps);
+    decision.requirements.emplace_back(requirement.Name());
+  }
+  for (const Requirement& requirement : rule.requirements) {
+    const Outcome outcome = several ? EvaluatePart(question, requirement, decision.steps, 0)
+                                    : Evaluate(question, requirement, decision.steps);
     if (!decision.allowed) {
       continue;  // decided, and looked at only to be shown
     }
@@ -82,14 +102,15 @@ Decision Verifier::Decide(const FetchedImage& image, const Policy& policy, const
     if (!outcome.met) {
       decision.allowed = false;
       decision.reason = outcome.reason;
-      decision.hint = HintFor(image, policy, outcome.code);
+      decision.hint = HintFor(image, policy, evidence, outcome.code);
       if (!question.whole) {
         return decision;
       }
       continue;
     }
-    if (outcome.time) {
-      decision.time = std::max(decision.time.value_or(*outcome.time), *outcome.time);
+    if (outcome.time && !reference.empty()) {
+      const int64_t before = decision.accepted ? decision.accepted->signed_at : *outcome.time;
+      decision.accepted = image::Accepted{reference, std::min(before, *outcome.time)};
     }
     if (std::find(vouchers.begin(), vouchers.end(), outcome.evidence) == vouchers.end()) {
       vouchers.push_back(outcome.evidence);
@@ -102,12 +123,17 @@ Decision Verifier::Decide(const FetchedImage& image, const Policy& policy, const
   return decision;
 }
 
+std::string Verifier::ReferenceOf(const FetchedImage& image, const Evidence& evidence) {
+  const std::string name = image.name() ? PolicyName(*image.name()).ToString() : evidence.reference;
+  return name.empty() ? "" : name + " " + image.image().config.platform.ToString();
+}
+
 image::VerifiedImage Verifier::Verify(FetchedImage image, const Policy& policy, const Evidence& evidence) {
   Decision decision = Decide(image, policy, evidence);
   if (!decision.allowed) {
     throw decision.Refusal();
   }
-  return image::VerifiedImage(std::move(image), std::move(decision.evidence));
+  return image::VerifiedImage(std::move(image), std::move(decision.evidence), std::move(decision.accepted));
 }
 
 json::Value Decision::ToJson() const {
@@ -119,15 +145,24 @@ json::Value Decision::ToJson() const {
     }
     lines.emplace_back(std::move(line));
   }
-  return json::Object{{"allowed", allowed},   {"image", image},        {"digest", digest},
-                      {"policy", policy},     {"scope", scope},        {"requirement", requirement},
-                      {"evidence", evidence}, {"code", code},          {"reason", reason},
-                      {"steps", lines},       {"lookedAt", looked_at}, {"hint", hint}};
+  return json::Object{{"allowed", allowed},
+                      {"image", image},
+                      {"digest", digest},
+                      {"policy", policy},
+                      {"scope", scope},
+                      {"requirement", requirement},
+                      {"requirements", requirements},
+                      {"evidence", evidence},
+                      {"code", code},
+                      {"reason", reason},
+                      {"steps", lines},
+                      {"lookedAt", looked_at},
+                      {"hint", hint}};
 }
 
 std::string Decision::Explain() const {
   std::string text = "image     " + image + "\ndigest    " + digest + "\npolicy    " + policy + "\nscope     " + scope +
-                     "\nrequires  " + requirement + "\n";
+                     "\nrequires  " + Joined(requirements, ", ") + "\n";
   for (const std::string& place : looked_at) {
     text += "looked in " + place + "\n";
   }

@@ -23,15 +23,16 @@ namespace gantry::sign {
 
 struct Decision {
   bool allowed = false;
-  std::string image;            // the name asked for, or the digest
-  std::string digest;           // of the manifest
-  std::string policy;           // where the policy was read
-  std::string scope;            // which of its scopes decided
-  std::string requirement;      // the one that decided: "signedBy", "reject", ...
-  std::string evidence;         // what met it: "signedBy <fingerprint>"; empty on refusal
-  std::string code;             // why, stable: "signed", "no-signature", ...
-  std::string reason;           // why, for people
-  std::optional<int64_t> time;  // when the newest signature that counts was made, where it says so
+  std::string image;                        // the name asked for, else the place ("aci:/srv/x.aci"), else the digest
+  std::string digest;                       // of the manifest
+  std::string policy;                       // where the policy was read
+  std::string scope;                        // which of its scopes decided
+  std::vector<std::string> requirements;    // of the scope, all of which must be met
+  std::string requirement;                  // the one that decided: "signedBy", "reject", ...
+  std::string evidence;                     // what met it: "signedBy <fingerprint>"; empty on refusal
+  std::string code;                         // why, stable: "signed", "no-signature", ...
+  std::string reason;                       // why, for people
+  std::optional<image::Accepted> accepted;  // what is to be noted when the image is used
   std::vector<Step> steps;
   std::vector<std::string> looked_at;
   std::string hint;  // a command that would change a refusal
@@ -61,6 +62,9 @@ class Verifier {
   // signatures hold.
   static Decision Decide(const image::FetchedImage& image, const Policy& policy, const Evidence& evidence,
                          Detail detail = Detail::kEnough);
+
+  // What the image is accepted as: its name, else what the evidence says, and its platform. Empty when it has neither.
+  static std::string ReferenceOf(const image::FetchedImage& image, const Evidence& evidence);
 
   // Decides, and throws Decision::Refusal when the answer is no.
   static image::VerifiedImage Verify(image::FetchedImage image, const Policy& policy, const Evidence& evidence);

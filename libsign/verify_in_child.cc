@@ -1,6 +1,7 @@
 // The decision in a process of its own; see libsign/verify.h.
 #include <utility>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/message.h"
 #include "libimage/base/process.h"
@@ -17,7 +18,7 @@ using image::VerifiedImage;
 constexpr char kVerified = 'v';
 constexpr char kNothing = 'n';
 constexpr size_t kMaxWordBytes = 1024 * 1024;  // all but the documents: names, and who vouched
-constexpr MessageBounds kBounds{.fields = 6,
+constexpr MessageBounds kBounds{.fields = 8,
                                 .bytes = image::kMaxManifestBytes + image::kMaxConfigBytes + kMaxWordBytes,
                                 .who = "the process that decides"};
 
@@ -31,7 +32,8 @@ Message ToMessage(const VerifiedImage& verified) {
   return {kVerified,
           {image.descriptor.media_type, image.manifest_bytes, image.config_bytes,
            verified.name() ? verified.name()->ToString() : "", verified.index() ? verified.index()->str() : "",
-           verified.vouched_by()}};
+           verified.vouched_by(), verified.accepted() ? verified.accepted()->reference : "",
+           verified.accepted() ? std::to_string(verified.accepted()->signed_at) : ""}};
 }
 
 FetchedImage FromFields(std::vector<std::string>& fields) {
@@ -81,7 +83,15 @@ std::optional<VerifiedImage> Verifier::VerifyInChild(const Policy& policy, const
     ThrowBroken();
   }
   FetchedImage documents = FromFields(message->fields);
-  return VerifiedImage(std::move(documents), std::move(message->fields[5]));
+  std::optional<image::Accepted> accepted;
+  if (!message->fields[6].empty()) {
+    const auto signed_at = ParseDecimal<int64_t>(message->fields[7]);
+    if (!signed_at) {
+      ThrowBroken();
+    }
+    accepted = image::Accepted{std::move(message->fields[6]), *signed_at};
+  }
+  return VerifiedImage(std::move(documents), std::move(message->fields[5]), std::move(accepted));
 }
 
 }  // namespace gantry::sign

@@ -151,8 +151,10 @@ std::string NameOf(const image::Reference& destination) {
 InputSet VerifyAll(const LocalImages& source, const ConvertOptions& options) {
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const auto verify = [&](image::FetchedImage image) {
-    const sign::Evidence evidence = source.evidence(image.image().descriptor.digest);
+    sign::Evidence evidence = source.evidence(image.image().descriptor.digest);
+    AddAccepted(image, StoreRoot(options.common), evidence);
     image::VerifiedImage verified = sign::Verifier::Verify(std::move(image), policy, evidence);
+    NoteAccepted(verified, StoreRoot(options.common));
     Note(options.common,
          verified.image().config.platform.ToString() + ": the image is trusted by " + verified.vouched_by());
     return verified;
@@ -200,6 +202,7 @@ int Convert(const ConvertOptions& options) {
   for (const std::string& note : source.notes) Warn(options.common, note);
   const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
   Note(options.common, "the image is trusted by " + verified.vouched_by());
+  NoteAccepted(verified, StoreRoot(options.common));
   const auto progress = MakeProgress(options.common);
   const Written written = destination->Write({name, source, verified}, *progress);
   const std::string where = written.file.empty() ? NameOf(reference) : written.file;

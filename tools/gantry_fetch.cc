@@ -116,21 +116,27 @@ struct Decider {
   image::Fetcher& fetcher;
 };
 
-// When the newest signature was made that counts for what has the name now.
-std::optional<int64_t> NewestOf(const Decider& decider) {
+// When the signature was made that counts for what was last accepted as `image`: as it is noted, else by what has the
+// name now, which may have come before anybody asked.
+std::optional<int64_t> NewestOf(const Decider& decider, const image::FetchedImage& image) {
+  const std::string reference = sign::Verifier::ReferenceOf(image, {});
+  if (const auto noted = decider.store.NewestAccepted(reference))
+    return noted;
   const auto found = decider.store.Resolve(decider.stored_as);
   if (!found)
     return std::nullopt;
-  const image::FetchedImage image = decider.store.Load(*found);
+  const image::FetchedImage stored = decider.store.Load(*found);
   sign::Evidence evidence;
-  for (const std::string& signature : decider.store.Signatures(image.image().descriptor.digest))
+  for (const std::string& signature : decider.store.Signatures(stored.image().descriptor.digest))
     evidence.Add(signature);
-  evidence.identity = [&] { return image::Identity::Compute(image.image(), decider.store).digest; };
-  return sign::Verifier::Decide(image, decider.policy, evidence).time;
+  evidence.identity = [&] { return image::Identity::Compute(stored.image(), decider.store).digest; };
+  const auto accepted = sign::Verifier::Decide(stored, decider.policy, evidence).accepted;
+  return accepted && accepted->reference == reference ? std::optional(accepted->signed_at) : std::nullopt;
 }
 
 template <typename Found>
-sign::Evidence GatherEvidence(const Decider& decider, const Found& found, const Digest& manifest) {
+sign::Evidence GatherEvidence(const Decider& decider, const Found& found, const image::FetchedImage& image) {
+  const Digest& manifest = image.image().descriptor.digest;
   const sign::PolicyRule rule = decider.policy.RuleFor(decider.name);
   sign::Evidence evidence;
   for (const std::string& signature : found.signatures) evidence.Add(signature);
@@ -143,7 +149,7 @@ sign::Evidence GatherEvidence(const Decider& decider, const Found& found, const 
   }
   for (const std::string& signature : decider.store.Signatures(manifest)) evidence.Add(signature);
   if (rule.WantsNewest())
-    evidence.newest = NewestOf(decider);
+    evidence.newest = NewestOf(decider, image);
   return evidence;
 }
 
@@ -158,12 +164,16 @@ image::VerifiedImage FetchMany(const Decider& decider, const FetchOptions& optio
   const image::ImageTree tree =
       LoadTree(store, top, ParsePlatforms(options.platform), decider.name, [&](image::FetchedImage image) {
         const Digest manifest = image.image().descriptor.digest;
-        kept.emplace_back(manifest, GatherEvidence(decider, decider.fetcher.FindSignatures(manifest), manifest));
+        kept.emplace_back(manifest, GatherEvidence(decider, decider.fetcher.FindSignatures(manifest), image));
         return sign::Verifier::Verify(std::move(image), decider.policy, kept.back().second);
       });
   decider.fetcher.FetchBlobs();
   for (const auto& [manifest, evidence] : kept) KeepEvidence(store, manifest, evidence);
   const std::vector<const image::VerifiedImage*> images = ImagesOf(tree);
+  for (const image::VerifiedImage* image : images) {
+    if (image->accepted())
+      store.NoteAccepted(*image->accepted());
+  }
   if (images.empty())
     throw Error(ErrorKind::kNotFound, Quoted(decider.name.ToString()) + " is an index without images");
   const image::Platform host = image::Platform::Host();
@@ -185,7 +195,7 @@ image::VerifiedImage FetchOne(const Decider& decider) {
   image::Offer offer = decider.fetcher.Receive();
   const image::Image& image = offer.image.image();
   const Digest manifest = image.descriptor.digest;
-  sign::Evidence evidence = GatherEvidence(decider, offer, manifest);
+  sign::Evidence evidence = GatherEvidence(decider, offer, offer.image);
   const bool early = decider.policy.RuleFor(decider.name).WantsAttachments() &&
                      NeedsLayers(sign::Verifier::Decide(offer.image, decider.policy, evidence, sign::Detail::kWhole));
   if (early) {
@@ -197,6 +207,8 @@ image::VerifiedImage FetchOne(const Decider& decider) {
   if (!early)
     decider.fetcher.FetchBlobs();
   KeepEvidence(decider.store, manifest, evidence);
+  if (verified.accepted())
+    decider.store.NoteAccepted(*verified.accepted());
   return verified;
 }
 

@@ -115,6 +115,7 @@ int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
   RefusePipe(reference);
   const std::shared_ptr<image::Store> store = image::Store::Open(root);
   const image::VerifiedImage image = FetchAndVerify(options, reference, judge, *store);
+  NoteAccepted(image, root);
   const runner::RunConfig config = runner::Plan(image.image().config, options.run);
   WarnOfOtherPlatform(image.image().config.platform, options.common);
   Note(options.common, "image " + image.image().descriptor.digest.str() + ", " + image.vouched_by());

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "libimage/transport/oci_layout.h"
 #include "libimage/transport/plain_file.h"
 #include "libsign/signature_files.h"
+#include "libsign/verify.h"
 
 namespace gantry::tools {
 namespace {
@@ -135,12 +137,18 @@ std::string PlaceOf(const std::string& path) {
   return lasting ? RealPath(path) : std::string();
 }
 
+// What an image in a file is accepted as, by its place; empty where that is not lasting.
+std::string ReferenceOf(const std::string& transport, const std::string& place, const std::string& ref) {
+  return place.empty() ? "" : transport + ":" + place + ":" + ref;
+}
+
 LocalImage FromLayout(std::unique_ptr<image::OciLayout> layout, const FileReference& file,
                       const std::string& platform) {
   const auto wanted = platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform);
   LocalImage local{layout->Load(file.ref, wanted), {}, nullptr, nullptr};
   local.evidence.transport = IsArchive(file) ? "oci-archive" : "oci";
   local.evidence.path = PlaceOf(file.path);
+  local.evidence.reference = ReferenceOf(local.evidence.transport, local.evidence.path, file.ref);
   local.called = file.ref;
   if (!IsArchive(file))
     sign::GatherFromLayout(file.path, local.image.image().descriptor.digest, local.evidence);
@@ -155,6 +163,7 @@ LocalImage FromDockerArchive(const FileReference& file) {
   const size_t number = archive->Find(file.ref);
   LocalImage local{archive->Load(number), {}, nullptr, nullptr};
   local.evidence.transport = "docker-archive";
+  local.evidence.reference = ReferenceOf("docker-archive", PlaceOf(file.path), file.ref);
   const std::vector<std::string>& names = archive->images()[number].names;
   local.called = !file.ref.empty() && file.ref[0] != '@' ? image::NormalisedName(file.ref)
                  : names.empty()                         ? std::string()
@@ -245,6 +254,37 @@ std::string DirectoryOf(const std::string& path) {
   return slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
 }
 
+// What an ACI is accepted as, wherever its file lies.
+std::string ReferenceOf(const image::AciManifest& manifest) {
+  std::string reference = "aci:" + manifest.name;
+  for (const auto& [name, value] : manifest.labels) reference += "," + name + "=" + value;
+  return reference;
+}
+
+// The ACIs that an image is rendered from, with the signatures beside them.
+std::vector<sign::AppcFile> FilesOf(const image::AciImage& image) {
+  std::set<std::string> pinned;
+  for (const auto& file : image.files()) {
+    for (const image::AciDependency& dependency : file->manifest().dependencies) pinned.insert(dependency.image_id);
+  }
+  std::vector<sign::AppcFile> files;
+  for (const auto& file : image.files()) {
+    sign::AppcFile one{.file = file->name(),
+                       .name = file->manifest().name,
+                       .pinned = pinned.contains("sha512-" + file->image_id().hex()),
+                       .signature = {},
+                       .open = {},
+                       .digest = {}};
+    if (const auto& bytes = file->bytes()) {
+      one.signature = sign::ReadDetachedBeside(file->name());
+      one.open = [bytes = *bytes, what = file->name()] { return FdRangeSource(bytes.fd, 0, bytes.size, what); };
+      one.digest = bytes->digest;
+    }
+    files.push_back(std::move(one));
+  }
+  return files;
+}
+
 // A signature for an ACI is a file beside it, of its name and ".asc" behind it.
 LocalImage OpenAci(const FileReference& file, const std::string& platform,
                    const std::vector<std::string>& dependencies) {
@@ -257,8 +297,12 @@ LocalImage OpenAci(const FileReference& file, const std::string& platform,
   local.notes = aci->notes();
   local.evidence.transport = "aci";
   local.evidence.path = PlaceOf(path);
-  if (!local.evidence.path.empty())
+  local.evidence.appc = FilesOf(*aci);
+  local.evidence.reference = ReferenceOf(aci->files().back()->manifest());
+  if (!local.evidence.path.empty()) {
+    local.evidence.looked_at.push_back(path + ".asc");
     sign::GatherBundlesBeside(path, local.evidence);
+  }
   AddIdentity(local, *aci);
   local.blobs = std::move(aci);
   return local;
@@ -273,13 +317,21 @@ LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root,
   return OpenFileImage(*file, platform, name.dependencies);
 }
 
-// Refuses another platform, and gathers what file: lookasides hold.
-void Complete(LocalImage& local, const std::string& platform, const sign::RegistriesD& registries) {
+void AddAccepted(const FetchedImage& image, const image::Store* store, sign::Evidence& evidence) {
+  const std::string reference = sign::Verifier::ReferenceOf(image, evidence);
+  if (store != nullptr && !reference.empty())
+    evidence.newest = store->NewestAccepted(reference);
+}
+
+// Refuses another platform, and gathers what file: lookasides hold and what was accepted before; `store` may be null.
+void Complete(LocalImage& local, const std::string& platform, const sign::RegistriesD& registries,
+              const image::Store* store) {
   const image::Platform& is = local.image.image().config.platform;
   if (!IsPlatform(is, platform))
     throw Error(ErrorKind::kNotFound, "the image is for " + is.ToString() + ", not for " + platform);
   if (local.image.name())
     sign::GatherLookaside(registries, *local.image.name(), local.image.image().descriptor.digest, local.evidence);
+  AddAccepted(local.image, store, local.evidence);
 }
 
 }  // namespace
@@ -345,6 +397,15 @@ LocalName BringAllHere(const std::string& text, const std::string& platforms, co
   return Fetch(reference, platforms.empty() ? all : ForPlatform(platforms), policy, common);
 }
 
+void AddAccepted(const FetchedImage& image, const std::string& root, sign::Evidence& evidence) {
+  AddAccepted(image, image::Store::OpenReadOnly(root).get(), evidence);
+}
+
+void NoteAccepted(const image::VerifiedImage& image, const std::string& root) {
+  if (image.accepted())
+    image::Store::Open(root)->NoteAccepted(*image.accepted());
+}
+
 std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::Store& store,
                                             const std::string& platform, const sign::RegistriesD& registries) {
   const auto text = StoreName(name.reference);
@@ -356,13 +417,15 @@ std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::
   if (!local)
     ThrowNotInStore(name, *text, store.dir().name());
   AddIdentity(*local, store);
-  Complete(*local, platform, registries);
+  Complete(*local, platform, registries, &store);
   return local;
 }
 
 void KeepForImage(const Reference& reference, const std::string& root, image::Confinement& keep) {
   const auto* file = reference.file();
-  keep.read.push_back(file != nullptr ? file->path : root);
+  keep.read.push_back(root);
+  if (file != nullptr)
+    keep.read.push_back(file->path);
   if (file != nullptr && IsAci(*file) && !IsDirectory(file->path))
     keep.read.push_back(DirectoryOf(file->path));
   if (file != nullptr && (IsArchive(*file) || IsAci(*file)))
@@ -408,7 +471,7 @@ LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::str
     local.image = FetchedImage(local.image.image(), *as, local.image.index());
     local.evidence.transport.clear();  // judged by its name, not by its place
   }
-  Complete(local, platform, registries);
+  Complete(local, platform, registries, image::Store::OpenReadOnly(root).get());
   return local;
 }
 

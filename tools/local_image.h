@@ -77,13 +77,20 @@ struct LocalImages {
   std::unique_ptr<image::Lease> lease;
 };
 
+// Adds to the evidence what the store at `root` noted as accepted before.
+void AddAccepted(const image::FetchedImage& image, const std::string& root, sign::Evidence& evidence);
+
+// Notes in the store at `root` what the image was accepted as, where its policy asks for that (neverOlder). kRefused
+// when something newer was accepted meanwhile; kFailed when it cannot be noted.
+void NoteAccepted(const image::VerifiedImage& image, const std::string& root);
+
 // What the image is opened for.
 enum class Purpose {
   kJudge,  // its manifest and signatures; nothing is written, no lease is taken
   kRead,   // its blobs too, which are leased where we may write to the store
 };
 
-// Adds to `keep` what an image is read from, its file or directory, else the store at `root`; and the place of the
+// Adds to `keep` what an image is read from, its file or directory; the store at `root`; and the place of the
 // temporary file that an archive goes to if it is compressed or comes through a pipe. Beside an ACI its dependencies
 // are looked for.
 void KeepForImage(const image::Reference& reference, const std::string& root, image::Confinement& keep);
@@ -96,7 +103,8 @@ LocalImage OpenFileImage(const image::FileReference& file, const std::string& pl
 
 // Opens a name in the store at `root` (bare, store: or docker://) or a file. `platform` as given on the command line;
 // empty is this machine's where there is a choice, and any where there is none. `as` is the registry name to judge it
-// under, nullopt for the one it has. The evidence is what the store keeps and what file: lookasides hold for that name.
+// under, nullopt for the one it has. The evidence is what the store keeps and what file: lookasides hold for that name,
+// and what the store at `root` noted as accepted before.
 // kNotFound, with the command that would fetch it, when it is not here; kUnsupported for formats that cannot be read.
 LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root,
                           const std::string& platform = {},

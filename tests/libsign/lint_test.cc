@@ -44,13 +44,20 @@ TEST(Lint, FindsWhatAcceptsAnythingAndWhatThatSetsAside) {
               ElementsAre("shadowed-scope docker: quay.io/org/app", "shadowed-scope docker: quay.io/organ"));
 }
 
-TEST(Lint, FindsScopesThatNoImageHas) {
+TEST(Lint, SeesWhatIsSetAsideByAWildcardAndByTheScopeOfAll) {
+  const std::string accept(kAccept);
   EXPECT_THAT(
-      Found(R"("docker":{"busybox":[)" + Signed() + R"(],"https://quay.io":[)" + Signed() + R"(],"quay.io/":[)" +
-            Signed() + R"(]},"oci":{"images":[)" + Signed() + R"(]},"atomic":{"":[)" + Signed() + "]}"),
-      ElementsAre("unreachable-scope docker: busybox", "unreachable-scope docker: https://quay.io",
-                  "unreachable-scope docker: quay.io/", "unreachable-scope oci: images",
-                  "unknown-transport atomic: any"));
+      Found(R"("docker":{"*.example.com":[)" + Signed() + R"(],"a.example.com:5000":[)" + accept + "]}", accept),
+      ElementsAre("accept-anything default", "shadowed-scope docker: a.example.com:5000"));
+  EXPECT_THAT(Found(R"("oci":{"":[)" + Signed() + R"(],"/srv":[)" + accept + "]}", accept),
+              ElementsAre("accept-anything default", "shadowed-scope oci: /srv"));
+}
+
+TEST(Lint, FindsScopesThatNoImageHas) {
+  EXPECT_THAT(Found(R"("docker":{"busybox":[)" + Signed() + R"(],"https://quay.io":[)" + Signed() +
+                    R"(],"quay.io/":[)" + Signed() + R"(]},"atomic":{"":[)" + Signed() + "]}"),
+              ElementsAre("unreachable-scope docker: busybox", "unreachable-scope docker: https://quay.io",
+                          "unreachable-scope docker: quay.io/", "unknown-transport atomic: any"));
 }
 
 TEST(Lint, FindsKeysThatDoNotServeAndThresholdsThatCannotBeMet) {

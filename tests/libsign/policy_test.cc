@@ -69,6 +69,17 @@ TEST(PolicyParse, RefusesIncompleteOrAmbiguousSignedBy) {
   }
 }
 
+TEST(PolicyParse, RefusesScopesThatAreNoPathsWhereOnlyPathsAreLookedUp) {
+  for (const char* transport : {"oci", "oci-archive", "dir", "aci", "docker-archive"}) {
+    for (const char* scope : {"images", "/", "/srv/", "/srv//x", "/srv/../x", "/srv/./x"}) {
+      const std::string text = std::string("{\"") + transport + "\":{\"" + scope + R"(":[{"type":"reject"}]}})";
+      EXPECT_EQ(CaughtError([&] { PolicyOf(text); }).kind(), ErrorKind::kCorrupt) << text;
+    }
+    PolicyOf(std::string("{\"") + transport + R"(":{"":[{"type":"reject"}]}})");
+  }
+  PolicyOf(R"({"oci":{"/srv/images":[{"type":"reject"}]},"containers-storage":{"what/ever":[{"type":"reject"}]}})");
+}
+
 TEST(PolicyParse, SaysWhereItStumbled) {
   const Error error = CaughtError([] { PolicyOf(R"({"docker":{"quay.io":[{"type":"reject"},{"type":"rejct"}]}})"); });
   EXPECT_THAT(error.message(), HasSubstr("/transports/docker/quay.io/1/type"));

@@ -107,12 +107,13 @@ TEST(SigstoreSigned, AllowsPayloadsAndBundlesOfEveryKindOfKey) {
        {KeyKind::kEcdsaP256, KeyKind::kEcdsaP384, KeyKind::kEcdsaP521, KeyKind::kRsa, KeyKind::kEd25519}) {
     const PrivateKey& key = KeyOf(kind);
     const Scheme scheme = Scheme::DefaultFor(kind);
-    const Policy policy = Asking(By("sigstoreSigned", key));
+    const Policy policy = Asking(By("sigstoreSigned", key, R"(,"neverOlder":true)"));
     for (const Attachment& made : {SignPayload(About(), key, scheme), SignStatement(About(), key, scheme)}) {
       const Decision decision = Verifier::Decide(Named(), policy, Found({made}));
       EXPECT_TRUE(decision.allowed) << Name(kind) << decision.Explain();
       EXPECT_EQ(decision.evidence, "sigstoreSigned " + key.public_key().fingerprint());
-      EXPECT_EQ(decision.time, kTime);
+      ASSERT_TRUE(decision.accepted);
+      EXPECT_EQ(decision.accepted->signed_at, kTime);
     }
   }
 }
