@@ -1,0 +1,45 @@
+# A registry that serves again what it served before, well signed, is refused where the policy says neverOlder: also after the
+# newer image and its name are gone from the store, and for each platform by itself.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+need gpg jq skopeo
+
+make_gpg_key tester
+start_registry
+name=$registry/org/app:v1
+now=$(date +%s)
+# put TREE SECONDS: an image, signed at that time, under the one name.
+put() {
+  local digest
+  if [ ! -d "$T/layout-$1" ]; then
+    mkdir "$T/$1" && echo "$1" >"$T/$1/file"
+    make_image "$T/layout-$1" v1 '{"Cmd":["/file"]}' "$T/$1"
+  fi
+  push "$T/layout-$1:v1" org/app:v1
+  digest=$(jq -r '.manifests[0].digest' "$T/layout-$1/index.json")
+  printf '{"critical":{"identity":{"docker-reference":"%s"},"image":{"docker-manifest-digest":"%s"},"type":"atomic container signature"},"optional":{}}' \
+    "$name" "$digest" >"$T/payload"
+  mkdir -p "$T/sigstore/org/app@${digest/:/=}"
+  gpg -q --batch --yes --faked-system-time "$2!" --local-user "$fingerprint" --sign \
+    --output "$T/sigstore/org/app@${digest/:/=}/signature-1" "$T/payload" 2>/dev/null
+}
+printf '{"default":[{"type":"reject"}],"transports":{"docker":{"%s":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"%s","neverOlder":true}]}}}' \
+  "$registry" "$T/tester.pub.gpg" >"$policy"
+
+put old $((now + 10))
+expect_exit 0 gantry fetch -q "docker://$name"
+expect_exit 0 gantry fetch -q "docker://$name"
+put new $((now + 100))
+expect_exit 0 gantry fetch -q "docker://$name"
+put old $((now + 10))
+expect_exit 4 gantry fetch -q "docker://$name"
+expect_text 'older than what was accepted' "$T/err"
+[ "$(gantry store list --quiet)" = "$name" ] || fail "the name is gone"
+gantry store rm "$name" >/dev/null && gantry store gc >/dev/null
+expect_exit 4 gantry fetch -q "docker://$name"
+expect_exit 4 gantry convert -q "docker://$name" "oci:$T/copy:v1"
+put new $((now + 100))
+expect_exit 0 gantry convert -q "docker://$name" "oci:$T/copy:v1"
+# Another store has accepted nothing yet.
+put old $((now + 10))
+expect_exit 0 gantry fetch -q --root "$T/other" "docker://$name"
