@@ -257,7 +257,9 @@ std::string DirectoryOf(const std::string& path) {
 // What an ACI is accepted as, wherever its file lies.
 std::string ReferenceOf(const image::AciManifest& manifest) {
   std::string reference = "aci:" + manifest.name;
-  for (const auto& [name, value] : manifest.labels) reference += "," + name + "=" + value;
+  std::vector<image::AppcPair> labels = manifest.labels;
+  std::sort(labels.begin(), labels.end());
+  for (const auto& [name, value] : labels) reference += "," + name + "=" + value;
   return reference;
 }
 
@@ -315,6 +317,11 @@ LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root,
   if (file == nullptr)
     throw CannotRead(name.reference);
   return OpenFileImage(*file, platform, name.dependencies);
+}
+
+// A store of somebody else's, which we may not read, has noted nothing for us.
+std::unique_ptr<image::Store> StoreIfReadable(const std::string& root) {
+  return access(root.c_str(), R_OK | X_OK) == 0 ? image::Store::OpenReadOnly(root) : nullptr;
 }
 
 void AddAccepted(const FetchedImage& image, const image::Store* store, sign::Evidence& evidence) {
@@ -398,7 +405,7 @@ LocalName BringAllHere(const std::string& text, const std::string& platforms, co
 }
 
 void AddAccepted(const FetchedImage& image, const std::string& root, sign::Evidence& evidence) {
-  AddAccepted(image, image::Store::OpenReadOnly(root).get(), evidence);
+  AddAccepted(image, StoreIfReadable(root).get(), evidence);
 }
 
 void NoteAccepted(const image::VerifiedImage& image, const std::string& root) {
@@ -471,7 +478,7 @@ LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::str
     local.image = FetchedImage(local.image.image(), *as, local.image.index());
     local.evidence.transport.clear();  // judged by its name, not by its place
   }
-  Complete(local, platform, registries, image::Store::OpenReadOnly(root).get());
+  Complete(local, platform, registries, StoreIfReadable(root).get());
   return local;
 }
 
