@@ -3,6 +3,7 @@
 #include <locale.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <exception>
 #include <new>
@@ -16,6 +17,7 @@
 namespace gantry::image {
 namespace {
 
+constexpr uint64_t kRecordBytes = 512;
 constexpr int64_t kMaxId = 0xFFFFFFFE;  // -1 is "leave as it is" to chown(2)
 
 // libarchive converts names of pax headers from UTF-8 to the locale, normalises them on the way, and keeps the raw
@@ -63,6 +65,7 @@ struct ArchiveReader::State {
   static la_ssize_t Read(struct archive* archive, void* self, const void** buffer);
 
   void Open();
+  void PadLastFile();
   bool Advance();
   void SkipData();
   void Fill(Entry& entry);
@@ -81,6 +84,8 @@ struct ArchiveReader::State {
   bool in_header = false;
   bool block_is_header = false;  // `block` came after the current header began
   size_t header_bytes = 0;       // in the blocks before it that did
+  uint64_t source_bytes = 0;     // that came
+  uint64_t data_end = 0;         // where among them the content of the current file ends; 0 when it is not known
   bool open = false;
   bool ended = false;
   uint64_t number = 0;  // of the current entry, from 1
@@ -98,6 +103,9 @@ la_ssize_t ArchiveReader::State::Read(struct archive* archive, void* self, const
     if (state.header_bytes > kMaxHeaderBytes)
       state.Corrupt("the headers of one entry are longer than " + std::to_string(kMaxHeaderBytes) + " bytes");
     state.block = state.from->Next();
+    state.source_bytes += state.block.size();
+    if (state.block.empty())
+      state.PadLastFile();
   } catch (...) {
     state.error = std::current_exception();
     archive_set_error(archive, EIO, "the source failed");
@@ -105,6 +113,17 @@ la_ssize_t ArchiveReader::State::Read(struct archive* archive, void* self, const
   }
   *buffer = state.block.bytes().data();
   return static_cast<la_ssize_t>(state.block.size());
+}
+
+// Some writers (umoci insert) end without the zeros that fill the record of the last file. No content can be missing then,
+// and all readers in Go take it for the end of the archive.
+void ArchiveReader::State::PadLastFile() {
+  static constexpr std::array<std::byte, kRecordBytes> kZeros{};
+  const uint64_t padded = (data_end + kRecordBytes - 1) / kRecordBytes * kRecordBytes;
+  if (data_end == 0 || source_bytes < data_end || source_bytes >= padded)
+    return;
+  block = Block(nullptr, std::span(kZeros).first(static_cast<size_t>(padded - source_bytes)));
+  source_bytes = padded;
 }
 
 void ArchiveReader::State::Corrupt(std::string_view why) const {
@@ -151,6 +170,7 @@ bool ArchiveReader::State::Advance() {
   block_is_header = false;
   ++number;
   name.clear();
+  data_end = 0;
   const int result = archive_read_next_header2(archive, raw);
   in_header = false;
   if (result == ARCHIVE_EOF)
@@ -182,6 +202,9 @@ void ArchiveReader::State::Fill(Entry& entry) {
   if (bytes < 0 || static_cast<uint64_t>(bytes) > kMaxBlobBytes - total_size)
     Corrupt("bad size " + std::to_string(bytes));
   entry.size = size = static_cast<uint64_t>(bytes);
+  // With holes the archive has fewer bytes than the file.
+  if (size > 0 && archive_entry_sparse_count(raw) == 0)
+    data_end = static_cast<uint64_t>(archive_filter_bytes(archive, 0)) + size;
   total_size += size;
   position = 0;
   entry.mtime = TimeOf(archive_entry_mtime(raw), archive_entry_mtime_nsec(raw));

@@ -107,6 +107,32 @@ TEST(ArchiveReaderTest, NothingIsAnArchiveWithoutEntries) {
   EXPECT_TRUE(ReadAllOf(std::string(10240, '\0')).empty());
 }
 
+// As umoci insert ends its layers, and as Go's reader takes them.
+TEST(ArchiveReaderTest, LastFileNeedsItsContentAndNoPaddingAfterIt) {
+  const std::string content(700, 'x');
+  const std::string tar = TarBuilder().File("a", "first").File("b", content).bytes();
+  const size_t end = tar.size() - (1024 - content.size());
+  for (size_t size = end; size <= tar.size(); ++size) {
+    const auto all = ReadAllOf(tar.substr(0, size));
+    ASSERT_EQ(all.size(), 2u) << size;
+    EXPECT_EQ(all[1].content, content) << size;
+    ArchiveReader names(std::make_unique<PiecewiseSource>(tar.substr(0, size), 1), "the archive");
+    Entry entry;
+    EXPECT_TRUE(names.Next(entry) && names.Next(entry));
+    EXPECT_FALSE(names.Next(entry)) << size;
+  }
+  for (size_t size = end - content.size() - 512 + 1; size < end; ++size) {
+    EXPECT_EQ(ReadError(tar.substr(0, size)).kind(), ErrorKind::kCorrupt) << size;
+    ArchiveReader names(StringSource(tar.substr(0, size)), "the archive");
+    EXPECT_EQ(CaughtError([&] {
+                for (Entry entry; names.Next(entry);) {
+                }
+              }).kind(),
+              ErrorKind::kCorrupt)
+        << size;
+  }
+}
+
 TEST(ArchiveReaderTest, RefusesWhatIsNotTar) {
   EXPECT_EQ(ReadError(std::string(2000, 'x')).kind(), ErrorKind::kCorrupt);
   EXPECT_EQ(ReadError("short").kind(), ErrorKind::kCorrupt);
