@@ -17,14 +17,40 @@
 namespace gantry::image {
 namespace {
 
-Entry Directory(const std::string& path) { return {.name = path, .type = EntryType::kDirectory, .mode = 0755}; }
+// One that no layer has an entry for.
+Entry Directory(const std::string& path, Time undated) {
+  return {.name = path, .type = EntryType::kDirectory, .mode = 0755, .mtime = undated};
+}
+
+// Paths in the order in which they came, and which are directories, in little more memory than their text.
+class PathList {
+ public:
+  void Add(const std::string& path, bool is_directory) {
+    numbers_.Append(texts_.Add((is_directory ? kDirectory : kOther) + path));
+  }
+  void Clear() {
+    texts_.Clear();
+    numbers_.Clear();
+  }
+  void PutInto(TreePaths& tree) const {
+    for (size_t i = 0; i < numbers_.size(); ++i) {
+      const std::string_view text = texts_.Get(numbers_[i]);
+      tree.Put(text.substr(1), text.front() == kDirectory);
+    }
+  }
+
+ private:
+  static constexpr char kDirectory = 'd', kOther = '-';
+  TextArena texts_;
+  Chunked<uint32_t> numbers_;
+};
 
 // Passes a layer on, and keeps what it does to the tree below it.
 class LayerRecorder : public EntrySink, public LowerTree {
  public:
   void Begin(EntrySink& into) {
     into_ = &into;
-    paths.clear();
+    paths.Clear();
     hidden.clear();
     implied.clear();
     links.clear();
@@ -33,7 +59,7 @@ class LayerRecorder : public EntrySink, public LowerTree {
   }
 
   void Add(const Entry& entry) override {
-    paths.emplace_back(entry.name, entry.type == EntryType::kDirectory);
+    paths.Add(entry.name, entry.type == EntryType::kDirectory);
     if (entry.name.empty())
       root = entry;
     into_->Add(entry);
@@ -48,7 +74,8 @@ class LayerRecorder : public EntrySink, public LowerTree {
     links.insert(names.begin(), names.end());
   }
 
-  std::vector<std::pair<std::string, bool>> paths, hidden;
+  PathList paths;
+  std::vector<std::pair<std::string, bool>> hidden;
   std::vector<std::string> implied;
   std::set<std::string> links;  // into layers below
   std::vector<std::string> targets;
@@ -108,7 +135,8 @@ class LayeredConversion {
         watched_(blobs, image, options.progress, "convert"),
         open_(open),
         options_(options),
-        platform_(ToAciPlatform(image.config.platform)) {}
+        platform_(ToAciPlatform(image.config.platform)),
+        root_(Directory("", undated_)) {}
 
   std::vector<LayeredAci> Run() {
     const size_t layers = image_.manifest.layers.size();
@@ -128,7 +156,7 @@ class LayeredConversion {
     AciResult result{Digest::Of(""), 0, 0, {}};
     for (bool done = false; !done;) {
       AciOutput output(open_(layer), options_);
-      AciWriter writer(output.tar(), {options_.epoch, 0});
+      AciWriter writer(output.tar(), undated_);
       seen.Begin(writer);
       done = flattener.Run(seen);
       if (!done)
@@ -145,14 +173,15 @@ class LayeredConversion {
   }
 
   // Lays the layer over what there is, and adds to its ACI what follows from that.
-  void Complete(size_t layer, const LayerRecorder& seen, AciWriter& writer) {
+  void Complete(size_t layer, LayerRecorder& seen, AciWriter& writer) {
     for (const std::string& target : seen.targets) {
       if (!paths_.Has(target) || paths_.HasDirectory(target))
         throw Error(ErrorKind::kCorrupt, LayerName(image_, layer) + " has a hard link to " + Quoted(target) +
                                              ", which is no file of a layer at or below it");
     }
     for (const auto& [path, inside] : seen.hidden) paths_.Hide(path, inside);
-    for (const auto& [path, is_directory] : seen.paths) paths_.Put(path, is_directory);
+    seen.paths.PutInto(paths_);
+    seen.paths.Clear();
     if (seen.root)
       root_ = *seen.root;
     else
@@ -166,7 +195,7 @@ class LayeredConversion {
     if (paths_.HasDirectory(path))
       return;
     paths_.Put(path, true);
-    writer.Add(Directory(path));
+    writer.Add(Directory(path, undated_));
   }
 
   // The files of layers below that the layer has links to, under all names that they have in the tree now.
@@ -194,7 +223,7 @@ class LayeredConversion {
   }
 
   void AddAppcLinks(AciWriter& writer) {
-    for (const Entry& link : AppcLinks({options_.epoch, 0})) {
+    for (const Entry& link : AppcLinks(undated_)) {
       if (paths_.Has(link.name))
         continue;
       const std::string directory(SplitPath(link.name).first);
@@ -233,10 +262,10 @@ class LayeredConversion {
   }
 
   // Without one where it is too long, or a path is not UTF-8, and nothing has to go.
-  std::string WithWhitelist(AciManifest& manifest) const {
-    manifest.path_whitelist = paths_.Absolute();
+  std::string WithWhitelist(const AciManifest& manifest) const {
+    const std::string without = Readable(manifest);
     try {
-      return Readable(manifest);
+      return manifest.ToJson([this](const TreePaths::Take& take) { paths_.ForEach(take); });
     } catch (const Error& error) {
       if (paths_.removed()) {
         throw Error(
@@ -245,8 +274,7 @@ class LayeredConversion {
             "convert without --layers");
       }
     }
-    manifest.path_whitelist.clear();
-    return Readable(manifest);
+    return without;
   }
 
   // What we write we would read.
@@ -262,8 +290,9 @@ class LayeredConversion {
   const OpenLayerOutput& open_;
   const AciOptions& options_;
   const std::vector<AppcPair> platform_;
-  TreePaths paths_;             // of the layers so far
-  Entry root_ = Directory("");  // as the last of them says that had it
+  const Time undated_{options_.epoch, 0};
+  TreePaths paths_;  // of the layers so far
+  Entry root_;       // as the last of them says that had it
   size_t layers_with_links_ = 0;
   std::vector<LayeredAci> made_;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -73,6 +74,10 @@ struct AciManifest {
   // Compact JSON; top-level members in the order acKind, acVersion, name, labels, app, annotations, dependencies,
   // pathWhitelist; empty ones left out.
   std::string ToJson() const;
+  // The same with a pathWhitelist too long to be in memory twice: `for_each` hands on paths without their first slash,
+  // the same on each call. kCorrupt for what Parse would refuse in it: a path that is not UTF-8, too many, too long.
+  using ForEachPath = std::function<void(const std::function<void(std::string_view path)>& take)>;
+  std::string ToJson(const ForEachPath& for_each) const;
 
   // Strict by the specification: names, label whitelist of os and arch, uniqueness, port ranges; kCorrupt otherwise.
   // Another major version than kAppcVersion's is kUnsupported. Unknown members are ignored; member names count in any

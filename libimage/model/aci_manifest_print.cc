@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "libimage/base/error.h"
 #include "libimage/model/aci_manifest.h"
 
 namespace gantry::image {
@@ -98,6 +99,37 @@ std::string AciManifest::ToJson() const {
   AppendUnlessEmpty(out, "dependencies", dependencies, PrintDependencies(dependencies));
   AppendUnlessEmpty(out, "pathWhitelist", path_whitelist, path_whitelist);
   return json::Print(out);
+}
+
+std::string AciManifest::ToJson(const ForEachPath& for_each) const {
+  AciManifest other = *this;
+  other.path_whitelist.clear();
+  std::string text = other.ToJson();
+  // Before a value stands one of these, so there are at most so many.
+  const size_t values = 1 + static_cast<size_t>(std::count_if(text.begin(), text.end(),
+                                                              [](char c) { return c == '[' || c == ',' || c == ':'; }));
+  size_t paths = 0, bytes = text.size() + std::string_view(R"(,"pathWhitelist":[])").size();
+  for_each([&](std::string_view path) {
+    bytes += path.size() + std::string_view(R"("/",)").size();
+    ++paths;
+  });
+  if (paths == 0)
+    return text;
+  if (values + paths >= json::kMaxValues || bytes > kMaxAciManifestBytes)
+    throw Error(ErrorKind::kCorrupt, "ACI manifest: its whitelist is too long");
+  text.reserve(bytes + bytes / 16);  // some characters are escaped
+  text.back() = ',';
+  text += R"("pathWhitelist":[)";
+  for_each([&](std::string_view path) {
+    const std::string printed = json::Print(json::Value("/" + std::string(path)));
+    json::Parse(printed, "ACI manifest: a path");
+    text += printed + ",";
+  });
+  text.back() = ']';
+  text += '}';
+  if (text.size() > kMaxAciManifestBytes)
+    throw Error(ErrorKind::kCorrupt, "ACI manifest: larger than " + std::to_string(kMaxAciManifestBytes) + " bytes");
+  return text;
 }
 
 }  // namespace gantry::image

@@ -1,32 +1,10 @@
 #include "libimage/convert/from_aci.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <fstream>
-
-#include "libimage/convert/convert.h"
 #include "libimage/layer/identity.h"
-#include "tests/libimage/convert/trusted_image.h"
-#include "tests/support/tar_builder.h"
-#include "tests/support/temp_dir.h"
+#include "tests/libimage/convert/convert_fixture.h"
 
 namespace gantry::image {
 namespace {
-
-using gantry::testing::CaughtError;
-using gantry::testing::ImageBuilder;
-using gantry::testing::MemoryBlobs;
-using gantry::testing::TarBuilder;
-using gantry::testing::TempDir;
-using gantry::testing::Trusted;
-using ::testing::Contains;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::SizeIs;
-
-const Platform kAmd{"linux", "amd64", "", ""};
 
 ImageBuilder Rich() {
   ImageBuilder image;
@@ -43,10 +21,9 @@ ImageBuilder Rich() {
   return image;
 }
 
-class FromAciTest : public ::testing::Test {
+class FromAciTest : public FileConversionTest {
  protected:
-  std::string path() const { return temp_.path() + "/x.aci"; }
-  std::unique_ptr<AciImage> Open() const { return AciImage::Open(path(), {}, kAmd); }
+  std::unique_ptr<AciImage> Open() const { return AciImage::Open(PathOf("x.aci"), {}, kAmd); }
 
   void WriteFrom(const ImageBuilder& image) const {
     AciOptions options;
@@ -59,21 +36,18 @@ class FromAciTest : public ::testing::Test {
           return StringSink(bytes);
         },
         options);
-    std::ofstream(path(), std::ios::binary) << bytes;
+    Write("x.aci", bytes);
   }
-  void Write(const AciManifest& manifest) const {
-    std::ofstream(path(), std::ios::binary)
-        << TarBuilder().File("manifest", manifest.ToJson()).Dir("rootfs").File("rootfs/a", "a").Build();
+  void WriteWith(const AciManifest& manifest) const {
+    Write("x.aci", TarBuilder().File("manifest", manifest.ToJson()).Dir("rootfs").File("rootfs/a", "a").Build());
   }
   // The ACI of Rich with another manifest.
   Error RefusedWith(const std::function<void(AciManifest&)>& change) const {
     AciManifest manifest = ToAciManifest(Rich().Build(), {.name = "example.com/app"});
     change(manifest);
-    Write(manifest);
+    WriteWith(manifest);
     return CaughtError([&] { Open(); });
   }
-
-  TempDir temp_;
 };
 
 TEST_F(FromAciTest, ConfigurationComesBackButForItsLayers) {
@@ -152,7 +126,7 @@ AciManifest Docker2aci() {
 }
 
 TEST_F(FromAciTest, WhatDocker2aciWritesIsUnderstood) {
-  Write(Docker2aci());
+  WriteWith(Docker2aci());
   const auto aci = Open();
   const ImageConfig& config = aci->image().config;
   EXPECT_THAT(config.entrypoint, ElementsAre("/bin/sh", "-c"));
@@ -164,18 +138,18 @@ TEST_F(FromAciTest, WhatDocker2aciWritesIsUnderstood) {
   EXPECT_THAT(config.volumes, ElementsAre("/data"));
   AciManifest changed = Docker2aci();
   changed.app->exec.back() = "y";
-  Write(changed);
+  WriteWith(changed);
   EXPECT_EQ(CaughtError([&] { Open(); }).kind(), ErrorKind::kCorrupt);
 }
 
 TEST_F(FromAciTest, PlainAciIsAnImage) {
-  Write({.name = "example.com/lib"});
+  WriteWith({.name = "example.com/lib"});
   EXPECT_EQ(Open()->image().config.platform, kAmd);
   EXPECT_THAT(Open()->image().config.entrypoint, IsEmpty());
-  Write({.name = "example.com/app", .app = AciApp{.exec = {"/a"}, .user = "0", .group = "0"}});
+  WriteWith({.name = "example.com/app", .app = AciApp{.exec = {"/a"}, .user = "0", .group = "0"}});
   EXPECT_THAT(Open()->image().config.entrypoint, ElementsAre("/a"));
   EXPECT_EQ(Open()->image().config.user, "");
-  Write({.name = "example.com/app", .app = AciApp{.exec = {"/a"}, .user = "/a", .group = "0"}});
+  WriteWith({.name = "example.com/app", .app = AciApp{.exec = {"/a"}, .user = "/a", .group = "0"}});
   EXPECT_EQ(CaughtError([&] { Open(); }).kind(), ErrorKind::kUnsupported);
 }
 
@@ -186,19 +160,19 @@ TEST_F(FromAciTest, WhatOnlyAnAciHasComesBack) {
   before.app->supplementary_gids = {7};
   before.app->user_annotations = {{"any", "thing"}};
   before.labels.emplace_back("channel", "beta");
-  Write(before);
+  WriteWith(before);
   const Image image = Open()->image();
   const AciManifest after = ToAciManifest(image, {.name = "example.com/app"});
   EXPECT_EQ(after.app, before.app);
   for (const AppcPair& label : before.labels) EXPECT_THAT(after.labels, Contains(label));
   for (const AppcPair& annotation : before.annotations) EXPECT_THAT(after.annotations, Contains(annotation));
-  Write(after);
+  WriteWith(after);
   EXPECT_EQ(Open()->image().config_bytes, image.config_bytes);
   EXPECT_THAT(Open()->notes(), SizeIs(3));
 }
 
 TEST_F(FromAciTest, ManifestOfAnotherAciIsCorrupt) {
-  Write(Docker2aci());
+  WriteWith(Docker2aci());
   const Image image = Open()->image();
   const std::string other = ImageBuilder().Config("User", "x").ConfigBytes();
   Manifest manifest = image.manifest;
@@ -212,7 +186,7 @@ TEST_F(FromAciTest, ManifestOfAnotherAciIsCorrupt) {
 TEST_F(FromAciTest, WhatOnlyAnAciHasIsNoted) {
   AciApp app{.exec = {"/a"}, .user = "0", .group = "0", .supplementary_gids = {7}};
   app.isolators.emplace_back("resource/memory", json::Object{{"limit", "1G"}});
-  Write({.name = "example.com/app", .app = app});
+  WriteWith({.name = "example.com/app", .app = app});
   EXPECT_THAT(Open()->notes(), ElementsAre(HasSubstr("resource/memory"), HasSubstr("groups")));
 }
 

@@ -1,45 +1,24 @@
 #include "libimage/convert/to_layered_acis.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <random>
 
 #include "libimage/convert/from_aci.h"
 #include "libimage/layer/listing.h"
 #include "libimage/layer/rootfs_digest.h"
-#include "tests/libimage/convert/trusted_image.h"
+#include "tests/libimage/convert/convert_fixture.h"
 #include "tests/libimage/layer/flatten_model.h"
-#include "tests/support/tar_builder.h"
-#include "tests/support/temp_dir.h"
 
 namespace gantry::image {
 namespace {
 
-using gantry::testing::CaughtError;
-using gantry::testing::ImageBuilder;
-using gantry::testing::MemoryBlobs;
-using gantry::testing::TarBuilder;
-using gantry::testing::TempDir;
-using gantry::testing::Trusted;
-using ::testing::Contains;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::Not;
-using ::testing::SizeIs;
-
-const Platform kAmd{"linux", "amd64", "", ""};
-
-class LayeredAcisTest : public ::testing::Test {
+class LayeredAcisTest : public FileConversionTest {
  protected:
-  std::string PathOf(size_t layer) const { return temp_.path() + "/" + std::to_string(layer) + ".aci"; }
+  static std::string NameOf(size_t layer) { return std::to_string(layer) + ".aci"; }
 
-  std::vector<LayeredAci> Convert(const ImageBuilder& image) const {
+  std::vector<LayeredAci> Convert(const ImageBuilder& image, int64_t epoch = 0) const {
     AciOptions options;
+    options.epoch = epoch;
     options.naming = {.name = "example.com/app", .version = "v1"};
     std::vector<std::string> files(image.Build().manifest.layers.size() + 1);
     auto made = ConvertToLayeredAcis(
@@ -49,18 +28,16 @@ class LayeredAcisTest : public ::testing::Test {
           return StringSink(files.at(layer));
         },
         options);
-    for (size_t i = 0; i < made.size(); ++i) std::ofstream(PathOf(i), std::ios::binary) << files[i];
+    for (size_t i = 0; i < made.size(); ++i) Write(NameOf(i), files[i]);
     return made;
   }
 
   // The blobs of the image, where its ACIs look for them.
   void KeepLayers(const ImageBuilder& image) const {
-    std::filesystem::create_directories(temp_.path() + "/blobs/sha256");
-    for (const auto& [digest, bytes] : image.Blobs())
-      std::ofstream(temp_.path() + "/blobs/sha256/" + digest.hex(), std::ios::binary) << bytes;
+    for (const auto& [digest, bytes] : image.Blobs()) Write("blobs/sha256/" + digest.hex(), bytes);
   }
 
-  std::unique_ptr<AciImage> Open(size_t top) const { return AciImage::Open(PathOf(top), {}, kAmd); }
+  std::unique_ptr<AciImage> Open(size_t top) const { return AciImage::Open(PathOf(NameOf(top)), {}, kAmd); }
 
   static Digest TreeOf(const Image& image, const Blobs& blobs) { return RootfsDigest(ListTree(image, blobs)); }
   static Digest TreeOf(const ImageBuilder& image) { return TreeOf(image.Build(), MemoryBlobs(image)); }
@@ -73,13 +50,16 @@ class LayeredAcisTest : public ::testing::Test {
 
   // Names in the ACI of a layer.
   std::vector<std::string> NamesIn(size_t layer) const {
-    ArchiveReader reader(AciFile::Open(PathOf(layer))->OpenLayer(), "the layer");
     std::vector<std::string> names;
-    for (Entry entry; reader.Next(entry);) names.push_back(entry.name);
+    for (const Entry& entry : EntriesIn(layer)) names.push_back(entry.name);
     return names;
   }
-
-  TempDir temp_;
+  std::vector<Entry> EntriesIn(size_t layer) const {
+    ArchiveReader reader(AciFile::Open(PathOf(NameOf(layer)))->OpenLayer(), "the layer");
+    std::vector<Entry> entries;
+    for (Entry entry; reader.Next(entry);) entries.push_back(entry);
+    return entries;
+  }
 };
 
 ImageBuilder ThreeLayers() {
@@ -95,11 +75,11 @@ ImageBuilder ThreeLayers() {
 TEST_F(LayeredAcisTest, LastDependsOnTheOthersAndNamesEveryPath) {
   const auto made = Convert(ThreeLayers());
   ASSERT_THAT(made, SizeIs(3));
-  const auto top = AciFile::Open(PathOf(2));
+  const auto top = AciFile::Open(PathOf(NameOf(2)));
   EXPECT_EQ(top->manifest().name, "example.com/app");
   ASSERT_THAT(top->manifest().dependencies, SizeIs(2));
   for (size_t i = 0; i < 2; ++i) {
-    const auto lower = AciFile::Open(PathOf(i));
+    const auto lower = AciFile::Open(PathOf(NameOf(i)));
     const AciDependency& dependency = top->manifest().dependencies[i];
     EXPECT_EQ(lower->manifest().name, dependency.image_name);
     EXPECT_EQ(lower->manifest().name,
@@ -149,6 +129,37 @@ TEST_F(LayeredAcisTest, HardLinksIntoLowerLayersStayOneFile) {
   EXPECT_EQ(CaughtError([&] { Convert(many); }).kind(), ErrorKind::kUnsupported);
 }
 
+TEST_F(LayeredAcisTest, WhatNoLayerDatesHasTheTimeThatWasAskedFor) {
+  ImageBuilder image;
+  image.Platform(kAmd).Layer(TarBuilder().Dir("dated").File("a/b/c", "").Build());
+  image.Layer(TarBuilder().File("a/d", "").Build());
+  const auto at = [](const std::vector<Entry>& entries) {
+    std::map<std::string, int64_t> times;
+    for (const Entry& entry : entries) times[entry.name] = entry.mtime.seconds;
+    return times;
+  };
+  Convert(image, 1234);
+  const auto base = at(EntriesIn(0)), top = at(EntriesIn(1));
+  EXPECT_EQ(base.at("dated/"), 1'000'000'000);
+  EXPECT_EQ(base.at("a/b/c"), 1'000'000'000);
+  for (const char* path : {"./", "a/", "a/b/"}) EXPECT_EQ(base.at(path), 1234) << path;
+  for (const char* path : {"./", "dev/", "dev/fd"}) EXPECT_EQ(top.at(path), 1234) << path;
+  Convert(image);
+  EXPECT_EQ(at(EntriesIn(0)).at("a/"), 0);
+}
+
+// Of the tree of all layers: what one hides and another brings back counts, and what lies in it does not.
+TEST_F(LayeredAcisTest, WhitelistNamesWhatIsLeftInTheOrderOfTheTree) {
+  ImageBuilder image;
+  image.Platform(kAmd).Layer(TarBuilder().Dir("a").File("a/x", "").File("a-b", "").File("f/gone", "").Build());
+  image.Layer(TarBuilder().Whiteout("", "a").File("f", "now a file").Build());
+  image.Layer(TarBuilder().Dir("a").File("a/y", "").Dir("dev").Build());
+  Convert(image);
+  EXPECT_THAT(AciFile::Open(PathOf(NameOf(2)))->manifest().path_whitelist,
+              ElementsAre("/a", "/a/y", "/a-b", "/dev", "/dev/fd", "/dev/stderr", "/dev/stdin", "/dev/stdout", "/f"));
+  ExpectSameTree(image);
+}
+
 TEST_F(LayeredAcisTest, DevThatIsNoDirectoryIsUnsupported) {
   ImageBuilder image;
   EXPECT_EQ(CaughtError([&] { Convert(image.Layer(TarBuilder().Symlink("dev", "/tmp").Build())); }).kind(),
@@ -195,8 +206,7 @@ TEST_F(LayeredAcisTest, OtherLayersBesideItAreCorrupt) {
   KeepLayers(other);
   AciManifest manifest = ToAciManifest(other.Build(), {.name = "example.com/app"});
   manifest.annotations.emplace_back(kManifestAnnotation, other.ManifestBytes());
-  std::ofstream(PathOf(0), std::ios::binary)
-      << TarBuilder().File("manifest", manifest.ToJson()).Dir("rootfs").File("rootfs/b", "good").Build();
+  Write(NameOf(0), TarBuilder().File("manifest", manifest.ToJson()).Dir("rootfs").File("rootfs/b", "good").Build());
   const Error error = CaughtError([&] { Open(0); });
   EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
   EXPECT_THAT(error.message(), HasSubstr("another tree"));

@@ -1,39 +1,20 @@
 // The writers of archives, each under the one engine that converts and read back by its reader.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <filesystem>
-
-#include "libimage/convert/convert.h"
 #include "libimage/layer/layer.h"
 #include "libimage/transport/docker_archive.h"
 #include "libimage/transport/oci_layout.h"
-#include "tests/libimage/convert/trusted_image.h"
-#include "tests/support/tar_builder.h"
-#include "tests/support/temp_dir.h"
+#include "tests/libimage/convert/convert_fixture.h"
 
 namespace gantry::image {
 namespace {
-
-using gantry::testing::CaughtError;
-using gantry::testing::ImageBuilder;
-using gantry::testing::MemoryBlobs;
-using gantry::testing::TarBuilder;
-using gantry::testing::TempDir;
-using gantry::testing::Trusted;
-using ::testing::Each;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 ImageBuilder ThreeLayers() {
   const std::string small = TarBuilder().File("a", "a").Build();
   return ImageBuilder().Layer(small).Layer(TarBuilder().File("b", std::string(3'000'000, 'b')).Build()).Layer(small);
 }
 
-class ArchiveSinkTest : public ::testing::Test {
+class ArchiveSinkTest : public FileConversionTest {
  protected:
-  std::string path() const { return temp_.path() + "/x.tar"; }
-  bool Exists() const { return std::filesystem::exists(path()); }
+  std::string path() const { return PathOf("x.tar"); }
   static Image Put(ImageSink& sink, const ImageBuilder& from, const std::string& ref, CopyOptions options = {}) {
     const Image image = Conversion::Copy(Trusted(from), MemoryBlobs(from), sink, options).image();
     sink.Name(image.descriptor, ref);
@@ -44,13 +25,12 @@ class ArchiveSinkTest : public ::testing::Test {
     for (size_t i = 0; i < image.manifest.layers.size(); ++i)
       Drain(*OpenLayer(archive, image, i, false), 1 << 28, "layer");
   }
-  TempDir temp_;
 };
 
 TEST_F(ArchiveSinkTest, OciArchiveHoldsTheImageAsItIs) {
   const auto sink = WriteOciArchive(path(), false);
   Put(*sink, ThreeLayers(), "v1", {.threads = 3});
-  EXPECT_FALSE(Exists());
+  EXPECT_FALSE(Exists("x.tar"));
   sink->Commit();
   const auto archive = OciLayout::OpenArchive(path());
   const FetchedImage image = archive->Load("v1", Platform::Host());
