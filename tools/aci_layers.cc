@@ -64,12 +64,7 @@ class AciLayers : public Destination {
   }
 
   static RelPath FileFor(const image::AciNaming& naming, const image::Image& image, size_t layer) {
-    std::string name = naming.FileStem();
-    const auto platform = image::ToAciPlatform(image.config.platform);
-    for (const char* label : {"os", "arch"}) {
-      if (const std::string* value = image::FindPair(platform, label))
-        name += "-" + *value;
-    }
+    const std::string name = naming.FileStem() + PlatformSuffix(image);
     const size_t layers = std::max<size_t>(image.manifest.layers.size(), 1);
     return RelPath::Parse(name + "-" + std::to_string(layers - 1 - layer) + ".aci");
   }

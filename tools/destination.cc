@@ -49,48 +49,96 @@ image::OnIdentity IntoResult(const WriteOptions& options, json::Object& more) {
   return [&more](const image::Identity& identity) { more.Set("identity", identity.digest.str()); };
 }
 
-// An ACI in the file that was named, or in the directory, under the name that docker2aci gives it.
+// An ACI in the file that was named; in a directory one for each image, under the name that docker2aci gives it.
 class AciDestination : public Destination {
  public:
   AciDestination(const std::string& path, WriteOptions options) : options_(std::move(options)) {
     if (IsDirectory(path))
       directory_ = Dir::Open(path).name();
     else
-      file_.emplace(path, options_.overwrite);
+      files_.push_back(std::make_unique<image::NewFile>(path, options_.overwrite));
   }
 
   Written Write(const Input& input, Progress& progress) override {
     const image::AciNaming naming = NamingFor(input, options_.name);
-    if (!file_)
-      file_.emplace(directory_ + (directory_.ends_with('/') ? "" : "/") + naming.FileStem() + ".aci",
-                    options_.overwrite);
-    const auto open = [&] {
-      if (ftruncate(file_->fd(), 0) < 0 || lseek(file_->fd(), 0, SEEK_SET) < 0)
-        ThrowErrno("empty " + Quoted(file_->path()));
-      return FdSink(file_->fd(), Quoted(file_->path()));
-    };
-    json::Object more{{"name", naming.name}};
-    const image::AciResult result =
-        image::ConvertToAci(input.image, *input.source.blobs, open,
-                            {.naming = naming,
-                             .compression = options_.copy.compression.value_or(image::Compression::kGzip),
-                             .level = options_.copy.level,
-                             .threads = options_.copy.threads,
-                             .epoch = options_.epoch,
-                             .progress = &progress,
-                             .identified = IntoResult(options_, more),
-                             .complete = options_.complete});
-    file_->Commit();
-    more.Set("bytes", result.bytes);
-    more.Set("entries", result.flattened.entries);
-    more.Set("contentBytes", result.flattened.bytes);
-    return {.id = "sha512-" + result.image_id.hex(), .more = std::move(more), .file = file_->path()};
+    if (files_.empty())
+      Begin(naming.FileStem());
+    json::Object identity;
+    image::AciOptions how = HowTo(naming, progress);
+    how.identified = IntoResult(options_, identity);
+    Written written = Convert(input.image, *input.source.blobs, how);
+    for (const auto& [key, value] : identity.members()) written.more.Append(key, value);
+    Commit();
+    return written;
+  }
+
+  // An ACI is for one platform, so those of an index are told apart by theirs, as docker2aci does with layers.
+  std::vector<Written> WriteAll(const InputSet& input, Progress& progress) override {
+    if (directory_.empty()) {
+      throw Error(ErrorKind::kUnsupported, "one ACI holds one image of one platform",
+                  "choose one with --platform, or name a directory, and each gets a file there");
+    }
+    std::vector<Written> written;
+    for (const InputSet::Top& top : input.tops) {
+      for (const image::VerifiedImage* image : image::ImagesOf(top.tree)) {
+        const std::string called = top.names.empty() ? std::string() : top.names.front();
+        const image::AciNaming naming = NamingOf(*image, input.name.reference, called, options_.name);
+        Begin(naming.FileStem() + (top.tree.index() != nullptr ? PlatformSuffix(image->image()) : ""));
+        written.push_back(Convert(*image, input.blobs, HowTo(naming, progress)));
+        written.back().image = image;
+      }
+    }
+    Commit();
+    return written;
   }
 
  private:
+  image::AciOptions HowTo(const image::AciNaming& naming, Progress& progress) const {
+    return {.naming = naming,
+            .compression = options_.copy.compression.value_or(image::Compression::kGzip),
+            .level = options_.copy.level,
+            .threads = options_.copy.threads,
+            .epoch = options_.epoch,
+            .progress = &progress,
+            .complete = options_.complete};
+  }
+
+  // A file in the directory.
+  void Begin(const std::string& stem) {
+    const std::string path = directory_ + (directory_.ends_with('/') ? "" : "/") + stem + ".aci";
+    for (const auto& file : files_) {
+      if (file->path() == path) {
+        throw Error(ErrorKind::kUnsupported, "two of the images would be called " + Quoted(path),
+                    "convert one after the other, with --platform or by name, each to a file of its own");
+      }
+    }
+    files_.push_back(std::make_unique<image::NewFile>(path, options_.overwrite));
+  }
+
+  // Into the file that was begun last.
+  Written Convert(const image::VerifiedImage& image, const image::Blobs& blobs, const image::AciOptions& how) {
+    image::NewFile& file = *files_.back();
+    const auto open = [&] {
+      if (ftruncate(file.fd(), 0) < 0 || lseek(file.fd(), 0, SEEK_SET) < 0)
+        ThrowErrno("empty " + Quoted(file.path()));
+      return FdSink(file.fd(), Quoted(file.path()));
+    };
+    const image::AciResult result = image::ConvertToAci(image, blobs, open, how);
+    return {.id = "sha512-" + result.image_id.hex(),
+            .more = {{"name", how.naming.name},
+                     {"bytes", result.bytes},
+                     {"entries", result.flattened.entries},
+                     {"contentBytes", result.flattened.bytes}},
+            .file = file.path()};
+  }
+
+  void Commit() {
+    for (const auto& file : files_) file->Commit();
+  }
+
   WriteOptions options_;
-  std::string directory_;
-  std::optional<image::NewFile> file_;
+  std::string directory_;  // empty: a file was named
+  std::vector<std::unique_ptr<image::NewFile>> files_;
 };
 
 std::unique_ptr<Destination> OpenAci(const Reference& reference, const WriteOptions& options) {
@@ -257,20 +305,37 @@ constexpr DestinationFormat kFormats[] = {
 
 }  // namespace
 
-image::AciNaming NamingFor(const Input& input, const std::string& name) {
+image::AciNaming NamingOf(const image::VerifiedImage& image, const Reference& source, const std::string& called,
+                          const std::string& name) {
   image::AciNaming naming;
-  if (input.source.naming) {
-    naming = *input.source.naming;
-  } else if (input.source.image.name()) {
-    naming = image::AciNaming::For(*input.source.image.name());
-  } else if (const auto* file = input.name.reference.file()) {
-    naming = image::AciNaming::ForLayout(file->path, input.source.called);
-  } else {
-    naming.name = image::ToAcIdentifier(input.name.reference.store()->name);
-  }
+  if (image.name())
+    naming = image::AciNaming::For(*image.name());
+  else if (const auto* file = source.file())
+    naming = image::AciNaming::ForLayout(file->path, called);
+  else
+    naming.name = image::ToAcIdentifier(source.store()->name);
   if (!name.empty())
     naming.name = name;
   return naming;
+}
+
+image::AciNaming NamingFor(const Input& input, const std::string& name) {
+  if (!input.source.naming)
+    return NamingOf(input.image, input.name.reference, input.source.called, name);
+  image::AciNaming naming = *input.source.naming;
+  if (!name.empty())
+    naming.name = name;
+  return naming;
+}
+
+std::string PlatformSuffix(const image::Image& image) {
+  std::string suffix;
+  const auto platform = image::ToAciPlatform(image.config.platform);
+  for (const char* label : {"os", "arch"}) {
+    if (const std::string* value = image::FindPair(platform, label))
+      suffix += "-" + *value;
+  }
+  return suffix;
 }
 
 std::vector<Written> Destination::WriteAll(const InputSet&, Progress&) {

@@ -46,6 +46,7 @@ struct InputSet {
     std::vector<std::string> names;  // in the source
     image::ImageTree tree;
   };
+  const LocalName& name;
   const image::Blobs& blobs;
   std::vector<Top> tops;
 };
@@ -54,8 +55,9 @@ struct InputSet {
 struct Written {
   std::string id;  // of what was written: a digest
   json::Object more;
-  std::string ref = {};   // of one of several; empty: as the command line says
-  std::string file = {};  // where the destination is a directory that the name was chosen in
+  std::string ref = {};                         // of one of several; empty: as the command line says
+  const image::VerifiedImage* image = nullptr;  // where several were written one by one: what it was made of
+  std::string file = {};                        // where the destination is a directory that the name was chosen in
 };
 
 class Destination {
@@ -82,8 +84,14 @@ std::span<const DestinationFormat> DestinationFormats();
 // The format of `reference`; kUnsupported when it cannot be written.
 const DestinationFormat& FormatOf(const image::Reference& reference);
 
-// What an ACI of the image is called: `name`, unless it is empty, and the rest as the source has it.
+// What an ACI of the image is called: `name`, unless it is empty, and the rest as the source has it. Of one image of
+// several in a layout or archive `called` is its name there.
 image::AciNaming NamingFor(const Input& input, const std::string& name);
+image::AciNaming NamingOf(const image::VerifiedImage& image, const image::Reference& source, const std::string& called,
+                          const std::string& name);
+
+// "-linux-amd64", as docker2aci tells files apart.
+std::string PlatformSuffix(const image::Image& image);
 
 // aci:DIR with --layers: an ACI for each layer, and the layers themselves beside them (aci_layers.cc).
 std::unique_ptr<Destination> OpenAciLayers(const image::Reference& reference, const WriteOptions& options);

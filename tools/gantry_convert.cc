@@ -148,7 +148,7 @@ std::string NameOf(const image::Reference& destination) {
 }
 
 // Every image of the source, or those for some platforms; each is asked about.
-InputSet VerifyAll(const LocalImages& source, const ConvertOptions& options) {
+InputSet VerifyAll(const LocalName& name, const LocalImages& source, const ConvertOptions& options) {
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const auto verify = [&](image::FetchedImage image) {
     sign::Evidence evidence = source.evidence(image.image().descriptor.digest);
@@ -159,7 +159,7 @@ InputSet VerifyAll(const LocalImages& source, const ConvertOptions& options) {
          verified.image().config.platform.ToString() + ": the image is trusted by " + verified.vouched_by());
     return verified;
   };
-  InputSet input{*source.blobs, {}};
+  InputSet input{name, *source.blobs, {}};
   for (const LocalImages::Top& top : source.tops) {
     input.tops.push_back(
         {top.names, LoadTree(*source.blobs, top.descriptor, ParsePlatforms(options.platform), source.name, verify)});
@@ -172,12 +172,15 @@ int ConvertAll(const ConvertOptions& options, const image::Reference& reference,
   const LocalName name = BringAllHere(options.source, options.platform, options.policy, options.common);
   Confine(options.common, keep);
   const LocalImages source = OpenLocalImages(name, StoreRoot(options.common));
-  const InputSet input = VerifyAll(source, options);
+  const InputSet input = VerifyAll(name, source, options);
   const auto progress = MakeProgress(options.common);
   const std::vector<Written> written = destination.WriteAll(input, *progress);
   for (size_t i = 0; i < written.size(); ++i) {
     const std::string& ref = written[i].ref;
-    Print(options, written[i], NameOf(reference) + (ref.empty() ? "" : ":" + ref), SourceOf(input.tops[i].tree));
+    const std::string where =
+        !written[i].file.empty() ? written[i].file : NameOf(reference) + (ref.empty() ? "" : ":" + ref);
+    Print(options, written[i], where,
+          written[i].image != nullptr ? SourceOf(*written[i].image) : SourceOf(input.tops[i].tree));
   }
   return 0;
 }
