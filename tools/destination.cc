@@ -42,11 +42,21 @@ bool IsDirectory(const std::string& path) {
   return path.ends_with('/') || (stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode));
 }
 
-// Puts the identity into `more`, where somebody will see it.
-image::OnIdentity IntoResult(const WriteOptions& options, json::Object& more) {
+// What the store that the image comes from keeps of its identity.
+std::optional<Digest> KnownRootfs(const Input& input) {
+  return input.source.store == nullptr ? std::nullopt
+                                       : input.source.store->RootfsOf(input.image.image().descriptor.digest);
+}
+
+// Puts the identity into `more`, where somebody will see it, and into the store that the image comes from.
+image::OnIdentity IntoResult(const WriteOptions& options, const Input& input, json::Object& more) {
   if (!options.identity)
     return {};
-  return [&more](const image::Identity& identity) { more.Set("identity", identity.digest.str()); };
+  return [&input, &more](const image::Identity& identity) {
+    more.Set("identity", identity.digest.str());
+    if (input.source.store != nullptr)
+      input.source.store->KeepRootfs(input.image.image().descriptor.digest, identity.rootfs);
+  };
 }
 
 // An ACI in the file that was named; in a directory one for each image, under the name that docker2aci gives it.
@@ -65,7 +75,8 @@ class AciDestination : public Destination {
       Begin(naming.FileStem());
     json::Object identity;
     image::AciOptions how = HowTo(naming, progress);
-    how.identified = IntoResult(options_, identity);
+    how.rootfs = KnownRootfs(input);
+    how.identified = IntoResult(options_, input, identity);
     Written written = Convert(input.image, *input.source.blobs, how);
     for (const auto& [key, value] : identity.members()) written.more.Append(key, value);
     Commit();
@@ -167,7 +178,8 @@ class SinkDestination : public Destination {
     options_.copy.progress = &progress;
     if (input.source.unpacked && !options_.copy.compression && !options_.copy.preserve_digests && !sink_->form().layers)
       options_.copy.compression = image::Compression::kGzip;
-    options_.copy.identified = IntoResult(options_, more);
+    options_.copy.rootfs = KnownRootfs(input);
+    options_.copy.identified = IntoResult(options_, input, more);
     const image::VerifiedImage copied = CopyOne(input.image, *input.source.blobs);
     image::Descriptor top = copied.image().descriptor;
     top.platform = copied.image().config.platform;

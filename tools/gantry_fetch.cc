@@ -10,7 +10,6 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
-#include "libimage/layer/identity.h"
 #include "libimage/model/image_tree.h"
 #include "libimage/store/store.h"
 #include "libimage/transport/fetcher.h"
@@ -129,7 +128,7 @@ std::optional<int64_t> NewestOf(const Decider& decider, const image::FetchedImag
   sign::Evidence evidence;
   for (const std::string& signature : decider.store.Signatures(stored.image().descriptor.digest))
     evidence.Add(signature);
-  evidence.identity = [&] { return image::Identity::Compute(stored.image(), decider.store).digest; };
+  evidence.identity = [&] { return image::FindIdentity(stored.image(), decider.store, &decider.store).digest; };
   const auto accepted = sign::Verifier::Decide(stored, decider.policy, evidence).accepted;
   return accepted && accepted->reference == reference ? std::optional(accepted->signed_at) : std::nullopt;
 }
@@ -200,7 +199,7 @@ image::VerifiedImage FetchOne(const Decider& decider) {
                      NeedsLayers(sign::Verifier::Decide(offer.image, decider.policy, evidence, sign::Detail::kWhole));
   if (early) {
     decider.fetcher.FetchBlobs();
-    const Digest identity = image::Identity::Compute(image, decider.store).digest;
+    const Digest identity = image::FindIdentity(image, decider.store, &decider.store).digest;
     evidence.identity = [identity] { return identity; };
   }
   image::VerifiedImage verified = sign::Verifier::Verify(std::move(offer.image), decider.policy, evidence);

@@ -172,7 +172,7 @@ int PrintIdentity(const Options& options, const image::Reference& reference) {
   const Image& image = local.image.image();
   const auto progress = MakeProgress(options.common);
   const image::ProgressBlobs watched(*local.blobs, image, progress.get(), "identity");
-  const auto identity = image::Identity::Compute(image, watched);
+  const auto identity = image::FindIdentity(image, watched, local.store);
   watched.End();
   if (options.json) {
     const json::Object out{{"digest", image.descriptor.digest.str()},

@@ -13,7 +13,6 @@
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/process.h"
-#include "libimage/layer/identity.h"
 #include "libimage/store/store.h"
 #include "libsign/notary.h"
 #include "libsign/openpgp.h"
@@ -87,7 +86,7 @@ Subject FindSubject(const Options& options, const sign::RegistriesD& registries)
     subject.aci = file->path;
   }
   if (options.identity) {
-    subject.image.identity = image::Identity::Compute(local.image.image(), *local.blobs).digest;
+    subject.image.identity = image::FindIdentity(local.image.image(), *local.blobs, local.store).digest;
   }
   return subject;
 }

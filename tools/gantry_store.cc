@@ -199,6 +199,7 @@ int Collect(const Options& options) {
                            {"bytes", result.bytes},
                            {"layers", result.layers},
                            {"signatures", result.signatures},
+                           {"identities", result.identities},
                            {"leftovers", result.leftovers}});
     return 0;
   }

@@ -12,7 +12,6 @@
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
 #include "libimage/convert/from_aci.h"
-#include "libimage/layer/identity.h"
 #include "libimage/store/index_document.h"
 #include "libimage/transport/docker_archive.h"
 #include "libimage/transport/oci_layout.h"
@@ -92,10 +91,11 @@ std::optional<LocalImage> FindInStore(const LocalName& name, const std::string& 
   return local;
 }
 
-// Lets a decision compute what the image is, from `blobs`, which outlive it.
-void AddIdentity(LocalImage& local, const image::Blobs& blobs) {
-  local.evidence.identity = [image = local.image.image(), &blobs] {
-    return image::Identity::Compute(image, blobs).digest;
+// Lets a decision find out what the image is, from `blobs`, which outlive it; `store` if that is where they are.
+void AddIdentity(LocalImage& local, const image::Blobs& blobs, const image::Store* store = nullptr) {
+  local.store = store;
+  local.evidence.identity = [image = local.image.image(), &blobs, store] {
+    return image::FindIdentity(image, blobs, store).digest;
   };
 }
 
@@ -109,7 +109,7 @@ LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& 
     const std::set<Digest> blobs = image::BlobsOf(local->image.image());
     lease->Add({blobs.begin(), blobs.end()});
   }
-  AddIdentity(*local, *store);
+  AddIdentity(*local, *store, store.get());
   local->blobs = std::move(store);
   local->lease = std::move(lease);
   return *std::move(local);
@@ -423,7 +423,7 @@ std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::
     return std::nullopt;
   if (!local)
     ThrowNotInStore(name, *text, store.dir().name());
-  AddIdentity(*local, store);
+  AddIdentity(*local, store, &store);
   Complete(*local, platform, registries, &store);
   return local;
 }

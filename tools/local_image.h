@@ -57,6 +57,7 @@ struct LocalImage {
   sign::Evidence evidence;
   std::unique_ptr<image::Blobs> blobs;
   std::unique_ptr<image::Lease> lease;  // keeps what is in a store from being collected; null elsewhere
+  const image::Store* store = nullptr;  // where the blobs are, if in a store; lives in `blobs`, or is the caller's
   std::string called = {};              // in a layout or archive; nobody vouches for this name; empty when it has none
   // Of an aci:.
   std::optional<image::AciNaming> naming = std::nullopt;

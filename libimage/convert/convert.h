@@ -32,6 +32,7 @@ struct AciOptions {
   size_t threads = 1;                            // the output does not depend on it
   int64_t epoch = 0;                             // mtime of what the image does not date: the manifest, /dev links
   Progress* progress = nullptr;                  // borrowed; null says nothing
+  std::optional<Digest> rootfs;                  // of the image (gantry-identity(5)), where it is known already
   OnIdentity identified;
   std::function<AciManifest(AciManifest)> complete;  // adds what only an ACI can say; may be empty
 };
@@ -61,7 +62,8 @@ struct CopyOptions {
   size_t threads = 1;                          // the output does not depend on it
   Progress* progress = nullptr;                // borrowed; null says nothing
   std::function<void(std::string_view)> note;  // told what the format cannot hold and is dropped; may be empty
-  OnIdentity identified;                       // by Squash alone
+  std::optional<Digest> rootfs;                // of the image (gantry-identity(5)), where it is known already
+  OnIdentity identified;                       // told by Squash, and by Copy where rootfs is known
 };
 
 // Images into all that an ImageSink writes. Together with sign::Verifier the only maker of VerifiedImages: what it

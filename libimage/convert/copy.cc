@@ -196,6 +196,11 @@ VerifiedImage Conversion::Copy(const VerifiedImage& image, const Blobs& blobs, I
                                const CopyOptions& options) {
   VerifiedImage copied = Carry(image, ImageCopy(image.image(), blobs, sink, options).Run());
   sink.Vouch(copied);
+  if (options.rootfs) {
+    sink.KeepRootfs(copied.image().descriptor.digest, *options.rootfs);
+    if (options.identified)
+      options.identified(Identity::Of(copied.image().config, *options.rootfs));
+  }
   return copied;
 }
 

@@ -55,14 +55,15 @@ struct SquashedLayer {
 
 // nullopt when a layer holds a path twice and all must start over (flatten.h).
 std::optional<SquashedLayer> WriteLayer(Flattener& flattener, ImageSink& sink, const CompressOptions& options,
-                                        const ImageConfig& config, const OnIdentity& identified) {
+                                        const ImageConfig& config, const std::optional<Digest>& rootfs,
+                                        const OnIdentity& identified) {
   const std::unique_ptr<NewBlob> blob = sink.MakeBlob("the squashed layer");
   const std::unique_ptr<Sink> packed = Compress(*blob, options);
   DiffIdSink hash;
   const std::vector<Sink*> both{&hash, packed.get()};
   const std::unique_ptr<Sink> tar = options.threads > 1 ? FanOut(both) : FanOutHere(both);
   LayerWriter writer(*tar);
-  if (!RunIdentified(flattener, writer, config, identified))
+  if (!RunIdentified(flattener, writer, config, rootfs, identified))
     return std::nullopt;
   writer.Finish();
   tar->Finish();
@@ -111,8 +112,16 @@ VerifiedImage Conversion::Squash(const VerifiedImage& verified, const Blobs& blo
   Flattener flattener(image.manifest.layers.size(), [&](size_t layer) { return layers.Open(layer); },
                       {.undated = {epoch, 0}, .what = "the image"});
   const CompressOptions packing{.compression = compression, .level = options.level, .threads = options.threads};
+  std::optional<Digest> rootfs = options.rootfs;
+  OnIdentity identified;
+  if (options.identified) {
+    identified = [&](const Identity& found) {
+      rootfs = found.rootfs;
+      options.identified(found);
+    };
+  }
   std::optional<SquashedLayer> layer;
-  while (!layer) layer = WriteLayer(flattener, sink, packing, image.config, options.identified);
+  while (!layer) layer = WriteLayer(flattener, sink, packing, image.config, options.rootfs, identified);
 
   const std::string config = SquashedConfig(image, layer->diff_id, epoch);
   manifest.config = {.media_type = std::string(docker ? kDockerConfigType : kOciConfigType),
@@ -128,6 +137,8 @@ VerifiedImage Conversion::Squash(const VerifiedImage& verified, const Blobs& blo
   watched.End();
   VerifiedImage squashed = Carry(verified, std::move(made));
   sink.Vouch(squashed);
+  if (rootfs)
+    sink.KeepRootfs(squashed.image().descriptor.digest, *rootfs);
   return squashed;
 }
 

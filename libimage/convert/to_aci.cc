@@ -27,7 +27,7 @@ AciResult ConvertToAci(const VerifiedImage& verified, const Blobs& blobs, const 
     AciOutput output(open(), options);
     AciWriter writer(output.tar(), mtime);
     writer.AddManifest(manifest);
-    done = RunIdentified(flattener, writer, image.config, options.identified);
+    done = RunIdentified(flattener, writer, image.config, options.rootfs, options.identified);
     if (!done)
       continue;
     writer.Finish();

@@ -48,6 +48,9 @@ class ImageSink {
   // An image whose blobs and manifest were added, and who vouches for it: for places that name only what is trusted.
   virtual void Vouch(const VerifiedImage&) {}
 
+  // The rootfs digest (gantry-identity(5)) of such an image, where it is known: for places that keep it.
+  virtual void KeepRootfs(const Digest& /*manifest*/, const Digest& /*rootfs*/) {}
+
   // Lists a manifest or index that was added as `ref`, which may be empty. kFailed when the name is taken.
   virtual void Name(const Descriptor& top, const std::string& ref) = 0;
 

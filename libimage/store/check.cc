@@ -1,7 +1,7 @@
 // The proof that a LocalStore is sound.
 //
-// Blobs are hashed without a lock, since that takes long; one that vanishes meanwhile was collected. Names are compared
-// with blobs under gc.lock, when nothing can vanish.
+// Blobs are hashed and identities found without a lock, since that takes long; what vanishes meanwhile was collected.
+// Names are compared with blobs under gc.lock, when nothing can vanish.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -10,10 +10,13 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/workers.h"
+#include "libimage/layer/rootfs_digest.h"
 #include "libimage/store/local_store.h"
 
 namespace gantry::image {
 namespace {
+
+constexpr size_t kMaxListings = 4;  // of trees at once, each of which holds all its paths
 
 class Findings {
  public:
@@ -174,6 +177,41 @@ void CheckSignatures(const Dir& root, Findings& findings) {
   }
 }
 
+// Of a manifest that is not here any more nothing can be found out, and nobody asks.
+void CheckIdentity(const LocalStore& store, const Dir& root, const std::string& name, Findings& findings) {
+  const std::string path = "identities/" + name;
+  const std::optional<Digest> manifest = DigestOfFileName(name);
+  if (!manifest)
+    return findings.Add(path, "is not named by a digest");
+  try {
+    const std::optional<UniqueFd> fd = root.TryOpenBeneath(RelPath::Parse(path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (!fd || !store.HasBlob(*manifest))
+      return;
+    const std::optional<Digest> kept = ParseKeptIdentity(ReadAll(fd->get(), kMaxKeptIdentityBytes, Quoted(path)));
+    if (!kept)
+      return findings.Add(path, "is no identity");
+    std::string bytes = store.ReadBlob(*manifest, kMaxManifestBytes);
+    const ManifestOrIndex document = ParseManifest(bytes);
+    const auto* parsed = std::get_if<Manifest>(&document);
+    if (parsed == nullptr)
+      return findings.Add(path, "is about an index, which has no identity");
+    const Image image =
+        Image::FromBytes(std::move(bytes), parsed->media_type, store.ReadBlob(parsed->config.digest, kMaxConfigBytes));
+    if (const Digest found = RootfsDigest(ListTree(image, store)); found != *kept)
+      findings.Add(path, "says " + kept->str() + ", and the layers amount to " + found.str());
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNotFound)
+      findings.Add(path, error.message());
+  }
+}
+
+void CheckIdentities(const LocalStore& store, const Dir& root, Findings& findings) {
+  std::vector<std::string> names = ListBeneath(root, "identities");
+  std::erase_if(names, [](const std::string& name) { return name.starts_with(kHiddenPrefix); });
+  RunParallel(names.size(), std::min(ProcessorCount(), kMaxListings),
+              [&](size_t i) { CheckIdentity(store, root, names[i], findings); });
+}
+
 }  // namespace
 
 std::vector<StoreProblem> LocalStore::Check() const {
@@ -187,6 +225,7 @@ std::vector<StoreProblem> LocalStore::Check() const {
   // The largest first, so that none is left alone at the end.
   std::sort(blobs.begin(), blobs.end(), [](const ListedBlob& a, const ListedBlob& b) { return a.size > b.size; });
   RunParallel(blobs.size(), ProcessorCount(), [&](size_t i) { HashBlob(*root_, blobs[i].digest, findings); });
+  CheckIdentities(*this, *root_, findings);
   std::optional<FileLock> lock;
   if (writable_)
     lock.emplace(*root_, kCollectLock, LockMode::kShared);

@@ -132,11 +132,11 @@ std::vector<Leftover> FindLeftovers(const Dir& root, const LiveLeases& live) {
       }
     }
   }
-  for (const char* algorithm : {"blobs/sha256", "blobs/sha512"}) {
-    const auto blobs = TryOpenDir(root, algorithm);
-    for (const std::string& name : blobs ? blobs->List() : std::vector<std::string>()) {
-      if (name.starts_with(kHiddenPrefix) && FileLock::IsFree(*blobs, RelPath::Parse(name)))
-        out.push_back({RelPath::Parse(algorithm + ("/" + name)), false});
+  for (const std::string directory : {"blobs/sha256", "blobs/sha512", "identities"}) {
+    const auto files = TryOpenDir(root, directory);
+    for (const std::string& name : files ? files->List() : std::vector<std::string>()) {
+      if (name.starts_with(kHiddenPrefix) && FileLock::IsFree(*files, RelPath::Parse(name)))
+        out.push_back({RelPath::Parse(directory + "/" + name), false});
     }
   }
   for (const std::string& name : root.List()) {
@@ -168,7 +168,8 @@ class Collection {
     DecideBlobs("blobs/sha256", "sha256:");
     DecideBlobs("blobs/sha512", "sha512:");
     DecideLayers();
-    DecideSignatures();
+    result_.signatures = DecideByManifest("signatures");
+    result_.identities = DecideByManifest("identities");
   }
 
   // Without locks: deletes what Decide put aside. What resists does not keep the rest; it stays as a leftover.
@@ -221,18 +222,21 @@ class Collection {
     }
   }
 
-  void DecideSignatures() {
-    const auto signatures = TryOpenDir(root_, "signatures");
-    for (const std::string& name : signatures ? signatures->List() : std::vector<std::string>()) {
+  // What is kept about manifests, under the names of their digests; returns how many went.
+  uint64_t DecideByManifest(const std::string& directory) {
+    uint64_t count = 0;
+    const auto kept = TryOpenDir(root_, directory);
+    for (const std::string& name : kept ? kept->List() : std::vector<std::string>()) {
       const std::optional<Digest> manifest = DigestOfFileName(name);
       if (!manifest || needed_.contains(*manifest))
         continue;
-      const std::optional<struct stat> status = signatures->Stat(RelPath::Parse(name));
+      const std::optional<struct stat> status = kept->Stat(RelPath::Parse(name));
       if (!status || IsYoung(*status, options_.keep_seconds))
         continue;
-      ++result_.signatures;
-      PutAside(RelPath::Parse("signatures/" + name));
+      ++count;
+      PutAside(RelPath::Parse(directory + "/" + name));
     }
+    return count;
   }
 
   // Trees stay in layers/: a rename to another directory needs the right to write to the tree itself.

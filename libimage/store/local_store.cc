@@ -20,8 +20,9 @@ constexpr std::string_view kLayout = R"({"imageLayoutVersion":"1.0.0"})";
 // How much is written before the disk is asked to start on it, so that the fsync at the end finds little left.
 constexpr uint64_t kWriteBackBytes = 8 * 1024 * 1024;
 
-constexpr std::string_view kOurNames[] = {"accepted",   "blobs",      "gc.lock", "index.json", "index.lock", "layers",
-                                          "lost+found", "oci-layout", "pods",    "signatures", "tmp"};
+constexpr std::string_view kOurNames[] = {"accepted",   "blobs",      "gc.lock",    "identities",
+                                          "index.json", "index.lock", "layers",     "lost+found",
+                                          "oci-layout", "pods",       "signatures", "tmp"};
 
 void CheckLayout(const Dir& root) {
   const std::string what = Quoted("oci-layout") + " in " + Quoted(root.name());
@@ -94,7 +95,7 @@ void CreateMissing(const Dir& root) {
     }
   }
   CheckLayout(root);
-  for (const char* name : {"blobs", "blobs/sha256", "signatures"}) {
+  for (const char* name : {"blobs", "blobs/sha256", "identities", "signatures"}) {
     RequireOurs(root.MakeDirs(RelPath::Parse(name), 0755));
   }
   // Closed to others: a setuid program of an image must not be within their reach (CVE-2021-41103).

@@ -1,7 +1,7 @@
 // The one Store there is: a directory on this machine. Private to store/.
 //
 // Split over files by what it does: local_store.cc (opening, blobs), partial_blob.cc, names.cc (index.json, evidence),
-// accepted.cc, rendered_layers.cc, collect.cc, check.cc.
+// accepted.cc, rendered_layers.cc, identities.cc, collect.cc, check.cc.
 #pragma once
 
 #include <memory>
@@ -44,6 +44,11 @@ std::optional<Digest> DigestOfFileName(std::string_view name);
 
 RelPath PathOfBlob(const Digest& digest);
 RelPath PathOfSignatures(const Digest& manifest);
+RelPath PathOfIdentity(const Digest& manifest);
+
+// The rootfs digest that a file of identities/ holds; nullopt for anything else, as another version would write.
+std::optional<Digest> ParseKeptIdentity(std::string_view text);
+constexpr size_t kMaxKeptIdentityBytes = 256;
 
 // The name of a directory in layers/: "sha256-HEX", then ".VARIANT" unless it is empty, then "~BOOT" as long as its
 // bytes may be in memory only: after another boot it is as good as absent.
@@ -89,6 +94,9 @@ class LocalStore final : public Store {
 
   std::optional<int64_t> NewestAccepted(const std::string& reference) const override;
   void NoteAccepted(const Accepted& accepted) override;
+
+  std::optional<Digest> RootfsOf(const Digest& manifest) const override;
+  void KeepRootfs(const Digest& manifest, const Digest& rootfs) const override;
 
   std::optional<Dir> RenderedLayer(const Digest& diff_id, std::string_view variant) const override;
   std::unique_ptr<IncomingLayer> AddLayer(const Digest& diff_id, std::string_view variant) override;

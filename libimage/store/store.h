@@ -5,6 +5,7 @@
 //   layers/ALGORITHM-HEX[.VARIANT][~BOOT]/    rendered layers by diff ID, whole or absent; 0700 (CVE-2021-41103 asks)
 //   signatures/ALGORITHM-HEX/signature-N      evidence for the manifest of that digest, raw bytes, from 1 without gaps
 //   accepted/HEX                              what was accepted under a reference, by its SHA-256; only grows newer
+//   identities/ALGORITHM-HEX                  what a pass over the layers of that manifest found; can be found again
 //   pods/UUID/                                the runner's; file `image` lists digests that the pod needs, one a line
 //   tmp/                                      leases, large blobs on their way in, and what is on its way out
 //   gc.lock, index.lock                       flock(2)ed for moments (leases.h)
@@ -28,6 +29,7 @@
 #include <vector>
 
 #include "libimage/base/dir.h"
+#include "libimage/layer/identity.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
 #include "libimage/model/image_sink.h"
@@ -79,8 +81,8 @@ struct CollectOptions {
 };
 
 struct CollectResult {
-  uint64_t blobs = 0, layers = 0, signatures = 0, leftovers = 0;  // removed (or would be)
-  uint64_t bytes = 0;                                             // of blobs
+  uint64_t blobs = 0, layers = 0, signatures = 0, identities = 0, leftovers = 0;  // removed (or would be)
+  uint64_t bytes = 0;                                                             // of blobs
 };
 
 // One finding of Check.
@@ -136,6 +138,13 @@ class Store : public Blobs {
   // Notes it, durably. kRefused, and nothing is noted, when something newer was accepted meanwhile.
   virtual void NoteAccepted(const Accepted& accepted) = 0;
 
+  // Identities. The rootfs digest of the image with that manifest, as a pass over its layers found it that checked
+  // them; nullopt where none did, and in a store that others can write.
+  virtual std::optional<Digest> RootfsOf(const Digest& manifest) const = 0;
+  // Keeps what such a pass found. It is a hint for later: what cannot be written, as in a store that is open for
+  // reading only or out of reach of a confined process, is not kept.
+  virtual void KeepRootfs(const Digest& manifest, const Digest& rootfs) const = 0;
+
   // Rendered layers. `variant` tells apart what must not be mixed: "" for root's, "u<id>" for a user namespace's; at
   // most 32 lower-case letters and digits. SyncLayers may change the name of the Dir, unless a lease of yours lists the
   // diff ID; the descriptor stays good.
@@ -152,11 +161,16 @@ class Store : public Blobs {
   // it cannot be told what a name needs.
   virtual CollectResult Collect(const CollectOptions& options) = 0;
 
-  // Hashes every blob, reads every name and every manifest. An empty answer proves the store sound.
+  // Hashes every blob, reads every name and every manifest, and finds every identity that is kept once more. An empty
+  // answer proves the store sound.
   virtual std::vector<StoreProblem> Check() const = 0;
   // Paths of what dead processes left, which Collect would remove. They harm nothing and are no problem to Check.
   virtual std::vector<std::string> Leftovers() const = 0;
 };
+
+// The identity of an image with those blobs: from what `store` keeps, else by a pass over the layers, and then kept
+// there. Without a store always by a pass.
+Identity FindIdentity(const Image& image, const Blobs& blobs, const Store* store);
 
 // What an image needs: the digests of its manifest, configuration and layers.
 std::set<Digest> BlobsOf(const Image& image);

@@ -31,6 +31,8 @@ class StoreSink : public ImageSink {
 
   void Vouch(const VerifiedImage& image) override { vouched_.insert_or_assign(image.image().descriptor.digest, image); }
 
+  void KeepRootfs(const Digest& manifest, const Digest& rootfs) override { store_->KeepRootfs(manifest, rootfs); }
+
   void Name(const Descriptor& top, const std::string& ref) override {
     const auto image = vouched_.find(top.digest);
     if (image == vouched_.end())
