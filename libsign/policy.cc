@@ -240,6 +240,15 @@ std::vector<PolicyRule> Policy::Rules() const {
   return rules;
 }
 
+bool Policy::WantsIdentities() const {
+  const std::vector<PolicyRule> rules = Rules();
+  return std::any_of(rules.begin(), rules.end(), [](const PolicyRule& rule) {
+    return std::any_of(rule.requirements.begin(), rule.requirements.end(), [](const Requirement& requirement) {
+      return requirement.type == Requirement::Type::kIdentitySigned;
+    });
+  });
+}
+
 std::set<std::string> Policy::KeyPaths() const {
   std::set<std::string> paths;
   for (const PolicyRule& rule : Rules()) {

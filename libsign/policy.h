@@ -78,6 +78,9 @@ class Policy {
   // A file that exists and was not taken as a policy, with the reason; empty when there is none.
   const std::string& passed_over() const { return passed_over_; }
 
+  // Whether any rule asks for identities (gantry-identity(5)).
+  bool WantsIdentities() const;
+
   // True when every requirement of the policy is insecureAcceptAnything.
   bool RequiresNothing() const;
 

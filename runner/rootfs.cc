@@ -20,6 +20,7 @@
 #include "libimage/base/workers.h"
 #include "libimage/layer/layer.h"
 #include "libimage/layer/unpack.h"
+#include "runner/outlines.h"
 
 namespace gantry::runner {
 namespace {
@@ -96,8 +97,14 @@ void MoveTree(const Dir& from, const Dir& to) {
 class Renderer {
  public:
   Renderer(const image::Image& image, const image::Blobs& blobs, image::Store& store, std::vector<Slot> slots,
-           UnpackOptions options, Progress& progress)
-      : image_(image), blobs_(blobs), store_(store), slots_(std::move(slots)), options_(options), progress_(progress) {
+           UnpackOptions options, Progress& progress, bool identity)
+      : image_(image),
+        blobs_(blobs),
+        store_(store),
+        slots_(std::move(slots)),
+        options_(options),
+        progress_(progress),
+        identity_(identity) {
     for (const Slot& slot : slots_) {
       layers_.emplace_back();
       layers_.back().done = Find(store_, slot);
@@ -111,12 +118,16 @@ class Renderer {
       if (!layers_[i].done)
         missing.push_back(i);
     }
+    if (missing.size() == layers_.size() && identity_)
+      outlines_.emplace(image_, store_);
     // The largest first, so that no thread ends long after the others.
     std::ranges::stable_sort(missing, std::greater<>(), [&](size_t i) { return image_.manifest.layers[i].size; });
     RunParallel(missing.size(), ProcessorCount(), [&](size_t n) { Unpack(missing[n]); });
     std::ranges::sort(missing);
     for (const size_t i : missing) Complete(i);
     for (const size_t i : missing) layers_[i].incoming->Commit();
+    if (outlines_)
+      outlines_->Keep();
   }
 
  private:
@@ -135,7 +146,11 @@ class Renderer {
     layer.incoming = store_.AddLayer(slots_[index].diff_id, slots_[index].plain);
     auto tar = Tap(image::OpenLayer(blobs_, image_, index),
                    [&](std::span<const std::byte> bytes) { progress_.Advance(task, bytes.size()); });
-    image::UnpackResult result = image::UnpackLayer(std::move(tar), layer.incoming->dir(), options_, what);
+    UnpackOptions options = options_;
+    options.also = outlines_ ? outlines_->Begin(index) : nullptr;
+    image::UnpackResult result = image::UnpackLayer(std::move(tar), layer.incoming->dir(), options, what);
+    if (outlines_)
+      outlines_->End(index);
     layer.pending = std::move(result.pending);
     progress_.End(task, blob.size == 0 ? "empty" : "rendered");
   }
@@ -163,6 +178,8 @@ class Renderer {
   std::vector<Slot> slots_;
   UnpackOptions options_;
   Progress& progress_;
+  bool identity_;
+  std::optional<Outlines> outlines_;
   std::vector<Layer> layers_;
 };
 
@@ -209,7 +226,7 @@ Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const s
       image::Confine(how.keep);
       const std::shared_ptr<const image::Blobs> blobs = how.open();
       const std::unique_ptr<Progress> shown = how.progress();
-      Renderer(image, *blobs, store, slots, options, *shown).Run();
+      Renderer(image, *blobs, store, slots, options, *shown, how.identity).Run();
     });
   }
   Rootfs out;

@@ -34,6 +34,7 @@ struct Rendering {
   std::function<std::shared_ptr<const image::Blobs>()> open;  // gives the layers; called there, confined
   image::Confinement keep;                                    // RendererConfinement, and what `open` reads
   std::function<std::unique_ptr<Progress>()> progress;        // called there
+  bool identity = false;  // learn the image's on the way, where every layer is missing and the store knows it not
 };
 
 // What is kept for rendering into the store at `root`.

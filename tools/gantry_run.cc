@@ -92,11 +92,12 @@ void RefusePipe(const image::Reference& image) {
   }
 }
 
-runner::Rendering HowToRender(const Options& options, const image::Reference& image,
+runner::Rendering HowToRender(const Options& options, const image::Reference& image, const sign::Policy& policy,
                               const std::shared_ptr<const image::Store>& store) {
   const std::string root = StoreRoot(options.common);
   runner::Rendering how{.keep = runner::RendererConfinement(root),
-                        .progress = [&options] { return MakeProgress(options.common); }};
+                        .progress = [&options] { return MakeProgress(options.common); },
+                        .identity = policy.WantsIdentities()};
   KeepForImage(image, root, how.keep);
   how.open = [&options, image, store]() -> std::shared_ptr<const image::Blobs> {
     if (image.file() == nullptr)
@@ -123,7 +124,7 @@ int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
   const Dir pods = Dir::Open(root + "/pods");
   runner::SweepPods(pods, map);
   runner::Pod pod = runner::Pod::Create(pods, image.image(), map);
-  runner::Rootfs rootfs = runner::Render(image, *store, map, HowToRender(options, reference, store));
+  runner::Rootfs rootfs = runner::Render(image, *store, map, HowToRender(options, reference, judge.policy, store));
   runner::Process process = runner::Process::Start(config, std::move(rootfs), pod);
   if (!pod.cgroup().note().empty())
     Note(options.common, pod.cgroup().note());

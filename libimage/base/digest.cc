@@ -150,6 +150,14 @@ void Hasher::Update(std::span<const std::byte> bytes) {
   }
 }
 
+void Hasher::UpdateZeros(uint64_t count) {
+  static constexpr std::array<std::byte, 64 * 1024> kZeros{};
+  for (uint64_t n = 0; count > 0; count -= n) {
+    n = std::min<uint64_t>(count, kZeros.size());
+    Update(std::span(kZeros).first(static_cast<size_t>(n)));
+  }
+}
+
 Digest Hasher::Finish() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
   unsigned length = 0;

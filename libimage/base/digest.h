@@ -56,6 +56,7 @@ class Hasher {
   ~Hasher();
 
   void Update(std::span<const std::byte> bytes);
+  void UpdateZeros(uint64_t count);
   Digest Finish();  // the last call but for Restart
   void Restart();   // begins anew, for less than a new Hasher costs
 

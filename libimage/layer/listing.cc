@@ -255,13 +255,11 @@ void Listing::Add(const Entry& entry) {
 
 void Listing::Write(std::span<const std::byte> bytes) { state_->content.Update(bytes); }
 
-void Listing::WriteZeros(uint64_t count) {
-  static constexpr std::array<std::byte, 64 * 1024> kZeros{};
-  while (count > 0) {
-    const auto piece = static_cast<size_t>(std::min<uint64_t>(count, kZeros.size()));
-    state_->content.Update(std::span(kZeros).first(piece));
-    count -= piece;
-  }
+void Listing::WriteZeros(uint64_t count) { state_->content.UpdateZeros(count); }
+
+void Listing::AddHashed(const Entry& file, std::span<const std::byte> content) {
+  Add(file);
+  std::memcpy(std::exchange(state_->open_content, nullptr), content.data(), kHashBytes);
 }
 
 void Listing::Finish() {

@@ -63,6 +63,9 @@ class Listing : public EntrySink {
   void Write(std::span<const std::byte> bytes) override;
   void WriteZeros(uint64_t count) override;
 
+  // A file by the SHA-256 of its content, in place of the content.
+  void AddHashed(const Entry& file, std::span<const std::byte> content);
+
   // After the last entry and before the first look. kCorrupt for what is no tree: a path twice, one below what is no
   // directory, a hard link to a directory, to another hard link or to nothing.
   void Finish();

@@ -45,6 +45,7 @@ class Unpacker {
   Unpacker(std::unique_ptr<Source> tar, const Dir& into, const UnpackOptions& options, std::string_view what)
       : into_(into),
         what_(what),
+        also_(options.also),
         reader_(std::move(tar), what_),
         attributes_(options, result_),
         walk_(into.fd(), [this](const std::string& path) {
@@ -87,6 +88,7 @@ class Unpacker {
   const Dir& into_;
   std::string what_;
   UnpackResult result_;
+  EntrySink* also_;
   ArchiveReader reader_;
   AttributeWriter attributes_;
   std::map<std::string, DirRecord> dirs_;  // all that the layer has now
@@ -130,6 +132,8 @@ UnpackResult Unpacker::Run() {
   dirs_.emplace("", DirRecord{ImpliedAttributes(), true});
   while (reader_.Next(entry_)) {
     ++result_.entries;
+    if (also_ != nullptr)
+      also_->Add(entry_);
     Apply();
   }
   MarkWhiteouts();
@@ -241,6 +245,10 @@ void Unpacker::MakeFile(const Place& place) {
   uint64_t offset = 0;
   std::span<const std::byte> bytes;
   while (reader_.ReadPiece(offset, bytes)) {
+    if (also_ != nullptr) {
+      also_->WriteZeros(offset - end);
+      also_->Write(bytes);
+    }
     end = offset + bytes.size();
     while (!bytes.empty()) {
       const ssize_t n = pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
@@ -252,6 +260,8 @@ void Unpacker::MakeFile(const Place& place) {
       offset += static_cast<uint64_t>(n);
     }
   }
+  if (also_ != nullptr)
+    also_->WriteZeros(entry_.size - end);
   if (end < entry_.size && ftruncate(fd.get(), static_cast<off_t>(entry_.size)) < 0)
     Failed("extend");
   result_.bytes += entry_.size;

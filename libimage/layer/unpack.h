@@ -18,6 +18,7 @@
 
 #include "libimage/base/dir.h"
 #include "libimage/base/stream.h"
+#include "libimage/layer/flatten.h"
 
 namespace gantry::image {
 
@@ -31,6 +32,7 @@ struct UnpackOptions {
   // False in a user namespace of one id: an owner that cannot be given is counted, and the file loses its setuid and
   // setgid bits, which would mean another user.
   bool keep_owners = true;
+  EntrySink* also = nullptr;  // borrowed; told all entries as the archive has them, with the content of files
 };
 
 // What a layer needs from those below it.

@@ -1,6 +1,7 @@
 // bench_unpack STORE NAME, or bench_unpack STORE LAYOUT REF: what gantry-run does between the decision and the start:
 // renders every layer of an image of the store, whose blobs were hashed when they came in, or of an OCI layout, whose
 // blobs are hashed now, with diff IDs checked.
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -30,9 +31,11 @@ using namespace gantry;
 void Render(const image::FetchedImage& fetched, image::Store& store, const std::shared_ptr<const image::Blobs>& blobs,
             const image::Confinement& keep) {
   const image::VerifiedImage image = sign::Verifier::Verify(fetched, sign::Policy::AcceptAnything("a benchmark"), {});
-  runner::Render(
-      image, store, std::nullopt,
-      {.open = [&] { return blobs; }, .keep = keep, .progress = [] { return std::make_unique<NoProgress>(); }});
+  runner::Render(image, store, std::nullopt,
+                 {.open = [&] { return blobs; },
+                  .keep = keep,
+                  .progress = [] { return std::make_unique<NoProgress>(); },
+                  .identity = std::getenv("BENCH_IDENTITY") != nullptr});
 }
 
 void UnpackFromStore(const char* root, const char* name) {

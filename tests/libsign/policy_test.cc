@@ -241,6 +241,17 @@ TEST_F(PolicyPlaces, WithoutAnyEverythingIsRejectedAlsoWhereTheDistributionAccep
   }
 }
 
+TEST(PolicyTest, AnyRuleCanAskForIdentities) {
+  const auto asks = [](const std::string& type) {
+    return Policy::Parse(R"({"default":[{"type":"reject"}],"transports":{"docker":{"a.example":[{"type":"reject"},
+        {"type":")" + type + R"(","keyPath":"/key.pub"}]}}})",
+                         "x")
+        .WantsIdentities();
+  };
+  EXPECT_TRUE(asks("identitySigned"));
+  EXPECT_FALSE(asks("sigstoreSigned"));
+}
+
 TEST(PolicyDefault, WhatADistributionShipsRequiresNothing) {
   EXPECT_TRUE(Policy::Parse(R"({"default":[{"type":"insecureAcceptAnything"}],
       "transports":{"docker-daemon":{"":[{"type":"insecureAcceptAnything"}]}}})",

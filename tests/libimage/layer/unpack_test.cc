@@ -344,5 +344,23 @@ TEST_F(UnpackTest, TwiceTheSameIsTheSame) {
   EXPECT_TRUE(first == listing());
 }
 
+TEST_F(UnpackTest, AnotherIsToldAllEntriesWithTheirContent) {
+  struct Recorder : EntrySink {
+    void Add(const Entry& entry) override { text += "|" + entry.name + ":"; }
+    void Write(std::span<const std::byte> bytes) override {
+      text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
+    void WriteZeros(uint64_t count) override { text.append(count, '0'); }
+    std::string text;
+  } recorder;
+  options_.also = &recorder;
+  TarBuilder tar;
+  tar.Dir("./d").File("d/a", "once").File("d/a", "twice").Whiteout("d", "x").HardLink("b", "d/a");
+  tar.Pax({{"GNU.sparse.size", "6"}, {"GNU.sparse.numblocks", "2"}, {"GNU.sparse.map", "1,1,3,1"}});
+  tar.File("sparse", "xy");
+  Unpack(tar);
+  EXPECT_EQ(recorder.text, "|./d/:|d/a:once|d/a:twice|d/.wh.x:|b:|sparse:0x0y00");
+}
+
 }  // namespace
 }  // namespace gantry::image
