@@ -129,27 +129,26 @@ json::Object Executed(const AciManifest& manifest) {
   return out;
 }
 
-json::Object Rootfs(const std::vector<Digest>& diff_ids) {
+json::Object Rootfs(const std::vector<AciLayer>& layers) {
   json::Array ids;
-  for (const Digest& id : diff_ids) ids.emplace_back(id.str());
+  for (const AciLayer& layer : layers) ids.emplace_back(layer.diff_id.str());
   return {{"type", "layers"}, {"diff_ids", std::move(ids)}};
 }
 
 // One entry for each layer.
-json::Array History(const AciManifest& manifest, size_t layers) {
+json::Array History(const std::vector<AciLayer>& layers) {
   json::Array out;
-  const std::string created = TextOf(manifest, "created");
-  for (size_t i = 0; i < layers; ++i) {
+  for (const AciLayer& layer : layers) {
     json::Object entry;
-    if (!created.empty())
-      entry.Append("created", created);
-    entry.Append("created_by", "ACI " + manifest.name);
+    if (!layer.created.empty())
+      entry.Append("created", layer.created);
+    entry.Append("created_by", "ACI " + layer.name);
     out.emplace_back(std::move(entry));
   }
   return out;
 }
 
-std::string NewConfig(const AciManifest& manifest, const std::vector<Digest>& diff_ids, const Platform& otherwise) {
+std::string NewConfig(const AciManifest& manifest, const std::vector<AciLayer>& layers, const Platform& otherwise) {
   const Platform platform = PlatformOf(manifest, otherwise);
   json::Object out;
   const auto add = [&out](const char* name, const std::string& value) {
@@ -164,13 +163,13 @@ std::string NewConfig(const AciManifest& manifest, const std::vector<Digest>& di
   add("variant", platform.variant);
   add("os", platform.os);
   out.Append("config", Executed(manifest));
-  out.Append("rootfs", Rootfs(diff_ids));
-  out.Append("history", History(manifest, diff_ids.size()));
+  out.Append("rootfs", Rootfs(layers));
+  out.Append("history", History(layers));
   return json::Print(out);
 }
 
 // As the layers were made one: what made those that are gone is told, and makes no layer any more.
-json::Array HistoryAfter(const json::Value& config, const AciManifest& manifest, size_t layers) {
+json::Array HistoryAfter(const json::Value& config, const std::vector<AciLayer>& layers) {
   json::Array out;
   const json::Value* const before = config.object()->Find("history");
   if (before != nullptr && before->array() != nullptr)
@@ -179,18 +178,18 @@ json::Array HistoryAfter(const json::Value& config, const AciManifest& manifest,
     if (entry.object() != nullptr)
       entry.object()->Set("empty_layer", true);
   }
-  for (json::Value& entry : History(manifest, layers)) out.push_back(std::move(entry));
+  for (json::Value& entry : History(layers)) out.push_back(std::move(entry));
   return out;
 }
 
 // The configuration that the ACI carries, over these layers. What is unknown to us in it stays as it is.
-std::string CarriedConfig(const AciManifest& manifest, const std::string& bytes, const std::vector<Digest>& diff_ids) {
+std::string CarriedConfig(const AciManifest& manifest, const std::string& bytes, const std::vector<AciLayer>& layers) {
   RequireSameExecution(manifest, bytes, kConfigAnnotation);
-  if (ImageConfig::Parse(bytes).diff_ids == diff_ids)
+  if (std::ranges::equal(ImageConfig::Parse(bytes).diff_ids, layers, {}, {}, &AciLayer::diff_id))
     return bytes;
   json::Value config = json::Parse(bytes, kConfigAnnotation);
-  json::Array history = HistoryAfter(config, manifest, diff_ids.size());
-  config.object()->Set("rootfs", Rootfs(diff_ids));
+  json::Array history = HistoryAfter(config, layers);
+  config.object()->Set("rootfs", Rootfs(layers));
   config.object()->Set("history", std::move(history));
   return json::Print(config);
 }
@@ -211,7 +210,7 @@ std::vector<std::string> Lost(const AciManifest& manifest) {
 
 void RequireSameExecution(const AciManifest& manifest, const std::string& config_bytes, std::string_view annotation) {
   const ImageConfig config = ImageConfig::Parse(config_bytes);
-  const ImageConfig made = ImageConfig::Parse(NewConfig(manifest, config.diff_ids, config.platform));
+  const ImageConfig made = ImageConfig::Parse(NewConfig(manifest, {}, config.platform));
   const Execution is = Execution::Of(made), was = Execution::Of(config);
   const auto require = [&](bool same, std::string_view field) {
     if (!same)
@@ -231,12 +230,11 @@ void RequireSameExecution(const AciManifest& manifest, const std::string& config
           "label arch");
 }
 
-DockerConfig ToDockerConfig(const AciManifest& manifest, const std::vector<Digest>& diff_ids,
+DockerConfig ToDockerConfig(const AciManifest& manifest, const std::vector<AciLayer>& layers,
                             const Platform& otherwise) {
   const std::string carried = TextOf(manifest, kConfigAnnotation);
-  DockerConfig out{
-      carried.empty() ? NewConfig(manifest, diff_ids, otherwise) : CarriedConfig(manifest, carried, diff_ids),
-      Lost(manifest)};
+  DockerConfig out{carried.empty() ? NewConfig(manifest, layers, otherwise) : CarriedConfig(manifest, carried, layers),
+                   Lost(manifest)};
   try {
     ImageConfig::Parse(out.bytes);  // what we write we would read
   } catch (const Error& error) {

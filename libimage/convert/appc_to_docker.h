@@ -19,15 +19,21 @@
 
 namespace gantry::image {
 
+// A layer, and of the ACI that became it the name and the time.
+struct AciLayer {
+  Digest diff_id;
+  std::string name = {}, created = {};
+};
+
 struct DockerConfig {
   std::string bytes;  // an OCI image configuration
   // What is in the ACI and in no configuration: for people. Isolators, event handlers, more groups.
   std::vector<std::string> lost;
 };
 
-// `manifest` is that of the ACI itself, `diff_ids` are of the layers that it and its dependencies became. An ACI
+// `manifest` is that of the ACI itself, `layers` are what it and its dependencies became. An ACI
 // without a label for its architecture is one for `otherwise`. kUnsupported for a user or group that is a path.
-DockerConfig ToDockerConfig(const AciManifest& manifest, const std::vector<Digest>& diff_ids,
+DockerConfig ToDockerConfig(const AciManifest& manifest, const std::vector<AciLayer>& layers,
                             const Platform& otherwise);
 
 // Throws kCorrupt, about `annotation`, which carries one of the two, unless an ACI with `manifest` executes what an

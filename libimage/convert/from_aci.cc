@@ -85,15 +85,17 @@ std::unique_ptr<AciImage> AciImage::Open(const std::string& path, const std::vec
 void AciImage::TakeStack(std::vector<StackedAci> stack, const Platform& otherwise) {
   const std::shared_ptr<const AciFile> top = stack.back().file;
   std::vector<Descriptor> layers;
-  std::vector<Digest> diff_ids;
+  std::vector<AciLayer> made;
   for (StackedAci& aci : stack) {
     const Layer layer = Measure(aci);
     layers.push_back({.media_type = std::string(kOciLayerType), .digest = layer.digest, .size = layer.size});
-    diff_ids.push_back(layer.digest);
+    const AciManifest& from = aci.file->manifest();
+    const std::string* const created = FindPair(from.annotations, "created");
+    made.push_back({layer.digest, from.name, created == nullptr ? std::string() : *created});
     files_.push_back(aci.file);
     layers_.emplace(layer.digest, std::move(aci));
   }
-  DockerConfig config = ToDockerConfig(top->manifest(), diff_ids, otherwise);
+  DockerConfig config = ToDockerConfig(top->manifest(), made, otherwise);
   for (const std::string& lost : config.lost) notes_.push_back("only an ACI can have: " + lost);
   Manifest manifest{.media_type = std::string(kOciManifestType),
                     .config = {.media_type = std::string(kOciConfigType),

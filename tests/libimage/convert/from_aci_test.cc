@@ -171,6 +171,19 @@ TEST_F(FromAciTest, WhatOnlyAnAciHasComesBack) {
   EXPECT_THAT(Open()->notes(), SizeIs(3));
 }
 
+TEST_F(FromAciTest, HistoryTellsWhichAciEachLayerWas) {
+  const AciManifest lib{.name = "example.com/lib", .annotations = {{"created", "2020-01-02T03:04:05Z"}}};
+  Write("lib.aci", TarBuilder().File("manifest", lib.ToJson()).Dir("rootfs").File("rootfs/b", "b").Build());
+  WriteWith({.name = "example.com/app", .dependencies = {{.image_name = "example.com/lib"}}});
+  const auto aci = Open();
+  const auto& history = aci->image().config.history;
+  ASSERT_THAT(history, SizeIs(2));
+  EXPECT_EQ(history[0].created_by, "ACI example.com/lib");
+  EXPECT_EQ(history[0].created, "2020-01-02T03:04:05Z");
+  EXPECT_EQ(history[1].created_by, "ACI example.com/app");
+  EXPECT_EQ(history[1].created, "");
+}
+
 TEST_F(FromAciTest, ManifestOfAnotherAciIsCorrupt) {
   WriteWith(Docker2aci());
   const Image image = Open()->image();
