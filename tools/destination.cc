@@ -158,6 +158,10 @@ std::unique_ptr<Destination> OpenAci(const Reference& reference, const WriteOpti
                 "lower-case letters and digits, between them any of -._~/");
   if (options.layers)
     return OpenAciLayers(reference, options);
+  if (options.copy.preserve_digests) {
+    throw Error(ErrorKind::kUnsupported, "an ACI has no manifest of images whose digest could be preserved",
+                "leave out --preserve-digests, or add --layers: then the image comes back with its digest");
+  }
   return std::make_unique<AciDestination>(reference.file()->path, options);
 }
 

@@ -24,6 +24,7 @@ expect_text v1 "$T/err"
 expect_exit 3 gantry-convert --insecure-options=image store:absent "aci:$T/b.aci"
 expect_exit 3 gantry-convert --insecure-options=image --platform linux/s390x "oci:$T/img:v1" "aci:$T/b.aci"
 expect_exit 2 gantry-convert --compress xz "oci:$T/img:v1" "aci:$T/b.aci"
+expect_exit 7 gantry-convert --insecure-options=image --preserve-digests "oci:$T/img:v1" "aci:$T/b.aci"
 
 # A damaged layer: exit 5, and nothing under the final name.
 layer=$(ls -S "$T/img/blobs/sha256" | head -1)
