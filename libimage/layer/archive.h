@@ -62,7 +62,8 @@ class ArchiveReader {
   // source to its end, so that digest checks below see every byte; bytes after the end marker are allowed and ignored.
   // kCorrupt (with the entry's number and name) for anything malformed or over the bounds: those above, kMaxBlobBytes
   // for the sizes of all files together, ids and device numbers over 32 bits. Data of links and directories is skipped.
-  // Of several records of one extended attribute the last counts. Errors of the source pass through.
+  // So are two values of one extended attribute, in SCHILY and LIBARCHIVE records or in one kind: readers know but one
+  // of them, or take the first or the last. Errors of the source pass through.
   bool Next(Entry& entry);
 
   // The next piece of the current file: `bytes` at `offset`, after the piece before and within entry.size; what lies

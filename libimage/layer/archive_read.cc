@@ -115,8 +115,8 @@ la_ssize_t ArchiveReader::State::Read(struct archive* archive, void* self, const
   return static_cast<la_ssize_t>(state.block.size());
 }
 
-// Some writers (umoci insert) end without the zeros that fill the record of the last file. No content can be missing then,
-// and all readers in Go take it for the end of the archive.
+// Some writers (umoci insert) end without the zeros that fill the record of the last file. No content can be missing
+// then, and all readers in Go take it for the end of the archive.
 void ArchiveReader::State::PadLastFile() {
   static constexpr std::array<std::byte, kRecordBytes> kZeros{};
   const uint64_t padded = (data_end + kRecordBytes - 1) / kRecordBytes * kRecordBytes;
@@ -263,17 +263,18 @@ void ArchiveReader::State::FillXattrs(Entry& entry) {
   const char* key = nullptr;
   const void* value = nullptr;
   size_t bytes = 0;
-  // libarchive yields the last record first.
   while (archive_entry_xattr_next(raw, &key, &value, &bytes) == ARCHIVE_OK) {
     const std::string_view attribute = Text(key);
     if (attribute.empty() || attribute.size() > kMaxXattrNameBytes || bytes > kMaxXattrBytes)
       Corrupt("bad or too long extended attribute " + Quoted(attribute));
     entry.xattrs.emplace_back(attribute, std::string(static_cast<const char*>(value), bytes));
   }
-  const auto by_name = [](const auto& a, const auto& b) { return a.first < b.first; };
-  std::stable_sort(entry.xattrs.begin(), entry.xattrs.end(), by_name);
+  std::sort(entry.xattrs.begin(), entry.xattrs.end());
+  entry.xattrs.erase(std::unique(entry.xattrs.begin(), entry.xattrs.end()), entry.xattrs.end());
   const auto same_name = [](const auto& a, const auto& b) { return a.first == b.first; };
-  entry.xattrs.erase(std::unique(entry.xattrs.begin(), entry.xattrs.end(), same_name), entry.xattrs.end());
+  if (const auto twice = std::adjacent_find(entry.xattrs.begin(), entry.xattrs.end(), same_name);
+      twice != entry.xattrs.end())
+    Corrupt("two values of the extended attribute " + Quoted(twice->first) + ", of which readers take different ones");
 }
 
 ArchiveReader::ArchiveReader(std::unique_ptr<Source> from, std::string what)

@@ -243,6 +243,8 @@ void AddTars(std::vector<HostileKind>& kinds) {
   }());
   layer("extended attribute of a mebibyte", "too large",
         TarBuilder().Pax({{"SCHILY.xattr.user.x", std::string(1 << 20, 'v')}}).File("a", "1"));
+  layer("extended attribute with two values", "two values",
+        TarBuilder().Pax({{"SCHILY.xattr.user.x", "seen"}, {"LIBARCHIVE.xattr.user.x", "bm90"}}).File("a", "1"));
   layer("sparse file of an exbibyte", "bad size",
         TarBuilder()
             .Pax({{"GNU.sparse.size", "1152921504606846976"}, {"GNU.sparse.numblocks", "0"}, {"GNU.sparse.map", ""}})

@@ -214,16 +214,24 @@ TEST(ArchiveReaderTest, NamesOverTheBoundAreCorrupt) {
   EXPECT_EQ(ReadError(link.Pax({{"linkpath", over}}).Symlink("x", "y").Build()).kind(), ErrorKind::kCorrupt);
 }
 
-TEST(ArchiveReaderTest, ExtendedAttributesAreSortedBytesAndTheLastRecordWins) {
+TEST(ArchiveReaderTest, ExtendedAttributesAreSortedBytesInEitherDialect) {
   TarBuilder tar;
   tar.Pax({{"SCHILY.xattr.user.b", "\0\xFF=\n"s},
-           {"LIBARCHIVE.xattr.user.a", "b2xk"},
-           {"SCHILY.xattr.user.a", "new"},
+           {"LIBARCHIVE.xattr.user.a", "Ym90aA"},
+           {"SCHILY.xattr.user.a", "both"},
            {"LIBARCHIVE.xattr.user.only%20here", "eA"}});
   tar.File("x", "");
   const std::vector<std::pair<std::string, std::string>> expected = {
-      {"user.a", "new"}, {"user.b", "\0\xFF=\n"s}, {"user.only here", "x"}};
+      {"user.a", "both"}, {"user.b", "\0\xFF=\n"s}, {"user.only here", "x"}};
   EXPECT_EQ(ReadOne(tar.Build()).xattrs, expected);
+}
+
+// Go's readers see the first alone, bsdtar the one that comes last.
+TEST(ArchiveReaderTest, TwoValuesOfOneExtendedAttributeAreCorrupt) {
+  const std::pair<std::string, std::string> one{"SCHILY.xattr.user.a", "one"}, two{"LIBARCHIVE.xattr.user.a", "dHdv"};
+  EXPECT_EQ(ReadError(TarBuilder().Pax({one, two}).File("x", "").Build()).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(ReadError(TarBuilder().Pax({two, one}).File("x", "").Build()).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(ReadError(TarBuilder().Pax({one, {one.first, ""}}).File("x", "").Build()).kind(), ErrorKind::kCorrupt);
 }
 
 TEST(ArchiveReaderTest, TooManyOrTooLongExtendedAttributesAreCorrupt) {
