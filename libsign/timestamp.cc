@@ -16,6 +16,7 @@
 #include "libimage/base/error.h"
 #include "libsign/free_by.h"
 #include "libsign/x509_chain.h"
+#include "libsign/x509_native.h"
 
 namespace gantry::sign {
 namespace {
@@ -24,36 +25,10 @@ using Cms = std::unique_ptr<CMS_ContentInfo, FreeBy<CMS_ContentInfo_free>>;
 using Info = std::unique_ptr<TS_TST_INFO, FreeBy<TS_TST_INFO_free>>;
 using SigningCertificates = std::unique_ptr<ESS_SIGNING_CERT_V2, FreeBy<ESS_SIGNING_CERT_V2_free>>;
 
-struct StackFree {
-  void operator()(STACK_OF(X509) * stack) const { sk_X509_pop_free(stack, X509_free); }
-};
-using Stack = std::unique_ptr<STACK_OF(X509), StackFree>;
-
 const unsigned char* Unsigned(std::string_view bytes) { return reinterpret_cast<const unsigned char*>(bytes.data()); }
 
 std::string Text(const ASN1_STRING* text) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<size_t>(ASN1_STRING_length(text))};
-}
-
-Stack MakeStack(const std::vector<Certificate>& certificates) {
-  Stack stack(sk_X509_new_null());
-  for (const Certificate& certificate : certificates) {
-    const unsigned char* at = Unsigned(certificate.der());
-    X509* decoded = d2i_X509(nullptr, &at, static_cast<long>(certificate.der().size()));
-    if (decoded == nullptr || sk_X509_push(stack.get(), decoded) == 0) {
-      X509_free(decoded);
-      throw Error(ErrorKind::kFailed, "a certificate cannot be read again");
-    }
-  }
-  return stack;
-}
-
-Certificate FromNative(const X509* native) {
-  unsigned char* bytes = nullptr;
-  const int size = i2d_X509(native, &bytes);
-  const std::string der(reinterpret_cast<const char*>(bytes), size < 0 ? 0 : static_cast<size_t>(size));
-  OPENSSL_free(bytes);
-  return Certificate::Parse(der, "certificate of a timestamp");
 }
 
 std::optional<KeyHash> HashOf(const X509_ALGOR* algorithm) {
@@ -191,15 +166,15 @@ class TokenVerifier {
       return Bad("the timestamp does not have exactly one signer");
     }
     signer_info_ = sk_CMS_SignerInfo_value(signers, 0);
-    const Stack embedded(CMS_get1_certs(cms_.get()));
+    const NativeCertificates embedded(CMS_get1_certs(cms_.get()));
     if (sk_X509_num(embedded.get()) > static_cast<int>(kMaxChainCandidates)) {
       return Bad("the timestamp has too many certificates");
     }
     for (int i = 0; i < sk_X509_num(embedded.get()); ++i) {
-      pool_.push_back(FromNative(sk_X509_value(embedded.get(), i)));
+      pool_.push_back(FromNative(sk_X509_value(embedded.get(), i), "certificate of a timestamp"));
     }
     pool_.insert(pool_.end(), candidates_.begin(), candidates_.end());
-    natives_ = MakeStack(pool_);
+    natives_ = ToNative(pool_);
     for (int i = 0; i < sk_X509_num(natives_.get()); ++i) {
       if (CMS_SignerInfo_cert_cmp(signer_info_, sk_X509_value(natives_.get(), i)) == 0) {
         signer_ = i;
@@ -253,7 +228,7 @@ class TokenVerifier {
     }
     const unsigned char* at = ASN1_STRING_get0_data(attribute);
     const SigningCertificates named(d2i_ESS_SIGNING_CERT_V2(nullptr, &at, ASN1_STRING_length(attribute)));
-    const Stack chain = MakeStack(out_.chain);
+    const NativeCertificates chain = ToNative(out_.chain);
     return named && OSSL_ESS_check_signing_certs(nullptr, named.get(), chain.get(), 1) == 1;
   }
 
@@ -264,7 +239,7 @@ class TokenVerifier {
   Cms cms_;
   Info info_;
   std::vector<Certificate> pool_;
-  Stack natives_;
+  NativeCertificates natives_;
   CMS_SignerInfo* signer_info_ = nullptr;
   int signer_ = -1;
   Timestamp out_;

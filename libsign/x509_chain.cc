@@ -12,45 +12,12 @@
 #include "libimage/base/error.h"
 #include "libsign/free_by.h"
 #include "libsign/time_text.h"
+#include "libsign/x509_native.h"
 
 namespace gantry::sign {
 namespace {
 
 constexpr int kSecurityLevel = 2;  // OpenSSL's: 112 bits, which leaves out SHA-1 and RSA under 2048 bits
-
-struct StackFree {
-  void operator()(STACK_OF(X509) * stack) const { sk_X509_pop_free(stack, X509_free); }
-};
-using Stack = std::unique_ptr<STACK_OF(X509), StackFree>;
-
-X509* Decode(const Certificate& certificate) {
-  const auto* at = reinterpret_cast<const unsigned char*>(certificate.der().data());
-  X509* decoded = d2i_X509(nullptr, &at, static_cast<long>(certificate.der().size()));
-  if (decoded == nullptr) {
-    throw Error(ErrorKind::kFailed, "a certificate cannot be read again");
-  }
-  return decoded;
-}
-
-Stack MakeStack(const std::vector<Certificate>& certificates) {
-  Stack stack(sk_X509_new_null());
-  for (const Certificate& certificate : certificates) {
-    X509* decoded = Decode(certificate);
-    if (!stack || sk_X509_push(stack.get(), decoded) == 0) {
-      X509_free(decoded);
-      throw Error(ErrorKind::kFailed, "out of memory");
-    }
-  }
-  return stack;
-}
-
-std::string Encode(const X509* certificate) {
-  unsigned char* bytes = nullptr;
-  const int size = i2d_X509(certificate, &bytes);
-  std::string out(reinterpret_cast<const char*>(bytes), size < 0 ? 0 : static_cast<size_t>(size));
-  OPENSSL_free(bytes);
-  return out;
-}
 
 std::string CodeOf(int error) {
   switch (error) {
@@ -97,7 +64,7 @@ Reason ReasonOf(X509_STORE_CTX* context, int64_t time) {
   const X509* at = X509_STORE_CTX_get_current_cert(context);
   std::string name = "the chain";
   if (at != nullptr) {
-    name = "certificate " + Quoted(Certificate::Parse(Encode(at), "certificate").subject());
+    name = "certificate " + Quoted(FromNative(at, "certificate").subject());
   }
   return {CodeOf(error), name + " at " + TimeText(time) + ": " + X509_verify_cert_error_string(error)};
 }
@@ -168,9 +135,9 @@ Chain BuildChain(const Certificate& leaf, const std::vector<Certificate>& candid
   if (candidates.size() > kMaxChainCandidates) {
     return {{}, Reason{"bad-chain", "more than " + std::to_string(kMaxChainCandidates) + " certificates"}};
   }
-  const Stack pool = MakeStack(candidates);
-  const Stack trusted = MakeStack(anchors);
-  const std::unique_ptr<X509, decltype(&X509_free)> target(Decode(leaf), &X509_free);
+  const NativeCertificates pool = ToNative(candidates);
+  const NativeCertificates trusted = ToNative(anchors);
+  const NativeCertificate target = ToNative(leaf);
   const std::unique_ptr<X509_STORE, FreeBy<X509_STORE_free>> store(X509_STORE_new());
   const std::unique_ptr<X509_STORE_CTX, FreeBy<X509_STORE_CTX_free>> context(X509_STORE_CTX_new());
   if (!store || !context || X509_STORE_CTX_init(context.get(), store.get(), target.get(), pool.get()) != 1) {
@@ -191,7 +158,7 @@ Chain BuildChain(const Certificate& leaf, const std::vector<Certificate>& candid
   Chain chain;
   const STACK_OF(X509)* built = X509_STORE_CTX_get0_chain(context.get());
   for (int i = 0; i < sk_X509_num(built); ++i) {
-    chain.certificates.push_back(Certificate::Parse(Encode(sk_X509_value(built, i)), "certificate"));
+    chain.certificates.push_back(FromNative(sk_X509_value(built, i), "certificate"));
   }
   chain.problem = CheckChain(chain.certificates, usage);
   if (chain.problem) {

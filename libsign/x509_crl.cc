@@ -12,6 +12,7 @@
 #include "libimage/base/error.h"
 #include "libsign/free_by.h"
 #include "libsign/time_text.h"
+#include "libsign/x509_native.h"
 
 namespace gantry::sign {
 namespace {
@@ -127,7 +128,7 @@ Crl Crl::Parse(std::string_view bytes, std::string_view what) {
 class RevocationChecker {
  public:
   RevocationChecker(const Certificate& certificate, const Certificate& issuer, int64_t time)
-      : certificate_(Decode(certificate)), issuer_(Decode(issuer)), time_(time), is_ca_(certificate.is_ca()) {}
+      : certificate_(ToNative(certificate)), issuer_(ToNative(issuer)), time_(time), is_ca_(certificate.is_ca()) {}
 
   Revocation Check(const std::vector<Crl>& lists) {
     const Crl::Parsed* complete = nullptr;
@@ -163,17 +164,6 @@ class RevocationChecker {
   }
 
  private:
-  using X509Ptr = std::unique_ptr<X509, decltype(&X509_free)>;
-
-  static X509Ptr Decode(const Certificate& certificate) {
-    const auto* at = reinterpret_cast<const unsigned char*>(certificate.der().data());
-    X509Ptr decoded(d2i_X509(nullptr, &at, static_cast<long>(certificate.der().size())), &X509_free);
-    if (!decoded) {
-      throw Error(ErrorKind::kFailed, "a certificate cannot be read again");
-    }
-    return decoded;
-  }
-
   bool IsOfIssuer(const Crl::Parsed& list) const {
     const bool covers = is_ca_ ? !list.only_users : !list.only_authorities;
     return covers && X509_NAME_cmp(X509_CRL_get_issuer(list.crl.get()), X509_get_subject_name(issuer_.get())) == 0;
@@ -226,8 +216,8 @@ class RevocationChecker {
     return revoked;
   }
 
-  X509Ptr certificate_;
-  X509Ptr issuer_;
+  NativeCertificate certificate_;
+  NativeCertificate issuer_;
   int64_t time_;
   bool is_ca_;
 };
