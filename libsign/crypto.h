@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -75,6 +76,8 @@ class PublicKey {
   std::string fingerprint_;
 };
 
+using AskPin = std::function<SecretBytes()>;
+
 // Its numbers lie in OpenSSL's secure heap, which is locked and wiped. Move-only.
 class PrivateKey {
  public:
@@ -84,9 +87,10 @@ class PrivateKey {
   // "RSA PRIVATE KEY"). kRefused when the passphrase is missing or wrong; kCorrupt; kUnsupported as for public keys.
   static PrivateKey Parse(std::string_view text, std::string_view what, const SecretBytes* passphrase = nullptr);
 
-  // A key that stays where it is, behind a PKCS #11 URI (RFC 7512); its PIN is the URI's business. kUnsupported when
-  // OpenSSL has no provider for it, kNotFound when there is no such key.
-  static PrivateKey FromProvider(const std::string& uri);
+  // A key that stays in its token, behind a PKCS #11 URI (RFC 7512); pin-source=file:/PATH in it names a file with the
+  // PIN, else `ask` is called when one is needed. kUsage for a URI with a PIN in it, kUnsupported when OpenSSL has
+  // neither a provider nor an engine, kRefused for a wrong PIN, kNotFound when there is no such key.
+  static PrivateKey FromPkcs11(const std::string& uri, const AskPin& ask);
 
   PrivateKey(PrivateKey&&) noexcept;
   PrivateKey& operator=(PrivateKey&&) noexcept;

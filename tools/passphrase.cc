@@ -55,22 +55,30 @@ sign::SecretBytes AskOnTerminal(int terminal, const std::string& what, bool anew
   return first;
 }
 
-}  // namespace
-
-sign::SecretBytes ReadPassphrase(const PassphraseSource& source, const std::string& what, bool anew) {
+sign::SecretBytes Read(const PassphraseSource& source, const char* variable, const std::string& what, bool anew) {
   if (source.file == "-") {
     return ReadLine(STDIN_FILENO, what);
   }
   if (!source.file.empty()) {
     return ReadLine(OpenFile(source.file, O_RDONLY).get(), what);
   }
-  if (const char* variable = std::getenv("COSIGN_PASSWORD"); variable != nullptr) {
-    return sign::SecretBytes(std::string_view(variable));
+  if (const char* text = std::getenv(variable); text != nullptr) {
+    return sign::SecretBytes(std::string_view(text));
   }
   if (isatty(STDIN_FILENO) == 0) {
     return ReadLine(STDIN_FILENO, what);
   }
   return AskOnTerminal(OpenFile("/dev/tty", O_RDWR | O_NOCTTY).get(), what, anew);
+}
+
+}  // namespace
+
+sign::SecretBytes ReadPassphrase(const PassphraseSource& source, const std::string& what, bool anew) {
+  return Read(source, "COSIGN_PASSWORD", what, anew);
+}
+
+sign::SecretBytes ReadPin(const PassphraseSource& source) {
+  return Read(source, "COSIGN_PKCS11_PIN", "the token", false);
 }
 
 }  // namespace gantry::tools

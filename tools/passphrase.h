@@ -16,4 +16,7 @@ struct PassphraseSource {
 // on the terminal; else the first line of standard input. `anew` asks twice, for a passphrase that is being chosen.
 sign::SecretBytes ReadPassphrase(const PassphraseSource& source, const std::string& what, bool anew = false);
 
+// The PIN of a token: as above, but in the environment as COSIGN_PKCS11_PIN; a passphrase of files is none.
+sign::SecretBytes ReadPin(const PassphraseSource& source);
+
 }  // namespace gantry::tools

@@ -61,7 +61,7 @@ std::vector<Signer> OpenSigners(const std::vector<std::string>& keys, const Pass
     if (key.starts_with(kEnvironment)) {
       signer.key = FromEnvironment(key.substr(kEnvironment.size()), passphrase);
     } else if (key.starts_with(kPkcs11)) {
-      signer.key = sign::PrivateKey::FromProvider(key);
+      signer.key = sign::PrivateKey::FromPkcs11(key, [&passphrase] { return ReadPin(passphrase); });
     } else if (IsFile(key)) {
       signer.key = Open(KeyText(ReadFile(key, sign::kMaxPrivateKeyBytes)), Quoted(key), passphrase);
     } else {

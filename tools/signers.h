@@ -19,7 +19,7 @@ struct Signer {
 
 // Each of `keys`, in order: "env://NAME", "pkcs11:..." (RFC 7512), a file with a private key, or else an OpenPGP key. A
 // passphrase is asked for where a key is under one; before Confine, for a terminal obeys nobody who is confined.
-// kUnsupported for PKCS #11 where OpenSSL has no provider for it.
+// kUnsupported for PKCS #11 where OpenSSL has nothing for it.
 std::vector<Signer> OpenSigners(const std::vector<std::string>& keys, const PassphraseSource& passphrase);
 
 }  // namespace gantry::tools

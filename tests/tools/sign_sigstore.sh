@@ -35,4 +35,5 @@ expect_exit 0 skopeo --insecure-policy copy -q "oci:$T/layout:v1" "dir:$T/dir"
 unset COSIGN_PASSWORD
 echo pass | expect_exit 0 gantry sign --key "$T/one.key" --passphrase-file - "$name"
 echo wrong | expect_exit 4 gantry sign --key "$T/one.key" "$name"
-expect_exit 7 gantry sign --key 'pkcs11:object=x' "$name"
+expect_exit 7 env OPENSSL_ENGINES="$T" OPENSSL_MODULES="$T" gantry sign --key 'pkcs11:object=x' "$name"
+expect_text 'pkcs11-provider.*libengine-pkcs11-openssl' "$T/err"
