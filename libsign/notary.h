@@ -57,12 +57,4 @@ std::optional<Reason> CheckNotaryChain(const std::vector<Certificate>& chain, in
 // What an envelope signs: the descriptor of the image's manifest.
 std::string NotaryPayload(const image::Descriptor& target);
 
-// The manifest that ties an envelope to an image: a referrer (OCI 1.1) of kNotaryArtifactType. `created` is seconds
-// since 1970.
-std::string MakeNotaryManifest(const image::Descriptor& subject, const image::Descriptor& envelope,
-                               const std::vector<Certificate>& chain, int64_t created);
-// The descriptor of the envelope in a manifest that is about `subject`; both forms of the artifact type are known.
-// kCorrupt for anything else.
-image::Descriptor ParseNotaryManifest(std::string_view manifest, const Digest& subject);
-
 }  // namespace gantry::sign

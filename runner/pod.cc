@@ -28,9 +28,6 @@ constexpr const char* kPodFile = "image";
 constexpr size_t kMaxPodFile = 1024 * 1024;
 constexpr time_t kUnlockedGrace = 60;  // a directory without the file is being made, if it is younger
 
-// The pod holds blobs no more, though the keeper still has the lock. False: they are held a moment longer.
-bool LetBlobsGo(int lock) { return ftruncate(lock, 0) == 0; }
-
 bool IsUuid(std::string_view name) {
   if (name.size() != 36)
     return false;
@@ -213,7 +210,9 @@ void Pod::Remove() {
   const std::string uuid = std::exchange(uuid_, {});
   cgroup_.CloseDescriptors();
   const bool groups_gone = Cgroup::Remove(cgroup_.paths(), uuid);
-  LetBlobsGo(lock_.get());
+  // It holds blobs no more, though the keeper still has the lock. Where that fails they are held a moment longer.
+  if (ftruncate(lock_.get(), 0) < 0)
+    errno = 0;
   // Whoever closes a removed directory last frees its blocks: that is to be the keeper.
   dir_ = Dir(UniqueFd(), dir_.name());
   lock_.Reset();

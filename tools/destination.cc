@@ -12,7 +12,9 @@
 #include "libimage/transport/new_file.h"
 #include "libimage/transport/oci_layout.h"
 #include "libimage/transport/pusher.h"
+#include "tools/carry_evidence.h"
 #include "tools/network_options.h"
+#include "tools/publish.h"
 
 namespace gantry::tools {
 namespace {
@@ -190,7 +192,7 @@ class SinkDestination : public Destination {
     sink_->Name(top, ref_);
     sink_->Commit();
     more.Set("mediaType", top.media_type);
-    return {top.digest.str(), std::move(more)};
+    return {.id = top.digest.str(), .more = std::move(more), .top = top};
   }
 
   std::vector<Written> WriteAll(const InputSet& input, Progress& progress) override {
@@ -285,12 +287,16 @@ class RegistryDestination : public Destination {
   Written Write(const Input& input, Progress& progress) override {
     const image::Image& image = input.image.image();
     const bool as_it_is = !options_.squash && !options_.copy.compression && !options_.copy.manifest_type;
-    if (as_it_is && pusher_.Has(image.descriptor.digest))
+    if (as_it_is && pusher_.Has(image.descriptor.digest)) {
+      PublishAll(pusher_, image.descriptor, input.source.evidence);
       return {image.descriptor.digest.str(), {{"mediaType", image.descriptor.media_type}, {"pushed", false}}};
+    }
     if (const auto& from = input.source.image.name(); from && from->host == name_.host)
       pusher_.MountFrom(from->path);
     Written written =
         IntoSink(image::MakeRegistrySink(pusher_), name_.WithDefaultTag().tag, options_)->Write(input, progress);
+    const image::Descriptor& top = written.top.value();
+    PublishAll(pusher_, top, StillHolding(input.source.evidence, image.descriptor.digest, top.digest));
     written.more.Append("pushed", true);
     return written;
   }

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,6 +59,7 @@ struct Written {
   std::string ref = {};                         // of one of several; empty: as the command line says
   const image::VerifiedImage* image = nullptr;  // where several were written one by one: what it was made of
   std::string file = {};                        // where the destination is a directory that the name was chosen in
+  std::optional<image::Descriptor> top = {};    // of one image with a manifest
 };
 
 class Destination {

@@ -209,7 +209,8 @@ int Convert(const ConvertOptions& options) {
   const auto progress = MakeProgress(options.common);
   const Written written = destination->Write({name, source, verified}, *progress);
   const std::string where = written.file.empty() ? NameOf(reference) : written.file;
-  CarryEvidence(source.evidence, reference, written.id, where, StoreRoot(options.common));
+  CarryEvidence(source.evidence, verified.image().descriptor.digest, reference, written.id, where,
+                StoreRoot(options.common));
   Print(options, written, where, SourceOf(verified));
   return 0;
 }

@@ -1,4 +1,6 @@
 // gantry-fetch: images from registries into the store, named only after the policy allowed them.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <deque>
@@ -18,12 +20,14 @@
 #include "tools/local_image.h"
 #include "tools/network_options.h"
 #include "tools/policy_options.h"
+#include "tools/remote_image.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
 namespace {
 
 constexpr size_t kMaxNames = 64;  // each has a process
+constexpr std::string_view kFromLooker = "-";
 
 struct FetchOptions {
   CommonOptions common;
@@ -31,12 +35,17 @@ struct FetchOptions {
   std::vector<std::string> references;
   std::string platform;
   std::string name;
+  std::string registries;
   bool all = false;
   bool json = false;
 
   // More than the image for one platform.
   bool many() const { return all || platform.find(',') != std::string::npos; }
 };
+
+sign::RegistriesD LoadRegistries(const FetchOptions& options) {
+  return sign::RegistriesD::Load(Given(options.registries));
+}
 
 image::DockerReference ParseName(const std::string& text) {
   const image::Reference reference = image::Reference::Parse(text);
@@ -115,40 +124,14 @@ struct Decider {
   image::Fetcher& fetcher;
 };
 
-// When the signature was made that counts for what was last accepted as `image`: as it is noted, else by what has the
-// name now, which may have come before anybody asked.
-std::optional<int64_t> NewestOf(const Decider& decider, const image::FetchedImage& image) {
-  const std::string reference = sign::Verifier::ReferenceOf(image, {});
-  if (const auto noted = decider.store.NewestAccepted(reference))
-    return noted;
-  const auto found = decider.store.Resolve(decider.stored_as);
-  if (!found)
-    return std::nullopt;
-  const image::FetchedImage stored = decider.store.Load(*found);
-  sign::Evidence evidence;
-  for (const std::string& signature : decider.store.Signatures(stored.image().descriptor.digest))
-    evidence.Add(signature);
-  evidence.identity = [&] { return image::FindIdentity(stored.image(), decider.store, &decider.store).digest; };
-  const auto accepted = sign::Verifier::Decide(stored, decider.policy, evidence).accepted;
-  return accepted && accepted->reference == reference ? std::optional(accepted->signed_at) : std::nullopt;
-}
-
-template <typename Found>
-sign::Evidence GatherEvidence(const Decider& decider, const Found& found, const image::FetchedImage& image) {
+sign::Evidence GatherEvidence(const Decider& decider, const image::FoundSignatures& found,
+                              const image::FetchedImage& image) {
   const Digest& manifest = image.image().descriptor.digest;
-  const sign::PolicyRule rule = decider.policy.RuleFor(decider.name);
-  sign::Evidence evidence;
-  for (const std::string& signature : found.signatures) evidence.Add(signature);
-  evidence.looked_at = found.looked_at;
-  sign::GatherLookaside(decider.registries, decider.name, manifest, evidence);
-  if (rule.WantsAttachments()) {
-    image::FoundSignatures attached = decider.fetcher.FetchAttachments(manifest);
-    for (std::string& signature : attached.signatures) evidence.Add(std::move(signature));
-    evidence.looked_at.insert(evidence.looked_at.end(), attached.looked_at.begin(), attached.looked_at.end());
-  }
+  sign::Evidence evidence =
+      GatherRemote(decider.fetcher, decider.name, manifest, decider.policy, decider.registries, found);
   for (const std::string& signature : decider.store.Signatures(manifest)) evidence.Add(signature);
-  if (rule.WantsNewest())
-    evidence.newest = NewestOf(decider, image);
+  if (decider.policy.RuleFor(decider.name).WantsNewest())
+    evidence.newest = NewestAccepted(decider.store, decider.stored_as, image, decider.policy);
   return evidence;
 }
 
@@ -194,7 +177,7 @@ image::VerifiedImage FetchOne(const Decider& decider) {
   image::Offer offer = decider.fetcher.Receive();
   const image::Image& image = offer.image.image();
   const Digest manifest = image.descriptor.digest;
-  sign::Evidence evidence = GatherEvidence(decider, offer, offer.image);
+  sign::Evidence evidence = GatherEvidence(decider, {offer.signatures, offer.looked_at}, offer.image);
   const bool early = decider.policy.RuleFor(decider.name).WantsAttachments() &&
                      NeedsLayers(sign::Verifier::Decide(offer.image, decider.policy, evidence, sign::Detail::kWhole));
   if (early) {
@@ -234,17 +217,26 @@ int PrintConfinements(const FetchOptions& options) {
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   std::printf("the process with the network:\n%s\nthe process that decides:\n%s",
               image::Describe(FetchConfinement(root)).c_str(),
-              image::Describe(Kept(policy, sign::RegistriesD::Load(), root)).c_str());
+              image::Describe(Kept(policy, LoadRegistries(options), root)).c_str());
   return 0;
+}
+
+// The half with the network of a program that only looks at an image, which is at the other end of standard input.
+int ServeLook(const FetchOptions& options) {
+  if (options.references.size() != 2)
+    throw Error(ErrorKind::kUsage, "standard input is told about one image");
+  return image::ServeFetch(PlanFor(options, ParseName(options.references[1]), LoadRegistries(options)), STDIN_FILENO);
 }
 
 int Run(const FetchOptions& options) {
   const std::string root = StoreRoot(options.common);
   if (options.common.print_confinement)
     return PrintConfinements(options);
+  if (!options.references.empty() && options.references.front() == kFromLooker)
+    return ServeLook(options);
   const std::vector<image::DockerReference> names = ParseNames(options);
   const std::unique_ptr<image::Store> store = image::Store::Open(root);
-  const sign::RegistriesD registries = sign::RegistriesD::Load();
+  const sign::RegistriesD registries = LoadRegistries(options);
   std::deque<image::Fetcher> fetchers;
   for (const image::DockerReference& name : names)
     fetchers.push_back(image::Fetcher::Start(PlanFor(options, name, registries)));
@@ -282,6 +274,7 @@ int main(int argc, char** argv) {
           ->type_name("OS/ARCH[/VARIANT][,...]");
   app.add_flag("--all", options.all, "the images for all platforms, and the index that lists them")->excludes(platform);
   app.add_option("--name", options.name, "store it under this name")->type_name("NAME");
+  AddRegistriesOption(app, options.registries);
   app.add_flag("--json", options.json, "print a JSON object for each image");
   return ToolMain(app, argc, argv, [&] { return Run(options); });
 }

@@ -14,6 +14,7 @@
 #include "tools/local_image.h"
 #include "tools/network_options.h"
 #include "tools/policy_options.h"
+#include "tools/publish.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
@@ -30,6 +31,7 @@ struct PushOptions {
   std::string platform;
   std::string as;
   std::string mount_from;
+  bool no_signatures = false;
   bool json = false;
 };
 
@@ -129,6 +131,8 @@ int Run(const PushOptions& options) {
   Note(options.common, "the image is trusted by " + verified.vouched_by());
   for (const image::DockerReference& name : names) {
     const bool pushed = PushTo(options, name, pushers.front(), source, verified);
+    if (!options.no_signatures)
+      PublishAll(pushers.front(), verified.image().descriptor, source.evidence);
     pushers.pop_front();
     Print(options, image::Reference(name.WithDefaultTag()).ToString(), verified, pushed);
   }
@@ -150,6 +154,7 @@ int main(int argc, char** argv) {
       ->type_name("PLATFORM");
   app.add_option("--mount-from", options.mount_from, "a repository of the same registry that has the same blobs")
       ->type_name("PATH");
+  app.add_flag("--no-signatures", options.no_signatures, "push the image alone, without what speaks for it");
   app.add_flag("--json", options.json, "print the results as JSON");
   app.add_option(
          "SRC", options.source,

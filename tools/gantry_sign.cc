@@ -14,14 +14,17 @@
 #include "libimage/base/fd.h"
 #include "libimage/base/process.h"
 #include "libimage/store/store.h"
+#include "libimage/layer/identity.h"
 #include "libsign/notary.h"
 #include "libsign/openpgp.h"
 #include "libsign/registries_d.h"
-#include "libsign/signature_files.h"
 #include "libsign/sigstore_signing.h"
 #include "libsign/simple_signing.h"
 #include "tools/local_image.h"
+#include "tools/network_options.h"
 #include "tools/policy_options.h"
+#include "tools/remote_image.h"
+#include "tools/signed_image.h"
 #include "tools/signers.h"
 #include "tools/tool_main.h"
 
@@ -40,6 +43,8 @@ struct Options {
   std::string algorithm;
   std::string home;
   PassphraseSource passphrase;
+  PolicyOptions network;  // --insecure-options
+  std::string platform;
   std::string lookaside;
   std::string registries;
   bool identity = false;
@@ -47,37 +52,37 @@ struct Options {
   bool Wants(std::string_view form) const { return std::find(forms.begin(), forms.end(), form) != forms.end(); }
 };
 
-struct Subject {
-  sign::SignedImage image;
-  std::optional<image::Descriptor> manifest;  // nullopt when the image is not here
-  bool in_store = false;
-  std::string layout;  // the directory of oci:DIR
-  std::string aci;     // the file of aci:FILE
-};
-
-sign::SignedImage Signed(image::DockerReference name, const Digest& manifest) {
-  return {std::move(name), manifest, std::nullopt, "gantry " GANTRY_VERSION, std::time(nullptr)};
+std::optional<image::DockerReference> NameOf(const image::FetchedImage& image) {
+  return image.name() ? std::optional(sign::PolicyName(*image.name())) : std::nullopt;
 }
 
-// What is signed: an image that is here, or a digest and a name that the caller vouches for.
-Subject FindSubject(const Options& options, const sign::RegistriesD& registries) {
+SigningSubject RemoteSubject(const Options& options, RemoteImage& remote,
+                             const std::optional<image::DockerReference>& as) {
+  const image::FetchedImage& fetched = remote.image(as);
+  const image::Descriptor& manifest = fetched.image().descriptor;
+  SigningSubject subject{NameOf(fetched), manifest.digest, manifest};
+  if (options.identity)
+    subject.identity = remote.ComputeIdentity();
+  return subject;
+}
+
+// What is signed: an image that is here or in a registry, or a digest and a name that the caller vouches for.
+SigningSubject FindSubject(const Options& options, const sign::RegistriesD& registries, RemoteImage* remote) {
   const auto as = ParseAs(options.as);
   if (!options.digest.empty()) {
     if (!as) {
       throw Error(ErrorKind::kUsage, "--digest alone does not say what the image is called",
                   "add --as docker://NAME:TAG");
     }
-    return {Signed(*as, Digest::Parse(options.digest)), std::nullopt, false, {}, {}};
+    return {as, Digest::Parse(options.digest)};
   }
   const auto reference = image::Reference::Parse(options.image);
+  if (remote != nullptr)
+    return RemoteSubject(options, *remote, as);
   const LocalImage local = OpenLocalImage({reference}, options.identity ? Purpose::kRead : Purpose::kJudge,
-                                          StoreRoot(options.common), {}, as, registries);
-  if (!local.image.name()) {
-    throw Error(ErrorKind::kUsage, Quoted(options.image) + " has no registry name that a signature could carry",
-                "add --as docker://NAME:TAG");
-  }
+                                          StoreRoot(options.common), options.platform, as, registries);
   const image::Descriptor& manifest = local.image.image().descriptor;
-  Subject subject{Signed(sign::PolicyName(*local.image.name()), manifest.digest), manifest, false, {}, {}};
+  SigningSubject subject{NameOf(local.image), manifest.digest, manifest};
   if (const auto* file = reference.file(); file == nullptr) {
     subject.in_store = true;
   } else if (file->format == image::FileReference::Format::kOci) {
@@ -86,24 +91,9 @@ Subject FindSubject(const Options& options, const sign::RegistriesD& registries)
     subject.aci = file->path;
   }
   if (options.identity) {
-    subject.image.identity = image::FindIdentity(local.image.image(), *local.blobs, local.store).digest;
+    subject.identity = image::FindIdentity(local.image.image(), *local.blobs, local.store).digest;
   }
   return subject;
-}
-
-// The directory that signatures of `name` are written to.
-std::string WritableLookaside(const Options& options, const sign::RegistriesD& registries,
-                              const image::DockerReference& name) {
-  if (!options.lookaside.empty()) {
-    return options.lookaside;
-  }
-  const std::string base = registries.StagingFor(name).value();
-  const auto directory = sign::LookasideDirectory(base);
-  if (!directory) {
-    throw Error(ErrorKind::kUsage, "the lookaside of " + Quoted(name.ToString()) + " is " + base + ", which only reads",
-                "give --lookaside DIR and publish it there, or set lookaside-staging in registries.d");
-  }
-  return *directory;
 }
 
 // gpg-agent outlives this program, so it must not inherit the confinement: it is started before, if it does not run.
@@ -140,80 +130,55 @@ sign::Scheme SchemeFor(const Options& options, const sign::PublicKey& key) {
   return *scheme;
 }
 
-std::optional<std::string> BundleIn(std::string_view stored) {
-  const auto attachment = image::Attachment::FromStored(stored);
-  return attachment && attachment->media_type == image::kBundleType ? std::optional(attachment->payload) : std::nullopt;
-}
-
-// Where one signature now lies, for people.
-std::string Keep(const Options& options, const sign::RegistriesD& registries, const Subject& subject,
-                 const std::string& stored, bool openpgp) {
-  const sign::SignedImage& image = subject.image;
-  std::string place;
-  // OpenPGP signatures go where the containers tools look for them; others, which live in registries, only if told to.
-  if (openpgp || !options.lookaside.empty()) {
-    place =
-        sign::AppendLookaside(WritableLookaside(options, registries, image.name), image.name, image.manifest, stored);
-  } else if (!subject.layout.empty()) {
-    place = sign::AppendToLayout(subject.layout, image.manifest, stored);
-  } else if (const auto bundle = BundleIn(stored); bundle && !subject.aci.empty()) {
-    place = sign::AppendBundleBeside(subject.aci, *bundle);
-  } else if (!subject.in_store) {
-    throw Error(ErrorKind::kUsage, "there is no place for the signature beside this image", "give --lookaside DIR");
-  }
-  if (subject.in_store) {
-    const std::string root = StoreRoot(options.common);
-    image::Store::Open(root)->AddSignature(image.manifest, stored);
-    place = place.empty() ? root + "/signatures" : place;
-  }
-  return place;
-}
-
 void Report(const Options& options, const sign::SignedImage& image, const std::string& key, const std::string& place) {
   Note(options.common, "signed " + image.manifest.str() + " as " + image.name.ToString() + " with key " + key);
   std::printf("%s\n", place.c_str());
 }
 
-void SignOpenPgp(const Options& options, const sign::RegistriesD& registries, const Subject& subject,
+constexpr const char* kCreator = "gantry " GANTRY_VERSION;
+
+std::string Shown(const Options& options) { return options.image.empty() ? options.digest : options.image; }
+
+void SignOpenPgp(const Options& options, const SigningPlaces& places, const SigningSubject& subject,
                  const std::string& key) {
-  const sign::SignedImage& image = subject.image;
+  const sign::SignedImage image = subject.WithName(Shown(options), kCreator);
   const sign::SimpleClaim claim{image.name, image.manifest, image.creator, image.time};
   const sign::MadeSignature made =
       sign::SignMessage(claim.ToJson(), {key, Given(options.home), Given(options.passphrase.file)});
-  Report(options, image, made.fingerprint, Keep(options, registries, subject, made.message, true));
+  Report(options, image, made.fingerprint, places.KeepOpenPgp(subject, made.message));
 }
 
-void SignBare(const Options& options, const sign::RegistriesD& registries, const Subject& subject,
+void SignBare(const Options& options, const SigningPlaces& places, const SigningSubject& subject,
               const sign::PrivateKey& key) {
   const sign::Scheme scheme = SchemeFor(options, key.public_key());
+  const sign::SignedImage image = subject.WithName(Shown(options), kCreator);
   std::vector<image::Attachment> made;
   if (options.Wants("payload")) {
-    made.push_back(sign::SignPayload(subject.image, key, scheme));
+    made.push_back(sign::SignPayload(image, key, scheme));
   }
   if (options.Wants("bundle")) {
-    sign::SignedImage digest_alone = subject.image;
+    sign::SignedImage digest_alone = image;
     digest_alone.identity.reset();
     made.push_back(sign::SignStatement(digest_alone, key, scheme));
   }
   if (options.identity) {
-    made.push_back(sign::SignStatement(subject.image, key, scheme));
+    made.push_back(sign::SignStatement(image, key, scheme));
   }
   for (const image::Attachment& attachment : made) {
-    Report(options, subject.image, key.public_key().fingerprint(),
-           Keep(options, registries, subject, attachment.ToStored(), false));
+    Report(options, image, key.public_key().fingerprint(), places.Keep(subject, attachment));
   }
 }
 
 // With a key that a certificate vouches for: an envelope of the Notary Project, which carries no name.
-void SignCertified(const Options& options, const sign::RegistriesD& registries, const Subject& subject,
+void SignCertified(const Options& options, const SigningPlaces& places, const SigningSubject& subject,
                    const sign::PrivateKey& key) {
   const auto chain =
       sign::Certificate::ParsePem(ReadFile(options.chain, sign::kMaxCertificateFileBytes), Quoted(options.chain));
-  const sign::NotarySigning signing{.time = subject.image.time, .agent = subject.image.creator};
-  const std::string envelope = sign::SignNotaryJws(sign::NotaryPayload(*subject.manifest), key, chain, signing);
-  const image::Attachment made{std::string(sign::kJoseType), envelope};
-  const std::string place = Keep(options, registries, subject, made.ToStored(), false);
-  Note(options.common, "signed " + subject.image.manifest.str() + " as " + Quoted(chain.front().subject()));
+  const sign::NotarySigning signing{.time = std::time(nullptr), .agent = kCreator};
+  const std::string envelope =
+      sign::SignNotaryJws(sign::NotaryPayload(subject.descriptor.value()), key, chain, signing);
+  const std::string place = places.Keep(subject, {std::string(sign::kJoseType), envelope});
+  Note(options.common, "signed " + subject.manifest.str() + " as " + Quoted(chain.front().subject()));
   std::printf("%s\n", place.c_str());
 }
 
@@ -278,6 +243,28 @@ std::optional<sign::PrivateKey> OpenCertified(const Options& options) {
   return std::move(opened.front().key);
 }
 
+// The registry of docker://NAME, which bare and certified keys put their signatures into.
+std::optional<image::Pusher> StartPusher(const Options& options) {
+  if (options.image.empty() || !options.lookaside.empty())
+    return std::nullopt;
+  const auto reference = image::Reference::Parse(options.image);
+  if (reference.docker() == nullptr)
+    return std::nullopt;
+  WarnOfInsecureNetwork(options.network, "pushed");
+  return StartPush(*reference.docker(), PushArguments(options.network, options.common));
+}
+
+// docker://NAME that is not in the store.
+std::optional<RemoteImage> AskForImage(const Options& options) {
+  if (options.image.empty())
+    return std::nullopt;
+  const auto reference = image::Reference::Parse(options.image);
+  const auto* name = reference.docker();
+  if (name == nullptr || IsInStore(*name, options.platform, StoreRoot(options.common)))
+    return std::nullopt;
+  return RemoteImage::Ask(*name, options.platform, options.registries, options.network, options.common);
+}
+
 int Sign(Options options) {
   if (options.forms.empty() && !options.identity) {
     options.forms = {"payload"};
@@ -289,8 +276,12 @@ int Sign(Options options) {
   RequireSense(options, signers);
   const std::optional<sign::PrivateKey> certified = OpenCertified(options);
   const bool openpgp = std::any_of(signers.begin(), signers.end(), [](const Signer& signer) { return !signer.key; });
+  const bool bare =
+      std::any_of(signers.begin(), signers.end(), [](const Signer& signer) { return signer.key.has_value(); });
+  std::optional<image::Pusher> pusher = bare || certified ? StartPusher(options) : std::nullopt;
+  std::optional<RemoteImage> remote = only_print ? std::nullopt : AskForImage(options);
   ConfineSigner(options, openpgp);
-  if (const auto aci = AciFile(options)) {
+  if (const auto aci = AciFile(options); aci && !certified) {
     if (signers.size() != 1 || signers.front().key || options.identity) {
       throw Error(ErrorKind::kUnsupported, "an App Container Image is signed with one OpenPGP key",
                   "--as docker://NAME:TAG signs what is in it, with any key");
@@ -299,16 +290,17 @@ int Sign(Options options) {
     return 0;
   }
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
-  const Subject subject = FindSubject(options, registries);
+  const SigningSubject subject = FindSubject(options, registries, remote ? &*remote : nullptr);
+  const SigningPlaces places(options.lookaside, registries, StoreRoot(options.common), pusher ? &*pusher : nullptr);
   for (const Signer& signer : signers) {
     if (signer.key) {
-      SignBare(options, registries, subject, *signer.key);
+      SignBare(options, places, subject, *signer.key);
     } else {
-      SignOpenPgp(options, registries, subject, signer.openpgp);
+      SignOpenPgp(options, places, subject, signer.openpgp);
     }
   }
   if (certified) {
-    SignCertified(options, registries, subject, *certified);
+    SignCertified(options, places, subject, *certified);
   }
   return 0;
 }
@@ -338,6 +330,9 @@ void AddOptions(CLI::App& app, Options& options) {
       ->type_name("FILE");
   app.add_option("--lookaside", options.lookaside, "write the signatures below DIR, whatever registries.d says")
       ->type_name("DIR");
+  app.add_option("--platform", options.platform, "os/architecture[/variant] to choose; this machine's by default")
+      ->type_name("PLATFORM");
+  AddInsecureOptions(app, options.network, {"http", "tls"});
   AddLookasideOptions(app, options.as, options.registries);
 }
 
@@ -352,7 +347,8 @@ int main(int argc, char** argv) {
   AddOptions(app, options);
   CLI::Option* image = app.add_option(
       "IMAGE", options.image,
-      "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE");
+      "docker://NAME, a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or "
+      "aci:FILE");
   CLI::Option* digest =
       app.add_option("--digest", options.digest, "sign this manifest, which need not be here, with --as")
           ->type_name("DIGEST")

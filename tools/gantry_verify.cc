@@ -8,7 +8,9 @@
 #include "libimage/store/store.h"
 #include "libsign/verify.h"
 #include "tools/local_image.h"
+#include "tools/network_options.h"
 #include "tools/policy_options.h"
+#include "tools/remote_image.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
@@ -20,6 +22,7 @@ struct Options {
   std::string image;
   std::string as;
   std::string registries;
+  std::string platform;
   bool explain = false;
   bool json = false;
   bool dry_run = false;
@@ -78,19 +81,7 @@ int DryRun(const Options& options) {
   return 0;
 }
 
-int Verify(const Options& options) {
-  const auto reference = image::Reference::Parse(options.image);
-  const auto as = ParseAs(options.as);
-  const std::string root = StoreRoot(options.common);
-  const sign::Policy policy = LoadPolicy(options.policy, options.common);
-  const auto registries = sign::RegistriesD::Load(Given(options.registries));
-  image::Confinement keep = DecisionConfinement(policy, registries);
-  keep.unix_sockets = false;
-  KeepForImage(reference, root, keep);
-  Confine(options.common, keep);
-  const LocalImage local = OpenLocalImage({reference}, Purpose::kJudge, root, {}, as, registries);
-  const auto detail = options.explain || options.json ? sign::Detail::kWhole : sign::Detail::kEnough;
-  const sign::Decision decision = sign::Verifier::Decide(local.image, policy, local.evidence, detail);
+int Print(const Options& options, const sign::Decision& decision) {
   if (options.json) {
     std::fputs(json::PrintPretty(decision.ToJson()).c_str(), stdout);
   } else if (options.explain) {
@@ -107,6 +98,31 @@ int Verify(const Options& options) {
   throw decision.Refusal();
 }
 
+int Verify(const Options& options) {
+  const auto reference = image::Reference::Parse(options.image);
+  const auto as = ParseAs(options.as);
+  const std::string root = StoreRoot(options.common);
+  std::optional<RemoteImage> remote;
+  if (reference.docker() != nullptr && !options.common.print_confinement) {
+    WarnOfInsecureNetwork(options.policy, "fetched");
+    remote.emplace(
+        RemoteImage::Ask(*reference.docker(), options.platform, options.registries, options.policy, options.common));
+  }
+  const sign::Policy policy = LoadPolicy(options.policy, options.common);
+  const auto registries = sign::RegistriesD::Load(Given(options.registries));
+  image::Confinement keep = DecisionConfinement(policy, registries);
+  keep.unix_sockets = false;
+  KeepForImage(reference, root, keep);
+  Confine(options.common, keep);
+  const auto detail = options.explain || options.json ? sign::Detail::kWhole : sign::Detail::kEnough;
+  if (remote) {
+    const image::FetchedImage judged = remote->image(as);
+    return Print(options, sign::Verifier::Decide(judged, policy, remote->Gather(policy, registries), detail));
+  }
+  const LocalImage local = OpenLocalImage({reference}, Purpose::kJudge, root, options.platform, as, registries);
+  return Print(options, sign::Verifier::Decide(local.image, policy, local.evidence, detail));
+}
+
 }  // namespace
 }  // namespace gantry::tools
 
@@ -119,12 +135,15 @@ int main(int argc, char** argv) {
   app.add_flag("--explain", options.explain, "print every step of the decision");
   app.add_flag("--json", options.json, "print the decision as JSON")->excludes("--explain");
   AddLookasideOptions(app, options.as, options.registries);
+  app.add_option("--platform", options.platform, "os/architecture[/variant] to choose; this machine's by default")
+      ->type_name("PLATFORM");
   CLI::Option* dry_run = app.add_flag("--dry-run", options.dry_run,
                                       "show what --policy would change for the names in the store, or for IMAGE");
   dry_run->needs("--policy")->excludes("--explain")->excludes("--as");
   CLI::Option* image = app.add_option(
       "IMAGE", options.image,
-      "a name in the store, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or aci:FILE");
+      "a name in the store, docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF] or "
+      "aci:FILE");
   return ToolMain(app, argc, argv, [&] {
     if (options.dry_run)
       return DryRun(options);

@@ -381,6 +381,10 @@ LocalName Fetch(const Reference& reference, const std::vector<std::string>& sele
   return {Reference(StoreReference{line.substr(0, at), true}), Digest::Parse(line.substr(at + 1))};
 }
 
+bool IsInStore(const image::DockerReference& name, const std::string& platform, const std::string& root) {
+  return IsHere(name.WithDefaultTag().ToString(), platform, root);
+}
+
 std::vector<std::string> ForPlatform(const std::string& platform) {
   return platform.empty() ? std::vector<std::string>() : std::vector<std::string>{"--platform", platform};
 }

@@ -47,6 +47,9 @@ LocalName BringAllHere(const std::string& text, const std::string& platforms, co
 // The options of gantry-fetch for a platform; none for an empty text.
 std::vector<std::string> ForPlatform(const std::string& platform);
 
+// Whether the store at `root` has the name for that platform; any, when `platform` is empty.
+bool IsInStore(const image::DockerReference& name, const std::string& platform, const std::string& root);
+
 // As BringHere without a look at the store: gantry-fetch, given `selection` for what to take, brings a docker:// or a
 // bare name.
 LocalName Fetch(const image::Reference& reference, const std::vector<std::string>& selection,

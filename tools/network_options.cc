@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
@@ -12,6 +13,24 @@
 #include "tools/local_image.h"
 
 namespace gantry::tools {
+namespace {
+
+// A program that serves the repository of `name` over the socket that is its standard input.
+std::pair<UniqueFd, Process> StartNetworkHalf(const std::string& program, const image::DockerReference& name,
+                                              const std::vector<std::string>& arguments) {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
+    ThrowErrno("make a socket pair");
+  UniqueFd ours(ends[0]);
+  const UniqueFd theirs(ends[1]);
+  std::vector<std::string> argv{Sibling(program)};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  argv.insert(argv.end(), {"-", image::Reference(name).ToString()});
+  Process process = Process::Start(argv, {{theirs.get(), STDIN_FILENO}});
+  return {std::move(ours), std::move(process)};
+}
+
+}  // namespace
 
 image::HttpOptions HttpOptionsOf(const PolicyOptions& policy, const image::DockerReference& name) {
   return image::WithCertificates({.verify_tls = !policy.insecure_tls(), .allow_http = policy.insecure_http()},
@@ -45,15 +64,15 @@ std::vector<std::string> PushArguments(const PolicyOptions& policy, const Common
 }
 
 image::Pusher StartPush(const image::DockerReference& name, const std::vector<std::string>& arguments) {
-  std::array<int, 2> ends{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
-    ThrowErrno("make a socket pair");
-  UniqueFd ours(ends[0]);
-  const UniqueFd theirs(ends[1]);
-  std::vector<std::string> argv{Sibling("gantry-push")};
-  argv.insert(argv.end(), arguments.begin(), arguments.end());
-  argv.insert(argv.end(), {"-", image::Reference(name).ToString()});
-  return {std::move(ours), Process::Start(argv, {{theirs.get(), STDIN_FILENO}})};
+  auto [channel, process] = StartNetworkHalf("gantry-push", name, arguments);
+  return {std::move(channel), std::move(process)};
+}
+
+image::Fetcher StartFetch(const image::DockerReference& name, const image::Platform& platform,
+                          const std::vector<std::string>& arguments) {
+  auto [channel, process] = StartNetworkHalf("gantry-fetch", name, arguments);
+  image::FetchPlan plan{.name = name, .platform = platform};
+  return {std::move(plan), std::move(channel), std::move(process)};
 }
 
 void WarnOfInsecureNetwork(const PolicyOptions& policy, std::string_view done) {

@@ -7,6 +7,7 @@
 
 #include "libimage/confine/confine.h"
 #include "libimage/model/reference.h"
+#include "libimage/transport/fetcher.h"
 #include "libimage/transport/http.h"
 #include "libimage/transport/pusher.h"
 #include "tools/policy_options.h"
@@ -26,6 +27,10 @@ image::Confinement FetchConfinement(const std::string& store_root);
 // the repository of `name`.
 std::vector<std::string> PushArguments(const PolicyOptions& policy, const CommonOptions& common);
 image::Pusher StartPush(const image::DockerReference& name, const std::vector<std::string>& arguments);
+
+// The other way round: a gantry-fetch that is a child, and offers what the repository has. `arguments` name its store.
+image::Fetcher StartFetch(const image::DockerReference& name, const image::Platform& platform,
+                          const std::vector<std::string>& arguments);
 
 // Says what --insecure-options gives up on the way; `done` is "fetched" or "pushed".
 void WarnOfInsecureNetwork(const PolicyOptions& policy, std::string_view done);

@@ -42,6 +42,10 @@ void AddPolicyOptions(CLI::App& app, PolicyOptions& options) {
 
 void AddLookasideOptions(CLI::App& app, std::string& as, std::string& registries) {
   app.add_option("--as", as, "the registry name of the image, in place of the one it has")->type_name("NAME");
+  AddRegistriesOption(app, registries);
+}
+
+void AddRegistriesOption(CLI::App& app, std::string& registries) {
   app.add_option("--registries.d", registries,
                  "where lookasides are configured, in place of containers-registries.d(5)")
       ->type_name("DIR");

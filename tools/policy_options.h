@@ -36,6 +36,7 @@ void AddInsecureOptions(CLI::App& app, PolicyOptions& options, const std::vector
 
 // Adds --as and --registries.d: the name to sign or judge an image under, and where lookasides are configured.
 void AddLookasideOptions(CLI::App& app, std::string& as, std::string& registries);
+void AddRegistriesOption(CLI::App& app, std::string& registries);
 
 // The value of --as: a registry name with or without docker://. nullopt when `text` is empty.
 std::optional<image::DockerReference> ParseAs(const std::string& text);

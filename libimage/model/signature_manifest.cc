@@ -69,31 +69,29 @@ bool IsAttachmentType(std::string_view media_type) {
   return std::find(kAttachmentTypes.begin(), kAttachmentTypes.end(), media_type) != kAttachmentTypes.end();
 }
 
-SignatureManifest WithSignature(std::string_view present, const Attachment& attachment) {
+std::optional<SignatureManifest> WithSignature(std::string_view present, const Attachment& attachment) {
   Manifest manifest{.media_type = std::string(kOciManifestType), .config = Describe(kOciConfigType, kEmptyConfig)};
   if (!present.empty()) {
     manifest = ParseOciManifest(present);
   }
   Descriptor layer = Describe(attachment.media_type, attachment.payload);
   layer.annotations = attachment.annotations;
-  std::vector<SignatureManifest::Blob> blobs;
-  if (std::find(manifest.layers.begin(), manifest.layers.end(), layer) == manifest.layers.end()) {
-    if (manifest.layers.size() >= kMaxSignatureLayers) {
-      throw Error(ErrorKind::kFailed,
-                  "the image already has " + std::to_string(kMaxSignatureLayers) + " signatures in its tag",
-                  "remove those that nobody needs");
-    }
-    manifest.layers.push_back(layer);
-    blobs.push_back({layer, attachment.payload});
+  if (std::find(manifest.layers.begin(), manifest.layers.end(), layer) != manifest.layers.end()) {
+    return std::nullopt;
   }
+  if (manifest.layers.size() >= kMaxSignatureLayers) {
+    throw Error(ErrorKind::kFailed,
+                "the image already has " + std::to_string(kMaxSignatureLayers) + " signatures in its tag",
+                "remove those that nobody needs");
+  }
+  manifest.layers.push_back(layer);
   std::string config = SignatureConfig(manifest.layers);
   manifest.config = Describe(kOciConfigType, config);
-  blobs.push_back({manifest.config, std::move(config)});
-  return Finished(manifest, std::move(blobs));
+  return Finished(manifest, {{layer, attachment.payload}, {manifest.config, std::move(config)}});
 }
 
 SignatureManifest MakeReferrer(const Descriptor& subject, const Attachment& attachment,
-                               const std::map<std::string, std::string>& annotations) {
+                               const std::map<std::string, std::string>& annotations, std::string_view artifact_type) {
   Descriptor layer = Describe(attachment.media_type, attachment.payload);
   layer.annotations = attachment.annotations;
   const Descriptor config = Describe(kOciEmptyType, kEmptyConfig);
@@ -103,13 +101,12 @@ SignatureManifest MakeReferrer(const Descriptor& subject, const Attachment& atta
                           .config = config,
                           .layers = {layer},
                           .annotations = annotations,
-                          .artifact_type = attachment.media_type,
+                          .artifact_type = std::string(artifact_type.empty() ? attachment.media_type : artifact_type),
                           .subject = bare};
   return Finished(manifest, {{layer, attachment.payload}, {config, std::string(kEmptyConfig)}});
 }
 
-std::string WithReferrer(std::string_view present, const SignatureManifest& referrer,
-                         const std::map<std::string, std::string>& annotations) {
+std::optional<std::string> WithReferrer(std::string_view present, std::string_view referrer) {
   Index index{.media_type = std::string(kOciIndexType)};
   if (!present.empty()) {
     ManifestOrIndex parsed = ParseManifest(present, kOciIndexType);
@@ -119,14 +116,20 @@ std::string WithReferrer(std::string_view present, const SignatureManifest& refe
     }
     index = std::move(*found);
   }
-  Descriptor entry = referrer.descriptor;
-  entry.annotations = annotations;
-  entry.artifact_type = ParseOciManifest(referrer.bytes).artifact_type;
-  const bool there = std::any_of(index.manifests.begin(), index.manifests.end(),
-                                 [&](const Descriptor& old) { return old.digest == entry.digest; });
-  if (!there) {
-    index.manifests.push_back(std::move(entry));
+  Descriptor entry = Describe(kOciManifestType, referrer);
+  if (std::any_of(index.manifests.begin(), index.manifests.end(),
+                  [&](const Descriptor& old) { return old.digest == entry.digest; })) {
+    return std::nullopt;
   }
+  if (index.manifests.size() >= kMaxReferrers) {
+    throw Error(ErrorKind::kFailed, "the image already has " + std::to_string(kMaxReferrers) + " referrers",
+                "remove those that nobody needs");
+  }
+  const Manifest manifest = ParseOciManifest(referrer);
+  entry.annotations = manifest.annotations;
+  // Those of before OCI 1.1 have it as the type of their configuration.
+  entry.artifact_type = manifest.artifact_type.empty() ? manifest.config.media_type : manifest.artifact_type;
+  index.manifests.push_back(std::move(entry));
   return index.ToJson();
 }
 

@@ -3,6 +3,8 @@
 // registry has no referrers. No I/O.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,19 +35,20 @@ struct SignatureManifest {
   std::vector<Blob> blobs;  // that `present` did not have
 };
 
-// The manifest of a .sig or .att tag with one more signature, behind those of `present` (empty: there is none yet). The
-// same one twice is one. kFailed when there are kMaxSignatureLayers; kCorrupt when `present` is no such manifest.
-SignatureManifest WithSignature(std::string_view present, const Attachment& attachment);
+// The manifest of a .sig or .att tag with one more signature, behind those of `present` (empty: there is none yet);
+// nullopt when it has this one. kFailed when there are kMaxSignatureLayers; kCorrupt when `present` is no such
+// manifest.
+std::optional<SignatureManifest> WithSignature(std::string_view present, const Attachment& attachment);
 
-// A manifest that refers to `subject` and carries one attachment; its artifact type is the attachment's media type.
-// `annotations` are the manifest's.
+// A manifest that refers to `subject` and carries one attachment, whose media type is its artifact type unless another
+// one is given. `annotations` are the manifest's.
 SignatureManifest MakeReferrer(const Descriptor& subject, const Attachment& attachment,
-                               const std::map<std::string, std::string>& annotations);
+                               const std::map<std::string, std::string>& annotations,
+                               std::string_view artifact_type = {});
 
-// The index behind ReferrersTag with one more entry; `present` is empty when there is none yet. The same one twice is
-// one.
-std::string WithReferrer(std::string_view present, const SignatureManifest& referrer,
-                         const std::map<std::string, std::string>& annotations);
+// The index behind ReferrersTag with one more entry; `present` is empty when there is none yet. nullopt when it has
+// this one. The entry has the annotations of the referrer.
+std::optional<std::string> WithReferrer(std::string_view present, std::string_view referrer);
 
 // The layers of a manifest that hold signatures: those whose type is one that is known, at most kMaxSignatureLayers;
 // others are left out. kCorrupt when it is no manifest.

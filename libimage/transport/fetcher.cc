@@ -48,6 +48,8 @@ class Network {
 
  private:
   void Work() {
+    if (plan_.lookasides.size() > kMaxLookasides)
+      throw Error(ErrorKind::kCorrupt, "more than " + std::to_string(kMaxLookasides) + " lookasides for one image");
     std::optional<Credentials> credentials = FindCredentials(plan_.name);
     // Before the walls: to open the store is to look at the directories above it.
     const std::unique_ptr<Store> store = Store::Open(plan_.store_root);
@@ -177,9 +179,9 @@ size_t ParseCount(const std::string& text, size_t max) {
 
 }  // namespace
 
+int ServeFetch(const FetchPlan& plan, int channel) { return Network(plan, channel).Run(); }
+
 Fetcher Fetcher::Start(FetchPlan plan) {
-  if (plan.lookasides.size() > kMaxLookasides)
-    throw Error(ErrorKind::kCorrupt, "more than " + std::to_string(kMaxLookasides) + " lookasides for one image");
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
     ThrowErrno("make a socket pair");
@@ -191,7 +193,7 @@ Fetcher Fetcher::Start(FetchPlan plan) {
     const auto kept = static_cast<unsigned>(theirs.get());
     if (close_range(kept + 1, ~0U, 0) < 0 || (kept > 3 && close_range(3, kept - 1, 0) < 0))
       return 1;
-    return Network(plan, theirs.get()).Run();
+    return ServeFetch(plan, theirs.get());
   });
   return {std::move(plan), std::move(ours), std::move(process)};
 }
@@ -217,8 +219,9 @@ Offer Fetcher::Receive() {
     ThrowBroken();
   const size_t manifests = ParseCount(fields[0], kMaxIndexDepth + 1);
   const size_t signatures = ParseCount(fields[1], kMaxSignatures * kMaxLookasides);
-  if (fields.size() != 3 + manifests + signatures + plan_.lookasides.size() + 1)
+  if (fields.size() < 3 + manifests + signatures + 1)
     ThrowBroken();
+  const size_t places = fields.size() - (3 + manifests + signatures + 1);
   auto next = std::make_move_iterator(fields.begin() + 2);
   const auto take = [&next](size_t n) {
     std::vector<std::string> out(next, next + static_cast<std::ptrdiff_t>(n));
@@ -229,7 +232,7 @@ Offer Fetcher::Receive() {
   std::vector<std::string> found = take(signatures);
   return {.image = AssembleImage(std::move(documents), plan_.name, plan_.platform),
           .signatures = std::move(found),
-          .looked_at = take(plan_.lookasides.size())};
+          .looked_at = take(places)};
 }
 
 Descriptor Fetcher::ReceiveTop() {

@@ -55,10 +55,17 @@ struct FoundSignatures {
   std::vector<std::string> looked_at;
 };
 
+// The half with the network, over the socket `channel`, until the other half is done. Returns the exit code.
+int ServeFetch(const FetchPlan& plan, int channel);
+
 class Fetcher {
  public:
   // For single-threaded callers. The store exists already.
   static Fetcher Start(FetchPlan plan);
+  // That half is another program at the other end of `channel`: all that this half goes by is what the plan has of the
+  // name and the platform.
+  Fetcher(FetchPlan plan, UniqueFd channel, Process process)
+      : plan_(std::move(plan)), channel_(std::move(channel)), process_(std::move(process)) {}
 
   // Each throws the Error of the other process, if it had one.
   Offer Receive();
@@ -72,8 +79,6 @@ class Fetcher {
   void Release();
 
  private:
-  Fetcher(FetchPlan plan, UniqueFd channel, Process process)
-      : plan_(std::move(plan)), channel_(std::move(channel)), process_(std::move(process)) {}
   std::vector<std::string> ReceiveAnswer(char kind);
   FoundSignatures ReceiveFound(size_t max_count);
 

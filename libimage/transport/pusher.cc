@@ -15,6 +15,8 @@
 #include "libimage/base/error.h"
 #include "libimage/base/message.h"
 #include "libimage/base/pass_descriptor.h"
+#include "libimage/model/media_type.h"
+#include "libimage/transport/attach.h"
 #include "libimage/transport/auth_file.h"
 #include "libimage/transport/registry_upload.h"
 
@@ -30,9 +32,14 @@ constexpr char kBlob = 'b';      // digest or nothing, what; then a descriptor
 constexpr char kManifest = 'p';  // "name" or nothing, digest, media type, bytes
 constexpr char kData = 'd';      // bytes
 constexpr char kEnd = 'f';       // digest
+constexpr char kAppend = 's';    // digest, kSignatures or kAttestations, the signature as stored
+constexpr char kRefer = 'r';     // digest, manifest, its blobs
 // From it.
-constexpr char kYes = 'y';
+constexpr char kYes = 'y';  // to kAppend and kRefer: the place
 constexpr char kNo = 'n';
+
+constexpr std::string_view kSignatures = "signatures";
+constexpr std::string_view kAttestations = "attestations";
 
 [[noreturn]] void ThrowBroken() {
   throw Error(ErrorKind::kFailed, std::string(kBounds.who) + " does not keep to its protocol");
@@ -116,9 +123,37 @@ class Network {
         Put(message);
         Answer(true);
         break;
+      case kAppend:
+        SendMessage(channel_, {kYes, {Append(message)}});
+        break;
+      case kRefer:
+        SendMessage(channel_, {kYes, {Refer(message)}});
+        break;
       default:
         ThrowBroken();
     }
+  }
+
+  std::string Append(const Message& message) {
+    const Digest subject = Digest::Parse(Field(message, 0));
+    const auto attachment = Attachment::FromStored(Field(message, 2));
+    if (!attachment)
+      ThrowBroken();
+    const std::string tag = Field(message, 1) == kAttestations ? AttestationTag(subject) : SignatureTag(subject);
+    image::AppendToTag(*registry_, plan_.name, tag, *attachment);
+    return plan_.name.Repository() + ":" + tag;
+  }
+
+  std::string Refer(const Message& message) {
+    const Digest subject = Digest::Parse(Field(message, 0));
+    SignatureManifest referrer{DescriptorOf(Field(message, 1), kOciManifestType), Field(message, 1), {}};
+    for (size_t i = 2; i < message.fields.size(); ++i)
+      referrer.blobs.push_back({DescriptorOf(message.fields[i], ""), message.fields[i]});
+    image::PutReferrer(*registry_, plan_.name, subject, referrer);
+    return plan_.name.Repository() + "@" + referrer.descriptor.digest.str();
+  }
+  static Descriptor DescriptorOf(const std::string& bytes, std::string_view type) {
+    return {.media_type = std::string(type), .digest = Digest::Of(bytes), .size = bytes.size()};
   }
 
   void Answer(bool yes) const { SendMessage(channel_, {yes ? kYes : kNo, {}}); }
@@ -346,8 +381,8 @@ Pusher Pusher::Start(const PushPlan& plan) {
   return {std::move(ours), std::move(process)};
 }
 
-bool Pusher::Answer() {
-  const std::optional<Message> answer = ReceiveMessage(channel_.get(), kBounds);
+Message Pusher::Receive() {
+  std::optional<Message> answer = ReceiveMessage(channel_.get(), kBounds);
   if (!answer) {
     const ExitStatus status = process_.Wait();
     throw Error(ErrorKind::kFailed,
@@ -358,8 +393,10 @@ bool Pusher::Answer() {
   }
   if (answer->kind != kYes && answer->kind != kNo)
     ThrowBroken();
-  return answer->kind == kYes;
+  return *std::move(answer);
 }
+
+bool Pusher::Answer() { return Receive().kind == kYes; }
 
 // One that is gone may have said why before.
 void Pusher::Send(const Message& message) {
@@ -390,6 +427,19 @@ UniqueFd Pusher::OpenBlob(const std::string& digest, const std::string& what) {
 void Pusher::PutManifest(const Descriptor& manifest, const std::string& bytes, bool by_name) {
   Send({kManifest, {by_name ? "name" : "", manifest.digest.str(), manifest.media_type, bytes}});
   Answer();
+}
+
+std::string Pusher::AppendToTag(const Digest& subject, SignatureTagKind kind, const Attachment& attachment) {
+  const bool attestation = kind == SignatureTagKind::kAttestations;
+  Send({kAppend, {subject.str(), std::string(attestation ? kAttestations : kSignatures), attachment.ToStored()}});
+  return Field(Receive(), 0);
+}
+
+std::string Pusher::PutReferrer(const Digest& subject, const SignatureManifest& referrer) {
+  Message message{kRefer, {subject.str(), referrer.bytes}};
+  for (const SignatureManifest::Blob& blob : referrer.blobs) message.fields.push_back(blob.bytes);
+  Send(message);
+  return Field(Receive(), 0);
 }
 
 std::unique_ptr<ImageSink> MakeRegistrySink(Pusher& pusher) { return std::make_unique<RegistrySink>(pusher); }

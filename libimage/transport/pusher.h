@@ -22,7 +22,9 @@
 #include "libimage/base/fd.h"
 #include "libimage/base/message.h"
 #include "libimage/base/process.h"
+#include "libimage/model/attachment.h"
 #include "libimage/model/image_sink.h"
+#include "libimage/model/signature_manifest.h"
 #include "libimage/transport/http.h"
 
 namespace gantry::image {
@@ -59,8 +61,15 @@ class Pusher {
   // Puts a manifest, under its digest or, with `by_name`, under the name.
   void PutManifest(const Descriptor& manifest, const std::string& bytes, bool by_name);
 
+  // Signatures of `subject` into the repository (attach.h): behind the tag of signatures or of attestations, or as a
+  // manifest that refers to it. Each returns the place, for people.
+  enum class SignatureTagKind { kSignatures, kAttestations };
+  std::string AppendToTag(const Digest& subject, SignatureTagKind kind, const Attachment& attachment);
+  std::string PutReferrer(const Digest& subject, const SignatureManifest& referrer);
+
  private:
   void Send(const Message& message);
+  Message Receive();
   bool Answer();
 
   std::mutex mutex_;  // for what is sent

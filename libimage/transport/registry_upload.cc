@@ -15,6 +15,7 @@ constexpr int kCreated = 201;
 constexpr int kAccepted = 202;
 constexpr int kBadRequest = 400;
 constexpr int kNotFound = 404;
+constexpr int kConditionFailed = 412;
 constexpr int kRangeRefused = 416;
 constexpr std::string_view kUploads = "blobs/uploads/";
 
@@ -57,14 +58,18 @@ bool HasManifest(RegistryClient& registry, const std::string& reference, const D
   return response.ok() && response.Header("docker-content-digest") == digest.str();
 }
 
-void PutManifest(RegistryClient& registry, const std::string& reference, std::string_view bytes,
-                 const Descriptor& manifest, const std::string& what) {
+PutResult PutManifest(RegistryClient& registry, const std::string& reference, std::string_view bytes,
+                      const Descriptor& manifest, const std::string& what, const std::string& condition) {
   HttpRequest request = registry.RequestFor("manifests/" + reference, what);
   request.method = "PUT";
   request.headers = {"Content-Type: " + manifest.media_type};
+  if (!condition.empty())
+    request.headers.push_back(condition);
   request.body = AsBytes(bytes);
   request.max_body_bytes = kMaxErrorBodyBytes;
   const HttpResponse response = registry.Send(std::move(request));
+  if (response.status == kConditionFailed && !condition.empty())
+    return PutResult::kConditionFailed;
   if (!response.ok())
     registry.ThrowStatus(response, what);
   const std::string_view got = response.Header("docker-content-digest");
@@ -73,6 +78,7 @@ void PutManifest(RegistryClient& registry, const std::string& reference, std::st
                 what + ": the registry says that it got " + Quoted(got) + " in place of " + manifest.digest.str(),
                 "something on the way, or the registry, changes manifests");
   }
+  return response.Header("oci-subject").empty() ? PutResult::kDone : PutResult::kListed;
 }
 
 BlobUpload::BlobUpload(RegistryClient& registry, std::string what, HashAlgorithm algorithm)

@@ -30,9 +30,16 @@ bool HasBlob(RegistryClient& registry, const Digest& digest, const std::string& 
 // the digest.
 bool HasManifest(RegistryClient& registry, const std::string& reference, const Digest& digest, const std::string& what);
 
-// Puts the manifest under a tag or its digest. kNetwork when the registry says that it got something else.
-void PutManifest(RegistryClient& registry, const std::string& reference, std::string_view bytes,
-                 const Descriptor& manifest, const std::string& what);
+enum class PutResult {
+  kDone,
+  kListed,           // done, and the registry lists it among the referrers of its subject (OCI-Subject)
+  kConditionFailed,  // nothing was done
+};
+
+// Puts the manifest under a tag or its digest. kNetwork when the registry says that it got something else. `condition`
+// is a header of RFC 9110, 13.1, which few registries heed, or empty.
+PutResult PutManifest(RegistryClient& registry, const std::string& reference, std::string_view bytes,
+                      const Descriptor& manifest, const std::string& what, const std::string& condition = {});
 
 // One blob on its way. Destroyed without Finish, it cancels what was begun.
 class BlobUpload {

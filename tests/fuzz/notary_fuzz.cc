@@ -1,3 +1,4 @@
+#include "libimage/model/signature_manifest.h"
 #include "libsign/cose.h"
 #include "libsign/notary.h"
 #include "tests/fuzz/fuzz.h"
@@ -25,6 +26,6 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CheckEnvelope(gantry::sign::kJoseType, bytes);
   CheckEnvelope(gantry::sign::kCoseType, bytes);
   Accepted([&] { Require(gantry::sign::ParseCbor(bytes) == gantry::sign::ParseCbor(bytes)); });
-  Accepted([&] { gantry::sign::ParseNotaryManifest(bytes, gantry::Digest::Of("x")); });
+  Accepted([&] { gantry::image::ReferrerLayers(bytes, gantry::Digest::Of("x")); });
   return 0;
 }

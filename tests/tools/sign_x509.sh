@@ -26,7 +26,7 @@ judge() { expect_exit "$1" gantry verify --json --as "$name" "oci:$T/layout:v1" 
 judge 4 no-signature
 expect_exit 0 gantry sign --x509 theirs-leaf.key --chain theirs-chain.pem --as "$name" "oci:$T/layout:v1"
 judge 4 untrusted-signer
-expect_exit 0 gantry sign --x509 ours-leaf.key --chain ours-chain.pem --as "$name" "oci:$T/layout:v1"
+expect_exit 0 gantry sign --x509 ours-leaf.key --chain ours-chain.pem "oci:$T/layout:v1"
 judge 0 signed
 gantry store list >/dev/null && skopeo --insecure-policy copy -q "oci:$T/layout:v1" "oci:$GANTRY_ROOT:$name"
 expect_exit 0 gantry sign --x509 ours-leaf.key --chain ours-chain.pem "$name"

@@ -36,9 +36,9 @@ TEST(SignatureManifest, TagsAreThoseOfCosignAndTheSpecification) {
 }
 
 TEST(SignatureManifest, AppendsAndNeverTwice) {
-  const SignatureManifest one = WithSignature("", Payload("one"));
-  const SignatureManifest two = WithSignature(one.bytes, Payload("two"));
-  EXPECT_EQ(WithSignature(two.bytes, Payload("one")).bytes, two.bytes);
+  const SignatureManifest one = WithSignature("", Payload("one")).value();
+  const SignatureManifest two = WithSignature(one.bytes, Payload("two")).value();
+  EXPECT_FALSE(WithSignature(two.bytes, Payload("one")));
   const auto layers = SignatureLayers(two.bytes);
   ASSERT_EQ(layers.size(), 2U);
   EXPECT_EQ(layers[0].digest, Digest::Of("one"));
@@ -51,7 +51,7 @@ TEST(SignatureManifest, AppendsAndNeverTwice) {
 TEST(SignatureManifest, RefusesTheFirstThatDoesNotFit) {
   std::string bytes;
   for (size_t i = 0; i < kMaxSignatureLayers; ++i) {
-    bytes = WithSignature(bytes, Payload(std::to_string(i))).bytes;
+    bytes = WithSignature(bytes, Payload(std::to_string(i))).value().bytes;
   }
   EXPECT_EQ(CaughtError([&] { WithSignature(bytes, Payload("more")); }).kind(), ErrorKind::kFailed);
 }
@@ -70,11 +70,14 @@ TEST(SignatureManifest, AReferrerNamesItsSubjectAndCountsForNoOther) {
 TEST(SignatureManifest, TheIndexOfReferrersGrowsByOneEntryEach) {
   const Descriptor subject{.media_type = std::string(kOciManifestType), .digest = kManifest, .size = 10};
   const SignatureManifest one = MakeReferrer(subject, {std::string(kBundleType), "1"}, {});
-  const SignatureManifest two = MakeReferrer(subject, {std::string(kBundleType), "2"}, {});
-  const std::string index = WithReferrer(WithReferrer("", one, {}), two, {});
-  EXPECT_EQ(WithReferrer(index, one, {}), index);
-  EXPECT_EQ(std::get<Index>(ParseManifest(index)).manifests.size(), 2U);
-  EXPECT_EQ(CaughtError([&] { WithReferrer(one.bytes, two, {}); }).kind(), ErrorKind::kCorrupt);
+  const SignatureManifest two = MakeReferrer(subject, {std::string(kBundleType), "2"}, {{"a", "b"}});
+  const std::string index = WithReferrer(WithReferrer("", one.bytes).value(), two.bytes).value();
+  EXPECT_FALSE(WithReferrer(index, one.bytes));
+  const Index parsed = std::get<Index>(ParseManifest(index));
+  ASSERT_EQ(parsed.manifests.size(), 2U);
+  EXPECT_EQ(parsed.manifests[1].artifact_type, kBundleType);
+  EXPECT_EQ(parsed.manifests[1].annotations, (std::map<std::string, std::string>{{"a", "b"}}));
+  EXPECT_EQ(CaughtError([&] { WithReferrer(one.bytes, two.bytes); }).kind(), ErrorKind::kCorrupt);
 }
 
 TEST(SignatureManifest, LeavesOutWhatIsNoSignature) {

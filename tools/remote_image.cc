@@ -1,0 +1,86 @@
+#include "tools/remote_image.h"
+
+#include "libimage/layer/identity.h"
+#include "libsign/verify.h"
+#include "tools/local_image.h"
+#include "tools/network_options.h"
+
+namespace gantry::tools {
+
+RemoteImage RemoteImage::Ask(const image::DockerReference& name, const std::string& platform,
+                             const std::string& registries, const PolicyOptions& policy, const CommonOptions& common) {
+  const std::string root = StoreRoot(common);
+  image::Store::Open(root);  // what is not there at Confine cannot be read after it
+  std::vector<std::string> arguments = PushArguments(policy, common);
+  arguments.insert(arguments.end(), {"--root", root});
+  const std::vector<std::string> chosen = ForPlatform(platform);
+  arguments.insert(arguments.end(), chosen.begin(), chosen.end());
+  if (!registries.empty())
+    arguments.insert(arguments.end(), {"--registries.d", registries});
+  return {StartFetch(name, platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform), arguments),
+          root};
+}
+
+const image::FetchedImage& RemoteImage::image(const std::optional<image::DockerReference>& as) {
+  if (!offer_)
+    offer_ = fetcher_.Receive();
+  if (as)
+    offer_->image = image::FetchedImage(offer_->image.image(), *as, offer_->image.index());
+  return offer_->image;
+}
+
+sign::Evidence RemoteImage::Gather(const sign::Policy& policy, const sign::RegistriesD& registries) {
+  const image::FetchedImage& fetched = image();
+  const image::DockerReference& name = fetched.name().value();
+  sign::Evidence evidence = GatherRemote(fetcher_, name, fetched.image().descriptor.digest, policy, registries,
+                                         {offer_->signatures, offer_->looked_at});
+  evidence.identity = [this, identity = std::optional<Digest>()]() mutable {
+    if (!identity)
+      identity = ComputeIdentity();
+    return *identity;
+  };
+  if (policy.RuleFor(name).WantsNewest())
+    evidence.newest =
+        NewestAccepted(*image::Store::OpenReadOnly(root_), name.WithDefaultTag().ToString(), fetched, policy);
+  return evidence;
+}
+
+Digest RemoteImage::ComputeIdentity() {
+  const image::Image& fetched = image().image();
+  fetcher_.FetchBlobs();
+  const auto store = image::Store::OpenReadOnly(root_);
+  return image::FindIdentity(fetched, *store, store.get()).digest;
+}
+
+sign::Evidence GatherRemote(image::Fetcher& fetcher, const image::DockerReference& name, const Digest& manifest,
+                            const sign::Policy& policy, const sign::RegistriesD& registries,
+                            const image::FoundSignatures& found) {
+  sign::Evidence evidence;
+  for (const std::string& signature : found.signatures) evidence.Add(signature);
+  evidence.looked_at = found.looked_at;
+  sign::GatherLookaside(registries, name, manifest, evidence);
+  if (policy.RuleFor(name).WantsAttachments()) {
+    image::FoundSignatures attached = fetcher.FetchAttachments(manifest);
+    for (std::string& signature : attached.signatures) evidence.Add(std::move(signature));
+    evidence.looked_at.insert(evidence.looked_at.end(), attached.looked_at.begin(), attached.looked_at.end());
+  }
+  return evidence;
+}
+
+std::optional<int64_t> NewestAccepted(const image::Store& store, const std::string& name,
+                                      const image::FetchedImage& image, const sign::Policy& policy) {
+  const std::string reference = sign::Verifier::ReferenceOf(image, {});
+  if (const auto noted = store.NewestAccepted(reference))
+    return noted;
+  const auto found = store.Resolve(name);
+  if (!found)
+    return std::nullopt;
+  const image::FetchedImage stored = store.Load(*found);
+  sign::Evidence evidence;
+  for (const std::string& signature : store.Signatures(stored.image().descriptor.digest)) evidence.Add(signature);
+  evidence.identity = [&] { return image::FindIdentity(stored.image(), store, &store).digest; };
+  const auto accepted = sign::Verifier::Decide(stored, policy, evidence).accepted;
+  return accepted && accepted->reference == reference ? std::optional(accepted->signed_at) : std::nullopt;
+}
+
+}  // namespace gantry::tools
