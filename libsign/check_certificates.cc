@@ -1,7 +1,8 @@
 // sigstoreSigned where certificates or the entries of a log decide; see libsign/evaluate.h.
 //
-// What a policy of the containers tools can name are authorities and logs by their keys, and no timestamp authority; so
-// the time of a signature is what its log signed, and timestamps that came along are nobody's word.
+// What a policy of the containers tools can name are authorities and logs by their keys: the time of a signature is
+// what its log signed. Ours may also name timestamp authorities, or a whole instance by its trusted root; of that all
+// counts that it lists.
 #include <ctime>
 #include <optional>
 
@@ -23,6 +24,7 @@ using image::Attachment;
 constexpr std::string_view kCertificateAnnotation = "dev.sigstore.cosign/certificate";
 constexpr std::string_view kChainAnnotation = "dev.sigstore.cosign/chain";
 constexpr std::string_view kEntryAnnotation = "dev.sigstore.cosign/bundle";
+constexpr std::string_view kTimestampAnnotation = "dev.sigstore.cosign/rfc3161timestamp";
 constexpr size_t kMaxLogKeys = 100;  // of one requirement
 constexpr size_t kMaxSubjectBytes = 4096;
 
@@ -31,9 +33,10 @@ struct Trusted {
   std::optional<KeylessRules> keyless;     // fulcio; else
   std::optional<PkiRules> pki;             // else
   std::vector<PublicKey> keys;             // bare ones, whose signatures must be in a log
-  std::vector<Certificate> authorities;    // of fulcio and pki
+  std::vector<Certificate> authorities;    // of pki
   std::vector<Certificate> intermediates;  // of pki
-  std::vector<TransparencyLog> logs;
+  TrustedRoot instance;                    // of fulcio, and the logs
+  bool whole = false;                      // it was read as one
 };
 
 std::string Decoded(const json::Cursor& from) {
@@ -80,25 +83,67 @@ std::vector<TransparencyLog> LoadLogs(const json::Cursor& from) {
   return logs;
 }
 
+std::vector<TrustedAuthority> LoadTimestampAuthorities(const json::Cursor& from) {
+  std::vector<std::string> texts;
+  if (const auto paths = from.Find("timestampAuthorityPaths")) {
+    for (const std::string& path : paths->Strings(kMaxTrustedParties)) {
+      texts.push_back(ReadFile(path, kMaxCertificateFileBytes));
+    }
+  }
+  if (auto one = Content(from, "timestampAuthorityPath", "timestampAuthorityData", kMaxCertificateFileBytes);
+      !one.empty()) {
+    texts.push_back(std::move(one));
+  }
+  std::vector<TrustedAuthority> authorities;
+  for (const std::string& text : texts) {
+    authorities.push_back({Certificate::ParsePem(text, "timestamp authority of the policy"), {}});
+  }
+  return authorities;
+}
+
 std::string TextAt(const json::Cursor& from, std::string_view key) {
   const auto member = from.Find(key);
   return member ? member->String(kMaxSubjectBytes) : std::string();
+}
+
+// Logs and authorities, from the trusted root or one by one.
+void LoadInstance(const json::Cursor& from, Trusted& trusted) {
+  if (const auto root = Content(from, "trustedRootPath", "trustedRootData", kMaxTrustedRootBytes); !root.empty()) {
+    trusted.instance = TrustedRoot::Parse(root, "the trusted root of the policy");
+    trusted.whole = true;
+  } else {
+    trusted.instance.tlogs = LoadLogs(from);
+  }
+  for (TrustedAuthority& authority : LoadTimestampAuthorities(from)) {
+    trusted.instance.timestamp_authorities.push_back(std::move(authority));
+  }
+}
+
+KeylessRules LoadFulcio(const json::Cursor& fulcio, Trusted& trusted) {
+  for (Certificate& authority : LoadCertificates(fulcio, "ca")) {
+    trusted.instance.certificate_authorities.push_back({{std::move(authority)}, {}});
+  }
+  KeylessRules rules{.issuer = fulcio.At("oidcIssuer").String(kMaxSubjectBytes),
+                     .subject = TextAt(fulcio, "subjectEmail"),
+                     .email_only = true};
+  if (rules.subject.empty()) {
+    rules.subject = fulcio.At(trusted.whole ? "subject" : "subjectEmail").String(kMaxSubjectBytes);
+    rules.email_only = !trusted.whole;
+  }
+  // Else as the containers tools have it: no SCT is asked for, and the hash is SHA-256.
+  rules.require_sct = trusted.whole && !trusted.instance.ctlogs.empty();
+  rules.require_entry = !trusted.whole || !trusted.instance.tlogs.empty();
+  rules.hash_of_curve = trusted.whole;
+  return rules;
 }
 
 // All but the bare keys.
 Trusted Load(const Requirement& requirement) {
   const json::Cursor from(requirement.certificates, "requirement");
   Trusted trusted;
-  trusted.logs = LoadLogs(from);
+  LoadInstance(from, trusted);
   if (const auto fulcio = from.Find("fulcio")) {
-    trusted.authorities = LoadCertificates(*fulcio, "ca");
-    // As the containers tools have it: the log's promise is the time, and the hash is SHA-256.
-    trusted.keyless = KeylessRules{.issuer = fulcio->At("oidcIssuer").String(kMaxSubjectBytes),
-                                   .subject = fulcio->At("subjectEmail").String(kMaxSubjectBytes),
-                                   .email_only = true,
-                                   .require_sct = false,
-                                   .require_proof = false,
-                                   .hash_of_curve = false};
+    trusted.keyless = LoadFulcio(*fulcio, trusted);
   } else if (const auto pki = from.Find("pki")) {
     trusted.authorities = LoadCertificates(*pki, "caRoots");
     trusted.intermediates = LoadCertificates(*pki, "caIntermediates");
@@ -120,6 +165,7 @@ struct Presented {
   std::optional<DsseEnvelope> envelope;  // else a simple-signing payload, or
   bool over_manifest = false;            // the manifest itself
   bool other_digest = false;             // which, as it says, is another one
+  bool in_bundle = false;
 
   static Presented FromPayload(const Attachment& attachment) {
     const auto signature = DecodeBase64(Annotation(attachment, image::kSignatureAnnotation));
@@ -137,19 +183,13 @@ struct Presented {
 
   static Presented FromBundle(std::string_view text, const std::string& manifest) {
     const Bundle bundle = Bundle::Parse(text);
-    CertificateMaterial material;
-    if (!bundle.certificate.empty()) {
-      material.chain = {Certificate::Parse(bundle.certificate, "certificate of the signature")};
-    }
-    for (const json::Cursor& entry : json::Cursor(bundle.log_entries, "tlogEntries").Elements(kMaxLogEntries)) {
-      material.entries.push_back(RekorEntry::Parse(entry));
-    }
-    if (bundle.envelope) {
-      return Of(*bundle.envelope, std::move(material));
-    }
-    Presented presented{{manifest, bundle.message->bytes, {}, {}}, std::move(material), {}};
-    presented.over_manifest = true;
-    presented.other_digest = !bundle.message->IsAbout(manifest);
+    CertificateMaterial material = MaterialOf(bundle);
+    Presented presented = bundle.envelope
+                              ? Of(*bundle.envelope, std::move(material))
+                              : Presented{{manifest, bundle.message->bytes, {}, {}}, std::move(material), {}};
+    presented.over_manifest = !bundle.envelope;
+    presented.other_digest = bundle.message && !bundle.message->IsAbout(manifest);
+    presented.in_bundle = true;
     return presented;
   }
 
@@ -162,11 +202,23 @@ struct Presented {
     return {std::move(content), std::move(material), std::move(envelope)};
   }
 
+  static CertificateMaterial MaterialOf(const Bundle& bundle) {
+    if (!bundle.certificate.empty()) {
+      return CertificateMaterial::FromParts(bundle.certificate, bundle.log_entries, bundle.timestamps);
+    }
+    CertificateMaterial material;
+    for (const json::Cursor& entry : json::Cursor(bundle.log_entries, "tlogEntries").Elements(kMaxLogEntries)) {
+      material.entries.push_back(RekorEntry::Parse(entry));
+    }
+    return material;
+  }
+
   static CertificateMaterial MaterialOf(const Attachment& attachment) {
     const std::string certificate = Annotation(attachment, kCertificateAnnotation);
     const std::string entry = Annotation(attachment, kEntryAnnotation);
     if (!certificate.empty()) {
-      return CertificateMaterial::FromAnnotations(certificate, Annotation(attachment, kChainAnnotation), entry, "");
+      return CertificateMaterial::FromAnnotations(certificate, Annotation(attachment, kChainAnnotation), entry,
+                                                  Annotation(attachment, kTimestampAnnotation));
     }
     CertificateMaterial material;
     if (!entry.empty()) {
@@ -260,12 +312,14 @@ class CertificateCheck {
     if (!trusted_.keyless) {
       return VerifyLogged(presented);
     }
-    TrustedRoot root;
-    root.tlogs = trusted_.logs;
-    for (const Certificate& authority : trusted_.authorities) {
-      root.certificate_authorities.push_back({{authority}, {}});
+    CertificateMaterial material = presented.material;
+    // Where no timestamp authority is trusted, timestamps that came along are nobody's word.
+    if (trusted_.instance.timestamp_authorities.empty()) {
+      material.timestamps.clear();
     }
-    return VerifyKeyless(presented.content, presented.material, root, *trusted_.keyless);
+    KeylessRules rules = *trusted_.keyless;
+    rules.require_proof = trusted_.whole && presented.in_bundle;
+    return VerifyKeyless(presented.content, material, trusted_.instance, rules);
   }
 
   // By a bare key, and in a log under that key.
@@ -293,12 +347,17 @@ class CertificateCheck {
     SignedContent content = presented.content;
     content.verifier = key.spki();
     for (const RekorEntry& entry : presented.material.entries) {
-      const EntryCheck check = CheckEntry(entry, content, trusted_.logs, false);
+      const EntryCheck check =
+          CheckEntry(entry, content, trusted_.instance.tlogs, trusted_.whole && presented.in_bundle);
       verdict.steps.insert(verdict.steps.end(), check.steps.begin(), check.steps.end());
-      if (check.problem) {
+      std::optional<Reason> problem = check.problem;
+      if (!problem && !check.time && !check.log_valid_for.Contains(std::time(nullptr))) {
+        problem = Reason{"unknown-log", "the log is no longer trusted, and does not say when it took the entry"};
+      }
+      if (problem) {
         verdict.accepted = false;
-        verdict.code = check.problem->code;
-        verdict.reason = check.problem->text;
+        verdict.code = problem->code;
+        verdict.reason = problem->text;
         break;
       }
     }

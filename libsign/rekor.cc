@@ -227,6 +227,19 @@ InclusionProof ParseProof(const json::Cursor& from) {
 
 EntryCheck Refused(Reason reason) { return {std::move(reason), {}, {}, {}, {}}; }
 
+// A log that is known by its key alone has, since version 2, an ID that depends on what it calls itself in its
+// checkpoints; which are signed with that key, or the entry is refused later.
+bool IsOf(const RekorEntry& entry, const TransparencyLog& log) {
+  if (log.id == entry.log_id) {
+    return true;
+  }
+  if (!log.host.empty() || log.key.kind() != KeyKind::kEd25519 || !entry.proof) {
+    return false;
+  }
+  const std::string& checkpoint = entry.proof->checkpoint;
+  return NoteKeyId(checkpoint.substr(0, checkpoint.find_first_of(" \n")), log.key) == entry.log_id;
+}
+
 }  // namespace
 
 RekorEntry RekorEntry::Parse(const json::Cursor& from) {
@@ -290,7 +303,7 @@ EntryCheck CheckEntry(const RekorEntry& entry, const SignedContent& content, con
     return Refused(*mismatch);
   }
   const auto log =
-      std::find_if(logs.begin(), logs.end(), [&](const TransparencyLog& known) { return known.id == entry.log_id; });
+      std::find_if(logs.begin(), logs.end(), [&](const TransparencyLog& known) { return IsOf(entry, known); });
   if (log == logs.end()) {
     return Refused({"unknown-log", "the entry is of a log that is not trusted"});
   }

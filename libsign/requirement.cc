@@ -171,7 +171,15 @@ Requirement ParseSignedBy(const json::Cursor& from) {
   return requirement;
 }
 
-void CheckFulcio(const json::Cursor& from) {
+// With a trusted root the authorities are those that it lists, and a subject may be of any kind.
+void CheckFulcio(const json::Cursor& from, bool trusted_root) {
+  if (trusted_root) {
+    from.OnlyKeys({"oidcIssuer", "subjectEmail", "subject"});
+    if (!OneOf(from, {"subjectEmail", "subject"}) || !Has(from, "oidcIssuer")) {
+      from.Fail("expected oidcIssuer, and subjectEmail or subject");
+    }
+    return;
+  }
   from.OnlyKeys({"caPath", "caData", "oidcIssuer", "subjectEmail"});
   if (!OneOf(from, {"caPath", "caData"}) || !Has(from, "oidcIssuer") || !Has(from, "subjectEmail")) {
     from.Fail("expected caPath or caData, oidcIssuer and subjectEmail");
@@ -190,8 +198,11 @@ void CheckPki(const json::Cursor& from) {
 // The files that libsign/check_certificates.cc reads.
 void AddAuthorityPaths(const json::Cursor& from, Requirement& requirement) {
   std::vector<std::string>& paths = requirement.authority_paths;
-  if (const auto several = from.Find("rekorPublicKeyPaths")) {
-    paths = ParsePaths(*several);
+  for (const std::string_view list : {"rekorPublicKeyPaths", "timestampAuthorityPaths"}) {
+    if (const auto several = from.Find(list)) {
+      const std::vector<std::string> more = ParsePaths(*several);
+      paths.insert(paths.end(), more.begin(), more.end());
+    }
   }
   const auto add = [&paths](const json::Cursor& object, std::string_view key) {
     if (const auto path = object.Find(key)) {
@@ -199,6 +210,8 @@ void AddAuthorityPaths(const json::Cursor& from, Requirement& requirement) {
     }
   };
   add(from, "rekorPublicKeyPath");
+  add(from, "trustedRootPath");
+  add(from, "timestampAuthorityPath");
   if (const auto fulcio = from.Find("fulcio")) {
     add(*fulcio, "caPath");
   }
@@ -208,28 +221,58 @@ void AddAuthorityPaths(const json::Cursor& from, Requirement& requirement) {
   }
 }
 
+// What beside the signer is named: nothing, or logs, authorities and where they come from.
+bool CheckInstance(const json::Cursor& from, std::string_view source) {
+  const auto log = OneOf(from, {"rekorPublicKeyPath", "rekorPublicKeyPaths", "rekorPublicKeyData",
+                                "rekorPublicKeyDatas", "trustedRootPath", "trustedRootData"});
+  const auto timestamps = OneOf(from, {"timestampAuthorityPath", "timestampAuthorityPaths", "timestampAuthorityData"});
+  if (source == "fulcio" && !log) {
+    from.Fail("expected the key of a log or a trusted root beside fulcio");
+  }
+  if (source == "pki" && (log || timestamps)) {
+    from.Fail("expected no log and no other authority beside pki");
+  }
+  if (source != "fulcio" && timestamps) {
+    from.Fail("expected no timestamp authority without fulcio: a bare key signs at any time");
+  }
+  return log.has_value();
+}
+
 Requirement ParseSigstoreSigned(const json::Cursor& from) {
-  from.OnlyKeys({"type", "keyPath", "keyPaths", "keyData", "keyDatas", "fulcio", "pki", "rekorPublicKeyPath",
-                 "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas", "signedIdentity", "algorithm",
-                 "notBefore", "neverOlder"});
+  from.OnlyKeys({"type",
+                 "keyPath",
+                 "keyPaths",
+                 "keyData",
+                 "keyDatas",
+                 "fulcio",
+                 "pki",
+                 "rekorPublicKeyPath",
+                 "rekorPublicKeyPaths",
+                 "rekorPublicKeyData",
+                 "rekorPublicKeyDatas",
+                 "trustedRootPath",
+                 "trustedRootData",
+                 "timestampAuthorityPath",
+                 "timestampAuthorityPaths",
+                 "timestampAuthorityData",
+                 "signedIdentity",
+                 "algorithm",
+                 "notBefore",
+                 "neverOlder"});
   Requirement requirement{.type = Type::kSigstoreSigned};
   const auto source = OneOf(from, {"keyPath", "keyPaths", "keyData", "keyDatas", "fulcio", "pki"});
   if (!source) {
     from.Fail("expected one of keyPath, keyPaths, keyData, keyDatas, fulcio and pki");
   }
-  const auto log =
-      OneOf(from, {"rekorPublicKeyPath", "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas"});
+  const bool instance = CheckInstance(from, *source);
   if (*source == "fulcio") {
-    CheckFulcio(from.At("fulcio"));
+    CheckFulcio(from.At("fulcio"), Has(from, "trustedRootPath") || Has(from, "trustedRootData"));
   } else if (*source == "pki") {
     CheckPki(from.At("pki"));
   } else {
     ParseKeys(from, *source, requirement);
   }
-  if ((*source == "fulcio" && !log) || (*source == "pki" && log)) {
-    from.Fail(log ? "expected no key of a log beside pki" : "expected the key of a log beside fulcio");
-  }
-  if (*source == "fulcio" || *source == "pki" || log) {
+  if (*source == "pki" || instance) {
     requirement.certificates = from.value();
     AddAuthorityPaths(from, requirement);
   }

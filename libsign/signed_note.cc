@@ -46,13 +46,16 @@ NoteSignature ParseSignature(std::string_view line) {
 std::vector<std::string> HintsOf(std::string_view name, const PublicKey& key) {
   std::vector<std::string> hints = {Hash(KeyHash::kSha256, key.spki()).substr(0, kHintBytes)};
   if (key.kind() == KeyKind::kEd25519) {
-    const std::string of_note = std::string(name) + "\n\x01" + key.spki().substr(kEd25519SpkiPrefixBytes);
-    hints.push_back(Hash(KeyHash::kSha256, of_note).substr(0, kHintBytes));
+    hints.push_back(NoteKeyId(name, key).substr(0, kHintBytes));
   }
   return hints;
 }
 
 }  // namespace
+
+std::string NoteKeyId(std::string_view name, const PublicKey& key) {
+  return Hash(KeyHash::kSha256, std::string(name) + "\n\x01" + key.spki().substr(kEd25519SpkiPrefixBytes));
+}
 
 SignedNote SignedNote::Parse(std::string_view bytes) {
   if (bytes.size() > kMaxNoteBytes) {

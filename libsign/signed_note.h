@@ -32,6 +32,9 @@ struct SignedNote {
   bool SignedBy(std::string_view name, const PublicKey& key) const;
 };
 
+// What an Ed25519 key is known by under a name; the hint is the beginning of it, and of a log it is the ID.
+std::string NoteKeyId(std::string_view name, const PublicKey& key);
+
 struct Checkpoint {
   std::string origin;
   uint64_t size = 0;

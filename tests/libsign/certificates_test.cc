@@ -204,6 +204,74 @@ TEST(FulcioSigned, ThresholdsCountSignersAndNotSignatures) {
   EXPECT_EQ(Decide(two, {GoodPayload(), GoodBundle(second)}).code, "signed");
 }
 
+// A requirement that names the instance as a whole, as its trusted_root.json does.
+std::string ByTrustedRoot(const std::string& subject = R"("subjectEmail":"signer@gantry.example")",
+                          const std::string& root = Instance().trusted_root_json()) {
+  return R"({"type":"sigstoreSigned","trustedRootData":")" + EncodeBase64(root) + R"(","fulcio":{"oidcIssuer":")" +
+         std::string(FakeSigstore::kIssuer) + "\"," + subject + "}}";
+}
+constexpr const char* kSubject = R"("subject":"signer@gantry.example")";
+
+TEST(TrustedRootSigned, AllowsWhatEveryPartyOfTheInstanceVouchesFor) {
+  for (const Attachment& made :
+       {GoodPayload(), GoodBundle(), GoodBundle({.entry = "dsse 0.0.1", .envelope = true, .timestamp = true}),
+        GoodBundle({.entry = "dsse 0.0.2", .envelope = true, .timestamp = true})}) {
+    EXPECT_TRUE(Decide(ByTrustedRoot(), {made}).allowed) << Decide(ByTrustedRoot(), {made}).Explain();
+    EXPECT_TRUE(Decide(ByTrustedRoot(kSubject), {made}).allowed);
+  }
+  const FakeSigstore other;
+  EXPECT_EQ(CodeOf(ByTrustedRoot(R"("subject":"other@gantry.example")"), GoodBundle()), "subject-mismatch");
+  EXPECT_EQ(CodeOf(ByTrustedRoot(kSubject, other.trusted_root_json()), GoodBundle()), "unknown-log");
+}
+
+TEST(TrustedRootSigned, AsksForTheLogsThatItLists) {
+  EXPECT_EQ(CodeOf(ByTrustedRoot(), GoodBundle({.entry = "", .envelope = true, .timestamp = true})), "no-log-entry");
+  EXPECT_EQ(CodeOf(ByTrustedRoot(), GoodBundle({.entry = "dsse 0.0.2", .envelope = true})), "no-trusted-time");
+  Value root = json::Parse(Instance().trusted_root_json(), "test");
+  Value elsewhere = json::Parse(FakeSigstore().trusted_root_json(), "test");
+  root.object()->Set("ctlogs", At(elsewhere, "/ctlogs"));
+  EXPECT_EQ(CodeOf(ByTrustedRoot(kSubject, json::Print(root)), GoodBundle()), "sct-missing");
+  // An instance without logs, as companies have: the timestamp alone says when.
+  root.object()->Remove("tlogs");
+  root.object()->Remove("ctlogs");
+  const std::string alone = ByTrustedRoot(kSubject, json::Print(root));
+  EXPECT_EQ(CodeOf(alone, GoodBundle({.entry = "", .envelope = true, .timestamp = true})), "signed");
+  EXPECT_EQ(CodeOf(alone, GoodBundle({.entry = "", .envelope = true})), "no-trusted-time");
+}
+
+// The log of version 2 does not say when it took an entry.
+TEST(FulcioSigned, TakesTheTimeOfATimestampAuthorityThatThePolicyNames) {
+  const FakeSigning signing{.entry = "dsse 0.0.2", .envelope = true, .timestamp = true};
+  std::string by_log = Fulcio();
+  by_log.replace(by_log.find(LogKey()), LogKey().size(),
+                 R"("rekorPublicKeyData":")" + EncodeBase64(Instance().trust().tlogs[1].key.ToPem()) + "\"");
+  const auto naming = [&](const std::vector<Certificate>& chain) {
+    std::string pem;
+    for (const Certificate& certificate : chain) pem += certificate.ToPem();
+    return With(by_log, R"(,"timestampAuthorityData":")" + EncodeBase64(pem) + "\"");
+  };
+  const std::vector<Certificate>& authority = Instance().trust().timestamp_authorities[0].chain;
+  EXPECT_EQ(CodeOf(by_log, GoodBundle(signing)), "no-trusted-time");
+  EXPECT_EQ(CodeOf(naming(authority), GoodBundle(signing)), "signed");
+  EXPECT_EQ(CodeOf(naming({authority.back()}), GoodBundle(signing)), "signed");
+  const FakeSigstore other;
+  EXPECT_EQ(CodeOf(naming(other.trust().timestamp_authorities[0].chain), GoodBundle(signing)), "untrusted-chain");
+}
+
+TEST(CertificatePolicy, AnInstanceIsNamedInOneWay) {
+  const std::string root = R"("trustedRootData":"e30=")";
+  const std::string who = R"("oidcIssuer":"i","subjectEmail":"s")";
+  for (const std::string& members : std::vector<std::string>{
+           R"("fulcio":{)" + who + "}", root + R"(,"fulcio":{"caData":"e30=",)" + who + "}",
+           root + "," + LogKey() + R"(,"fulcio":{)" + who + "}", root + R"(,"fulcio":{)" + who + R"(,"subject":"s"})",
+           root + R"(,"pki":{"caRootsData":"e30=","subjectEmail":"s"})",
+           R"("keyData":"e30=","timestampAuthorityData":"e30=")",
+           LogKey() + R"(,"fulcio":{"caData":"e30=","oidcIssuer":"i","subject":"s"})"}) {
+    EXPECT_EQ(CaughtError([&] { Asking(R"({"type":"sigstoreSigned",)" + members + "}"); }).kind(), ErrorKind::kCorrupt)
+        << members;
+  }
+}
+
 TEST(MessageBundle, IsOverTheManifestAndItsDigestMustBeRight) {
   const std::string any_name = With(Fulcio(), kAnyName);
   Value bundle = Instance().Sign(TestImage().manifest_bytes);
@@ -274,6 +342,14 @@ TEST_F(LoggedKey, AllowsPayloadsAndBundlesThatAreInTheLog) {
   EXPECT_EQ(CodeOf(Requirement(), {std::string(image::kBundleType), bundle.ToJson()}), "no-log-entry");
   bundle.log_entries = json::Array{Entry(envelope.SignedBytes(), envelope.signatures[0].bytes, key_)};
   EXPECT_EQ(CodeOf(Requirement(), {std::string(image::kBundleType), bundle.ToJson()}), "signed");
+}
+
+TEST_F(LoggedKey, TheLogMayBeOneOfATrustedRoot) {
+  const std::string signature = Sign(Payload());
+  std::string requirement = Requirement();
+  requirement.replace(requirement.find(LogKey()), LogKey().size(),
+                      R"("trustedRootData":")" + EncodeBase64(Instance().trusted_root_json()) + "\"");
+  EXPECT_EQ(CodeOf(requirement, Payloads(signature, Entry(Payload(), signature, key_))), "signed");
 }
 
 TEST_F(LoggedKey, RefusesWhatIsNotInTheLogOrNotOfThisSignature) {
