@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <ctime>
 #include <exception>
@@ -16,6 +17,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libsign/free_by.h"
+#include "libsign/gpg_verify.h"
 #include "libsign/openpgp_packets.h"
 #include "libsign/simple_signing.h"
 
@@ -291,6 +293,41 @@ std::optional<BadSignature> Judge(gpgme_signature_t signature, const StatusLog& 
   return std::nullopt;
 }
 
+// The same of what gpg itself says.
+std::optional<BadSignature> Judge(const GpgVerdict& verdict) {
+  constexpr auto kProblems = std::to_array<std::array<const char*, 3>>({
+      {"BADSIG", "bad-signature", "it does not match the signed bytes"},
+      {"EXPKEYSIG", "expired-key", "the key has expired"},
+      {"EXPSIG", "expired-signature", "the signature has expired"},
+      {"REVKEYSIG", "revoked-key", "the key is revoked"},
+      {"ERRSIG", "bad-signature", "gpg cannot check it"},
+  });
+  const std::string key = " (key " + verdict.key + ")";
+  if (verdict.outcomes != 1) {
+    return BadSignature{"not-one-message",
+                        verdict.outcomes == 0 ? "gpg finds no signature in it" : "it holds several signatures"};
+  }
+  if (verdict.no_key) {
+    return BadSignature{"unknown-key", "it says that key " + verdict.key + " made it, which the policy does not name"};
+  }
+  for (const auto& [outcome, code, text] : kProblems) {
+    if (verdict.outcome == outcome) {
+      return BadSignature{code, text + key};
+    }
+  }
+  if (verdict.signatures != 1 || verdict.valid != 1 || verdict.plaintexts != 1) {
+    return BadSignature{"not-one-message", "it is not one signature over one message"};
+  }
+  const auto hash = static_cast<gpgme_hash_algo_t>(verdict.hash);
+  if (!StrongHash(hash)) {
+    return BadSignature{"weak-digest", "it rests on " + HashName(hash)};
+  }
+  if (verdict.created > std::time(nullptr) + kMaxClockSkewSeconds) {
+    return BadSignature{"future-signature", "it is dated in the future"};
+  }
+  return verdict.failed ? std::optional(BadSignature{"bad-signature", "gpg does not accept it" + key}) : std::nullopt;
+}
+
 SignedMessage Refused(std::string code, std::string reason) {
   SignedMessage answer;
   answer.problem = BadSignature{std::move(code), std::move(reason)};
@@ -442,17 +479,16 @@ SignedMessage KeyRing::Verify(std::string_view message) const {
   if (!IsOneSignedMessage(message, kMaxPayloadBytes + 65536)) {
     return Refused("not-one-message", "it is not exactly one binary OpenPGP signed message");
   }
-  const Context context = NewContext(&home_);
-  StatusLog log;
-  NoteStatus(context.get(), log);
-  TextSink payload(kMaxPayloadBytes);
-  const gpgme_error_t error = gpgme_op_verify(context.get(), InputData(message).get(), nullptr, payload.data());
-  if (payload.overflowed()) {
+  GpgVerdict verdict = VerifyWithGpg(home_, message, kMaxPayloadBytes);
+  if (verdict.payload.size() > kMaxPayloadBytes) {
     return Refused("too-large", "its content is over " + std::to_string(kMaxPayloadBytes) + " bytes");
   }
-  SignedMessage answer = Answer(context.get(), error, log, 1);
+  SignedMessage answer;
+  answer.problem = Judge(verdict);
   if (!answer.problem) {
-    answer.payload = payload.text();
+    answer.payload = std::move(verdict.payload);
+    answer.fingerprint = verdict.primary;
+    answer.created = verdict.created;
   }
   return answer;
 }
