@@ -196,6 +196,18 @@ TEST(KeylessAttack, CertificateAndKeyOfAnotherSignatureCve202223649) {
   EXPECT_EQ(Verify(other).code, "entry-mismatch");
 }
 
+TEST(KeylessAttack, ASubjectThatHoldsTheWantedOne) {
+  for (const char* email :
+       {"signer@gantry.example.evil.example", "notsigner@gantry.example", "signer@gantryxexample"}) {
+    const Value bundle = Instance().Sign(kArtifact, {.email = email});
+    EXPECT_EQ(Verify(bundle).code, "subject-mismatch") << email;
+  }
+  KeylessRules rules = FakeSigstore::RulesFor();
+  rules.subject = ".*@gantry.example";
+  EXPECT_EQ(FakeSigstore::Verify(Instance().Sign(kArtifact), kArtifact, Instance().trust(), rules).code,
+            "subject-mismatch");
+}
+
 TEST(KeylessAttack, OldTimestampOfAnotherSignature) {
   Value bundle = Instance().Sign(kArtifact, {.entry = "hashedrekord 0.0.2", .timestamp = true});
   Value other = Instance().Sign("another", {.entry = "hashedrekord 0.0.2", .timestamp = true});

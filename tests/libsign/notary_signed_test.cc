@@ -101,9 +101,17 @@ TEST_F(NotationSigned, RefusesOtherSignersImagesAndEnvelopes) {
   EXPECT_EQ(CodeOf({Signed(company_, Made("/other"))}), "not-about-this-image");
   EXPECT_EQ(CodeOf({{std::string(kJoseType), "{}"}}), "bad-envelope");
   EXPECT_EQ(CodeOf({{std::string(image::kBundleType), "{}"}}), "no-signature");
-  EXPECT_EQ(CodeOf({{std::string(kJoseType), "{}"}, Signed(company_, image_)}), "signed");
   Configure(Statement("*", "strict", "x509.subject: C=US,ST=WA,O=others"));
   EXPECT_EQ(CodeOf({Signed(company_, image_)}), "identity-mismatch");
+}
+
+TEST_F(NotationSigned, SignaturesThatCannotBeReadAreNoDenialOfAGoodOne_CVE_2023_33958) {
+  Configure(Statement());
+  Trust(company_.root);
+  std::vector<Attachment> found(kMaxEvidence - 1, {std::string(kJoseType), "{}"});
+  for (size_t i = 0; i < found.size(); ++i) found[i].payload += std::string(i, ' ');
+  found.push_back(Signed(company_, image_));
+  EXPECT_EQ(CodeOf(found), "signed");
 }
 
 TEST_F(NotationSigned, TheStatementOfTheRepositoryDecides) {
