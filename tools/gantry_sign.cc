@@ -14,7 +14,6 @@
 #include "libimage/base/fd.h"
 #include "libimage/base/process.h"
 #include "libimage/store/store.h"
-#include "libimage/layer/identity.h"
 #include "libsign/notary.h"
 #include "libsign/openpgp.h"
 #include "libsign/registries_d.h"

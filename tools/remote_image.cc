@@ -1,6 +1,5 @@
 #include "tools/remote_image.h"
 
-#include "libimage/layer/identity.h"
 #include "libsign/verify.h"
 #include "tools/local_image.h"
 #include "tools/network_options.h"
