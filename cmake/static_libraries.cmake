@@ -14,6 +14,7 @@ function(gantry_static target)
 endfunction()
 
 gantry_static(static::archive libarchive.a)
+gantry_static(static::re2 libre2.a)
 gantry_static(static::yaml libyaml-cpp.a)
 gantry_static(static::lzma liblzma.a)
 gantry_static(static::bzip2 libbz2.a)

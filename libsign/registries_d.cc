@@ -1,7 +1,6 @@
 #include "libsign/registries_d.h"
 
 #include <unistd.h>
-#include <yaml-cpp/yaml.h>
 
 #include <cstdlib>
 #include <set>
@@ -9,6 +8,8 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libimage/base/json.h"
+#include "libimage/base/yaml.h"
 #include "libsign/policy.h"
 
 namespace gantry::sign {
@@ -20,34 +21,10 @@ constexpr std::string_view kSystemDirectory = "/etc/containers/registries.d";
   throw Error(ErrorKind::kCorrupt, std::string(what) + ": " + problem, "see containers-registries.d(5)");
 }
 
-// A map with string keys, none twice. yaml-cpp itself keeps both of two equal keys.
-std::vector<std::pair<std::string, YAML::Node>> MapOf(const YAML::Node& node, std::string_view what,
-                                                      const std::string& where) {
-  std::vector<std::pair<std::string, YAML::Node>> members;
-  if (node.IsNull()) {
-    return members;
-  }
-  if (!node.IsMap()) {
-    Refuse(what, where + ": expected a map");
-  }
-  std::set<std::string> seen;
-  for (const auto& member : node) {
-    if (!member.first.IsScalar()) {
-      Refuse(what, where + ": expected plain keys");
-    }
-    if (!seen.insert(member.first.Scalar()).second) {
-      Refuse(what, where + ": " + Quoted(member.first.Scalar()) + " is there twice");
-    }
-    members.emplace_back(member.first.Scalar(), member.second);
-  }
-  return members;
-}
-
-std::string TextOf(const YAML::Node& node, std::string_view what, const std::string& where) {
-  if (!node.IsScalar()) {
-    Refuse(what, where + ": expected text");
-  }
-  return node.Scalar();
+// Nothing is a map of nothing.
+std::vector<std::pair<std::string, json::Cursor>> MapOf(const json::Cursor& node) {
+  return node.value().is_null() ? std::vector<std::pair<std::string, json::Cursor>>()
+                                : node.Members(kMaxRegistriesFileBytes);
 }
 
 // Where signatures are when nothing is configured.
@@ -76,18 +53,18 @@ struct ParsedPlaces {
 };
 
 // The current key of each pair wins over the one from before it was renamed.
-ParsedPlaces ParsePlaces(const YAML::Node& node, std::string_view what, const std::string& where) {
+ParsedPlaces ParsePlaces(const json::Cursor& node) {
   ParsedPlaces places;
   std::string old_lookaside;
   std::string old_staging;
-  for (const auto& [key, value] : MapOf(node, what, where)) {
+  for (const auto& [key, value] : MapOf(node)) {
     std::string* const into = key == "lookaside"           ? &places.lookaside
                               : key == "lookaside-staging" ? &places.staging
                               : key == "sigstore"          ? &old_lookaside
                               : key == "sigstore-staging"  ? &old_staging
                                                            : nullptr;
     if (into != nullptr) {
-      *into = TextOf(value, what, where + ": " + key);
+      *into = value.String();
     }
   }
   if (places.lookaside.empty()) {
@@ -99,31 +76,24 @@ ParsedPlaces ParsePlaces(const YAML::Node& node, std::string_view what, const st
   return places;
 }
 
-YAML::Node LoadYaml(std::string_view yaml, std::string_view what) {
-  if (yaml.size() > kMaxRegistriesFileBytes) {
-    Refuse(what, "over " + std::to_string(kMaxRegistriesFileBytes) + " bytes");
-  }
-  try {
-    return YAML::Load(std::string(yaml));
-  } catch (const YAML::Exception& error) {
-    Refuse(what, error.what());
-  }
-}
-
 }  // namespace
 
 void RegistriesD::Add(std::string_view yaml, std::string_view what) {
   const std::string file(what);
-  for (const auto& [section, node] : MapOf(LoadYaml(yaml, what), what, "the file")) {
+  if (yaml.size() > kMaxRegistriesFileBytes) {
+    Refuse(what, "over " + std::to_string(kMaxRegistriesFileBytes) + " bytes");
+  }
+  const json::Value document = ParseYaml(yaml, what);
+  for (const auto& [section, node] : MapOf(json::Cursor(document, file))) {
     if (section == "default-docker") {
       if (default_) {
         Refuse(what, "'default-docker' is also in " + default_->origin);
       }
-      const ParsedPlaces places = ParsePlaces(node, what, section);
+      const ParsedPlaces places = ParsePlaces(node);
       default_ = Places{places.lookaside, places.staging, file};
     } else if (section == "docker") {
-      for (const auto& [scope, value] : MapOf(node, what, section)) {
-        const ParsedPlaces places = ParsePlaces(value, what, "docker: " + scope);
+      for (const auto& [scope, value] : MapOf(node)) {
+        const ParsedPlaces places = ParsePlaces(value);
         const auto [at, added] = scopes_.try_emplace(scope, Places{places.lookaside, places.staging, file});
         if (!added) {
           Refuse(what, "scope " + Quoted(scope) + " is also in " + at->second.origin);

@@ -1,17 +1,11 @@
-// Points in time as text (RFC 3339), and back.
+// Points in time as text, under the names by which libsign calls them.
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <string_view>
+#include "libimage/base/time_text.h"
 
 namespace gantry::sign {
 
-// "2026-11-24T12:00:00Z".
-std::string TimeText(int64_t time);
-
-// Seconds since 1970, fractions cut off; nullopt for what is no such time. A leap second counts as the second before.
-std::optional<int64_t> ParseRfc3339(std::string_view text);
+using gantry::ParseRfc3339;
+using gantry::TimeText;
 
 }  // namespace gantry::sign

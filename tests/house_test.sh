@@ -17,7 +17,9 @@ owners='^nlohmann/ ^libimage/base/json[.]cc$
   ^gpgme ^libsign/openpgp[a-z_]*[.]cc$
   ^sodium ^libsign/sodium[.]cc$
   ^seccomp[.]h$ ^(runner|libimage/confine)/[a-z_]*[.]cc$
-  ^yaml-cpp/ ^libsign/registries_d[.]cc$
+  ^yaml-cpp/ ^libimage/base/yaml[.]cc$
+  ^toml[+][+]/ ^libimage/base/toml[.]cc$
+  ^re2/ ^libimage/base/pattern[.]cc$
   ^httplib ^(tools|libimage/transport)/serve[a-z_]*[.]cc$
   ^CLI/ ^tools/[a-z_]*[.](h|cc)$'
 

@@ -1,4 +1,4 @@
-#include "libsign/time_text.h"
+#include "libimage/base/time_text.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 
 #include "libimage/base/ascii.h"
 
-namespace gantry::sign {
+namespace gantry {
 namespace {
 
 // Reads `digits` digits and the separator behind them; leaves `text` behind both.
@@ -90,4 +90,4 @@ std::optional<int64_t> ParseRfc3339(std::string_view text) {
   return time - *offset;
 }
 
-}  // namespace gantry::sign
+}  // namespace gantry
