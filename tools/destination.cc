@@ -286,8 +286,7 @@ class RegistryDestination : public Destination {
 
   Written Write(const Input& input, Progress& progress) override {
     const image::Image& image = input.image.image();
-    const bool as_it_is = !options_.squash && !options_.copy.compression && !options_.copy.manifest_type;
-    if (as_it_is && pusher_.Has(image.descriptor.digest)) {
+    if (AsItIs() && pusher_.Has(image.descriptor.digest)) {
       PublishAll(pusher_, image.descriptor, input.source.evidence);
       return {image.descriptor.digest.str(), {{"mediaType", image.descriptor.media_type}, {"pushed", false}}};
     }
@@ -302,10 +301,23 @@ class RegistryDestination : public Destination {
   }
 
   std::vector<Written> WriteAll(const InputSet& input, Progress& progress) override {
+    const InputSet::Top& top = input.tops.front();
+    if (input.tops.size() == 1 && AsItIs() && top.tree.whole && pusher_.Has(top.tree.descriptor.digest)) {
+      const image::Descriptor& there = top.tree.descriptor;
+      return {Written{there.digest.str(), {{"mediaType", there.media_type}, {"pushed", false}}}};
+    }
+    for (const image::VerifiedImage* image : ImagesOf(top.tree)) {
+      if (const auto& from = image->name(); from && from->host == name_.host) {
+        pusher_.MountFrom(from->path);
+        break;
+      }
+    }
     return IntoSink(image::MakeRegistrySink(pusher_), name_.WithDefaultTag().tag, options_)->WriteAll(input, progress);
   }
 
  private:
+  bool AsItIs() const { return !options_.squash && !options_.copy.compression && !options_.copy.manifest_type; }
+
   image::DockerReference name_;
   WriteOptions options_;
   image::Pusher pusher_;

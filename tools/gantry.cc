@@ -37,7 +37,8 @@ constexpr std::array kVerbs = {
     Verb{"run", "run an image in namespaces of its own"},
     Verb{"sign", "sign an image with OpenPGP and bare keys"},
     Verb{"store", "list, show, remove, check and collect what the store holds"},
-    Verb{"tags", "list the tags of a repository"},
+    Verb{"sync", "copy many images from registries into one"},
+    Verb{"tags", "list the tags of a repository, or delete some"},
     Verb{"trust", "say whose signatures count: keys, prefixes, policy"},
     Verb{"verify", "decide one image under the policy, and explain"},
 };

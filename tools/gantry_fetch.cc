@@ -37,6 +37,7 @@ struct FetchOptions {
   std::string name;
   std::string registries;
   bool all = false;
+  bool referrers = false;
   bool json = false;
 
   // More than the image for one platform.
@@ -47,20 +48,23 @@ sign::RegistriesD LoadRegistries(const FetchOptions& options) {
   return sign::RegistriesD::Load(Given(options.registries));
 }
 
-image::DockerReference ParseName(const std::string& text) {
+// What one argument may stand for, in the order of trial: several for a short name only.
+using Candidates = std::vector<image::DockerReference>;
+
+Candidates ParseName(const std::string& text) {
   const image::Reference reference = image::Reference::Parse(text);
   if (reference.docker() != nullptr)
-    return *reference.docker();
+    return {*reference.docker()};
   if (reference.store() != nullptr && !reference.store()->explicitly_store)
-    return image::DockerReference::Parse(text);
+    return ResolveShortName(text);
   if (reference.appc() != nullptr)
     throw Error(ErrorKind::kUnsupported, "cannot fetch " + Quoted(text) + ": appc discovery is not built in");
   throw Error(ErrorKind::kUsage, Quoted(text) + " is on this machine already",
               "gantry-fetch takes docker://[HOST/]PATH[:TAG][@DIGEST]; gantry-convert reads the others");
 }
 
-std::vector<image::DockerReference> ParseNames(const FetchOptions& options) {
-  std::vector<image::DockerReference> out;
+std::vector<Candidates> ParseNames(const FetchOptions& options) {
+  std::vector<Candidates> out;
   if (options.references.empty())
     throw Error(ErrorKind::kUsage, "no image is named", "gantry-fetch docker://[HOST/]PATH[:TAG]");
   for (const std::string& text : options.references) out.push_back(ParseName(text));
@@ -88,15 +92,20 @@ image::Confinement Kept(const sign::Policy& policy, const sign::RegistriesD& reg
   return keep;
 }
 
-image::FetchPlan PlanFor(const FetchOptions& options, const image::DockerReference& name,
+image::FetchPlan PlanFor(const FetchOptions& options, const image::DockerReference& name, bool waits,
                          const sign::RegistriesD& registries) {
+  std::vector<image::FetchSource> sources = FetchSourcesOf(options.policy, name);
+  for (image::FetchSource& source : sources) source.http = WithNotes(source.http, options.common);
   const std::string root = StoreRoot(options.common);
   const std::vector<image::Platform> platforms = ParsePlatforms(options.platform);
   return {.name = name,
           .platform = platforms.empty() ? image::Platform::Host() : platforms.front(),
           .many = options.many() ? std::optional(platforms) : std::nullopt,
+          .referrers = options.referrers,
           .store_root = root,
-          .http = HttpOptionsOf(options.policy, name),
+          .sources = sources,
+          .http = sources.back().http,
+          .waits = waits,
           .lookasides = WebLookasides(registries, name),
           .signature_url = [name](const std::string& base, const Digest& manifest,
                                   size_t n) { return sign::SignatureUrl(base, name, manifest, n); },
@@ -174,7 +183,7 @@ bool NeedsLayers(const sign::Decision& decision) {
 }
 
 image::VerifiedImage FetchOne(const Decider& decider) {
-  image::Offer offer = decider.fetcher.Receive();
+  image::Offer offer = decider.fetcher.Receive(&decider.store);
   const image::Image& image = offer.image.image();
   const Digest manifest = image.descriptor.digest;
   sign::Evidence evidence = GatherEvidence(decider, {offer.signatures, offer.looked_at}, offer.image);
@@ -221,11 +230,58 @@ int PrintConfinements(const FetchOptions& options) {
   return 0;
 }
 
+// Whether the next of the registries to be searched may do better.
+bool MaybeElsewhere(const Error& error) {
+  return error.kind() == ErrorKind::kNotFound || error.kind() == ErrorKind::kNetwork ||
+         error.kind() == ErrorKind::kFailed;
+}
+
+// What all images of one command are decided by.
+struct Decisions {
+  const sign::Policy& policy;
+  const sign::RegistriesD& registries;
+  image::Store& store;
+};
+
+void FetchNamed(const FetchOptions& options, const image::DockerReference& name, const Decisions& by,
+                image::Fetcher& fetcher) {
+  Note(options.common, "asking for " + Quoted(name.ToString()));
+  fetcher.Begin();
+  const std::string stored_as = options.name.empty()
+                                    ? name.WithDefaultTag().ToString()
+                                    : image::DockerReference::Parse(options.name).WithDefaultTag().ToString();
+  const Decider decider{name, stored_as, by.policy, by.registries, by.store, fetcher};
+  const image::VerifiedImage verified = options.many() ? FetchMany(decider, options) : FetchOne(decider);
+  by.store.SetName(stored_as, verified);
+  fetcher.Release();
+  Print(options, stored_as, verified);
+}
+
+// The first of `candidates` that there is; their fetchers are the first of `fetchers`, and taken from there.
+void FetchFirst(const FetchOptions& options, const Candidates& candidates, const Decisions& by,
+                std::deque<image::Fetcher>& fetchers) {
+  std::deque<image::Fetcher> ours;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    ours.push_back(std::move(fetchers.front()));
+    fetchers.pop_front();
+  }
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    try {
+      return FetchNamed(options, candidates[i], by, ours[i]);
+    } catch (const Error& error) {
+      if (i + 1 == candidates.size() || !MaybeElsewhere(error))
+        throw;
+      Note(options.common, error.message());
+    }
+  }
+}
+
 // The half with the network of a program that only looks at an image, which is at the other end of standard input.
 int ServeLook(const FetchOptions& options) {
   if (options.references.size() != 2)
     throw Error(ErrorKind::kUsage, "standard input is told about one image");
-  return image::ServeFetch(PlanFor(options, ParseName(options.references[1]), LoadRegistries(options)), STDIN_FILENO);
+  return image::ServeFetch(PlanFor(options, ParseName(options.references[1]).front(), false, LoadRegistries(options)),
+                           STDIN_FILENO);
 }
 
 int Run(const FetchOptions& options) {
@@ -234,27 +290,18 @@ int Run(const FetchOptions& options) {
     return PrintConfinements(options);
   if (!options.references.empty() && options.references.front() == kFromLooker)
     return ServeLook(options);
-  const std::vector<image::DockerReference> names = ParseNames(options);
+  const std::vector<Candidates> names = ParseNames(options);
   const std::unique_ptr<image::Store> store = image::Store::Open(root);
   const sign::RegistriesD registries = LoadRegistries(options);
   std::deque<image::Fetcher> fetchers;
-  for (const image::DockerReference& name : names)
-    fetchers.push_back(image::Fetcher::Start(PlanFor(options, name, registries)));
+  for (const Candidates& candidates : names) {
+    for (const image::DockerReference& name : candidates)
+      fetchers.push_back(image::Fetcher::Start(PlanFor(options, name, candidates.size() > 1, registries)));
+  }
   WarnOfInsecureNetwork(options.policy, "fetched");
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   Confine(options.common, Kept(policy, registries, root));
-  for (const image::DockerReference& name : names) {
-    Note(options.common, "asking for " + Quoted(name.ToString()));
-    const std::string stored_as = options.name.empty()
-                                      ? name.WithDefaultTag().ToString()
-                                      : image::DockerReference::Parse(options.name).WithDefaultTag().ToString();
-    const Decider decider{name, stored_as, policy, registries, *store, fetchers.front()};
-    const image::VerifiedImage verified = options.many() ? FetchMany(decider, options) : FetchOne(decider);
-    store->SetName(stored_as, verified);
-    fetchers.front().Release();
-    fetchers.pop_front();
-    Print(options, stored_as, verified);
-  }
+  for (const Candidates& candidates : names) FetchFirst(options, candidates, {policy, registries, *store}, fetchers);
   return 0;
 }
 
@@ -273,6 +320,7 @@ int main(int argc, char** argv) {
       app.add_option("--platform", options.platform, "the image for this platform, or several, instead of the host's")
           ->type_name("OS/ARCH[/VARIANT][,...]");
   app.add_flag("--all", options.all, "the images for all platforms, and the index that lists them")->excludes(platform);
+  app.add_flag("--referrers", options.referrers, "what refers to it, too: signatures, attestations");
   app.add_option("--name", options.name, "store it under this name")->type_name("NAME");
   AddRegistriesOption(app, options.registries);
   app.add_flag("--json", options.json, "print a JSON object for each image");

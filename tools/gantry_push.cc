@@ -1,20 +1,24 @@
 // gantry-push: an image that is on this machine into registries, under the trust policy.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <deque>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/convert/convert.h"
+#include "libimage/convert/copy_tree.h"
 #include "libimage/transport/pusher.h"
 #include "libsign/verify.h"
 #include "tools/local_image.h"
 #include "tools/network_options.h"
 #include "tools/policy_options.h"
 #include "tools/publish.h"
+#include "tools/registry_prefix.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
@@ -31,21 +35,36 @@ struct PushOptions {
   std::string platform;
   std::string as;
   std::string mount_from;
+  bool all = false;
+  bool scoped = false;
+  bool referrers = false;
   bool no_signatures = false;
   bool json = false;
+
+  // Indexes, and what they list.
+  bool many() const { return all || platform.find(',') != std::string::npos; }
 };
 
-image::DockerReference ParseDestination(const std::string& text) {
+// One name, or a place below which each image gets one.
+struct PushDestination {
+  image::DockerReference name;
+  bool below = false;
+};
+
+PushDestination ParseDestination(const std::string& text) {
+  if (auto prefix = ParsePrefix(text))
+    return {*std::move(prefix), true};
   const image::Reference reference = image::Reference::Parse(text);
   if (reference.docker() == nullptr)
     throw Error(ErrorKind::kUsage, Quoted(text) + " is no registry", "gantry-push SRC docker://[HOST/]PATH[:TAG]");
-  return *reference.docker();
+  return {*reference.docker()};
 }
 
-image::PushPlan PlanFor(const PushOptions& options, const image::DockerReference& name) {
-  return {.name = name, .http = HttpOptionsOf(options.policy, name), .confine = [common = options.common] {
-            Confine(common, PushConfinement());
-          }};
+image::PushPlan PlanFor(const PushOptions& options, const PushDestination& to) {
+  return {.name = to.name,
+          .below = to.below,
+          .http = WithNotes(HttpOptionsOf(options.policy, to.name), options.common),
+          .confine = [common = options.common] { Confine(common, PushConfinement()); }};
 }
 
 // What the process that reads the image and decides keeps.
@@ -66,43 +85,155 @@ int PrintConfinements(const PushOptions& options) {
   return 0;
 }
 
-void Print(const PushOptions& options, const std::string& where, const image::VerifiedImage& image, bool pushed) {
-  const std::string digest = image.image().descriptor.digest.str();
+// What one destination got.
+struct Pushed {
+  image::Descriptor top;
+  bool anew = true;
+  size_t referrers = 0;
+};
+
+void Print(const PushOptions& options, const image::DockerReference& to, const Pushed& pushed, json::Object vouched) {
+  const std::string where = image::Reference(to.WithDefaultTag()).ToString();
+  const std::string digest = pushed.top.digest.str();
   if (!options.json) {
     std::printf("%s  %s\n", digest.c_str(), where.c_str());
     return;
   }
-  const json::Object line{{"output", where},
-                          {"id", digest},
-                          {"mediaType", image.image().descriptor.media_type},
-                          {"pushed", pushed},
-                          {"vouchedBy", image.vouched_by()}};
+  json::Object line{{"output", where}, {"id", digest}, {"mediaType", pushed.top.media_type}, {"pushed", pushed.anew}};
+  if (options.referrers)
+    line.Append("referrers", static_cast<uint64_t>(pushed.referrers));
+  for (const auto& [key, value] : vouched.members()) line.Append(key, value);
   std::printf("%s\n", json::Print(line).c_str());
 }
 
-// Returns whether there was something to do.
-bool PushTo(const PushOptions& options, const image::DockerReference& to, image::Pusher& pusher,
-            const LocalImage& source, const image::VerifiedImage& image) {
-  const image::Descriptor& manifest = image.image().descriptor;
-  if (pusher.Has(manifest.digest)) {
-    Note(options.common, Quoted(to.ToString()) + " is this image already");
-    return false;
-  }
+void MountWhatIsThere(const PushOptions& options, const image::DockerReference& to,
+                      const std::optional<image::DockerReference>& from, image::Pusher& pusher) {
   if (!options.mount_from.empty())
     pusher.MountFrom(options.mount_from);
-  else if (source.image.name() && source.image.name()->host == to.host)
-    pusher.MountFrom(source.image.name()->path);
+  else if (from && from->host == to.host)
+    pusher.MountFrom(from->path);
+}
+
+// What is written to one name: `add` puts it into the sink, and returns what gets the name, unless that is `known` and
+// there already.
+Pushed PushInto(const PushOptions& options, const image::DockerReference& to, image::Pusher& pusher,
+                const std::optional<image::Descriptor>& known, const std::vector<Digest>& subjects,
+                const image::ReferrersOf& referrers, const image::Blobs& blobs,
+                const std::function<image::Descriptor(image::ImageSink&, Progress&)>& add) {
   const auto sink = image::MakeRegistrySink(pusher);
   const auto progress = MakeProgress(options.common);
-  image::Conversion::Copy(image, *source.blobs, *sink,
-                          {.preserve_digests = true, .threads = image::kMaxUploads, .progress = progress.get()});
-  sink->Name(manifest, to.tag);
+  const bool there = known && pusher.Has(known->digest);
+  if (there)
+    Note(options.common, Quoted(to.ToString()) + " is this image already");
+  Pushed pushed{there ? *known : add(*sink, *progress), !there};
+  if (!there)
+    sink->Name(pushed.top, to.tag);
+  if (options.referrers && referrers)
+    pushed.referrers = image::CopyReferrers(referrers, subjects, blobs, *sink);
   sink->Commit();
-  return true;
+  return pushed;
+}
+
+Pushed PushTo(const PushOptions& options, const image::DockerReference& to, image::Pusher& pusher,
+              const LocalImage& source, const image::VerifiedImage& image) {
+  const image::Descriptor& manifest = image.image().descriptor;
+  MountWhatIsThere(options, to, source.image.name(), pusher);
+  return PushInto(options, to, pusher, manifest, {manifest.digest}, source.referrers, *source.blobs,
+                  [&](image::ImageSink& sink, Progress& progress) {
+                    image::Conversion::Copy(
+                        image, *source.blobs, sink,
+                        {.preserve_digests = true, .threads = image::kMaxUploads, .progress = &progress});
+                    return manifest;
+                  });
+}
+
+// An index with all that it lists, or a new one over a part of it.
+Pushed PushTree(const PushOptions& options, const image::DockerReference& to, image::Pusher& pusher,
+                const LocalImages& source, const image::ImageTree& tree) {
+  MountWhatIsThere(options, to, source.name, pusher);
+  std::vector<Digest> subjects;
+  if (tree.whole)
+    subjects.push_back(tree.descriptor.digest);
+  for (const image::VerifiedImage* image : ImagesOf(tree)) subjects.push_back(image->image().descriptor.digest);
+  const image::CopyOptions base{.preserve_digests = tree.whole,
+                                .threads = image::kMaxUploads,
+                                .note = [common = options.common](std::string_view text) { Warn(common, text); }};
+  return PushInto(options, to, pusher, tree.whole ? std::optional(tree.descriptor) : std::nullopt, subjects,
+                  source.referrers, *source.blobs, [&](image::ImageSink& sink, Progress& progress) {
+                    image::CopyOptions copy = base;
+                    copy.progress = &progress;
+                    return image::CopyTree(tree, *source.blobs, sink, copy, [&](const image::VerifiedImage& image) {
+                      return image::Conversion::Copy(image, *source.blobs, sink, copy);
+                    });
+                  });
+}
+
+// What the images of a source are called below a place; one name for each.
+std::vector<image::DockerReference> NamesBelow(const PushOptions& options, const PushDestination& to,
+                                               const LocalImages& source, const LocalImages::Top& top) {
+  std::vector<image::DockerReference> names;
+  for (const std::string& name : top.names) names.push_back(BelowByName(to.name, name, options.scoped));
+  if (names.empty() && source.name)
+    names.push_back(Below(to.name, *source.name, options.scoped));
+  if (names.empty()) {
+    throw Error(ErrorKind::kUsage, "image " + top.descriptor.digest.str() + " has no name to go by",
+                "push it alone, as " + options.source + ":" + top.descriptor.digest.str());
+  }
+  return names;
+}
+
+json::Object VouchersOf(const image::ImageTree& tree) {
+  json::Array images;
+  for (const image::VerifiedImage* image : ImagesOf(tree)) {
+    images.emplace_back(json::Object{{"id", image->image().descriptor.digest.str()},
+                                     {"platform", image->image().config.platform.ToString()},
+                                     {"vouchedBy", image->vouched_by()}});
+  }
+  return {{"images", std::move(images)}};
+}
+
+void PushAllTo(const PushOptions& options, const PushDestination& to, image::Pusher& pusher, const LocalImages& source,
+               const std::vector<image::ImageTree>& trees) {
+  if (!to.below && trees.size() > 1) {
+    throw Error(
+        ErrorKind::kUsage,
+        Quoted(options.source) + " has " + std::to_string(trees.size()) + " images, and one name cannot hold them",
+        "write " + image::Reference(to.name).ToString() + "/ to put each below it, or choose one with :REF");
+  }
+  for (size_t i = 0; i < trees.size(); ++i) {
+    const std::vector<image::DockerReference> names =
+        to.below ? NamesBelow(options, to, source, source.tops[i]) : std::vector{to.name};
+    for (const image::DockerReference& name : names) {
+      if (to.below)
+        pusher.Target(name);
+      Print(options, name, PushTree(options, name, pusher, source, trees[i]), VouchersOf(trees[i]));
+    }
+  }
+}
+
+// All of the source is judged before anything is sent.
+void PushAll(const PushOptions& options, const std::vector<PushDestination>& destinations,
+             std::deque<image::Pusher>& pushers, const LocalName& name, const sign::Policy& policy,
+             const sign::RegistriesD& registries) {
+  LocalImages source = OpenLocalImages(name, StoreRoot(options.common), registries);
+  if (const auto as = ParseAs(options.as))
+    source.name = as;
+  std::vector<image::ImageTree> trees;
+  for (const LocalImages::Top& top : source.tops) {
+    trees.push_back(LoadTree(*source.blobs, top.descriptor, ParsePlatforms(options.platform), source.name,
+                             [&](image::FetchedImage image) {
+                               const sign::Evidence evidence = source.evidence(image.image().descriptor.digest);
+                               return sign::Verifier::Verify(std::move(image), policy, evidence);
+                             }));
+  }
+  for (const PushDestination& to : destinations) {
+    PushAllTo(options, to, pushers.front(), source, trees);
+    pushers.pop_front();
+  }
 }
 
 // The half with the network of a gantry-convert, which is at the other end of standard input.
-int ServeConvert(const PushOptions& options, const std::vector<image::DockerReference>& names) {
+int ServeConvert(const PushOptions& options, const std::vector<PushDestination>& names) {
   if (names.size() != 1)
     throw Error(ErrorKind::kUsage, "standard input goes to one registry");
   return image::ServePush(PlanFor(options, names.front()), STDIN_FILENO);
@@ -111,7 +242,7 @@ int ServeConvert(const PushOptions& options, const std::vector<image::DockerRefe
 int Run(const PushOptions& options) {
   if (options.common.print_confinement)
     return PrintConfinements(options);
-  std::vector<image::DockerReference> names;
+  std::vector<PushDestination> names;
   for (const std::string& text : options.destinations) names.push_back(ParseDestination(text));
   if (names.size() > kMaxDestinations)
     throw Error(ErrorKind::kUsage, "more than " + std::to_string(kMaxDestinations) + " destinations at once");
@@ -120,21 +251,26 @@ int Run(const PushOptions& options) {
   const LocalName source_name{image::Reference::Parse(options.source)};
   const auto as = ParseAs(options.as);
   std::deque<image::Pusher> pushers;
-  for (const image::DockerReference& name : names) pushers.push_back(image::Pusher::Start(PlanFor(options, name)));
+  for (const PushDestination& name : names) pushers.push_back(image::Pusher::Start(PlanFor(options, name)));
   WarnOfInsecureNetwork(options.policy, "pushed");
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const sign::RegistriesD registries = sign::RegistriesD::Load();
   Confine(options.common, Kept(options, policy, registries));
+  const bool below = std::any_of(names.begin(), names.end(), [](const PushDestination& name) { return name.below; });
+  if (options.many() || below) {
+    PushAll(options, names, pushers, source_name, policy, registries);
+    return 0;
+  }
   const LocalImage source =
       OpenLocalImage(source_name, Purpose::kRead, StoreRoot(options.common), options.platform, as, registries);
   const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
   Note(options.common, "the image is trusted by " + verified.vouched_by());
-  for (const image::DockerReference& name : names) {
-    const bool pushed = PushTo(options, name, pushers.front(), source, verified);
+  for (const PushDestination& to : names) {
+    const Pushed pushed = PushTo(options, to.name, pushers.front(), source, verified);
     if (!options.no_signatures)
       PublishAll(pushers.front(), verified.image().descriptor, source.evidence);
     pushers.pop_front();
-    Print(options, image::Reference(name.WithDefaultTag()).ToString(), verified, pushed);
+    Print(options, to.name, pushed, {{"vouchedBy", verified.vouched_by()}});
   }
   return 0;
 }
@@ -150,8 +286,12 @@ int main(int argc, char** argv) {
   AddPolicyOptions(app, options.policy);
   app.add_option("--as", options.as, "the registry name to judge the image under, in place of the one it has")
       ->type_name("NAME");
-  app.add_option("--platform", options.platform, "os/architecture[/variant] to choose; this machine's by default")
-      ->type_name("PLATFORM");
+  app.add_option("--platform", options.platform,
+                 "os/architecture[/variant] to choose, this machine's by default; several: the index over these")
+      ->type_name("PLATFORM[,...]");
+  app.add_flag("--all", options.all, "indexes with all that they list, and every image of the source");
+  app.add_flag("--scoped", options.scoped, "below DST/ go the whole names of images, with their hosts");
+  app.add_flag("--referrers", options.referrers, "what refers to the images, too: signatures, attestations");
   app.add_option("--mount-from", options.mount_from, "a repository of the same registry that has the same blobs")
       ->type_name("PATH");
   app.add_flag("--no-signatures", options.no_signatures, "push the image alone, without what speaks for it");
@@ -160,6 +300,7 @@ int main(int argc, char** argv) {
          "SRC", options.source,
          "oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], aci:FILE, store:NAME or a bare name")
       ->required();
-  app.add_option("DST", options.destinations, "docker://[HOST[:PORT]/]PATH[:TAG]")->required();
+  app.add_option("DST", options.destinations, "docker://[HOST[:PORT]/]PATH[:TAG], or docker://HOST[:PORT]/[PATH/]")
+      ->required();
   return ToolMain(app, argc, argv, [&] { return Run(options); });
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 #include <vector>
@@ -12,12 +13,14 @@
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
 #include "libimage/convert/from_aci.h"
+#include "libimage/model/signature_manifest.h"
 #include "libimage/store/index_document.h"
 #include "libimage/transport/docker_archive.h"
 #include "libimage/transport/oci_layout.h"
 #include "libimage/transport/plain_file.h"
 #include "libsign/signature_files.h"
 #include "libsign/verify.h"
+#include "tools/network_options.h"
 
 namespace gantry::tools {
 namespace {
@@ -52,10 +55,32 @@ bool IsFetchable(const Reference& reference) {
   return reference.docker() != nullptr || (stored != nullptr && !stored->explicitly_store);
 }
 
+// What a bare name may stand for; nothing for a digest.
+std::vector<image::DockerReference> Candidates(const std::string& name) {
+  if (Digest::TryParse(name) || name.find_first_not_of("0123456789abcdef") == std::string::npos)
+    return {};
+  return ResolveShortName(name);
+}
+
 bool IsHere(const std::string& name, const std::string& platform, const std::string& root) {
   const auto store = image::Store::OpenReadOnly(root);
   const auto found = store != nullptr ? store->Resolve(name) : std::nullopt;
   return found && (platform.empty() || IsPlatform(store->Load(*found).image().config.platform, platform));
+}
+
+// The name under which the store has what a bare name may stand for; nullopt for docker://, which is always asked for.
+std::optional<Reference> FindHere(const Reference& reference, const std::string& platform, const std::string& root) {
+  if (reference.docker() != nullptr)
+    return std::nullopt;
+  const std::string& name = reference.store()->name;
+  if (IsHere(name, platform, root))
+    return reference;
+  for (const image::DockerReference& candidate : Candidates(name)) {
+    const std::string full = candidate.WithDefaultTag().ToString();
+    if (IsHere(full, platform, root))
+      return Reference(StoreReference{full, false});
+  }
+  return std::nullopt;
 }
 
 std::unique_ptr<image::Store> OpenStore(const std::string& root, Purpose purpose,
@@ -99,6 +124,27 @@ void AddIdentity(LocalImage& local, const image::Blobs& blobs, const image::Stor
   };
 }
 
+// Those of a store, leased as they are named.
+image::ReferrersOf ReferrersIn(const image::Store& store, image::Lease* lease) {
+  return [&store, lease](const Digest& subject) {
+    std::vector<image::Descriptor> found = store.Referrers(subject);
+    if (lease != nullptr) {
+      for (const image::Descriptor& referrer : found) lease->Add({referrer.digest});
+    }
+    return found;
+  };
+}
+
+image::ReferrersOf ReferrersIn(const image::OciLayout& layout) {
+  return [&layout, all = std::make_shared<std::optional<std::map<Digest, std::vector<image::Descriptor>>>>()](
+             const Digest& subject) {
+    if (!*all)
+      all->emplace(layout.Referrers());
+    const auto found = (*all)->find(subject);
+    return found == (*all)->end() ? std::vector<image::Descriptor>() : found->second;
+  };
+}
+
 LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& text, const std::string& root) {
   std::unique_ptr<image::Lease> lease;
   auto store = OpenStore(root, purpose, lease);
@@ -110,6 +156,7 @@ LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& 
     lease->Add({blobs.begin(), blobs.end()});
   }
   AddIdentity(*local, *store, store.get());
+  local->referrers = ReferrersIn(*store, lease.get());
   local->blobs = std::move(store);
   local->lease = std::move(lease);
   return *std::move(local);
@@ -153,6 +200,7 @@ LocalImage FromLayout(std::unique_ptr<image::OciLayout> layout, const FileRefere
   if (!IsArchive(file))
     sign::GatherFromLayout(file.path, local.image.image().descriptor.digest, local.evidence);
   AddIdentity(local, *layout);
+  local.referrers = ReferrersIn(*layout);
   local.blobs = std::move(layout);
   return local;
 }
@@ -175,8 +223,15 @@ LocalImage FromDockerArchive(const FileReference& file) {
 
 LocalImages AllOfLayout(std::unique_ptr<image::OciLayout> layout, const FileReference& file) {
   LocalImages all;
+  std::set<Digest> about_others;
+  for (const auto& [subject, referrers] : file.ref.empty() ? layout->Referrers() : decltype(layout->Referrers())()) {
+    for (const image::Descriptor& referrer : referrers) about_others.insert(referrer.digest);
+  }
   for (const image::Descriptor& listed : layout->Listed(file.ref)) {
     const auto name = listed.annotations.find(std::string(image::kRefNameAnnotation));
+    if (file.ref.empty() && (about_others.contains(listed.digest) ||
+                             (name != listed.annotations.end() && image::SubjectOfTag(name->second))))
+      continue;  // signatures and the like go where their image goes
     all.tops.push_back({listed, {}});
     if (name != listed.annotations.end())
       all.tops.back().names.push_back(name->second);
@@ -189,6 +244,7 @@ LocalImages AllOfLayout(std::unique_ptr<image::OciLayout> layout, const FileRefe
       sign::GatherFromLayout(path, manifest, evidence);
     return evidence;
   };
+  all.referrers = ReferrersIn(*layout);
   all.blobs = std::move(layout);
   return all;
 }
@@ -245,6 +301,7 @@ LocalImages AllOfStore(const LocalName& name, const std::string& text, const std
       sign::GatherLookaside(registries, *name, manifest, evidence);
     return evidence;
   };
+  all.referrers = ReferrersIn(*store, all.lease.get());
   all.blobs = std::move(store);
   return all;
 }
@@ -367,9 +424,7 @@ LocalName Fetch(const Reference& reference, const std::vector<std::string>& sele
   if (common.verbose)
     argv.emplace_back("--verbose");
   for (const std::string& argument : policy.Arguments()) argv.push_back(argument);
-  argv.push_back(reference.docker() != nullptr
-                     ? reference.ToString()
-                     : "docker://" + image::DockerReference::Parse(StoreName(reference).value()).ToString());
+  argv.push_back(reference.ToString());
   const Captured fetched = RunCaptured(argv, "", kMaxFetchOutput);
   if (fetched.status.code != 0)
     throw ChildFailed{fetched.status.code};
@@ -394,16 +449,18 @@ LocalName BringHere(const std::string& text, const std::string& platform, const 
   const Reference reference = Reference::Parse(text);
   if (!IsFetchable(reference))
     return {reference};
-  const bool here = reference.docker() == nullptr && IsHere(*StoreName(reference), platform, StoreRoot(common));
-  return here ? LocalName{reference} : Fetch(reference, ForPlatform(platform), policy, common);
+  if (auto here = FindHere(reference, platform, StoreRoot(common)))
+    return {*here};
+  return Fetch(reference, ForPlatform(platform), policy, common);
 }
 
 LocalName BringAllHere(const std::string& text, const std::string& platforms, const PolicyOptions& policy,
                        const CommonOptions& common) {
   const Reference reference = Reference::Parse(text);
-  if (!IsFetchable(reference) ||
-      (reference.docker() == nullptr && IsHere(*StoreName(reference), {}, StoreRoot(common))))
+  if (!IsFetchable(reference))
     return {reference};
+  if (auto here = FindHere(reference, {}, StoreRoot(common)))
+    return {*here};
   const std::vector<std::string> all = {"--all"};
   return Fetch(reference, platforms.empty() ? all : ForPlatform(platforms), policy, common);
 }

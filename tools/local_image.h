@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "libimage/confine/confine.h"
+#include "libimage/convert/copy_referrers.h"
 #include "libimage/convert/docker_to_appc.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
@@ -61,6 +62,7 @@ struct LocalImage {
   std::unique_ptr<image::Blobs> blobs;
   std::unique_ptr<image::Lease> lease;  // keeps what is in a store from being collected; null elsewhere
   const image::Store* store = nullptr;  // where the blobs are, if in a store; lives in `blobs`, or is the caller's
+  image::ReferrersOf referrers = {};    // what refers to a manifest; empty where nothing can
   std::string called = {};              // in a layout or archive; nobody vouches for this name; empty when it has none
   // Of an aci:.
   std::optional<image::AciNaming> naming = std::nullopt;
@@ -77,6 +79,7 @@ struct LocalImages {
   std::vector<Top> tops;
   std::optional<image::DockerReference> name;  // that all of it has
   std::unique_ptr<image::Blobs> blobs;
+  image::ReferrersOf referrers = {};
   std::function<sign::Evidence(const Digest&)> evidence;  // what speaks for the image with this manifest; uses blobs
   std::unique_ptr<image::Lease> lease;
 };

@@ -10,6 +10,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
 #include "libimage/transport/certificates.h"
+#include "libimage/transport/registries_conf.h"
 #include "tools/local_image.h"
 
 namespace gantry::tools {
@@ -32,10 +33,39 @@ std::pair<UniqueFd, Process> StartNetworkHalf(const std::string& program, const 
 
 }  // namespace
 
-image::HttpOptions HttpOptionsOf(const PolicyOptions& policy, const image::DockerReference& name) {
-  return image::WithCertificates({.verify_tls = !policy.insecure_tls(), .allow_http = policy.insecure_http()},
-                                 name.host);
+namespace {
+
+// Read once: it may be large, and is asked about each name.
+const image::RegistriesConf& Registries() {
+  static const image::RegistriesConf kRegistries = image::RegistriesConf::Load();
+  return kRegistries;
 }
+
+image::HttpOptions OptionsFor(const PolicyOptions& policy, const std::string& host, bool insecure) {
+  return image::WithCertificates(
+      {.verify_tls = !policy.insecure_tls() && !insecure, .allow_http = policy.insecure_http() || insecure}, host);
+}
+
+}  // namespace
+
+image::HttpOptions HttpOptionsOf(const PolicyOptions& policy, const image::DockerReference& name) {
+  return OptionsFor(policy, name.host, Registries().IsInsecure(name));
+}
+
+image::HttpOptions WithNotes(image::HttpOptions http, const CommonOptions& common) {
+  if (common.verbose)
+    http.note = [common](const std::string& text) { Note(common, text); };
+  return http;
+}
+
+std::vector<image::FetchSource> FetchSourcesOf(const PolicyOptions& policy, const image::DockerReference& name) {
+  std::vector<image::FetchSource> sources;
+  for (const image::PullSource& source : Registries().SourcesOf(name))
+    sources.push_back({source.name, OptionsFor(policy, source.name.host, source.insecure)});
+  return sources;
+}
+
+std::vector<image::DockerReference> ResolveShortName(const std::string& text) { return Registries().Resolve(text); }
 
 image::Confinement PushConfinement() {
   image::Confinement keep{.read = image::SystemFiles(), .network = true};

@@ -14,8 +14,18 @@
 
 namespace gantry::tools {
 
-// How the registry of `name` is talked to. Reads what certs.d has for it: call before Confine.
+// How the registry of `name` is talked to. Reads what certs.d and registries.conf have for it: call before Confine.
+// kRefused when registries.conf blocks it.
 image::HttpOptions HttpOptionsOf(const PolicyOptions& policy, const image::DockerReference& name);
+
+// The same, with what registries say beside their answers told to those who want to know (--verbose).
+image::HttpOptions WithNotes(image::HttpOptions http, const CommonOptions& common);
+
+// The places where `name` is to be fetched from, by registries.conf. As above.
+std::vector<image::FetchSource> FetchSourcesOf(const PolicyOptions& policy, const image::DockerReference& name);
+
+// What a name that a user wrote may stand for, by registries.conf (RegistriesConf::Resolve).
+std::vector<image::DockerReference> ResolveShortName(const std::string& text);
 
 // What a process with the network keeps that reads what it sends from a socket alone.
 image::Confinement PushConfinement();

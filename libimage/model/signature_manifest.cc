@@ -64,6 +64,9 @@ std::vector<Descriptor> Known(std::vector<Descriptor> layers) {
 std::string SignatureTag(const Digest& manifest) { return Dashed(manifest) + ".sig"; }
 std::string AttestationTag(const Digest& manifest) { return Dashed(manifest) + ".att"; }
 std::string ReferrersTag(const Digest& manifest) { return Dashed(manifest); }
+std::vector<std::string> DigestTags(const Digest& manifest) {
+  return {SignatureTag(manifest), AttestationTag(manifest), Dashed(manifest) + ".sbom", ReferrersTag(manifest)};
+}
 
 bool IsAttachmentType(std::string_view media_type) {
   return std::find(kAttachmentTypes.begin(), kAttachmentTypes.end(), media_type) != kAttachmentTypes.end();
@@ -116,7 +119,9 @@ std::optional<std::string> WithReferrer(std::string_view present, std::string_vi
     }
     index = std::move(*found);
   }
-  Descriptor entry = Describe(kOciManifestType, referrer);
+  ManifestOrIndex document = ParseManifest(referrer);
+  const std::string type = std::visit([](const auto& one) { return one.media_type; }, document);
+  Descriptor entry = Describe(type, referrer);
   if (std::any_of(index.manifests.begin(), index.manifests.end(),
                   [&](const Descriptor& old) { return old.digest == entry.digest; })) {
     return std::nullopt;
@@ -125,12 +130,47 @@ std::optional<std::string> WithReferrer(std::string_view present, std::string_vi
     throw Error(ErrorKind::kFailed, "the image already has " + std::to_string(kMaxReferrers) + " referrers",
                 "remove those that nobody needs");
   }
-  const Manifest manifest = ParseOciManifest(referrer);
-  entry.annotations = manifest.annotations;
+  entry.annotations = std::visit([](const auto& one) { return one.annotations; }, document);
+  entry.artifact_type = std::visit([](const auto& one) { return one.artifact_type; }, document);
   // Those of before OCI 1.1 have it as the type of their configuration.
-  entry.artifact_type = manifest.artifact_type.empty() ? manifest.config.media_type : manifest.artifact_type;
+  if (const auto* manifest = std::get_if<Manifest>(&document); manifest != nullptr && entry.artifact_type.empty()) {
+    entry.artifact_type = manifest->config.media_type;
+  }
   index.manifests.push_back(std::move(entry));
   return index.ToJson();
+}
+
+std::optional<Referrer> ReferrerOf(std::string_view bytes, const Descriptor& manifest) {
+  const ManifestOrIndex parsed = ParseManifest(bytes, manifest.media_type);
+  const auto of = [&](const auto& document, const std::string& type) -> std::optional<Referrer> {
+    if (!document.subject) {
+      return std::nullopt;
+    }
+    Descriptor entry{.media_type = manifest.media_type, .digest = manifest.digest, .size = bytes.size()};
+    entry.annotations = document.annotations;
+    entry.artifact_type = document.artifact_type.empty() ? type : document.artifact_type;
+    return Referrer{document.subject->digest, std::move(entry)};
+  };
+  if (const auto* index = std::get_if<Index>(&parsed)) {
+    return of(*index, "");
+  }
+  const auto& one = std::get<Manifest>(parsed);
+  return of(one, one.config.media_type);
+}
+
+std::optional<Digest> SubjectOfTag(std::string_view tag) {
+  const size_t dash = tag.find('-');
+  const size_t dot = tag.find('.');
+  if (dash == std::string_view::npos || dash > tag.size()) {
+    return std::nullopt;
+  }
+  auto digest =
+      Digest::TryParse(std::string(tag.substr(0, dash)) + ":" + std::string(tag.substr(dash + 1, dot - dash - 1)));
+  if (!digest) {
+    return std::nullopt;
+  }
+  const std::vector<std::string> known = DigestTags(*digest);
+  return std::find(known.begin(), known.end(), tag) == known.end() ? std::nullopt : digest;
 }
 
 std::vector<Descriptor> SignatureLayers(std::string_view manifest) { return Known(ParseOciManifest(manifest).layers); }

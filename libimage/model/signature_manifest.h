@@ -23,6 +23,8 @@ constexpr size_t kMaxAttachmentBytes = 2 * 1024 * 1024;
 std::string SignatureTag(const Digest& manifest);
 std::string AttestationTag(const Digest& manifest);
 std::string ReferrersTag(const Digest& manifest);
+// All that lies behind tags of this kind, one manifest or index each: these three, and cosign's "sha256-HEX.sbom".
+std::vector<std::string> DigestTags(const Digest& manifest);
 
 // A manifest to write, and what it needs: put the blobs first.
 struct SignatureManifest {
@@ -49,6 +51,17 @@ SignatureManifest MakeReferrer(const Descriptor& subject, const Attachment& atta
 // The index behind ReferrersTag with one more entry; `present` is empty when there is none yet. nullopt when it has
 // this one. The entry has the annotations of the referrer.
 std::optional<std::string> WithReferrer(std::string_view present, std::string_view referrer);
+
+// Whom a manifest or an index refers to, and how lists of referrers describe it: its artifact type (else the type of
+// its configuration) and its annotations. nullopt for one without a subject.
+struct Referrer {
+  Digest subject;
+  Descriptor entry;
+};
+std::optional<Referrer> ReferrerOf(std::string_view bytes, const Descriptor& manifest);
+
+// Whether a tag is one of those above: what it is about, by digest. nullopt for other tags.
+std::optional<Digest> SubjectOfTag(std::string_view tag);
 
 // The layers of a manifest that hold signatures: those whose type is one that is known, at most kMaxSignatureLayers;
 // others are left out. kCorrupt when it is no manifest.

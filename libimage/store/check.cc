@@ -212,6 +212,26 @@ void CheckIdentities(const LocalStore& store, const Dir& root, Findings& finding
               [&](size_t i) { CheckIdentity(store, root, names[i], findings); });
 }
 
+// Lists are only here with all that they name.
+void CheckReferrers(const LocalStore& store, const Dir& root, Findings& findings) {
+  for (const std::string& name : ListBeneath(root, "referrers")) {
+    if (name.starts_with(kHiddenPrefix))
+      continue;
+    const std::string path = "referrers/" + name;
+    const std::optional<Digest> subject = DigestOfFileName(name);
+    if (!subject) {
+      findings.Add(path, "is not named by a digest");
+      continue;
+    }
+    try {
+      for (const Descriptor& referrer : store.Referrers(*subject))
+        EntryCheck(store, root, findings, path).CheckManifest(referrer, false);
+    } catch (const Error& error) {
+      findings.Add(path, error.message());
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<StoreProblem> LocalStore::Check() const {
@@ -240,6 +260,7 @@ std::vector<StoreProblem> LocalStore::Check() const {
   }
   CheckLayers(*root_, findings);
   CheckSignatures(*root_, findings);
+  CheckReferrers(*this, *root_, findings);
   return findings.Take();
 }
 

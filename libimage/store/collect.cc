@@ -20,10 +20,13 @@ namespace {
 constexpr uint64_t kForeignLeftoverSeconds = 24 * 60 * 60;  // for names in tmp/ that no lease explains
 constexpr size_t kMaxExpandDepth = kMaxIndexDepth + 2;      // indexes, a manifest, a configuration
 
-// What blobs name. Blobs never change, so neither do answers.
+// What blobs name. Blobs never change, so neither do answers; lists of referrers do, and are read each time.
 class Expander {
  public:
   explicit Expander(const LocalStore& store) : store_(store) {}
+
+  // Which manifests have a list of referrers: to be said before each round of Expand.
+  void SetReferred(std::set<Digest> referred) { referred_ = std::move(referred); }
 
   // Adds `digest` and what it names, as far as it is here and can be read as a manifest or an index. With `strict`,
   // kCorrupt when it cannot.
@@ -34,6 +37,12 @@ class Expander {
         Expand(child, false, into, depth + 1);
       }
       into.insert(child);
+    }
+    if (!referred_.contains(digest))
+      return;
+    for (const Descriptor& referrer : store_.Referrers(digest)) {
+      if (!into.contains(referrer.digest))
+        Expand(referrer.digest, false, into, 0);
     }
   }
 
@@ -70,6 +79,7 @@ class Expander {
   }
 
   const LocalStore& store_;
+  std::set<Digest> referred_;
   std::map<Digest, std::set<Digest>> children_;
 };
 
@@ -90,6 +100,17 @@ std::set<Digest> PodDigests(const Dir& root) {
   std::set<Digest> out;
   if (const std::optional<Dir> pods = TryOpenDir(root, "pods")) {
     for (const std::string& pod : pods->List()) out.merge(ReadDigestLines(*pods, RelPath::Parse(pod + "/image")));
+  }
+  return out;
+}
+
+std::set<Digest> ReferredIn(const Dir& root) {
+  std::set<Digest> out;
+  if (const std::optional<Dir> lists = TryOpenDir(root, "referrers")) {
+    for (const std::string& name : lists->List()) {
+      if (const std::optional<Digest> subject = DigestOfFileName(name))
+        out.insert(*subject);
+    }
   }
   return out;
 }
@@ -132,7 +153,7 @@ std::vector<Leftover> FindLeftovers(const Dir& root, const LiveLeases& live) {
       }
     }
   }
-  for (const std::string directory : {"blobs/sha256", "blobs/sha512", "identities"}) {
+  for (const std::string directory : {"blobs/sha256", "blobs/sha512", "identities", "referrers"}) {
     const auto files = TryOpenDir(root, directory);
     for (const std::string& name : files ? files->List() : std::vector<std::string>()) {
       if (name.starts_with(kHiddenPrefix) && FileLock::IsFree(*files, RelPath::Parse(name)))
@@ -168,7 +189,7 @@ class Collection {
     DecideBlobs("blobs/sha256", "sha256:");
     DecideBlobs("blobs/sha512", "sha512:");
     DecideLayers();
-    result_.signatures = DecideByManifest("signatures");
+    result_.signatures = DecideByManifest("signatures") + DecideByManifest("referrers");
     result_.identities = DecideByManifest("identities");
   }
 
@@ -270,6 +291,7 @@ CollectResult LocalStore::Collect(const CollectOptions& options) {
   const LeaseFile own(root_);
   Expander expander(*this);
   const auto needs = [&](const LiveLeases& live, std::set<Digest>& in_use) {
+    expander.SetReferred(ReferredIn(*root_));
     for (const Digest& digest : PodDigests(*root_)) expander.Expand(digest, false, in_use);
     for (const Digest& digest : live.digests) expander.Expand(digest, false, in_use);
     std::set<Digest> needed = in_use;

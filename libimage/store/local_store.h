@@ -45,6 +45,7 @@ std::optional<Digest> DigestOfFileName(std::string_view name);
 RelPath PathOfBlob(const Digest& digest);
 RelPath PathOfSignatures(const Digest& manifest);
 RelPath PathOfIdentity(const Digest& manifest);
+RelPath PathOfReferrers(const Digest& subject);
 
 // The rootfs digest that a file of identities/ holds; nullopt for anything else, as another version would write.
 std::optional<Digest> ParseKeptIdentity(std::string_view text);
@@ -91,6 +92,8 @@ class LocalStore final : public Store {
 
   void AddSignature(const Digest& manifest, std::string_view bytes) override;
   std::vector<std::string> Signatures(const Digest& manifest) const override;
+  void SetReferrers(const Digest& subject, const std::vector<Descriptor>& referrers) override;
+  std::vector<Descriptor> Referrers(const Digest& subject) const override;
 
   std::optional<int64_t> NewestAccepted(const std::string& reference) const override;
   void NoteAccepted(const Accepted& accepted) override;

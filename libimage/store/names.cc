@@ -72,6 +72,8 @@ void RequireStoredName(const std::string& name) {
 
 }  // namespace
 
+RelPath PathOfReferrers(const Digest& subject) { return RelPath::Parse("referrers/" + FileNameOf(subject)); }
+
 RelPath PathOfSignatures(const Digest& manifest) { return RelPath::Parse("signatures/" + FileNameOf(manifest)); }
 
 IndexDocument LocalStore::ReadIndex() const {
@@ -235,6 +237,34 @@ std::vector<std::string> LocalStore::Signatures(const Digest& manifest) const {
     out.push_back(ReadAll(fd->get(), kMaxSignatureBytes, Quoted(path.str()) + " in " + Quoted(root_->name())));
   }
   return out;
+}
+
+void LocalStore::SetReferrers(const Digest& subject, const std::vector<Descriptor>& referrers) {
+  if (referrers.size() > kMaxStoredReferrers) {
+    throw Error(ErrorKind::kCorrupt,
+                subject.str() + " has more than " + std::to_string(kMaxStoredReferrers) + " referrers");
+  }
+  Session()->Add({subject});
+  const FileLock lock(*root_, kCollectLock, LockMode::kShared);
+  for (const Descriptor& referrer : referrers) {
+    if (!HasBlob(referrer.digest))
+      throw Error(ErrorKind::kNotFound, "referrer " + referrer.digest.str() + " is not in the store");
+  }
+  const Index index{.media_type = std::string(kOciIndexType), .manifests = referrers};
+  root_->MakeDirs(RelPath::Parse("referrers")).WriteFileAtomically(RelPath::Parse(FileNameOf(subject)), index.ToJson());
+}
+
+std::vector<Descriptor> LocalStore::Referrers(const Digest& subject) const {
+  const RelPath path = PathOfReferrers(subject);
+  const std::optional<UniqueFd> fd = root_->TryOpenBeneath(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (!fd)
+    return {};
+  const std::string what = Quoted(path.str()) + " in " + Quoted(root_->name());
+  ManifestOrIndex parsed = ParseManifest(ReadAll(fd->get(), kMaxManifestBytes, what), kOciIndexType);
+  auto* const index = std::get_if<Index>(&parsed);
+  if (index == nullptr || index->manifests.size() > kMaxStoredReferrers)
+    throw Error(ErrorKind::kCorrupt, what + " is no list of referrers", "fetch the image again with --referrers");
+  return std::move(index->manifests);
 }
 
 }  // namespace gantry::image

@@ -6,6 +6,7 @@
 //   signatures/ALGORITHM-HEX/signature-N      evidence for the manifest of that digest, raw bytes, from 1 without gaps
 //   accepted/HEX                              what was accepted under a reference, by its SHA-256; only grows newer
 //   identities/ALGORITHM-HEX                  what a pass over the layers of that manifest found; can be found again
+//   referrers/ALGORITHM-HEX                   what refers to the manifest of that digest, an OCI index
 //   pods/UUID/                                the runner's; file `image` lists digests that the pod needs, one a line
 //   tmp/                                      leases, large blobs on their way in, and what is on its way out
 //   gc.lock, index.lock                       flock(2)ed for moments (leases.h)
@@ -37,7 +38,8 @@
 namespace gantry::image {
 
 constexpr size_t kMaxSignatureBytes = 4 * 1024 * 1024;
-constexpr size_t kMaxSignatures = 128;  // of one manifest
+constexpr size_t kMaxSignatures = 128;        // of one manifest
+constexpr size_t kMaxStoredReferrers = 1000;  // of one manifest
 constexpr size_t kMaxStoreIndexBytes = 256 * 1024 * 1024;
 
 // One line of `gantry store list`.
@@ -81,7 +83,8 @@ struct CollectOptions {
 };
 
 struct CollectResult {
-  uint64_t blobs = 0, layers = 0, signatures = 0, identities = 0, leftovers = 0;  // removed (or would be)
+  uint64_t blobs = 0, layers = 0, signatures = 0, identities = 0, leftovers = 0;  // removed (or would be); lists of
+                                                                                  // referrers count as signatures
   uint64_t bytes = 0;                                                             // of blobs
 };
 
@@ -144,6 +147,12 @@ class Store : public Blobs {
   // Keeps what such a pass found. It is a hint for later: what cannot be written, as in a store that is open for
   // reading only or out of reach of a confined process, is not kept.
   virtual void KeepRootfs(const Digest& manifest, const Digest& rootfs) const = 0;
+
+  // Manifests that refer to another one, with all that they need, kept as long as that one is. Set replaces those that
+  // there were; the blobs are here already, under a lease of the caller. An annotation (kRefNameAnnotation) is the tag
+  // that one had, where it had one.
+  virtual void SetReferrers(const Digest& subject, const std::vector<Descriptor>& referrers) = 0;
+  virtual std::vector<Descriptor> Referrers(const Digest& subject) const = 0;
 
   // Rendered layers. `variant` tells apart what must not be mixed: "" for root's, "u<id>" for a user namespace's; at
   // most 32 lower-case letters and digits. SyncLayers may change the name of the Dir, unless a lease of yours lists the

@@ -90,10 +90,14 @@ void PutReferrer(RegistryClient& registry, const DockerReference& name, const Di
   const std::string what = "referrer of " + Quoted(name.Repository() + "@" + subject.str());
   PutBlobs(registry, referrer.blobs, what);
   const std::string digest = referrer.descriptor.digest.str();
-  if (PutManifest(registry, digest, referrer.bytes, referrer.descriptor, what) == PutResult::kListed)
-    return;
+  if (PutManifest(registry, digest, referrer.bytes, referrer.descriptor, what) != PutResult::kListed)
+    ListBehindTag(registry, subject, referrer.bytes, what);
+}
+
+void ListBehindTag(RegistryClient& registry, const Digest& subject, std::string_view referrer,
+                   const std::string& what) {
   UpdateTag(registry, ReferrersTag(subject), what, [&](std::string_view present) -> std::optional<SignatureManifest> {
-    std::optional<std::string> index = WithReferrer(present, referrer.bytes);
+    std::optional<std::string> index = WithReferrer(present, referrer);
     if (!index)
       return std::nullopt;
     const Descriptor descriptor{

@@ -28,4 +28,7 @@ void AppendToTag(RegistryClient& registry, const DockerReference& name, const st
 void PutReferrer(RegistryClient& registry, const DockerReference& name, const Digest& subject,
                  const SignatureManifest& referrer);
 
+// Adds the manifest `referrer`, which is in the repository, to the index behind ReferrersTag, unless it is there.
+void ListBehindTag(RegistryClient& registry, const Digest& subject, std::string_view referrer, const std::string& what);
+
 }  // namespace gantry::image

@@ -5,11 +5,10 @@
 #include <utility>
 
 #include "libimage/base/error.h"
+#include "libimage/transport/referrers.h"
 
 namespace gantry::image {
 namespace {
-
-constexpr int kNotFoundStatus = 404;
 
 class Search {
  public:
@@ -59,39 +58,16 @@ class Search {
   }
 
   void ReadReferrers() {
-    const std::string list = ReferrersIndex();
-    if (list.empty()) {
-      return;
-    }
-    const ManifestOrIndex parsed = ParseManifest(list, "application/vnd.oci.image.index.v1+json");
-    const auto* const index = std::get_if<Index>(&parsed);
-    if (index == nullptr) {
-      throw Error(ErrorKind::kCorrupt, "the list of referrers is a manifest and no index");
-    }
-    const size_t count = std::min(index->manifests.size(), kMaxReferrersFetched);
+    const std::vector<Descriptor> listed = ListReferrers(registry_, manifest_);
+    const size_t count = std::min(listed.size(), kMaxReferrersFetched);
     for (size_t i = 0; i < count; ++i) {
       // The types in the list are what somebody wrote there, so each manifest is looked into.
-      Try(index->manifests[i].digest.str(), [&] {
-        if (const auto referrer = Get({}, index->manifests[i].digest)) {
+      Try(listed[i].digest.str(), [&] {
+        if (const auto referrer = Get({}, listed[i].digest)) {
           ReadLayers(ReferrerLayers(referrer->bytes, manifest_));
         }
       });
     }
-  }
-
-  // Empty when there is none.
-  std::string ReferrersIndex() {
-    HttpRequest request = registry_.RequestFor("referrers/" + manifest_.str(), "referrers");
-    request.max_body_bytes = kMaxManifestBytes;
-    HttpResponse response = registry_.Send(std::move(request));
-    if (response.ok()) {
-      return std::move(response.body);
-    }
-    if (response.status != kNotFoundStatus) {
-      registry_.ThrowStatus(response, "referrers of " + manifest_.str());
-    }
-    auto fallback = Get(ReferrersTag(manifest_), std::nullopt);
-    return fallback ? std::move(fallback->bytes) : std::string();
   }
 
   void ReadLayers(const std::vector<Descriptor>& layers) {

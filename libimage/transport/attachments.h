@@ -19,7 +19,7 @@ struct FoundAttachments {
 };
 
 // Those of `manifest`. One that cannot be fetched or is not what it should be is left out and told in looked_at: others
-// may suffice. Only the first page of a list of referrers is read. `name` says which repository.
+// may suffice. `name` says which repository.
 FoundAttachments FetchAttachments(RegistryClient& registry, const DockerReference& name, const Digest& manifest,
                                   size_t room);
 

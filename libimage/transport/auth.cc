@@ -8,6 +8,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/json.h"
+#include "libimage/base/time_text.h"
 
 namespace gantry::image {
 namespace {
@@ -114,6 +115,20 @@ std::string WithQuery(const Url& url, const std::vector<std::pair<std::string, s
 
 // A server that answers so does not know the method.
 bool LacksMethod(const HttpResponse& response) { return response.status == 404 || response.status == 405; }
+
+// How long a token is good from now on: for expires_in seconds from issued_at, as far as that lies behind us, but never
+// under a minute, for clocks differ; a token that is refused is renewed all the same.
+seconds LifeOf(const json::Cursor& token) {
+  const auto life = token.Find("expires_in");
+  const uint64_t given =
+      life && std::holds_alternative<uint64_t>(life->value().data()) ? std::get<uint64_t>(life->value().data()) : 0;
+  const seconds whole(std::min<uint64_t>(given, 1'000'000));
+  const auto issued = token.Find("issued_at");
+  const auto at = issued && issued->value().string() != nullptr ? ParseRfc3339(issued->String()) : std::nullopt;
+  const int64_t now = std::chrono::duration_cast<seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const seconds gone(at ? std::clamp<int64_t>(now - *at, 0, whole.count()) : 0);
+  return std::clamp(whole - gone, kShortestTokenLife, kLongestTokenLife);
+}
 
 }  // namespace
 
@@ -280,11 +295,7 @@ void Authorizer::FetchToken(HttpClient& http) {
   token_ = token && !token->String().empty() ? token->String() : cursor.At("access_token").String();
   if (const auto refresh = cursor.Find("refresh_token"); refresh && !refresh_token_.empty())
     refresh_token_ = refresh->String();
-  const auto life = cursor.Find("expires_in");
-  const uint64_t seconds_left =
-      life && std::holds_alternative<uint64_t>(life->value().data()) ? std::get<uint64_t>(life->value().data()) : 0;
-  expires_ = std::chrono::steady_clock::now() +
-             std::clamp(seconds(std::min<uint64_t>(seconds_left, 1'000'000)), kShortestTokenLife, kLongestTokenLife);
+  expires_ = std::chrono::steady_clock::now() + LifeOf(cursor);
 }
 
 }  // namespace gantry::image

@@ -1,5 +1,6 @@
 #include "libimage/transport/fetch_tree.h"
 
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -8,23 +9,46 @@
 #include "libimage/base/error.h"
 #include "libimage/model/image_tree.h"
 #include "libimage/model/media_type.h"
+#include "libimage/model/signature_manifest.h"
+#include "libimage/store/index_document.h"
+#include "libimage/transport/referrers.h"
 
 namespace gantry::image {
 namespace {
 
+class StoreKeeper : public DocumentKeeper {
+ public:
+  StoreKeeper(Store& store, Lease& lease) : store_(store), lease_(lease) {}
+
+  void Expect(const Digest& digest) override { lease_.Add({digest}); }
+  bool Has(const Digest& digest) const override { return store_.HasBlob(digest); }
+  std::string Read(const Digest& digest, size_t max_bytes) const override { return store_.ReadBlob(digest, max_bytes); }
+  void Keep(const Digest& digest, const std::string& bytes) override {
+    const std::unique_ptr<IncomingBlob> blob = store_.AddBlob(digest, bytes.size());
+    blob->Write(AsBytes(bytes));
+    blob->Finish();
+  }
+
+ private:
+  Store& store_;
+  Lease& lease_;
+};
+
 class TreeFetch {
  public:
-  TreeFetch(RegistryClient& registry, DockerReference name, Store& store, Lease& lease)
-      : registry_(registry), name_(std::move(name)), store_(store), lease_(lease) {}
+  TreeFetch(RegistryClient& registry, DockerReference name, DocumentKeeper& keeper)
+      : registry_(registry), name_(std::move(name)), keeper_(keeper) {}
 
   FetchedTree Run(const std::vector<Platform>& platforms) {
     RawManifest raw = registry_.GetManifest(name_);
     const ManifestOrIndex document = ParseManifest(raw.bytes, raw.content_type);
     const std::string type = std::visit([](const auto& one) { return one.media_type; }, document);
-    FetchedTree tree{{.media_type = type, .digest = raw.digest, .size = raw.bytes.size()}, {}};
+    FetchedTree tree{{.media_type = type, .digest = raw.digest, .size = raw.bytes.size()}, {}, {}};
+    manifests_.push_back(tree.top);
     Keep(raw.digest, raw.bytes);
     Follow(document, platforms, 0);
     tree.blobs = std::move(blobs_);
+    tree.manifests = std::move(manifests_);
     return tree;
   }
 
@@ -47,13 +71,14 @@ class TreeFetch {
     if (++documents_ > kMaxTreeNodes)
       throw Error(ErrorKind::kCorrupt,
                   Quoted(name_.ToString()) + " leads to more than " + std::to_string(kMaxTreeNodes) + " manifests");
+    manifests_.push_back(entry);
     Follow(ParseManifest(Manifested(entry.digest), entry.media_type), platforms, depth + 1);
   }
 
   std::string Manifested(const Digest& digest) {
-    lease_.Add({digest});
-    if (store_.HasBlob(digest))
-      return store_.ReadBlob(digest, kMaxManifestBytes);
+    keeper_.Expect(digest);
+    if (keeper_.Has(digest))
+      return keeper_.Read(digest, kMaxManifestBytes);
     DockerReference pinned = name_;
     pinned.tag.clear();
     pinned.digest = digest;
@@ -66,15 +91,15 @@ class TreeFetch {
     for (const Descriptor& layer : manifest.layers) Want(layer);
     if (manifest.IsArtifact())
       return Want(manifest.config);
-    lease_.Add({manifest.config.digest});
-    if (!store_.HasBlob(manifest.config.digest)) {
+    keeper_.Expect(manifest.config.digest);
+    if (!keeper_.Has(manifest.config.digest)) {
       Keep(manifest.config.digest,
            registry_.GetBlob(manifest.config, kMaxConfigBytes, "configuration of " + Quoted(name_.ToString())));
     }
   }
 
   void Want(const Descriptor& blob) {
-    lease_.Add({blob.digest});
+    keeper_.Expect(blob.digest);
     if (wanted_.insert(blob.digest).second)
       blobs_.push_back(blob);
   }
@@ -84,29 +109,114 @@ class TreeFetch {
     if (total_ > kMaxTreeBytes)
       throw Error(ErrorKind::kCorrupt, Quoted(name_.ToString()) + ": manifests and configurations are over " +
                                            std::to_string(kMaxTreeBytes) + " bytes together");
-    lease_.Add({digest});
-    if (store_.HasBlob(digest))
-      return;
-    const std::unique_ptr<IncomingBlob> blob = store_.AddBlob(digest, bytes.size());
-    blob->Write(AsBytes(bytes));
-    blob->Finish();
+    keeper_.Expect(digest);
+    if (!keeper_.Has(digest))
+      keeper_.Keep(digest, bytes);
   }
 
   RegistryClient& registry_;
   const DockerReference name_;
-  Store& store_;
-  Lease& lease_;
+  DocumentKeeper& keeper_;
   std::set<Digest> wanted_;
   std::vector<Descriptor> blobs_;
+  std::vector<Descriptor> manifests_;
   size_t documents_ = 0;
   uint64_t total_ = 0;
 };
 
+// What refers to some manifests, level by level.
+class ReferrersFetch {
+ public:
+  ReferrersFetch(RegistryClient& registry, DockerReference name, Store& store, Lease& lease)
+      : registry_(registry), name_(std::move(name)), store_(store), keeper_(store, lease) {
+    name_.tag.clear();
+  }
+
+  void Run(std::vector<Digest> subjects, Progress& progress) {
+    for (size_t depth = 0; depth < kMaxReferrerDepth && !subjects.empty(); ++depth) {
+      std::vector<Digest> next;
+      for (const Digest& subject : subjects) Look(subject, next);
+      subjects = std::move(next);
+    }
+    registry_.FetchBlobs(blobs_, store_, progress);
+    for (const auto& [subject, referrers] : found_) {
+      if (!referrers.empty())
+        store_.SetReferrers(subject, referrers);
+    }
+  }
+
+ private:
+  void Look(const Digest& subject, std::vector<Digest>& next) {
+    const auto [entry, added] = found_.try_emplace(subject);
+    if (!added)
+      return;
+    for (const Descriptor& listed : ListReferrers(registry_, subject)) {
+      DockerReference pinned = name_;
+      pinned.digest = listed.digest;
+      Take(pinned, subject, "", entry->second, next);
+    }
+    for (const std::string& tag : DigestTags(subject)) {
+      if (tag == ReferrersTag(subject))
+        continue;
+      DockerReference tagged = name_;
+      tagged.digest.reset();
+      tagged.tag = tag;
+      if (HasTag(tag))
+        Take(tagged, subject, tag, entry->second, next);
+    }
+  }
+
+  bool HasTag(const std::string& tag) {
+    HttpRequest request = registry_.RequestFor("manifests/" + tag, "signatures of " + Quoted(name_.ToString()));
+    request.method = "HEAD";
+    request.headers = {AcceptedManifests()};
+    return registry_.Send(std::move(request)).ok();
+  }
+
+  void Take(const DockerReference& name, const Digest& subject, const std::string& tag, std::vector<Descriptor>& into,
+            std::vector<Digest>& next) {
+    if (++count_ > kMaxReferrers) {
+      throw Error(ErrorKind::kCorrupt,
+                  Quoted(name_.ToString()) + ": more than " + std::to_string(kMaxReferrers) + " referrers");
+    }
+    const FetchedTree tree = TreeFetch(registry_, name, keeper_).Run({});
+    const std::string bytes = store_.ReadBlob(tree.top.digest, kMaxManifestBytes);
+    const std::optional<Referrer> referrer = ReferrerOf(bytes, tree.top);
+    if (tag.empty() && (!referrer || referrer->subject != subject))
+      return;  // the list says so, the manifest does not
+    Descriptor entry = referrer ? referrer->entry : tree.top;
+    if (!tag.empty())
+      entry.annotations[std::string(kRefNameAnnotation)] = tag;
+    into.push_back(std::move(entry));
+    blobs_.insert(blobs_.end(), tree.blobs.begin(), tree.blobs.end());
+    next.push_back(tree.top.digest);
+  }
+
+  RegistryClient& registry_;
+  DockerReference name_;
+  Store& store_;
+  StoreKeeper keeper_;
+  size_t count_ = 0;
+  std::vector<Descriptor> blobs_;
+  std::map<Digest, std::vector<Descriptor>> found_;
+};
+
 }  // namespace
+
+void FetchReferrers(RegistryClient& registry, const DockerReference& name, const std::vector<Digest>& subjects,
+                    Store& store, Lease& lease, Progress& progress) {
+  ReferrersFetch(registry, name, store, lease).Run(subjects, progress);
+}
 
 FetchedTree FetchTreeDocuments(RegistryClient& registry, const DockerReference& name,
                                const std::vector<Platform>& platforms, Store& store, Lease& lease) {
-  return TreeFetch(registry, name, store, lease).Run(platforms);
+  StoreKeeper keeper(store, lease);
+  return FetchTreeDocuments(registry, name, platforms, keeper);
+}
+
+FetchedTree FetchTreeDocuments(RegistryClient& registry, const DockerReference& name,
+                               const std::vector<Platform>& platforms, DocumentKeeper& keeper) {
+  return TreeFetch(registry, name, keeper).Run(platforms);
 }
 
 }  // namespace gantry::image

@@ -9,10 +9,14 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/message.h"
+#include "libimage/layer/compression.h"
+#include "libimage/model/media_type.h"
+#include "libimage/model/schema1.h"
+#include "libimage/model/signature_manifest.h"
 #include "libimage/store/store.h"
-#include "libimage/transport/attachments.h"
 #include "libimage/transport/auth_file.h"
 #include "libimage/transport/fetch_tree.h"
+#include "libimage/transport/pull_sources.h"
 #include "libimage/transport/registry.h"
 
 namespace gantry::image {
@@ -23,18 +27,27 @@ constexpr size_t kMaxFields = 2 * (kMaxSignatures + 32);
 constexpr size_t kMaxMessageBytes =
     (kMaxIndexDepth + 1) * kMaxManifestBytes + kMaxConfigBytes + 2 * kMaxSignatureBytesInAll + 1024 * 1024;
 constexpr MessageBounds kBounds{kMaxFields, kMaxMessageBytes, "the process that fetches"};
-constexpr size_t kMaxLookasides = 32;
 
 constexpr char kOffer = 'o';
+constexpr char kOld = '1';  // schema 1: its bytes, the sizes of its blobs, each with a comma
 constexpr char kTop = 't';
 constexpr char kAsk = 'a';
 constexpr char kLook = 'l';
 constexpr char kFound = 'f';
+constexpr char kBegin = 'b';
 constexpr char kGo = 'g';
 constexpr char kDone = 'd';
 
 [[noreturn]] void ThrowBroken() {
   throw Error(ErrorKind::kFailed, std::string(kBounds.who) + " does not keep to its protocol");
+}
+
+void KeepBytes(Store& store, const Descriptor& descriptor, const std::string& bytes) {
+  if (store.HasBlob(descriptor.digest))
+    return;
+  const std::unique_ptr<IncomingBlob> blob = store.AddBlob(descriptor.digest, bytes.size());
+  blob->Write(AsBytes(bytes));
+  blob->Finish();
 }
 
 // The half that has the network.
@@ -50,124 +63,136 @@ class Network {
   void Work() {
     if (plan_.lookasides.size() > kMaxLookasides)
       throw Error(ErrorKind::kCorrupt, "more than " + std::to_string(kMaxLookasides) + " lookasides for one image");
-    std::optional<Credentials> credentials = FindCredentials(plan_.name);
+    std::vector<std::optional<Credentials>> credentials;
+    for (const FetchSource& source : plan_.sources) credentials.push_back(FindCredentials(source.name));
     // Before the walls: to open the store is to look at the directories above it.
     const std::unique_ptr<Store> store = Store::Open(plan_.store_root);
     plan_.confine();
+    if (plan_.waits && !IsBegun())
+      return;
+    PullSources sources(plan_.sources, std::move(credentials));
     HttpClient http(plan_.http);
-    RegistryClient registry(http, plan_.name, std::move(credentials));
     if (plan_.many)
-      return WorkForMany(http, registry, *store);
-    ImageDocuments documents = FetchDocuments(registry, plan_.name, plan_.platform, store.get());
+      return WorkForMany(http, sources, *store);
+    ImageDocuments documents = sources.FirstThatHas<ImageDocuments>([&](PullConnection& from) {
+      ImageDocuments found = FetchDocuments(from.registry, from.name, plan_.platform, store.get());
+      if (!found.schema1)
+        AssembleImage(found, plan_.name, plan_.platform);
+      return found;
+    });
+    if (documents.schema1)
+      return WorkForSchema1(http, sources, documents.manifests.front(), *store);
     const FetchedImage fetched = AssembleImage(documents, plan_.name, plan_.platform);
     SendOffer(http, std::move(documents), fetched.image().descriptor.digest);
-    if (!ServeEvidence(http, registry))
+    if (!ServeEvidence(http, sources))
       return;
     const std::unique_ptr<Lease> lease = store->NewLease();
-    FetchAll(registry, *store, *lease, fetched.image());
+    FetchAll(sources, *store, *lease, fetched);
     SendMessage(channel_, {kDone, {}});
     // The lease holds until the parent has given the image its name.
     ReceiveMessage(channel_, kBounds);
   }
 
-  void WorkForMany(HttpClient& http, RegistryClient& registry, Store& store) {
+  void WorkForSchema1(HttpClient& http, PullSources& sources, const std::string& bytes, Store& store) {
+    const std::string what = "layer of " + Quoted(plan_.name.ToString());
+    std::string sizes;
+    std::vector<Descriptor> blobs;
+    for (const Digest& digest : Schema1::Parse(bytes).Blobs()) {
+      const uint64_t size = HeadBlobSize(sources.current().registry, digest, what);
+      blobs.push_back({.media_type = std::string(kDockerLayerGzipType), .digest = digest, .size = size});
+      sizes += std::to_string(size) + ",";
+    }
+    SendMessage(channel_, {kOld, {bytes, sizes}});
     const std::unique_ptr<Lease> lease = store.NewLease();
-    const FetchedTree tree = FetchTreeDocuments(registry, plan_.name, *plan_.many, store, *lease);
-    SendMessage(channel_, {kTop, {tree.top.digest.str(), std::to_string(tree.top.size), tree.top.media_type}});
-    if (!ServeEvidence(http, registry))
+    for (const Descriptor& blob : blobs) lease->Add({blob.digest});
+    if (!ServeEvidence(http, sources))
       return;
     const std::unique_ptr<Progress> progress = plan_.make_progress();
-    registry.FetchBlobs(tree.blobs, store, *progress);
+    sources.FetchBlobs(blobs, store, *progress);
+    SendMessage(channel_, {kDone, {}});
+    if (!ServeEvidence(http, sources))
+      return;
+    SendMessage(channel_, {kDone, {}});
+    ReceiveMessage(channel_, kBounds);
+  }
+
+  bool IsBegun() const {
+    const std::optional<Message> message = ReceiveMessage(channel_, kBounds);
+    return message && message->kind == kBegin;
+  }
+
+  void WorkForMany(HttpClient& http, PullSources& sources, Store& store) {
+    const std::unique_ptr<Lease> lease = store.NewLease();
+    const auto tree = sources.FirstThatHas<FetchedTree>(
+        [&](PullConnection& from) { return FetchTreeDocuments(from.registry, from.name, *plan_.many, store, *lease); });
+    SendMessage(channel_, {kTop, {tree.top.digest.str(), std::to_string(tree.top.size), tree.top.media_type}});
+    if (!ServeEvidence(http, sources))
+      return;
+    const std::unique_ptr<Progress> progress = plan_.make_progress();
+    sources.FetchBlobs(tree.blobs, store, *progress);
+    if (plan_.referrers) {
+      PullConnection& from = sources.current();
+      std::vector<Digest> subjects;
+      for (const Descriptor& manifest : tree.manifests) subjects.push_back(manifest.digest);
+      FetchReferrers(from.registry, from.name, subjects, store, *lease, *progress);
+    }
     SendMessage(channel_, {kDone, {}});
     ReceiveMessage(channel_, kBounds);
   }
 
   // Answers until the blobs are asked for; false when they are not, for the end of the stream is a refusal.
-  bool ServeEvidence(HttpClient& http, RegistryClient& registry) {
+  bool ServeEvidence(HttpClient& http, PullSources& sources) {
     while (const std::optional<Message> request = ReceiveMessage(channel_, kBounds)) {
       const bool about_one = request->fields.size() == 1;
       if (request->kind == kAsk && about_one)
-        SendFound(http, Digest::Parse(request->fields[0]));
+        SendMessage(channel_, {kFound, ToFields(Look(http, Digest::Parse(request->fields[0])))});
       else if (request->kind == kLook && about_one)
-        SendAttachments(registry, Digest::Parse(request->fields[0]));
+        SendAttachments(sources.current(), Digest::Parse(request->fields[0]));
       else
         return request->kind == kGo;
     }
     return false;
   }
 
-  void SendAttachments(RegistryClient& registry, const Digest& manifest) {
-    FoundAttachments attached = image::FetchAttachments(registry, plan_.name, manifest, kMaxSignatureBytesInAll);
-    Message found{kFound, {std::to_string(attached.attachments.size())}};
-    for (const Attachment& attachment : attached.attachments) found.fields.push_back(attachment.ToStored());
-    for (std::string& place : attached.looked_at) found.fields.push_back(std::move(place));
-    SendMessage(channel_, found);
+  void SendAttachments(PullConnection& from, const Digest& manifest) {
+    SendMessage(channel_, {kFound, ToFields(FindAttachments(from.registry, from.name, manifest))});
   }
 
-  void SendFound(HttpClient& http, const Digest& manifest) {
-    room_ = kMaxSignatureBytesInAll;
-    std::vector<std::string> signatures;
-    std::vector<std::string> looked_at;
-    for (const std::string& base : plan_.lookasides) Look(http, base, manifest, signatures, looked_at);
-    Message found{kFound, {std::to_string(signatures.size())}};
-    for (std::vector<std::string>* texts : {&signatures, &looked_at}) {
-      for (std::string& text : *texts) found.fields.push_back(std::move(text));
-    }
-    SendMessage(channel_, found);
+  FoundSignatures Look(HttpClient& http, const Digest& manifest) const {
+    return LookAside(http, plan_.lookasides,
+                     [&](const std::string& base, size_t n) { return plan_.signature_url(base, manifest, n); });
   }
 
   void SendOffer(HttpClient& http, ImageDocuments documents, const Digest& manifest) {
-    std::vector<std::string> signatures;
-    std::vector<std::string> looked_at;
-    for (const std::string& base : plan_.lookasides) Look(http, base, manifest, signatures, looked_at);
-    Message offer{kOffer, {std::to_string(documents.manifests.size()), std::to_string(signatures.size())}};
+    FoundSignatures found = Look(http, manifest);
+    Message offer{kOffer, {std::to_string(documents.manifests.size()), std::to_string(found.signatures.size())}};
     offer.fields.push_back(std::move(documents.content_type));
-    for (std::vector<std::string>* texts : {&documents.manifests, &signatures, &looked_at}) {
+    for (std::vector<std::string>* texts : {&documents.manifests, &found.signatures, &found.looked_at}) {
       for (std::string& text : *texts) offer.fields.push_back(std::move(text));
     }
     offer.fields.push_back(std::move(documents.config));
     SendMessage(channel_, offer);
   }
 
-  // A place that fails is one without signatures: whether that matters is the policy's to say.
-  void Look(HttpClient& http, const std::string& base, const Digest& manifest, std::vector<std::string>& signatures,
-            std::vector<std::string>& looked_at) {
-    std::string place = plan_.signature_url(base, manifest, 1);
-    place.erase(place.rfind('/'));
-    try {
-      for (std::string& found :
-           FetchSignatures(http, [&](size_t n) { return plan_.signature_url(base, manifest, n); })) {
-        if (found.size() > room_)
-          throw Error(ErrorKind::kCorrupt, "more signatures than fit");
-        room_ -= found.size();
-        signatures.push_back(std::move(found));
-      }
-    } catch (const Error& error) {
-      place += " (" + error.message() + ")";
-    }
-    looked_at.push_back(std::move(place));
-  }
-
-  void FetchAll(RegistryClient& registry, Store& store, Lease& lease, const Image& image) {
+  void FetchAll(PullSources& sources, Store& store, Lease& lease, const FetchedImage& fetched) {
+    const Image& image = fetched.image();
     const std::set<Digest> digests = BlobsOf(image);
     lease.Add({digests.begin(), digests.end()});
-    Keep(store, image.descriptor, image.manifest_bytes);
-    Keep(store, image.manifest.config, image.config_bytes);
+    KeepBytes(store, image.descriptor, image.manifest_bytes);
+    KeepBytes(store, image.manifest.config, image.config_bytes);
     const std::unique_ptr<Progress> progress = plan_.make_progress();
-    registry.FetchBlobs(image.manifest.layers, store, *progress);
-  }
-
-  static void Keep(Store& store, const Descriptor& descriptor, const std::string& bytes) {
-    if (store.HasBlob(descriptor.digest))
+    sources.FetchBlobs(image.manifest.layers, store, *progress);
+    if (!plan_.referrers)
       return;
-    const std::unique_ptr<IncomingBlob> blob = store.AddBlob(descriptor.digest, bytes.size());
-    blob->Write(AsBytes(bytes));
-    blob->Finish();
+    std::vector<Digest> subjects{image.descriptor.digest};
+    if (fetched.index())
+      subjects.push_back(*fetched.index());
+    PullConnection& from = sources.current();
+    FetchReferrers(from.registry, from.name, subjects, store, lease, *progress);
   }
 
   const FetchPlan& plan_;
   int channel_;
-  size_t room_ = kMaxSignatureBytesInAll;  // of one offer
 };
 
 size_t ParseCount(const std::string& text, size_t max) {
@@ -198,7 +223,7 @@ Fetcher Fetcher::Start(FetchPlan plan) {
   return {std::move(plan), std::move(ours), std::move(process)};
 }
 
-std::vector<std::string> Fetcher::ReceiveAnswer(char kind) {
+std::optional<Message> Fetcher::TryReceive() {
   std::optional<Message> answer = ReceiveMessage(channel_.get(), kBounds);
   if (!answer) {
     const ExitStatus status = process_.Wait();
@@ -208,13 +233,80 @@ std::vector<std::string> Fetcher::ReceiveAnswer(char kind) {
                                       : "with exit code " + std::to_string(status.code)),
                 "nothing was named; run it again");
   }
+  return answer;
+}
+
+std::vector<std::string> Fetcher::ReceiveAnswer(char kind) {
+  std::optional<Message> answer = TryReceive();
   if (answer->kind != kind)
     ThrowBroken();
   return std::move(answer->fields);
 }
 
-Offer Fetcher::Receive() {
-  std::vector<std::string> fields = ReceiveAnswer(kOffer);
+namespace {
+
+// The diff ID, and the type by what the bytes are.
+Digest DiffIdOf(const Store& store, Descriptor& layer) {
+  const std::string what = "layer " + layer.digest.str();
+  Compression compression = Compression::kNone;
+  auto bytes = DetectCompression(store.Open(layer, what), compression);
+  layer.media_type = LayerType(kDockerManifestType, compression);
+  const auto plain = Decompress(std::move(bytes), compression, what);
+  Hasher hasher;
+  for (Block block = plain->Next(); !block.empty(); block = plain->Next()) hasher.Update(block.bytes());
+  return hasher.Finish();
+}
+
+}  // namespace
+
+Offer Fetcher::ConvertSchema1(std::vector<std::string> fields, Store& store) {
+  if (fields.size() != 2)
+    ThrowBroken();
+  const Schema1 old = Schema1::Parse(fields[0]);
+  if (plan_.name.digest && Digest::Of(old.payload(), plan_.name.digest->algorithm()) != *plan_.name.digest)
+    ThrowBroken();
+  const std::vector<Digest> blobs = old.Blobs();
+  FetchBlobs();
+  lease_ = store.NewLease();
+  std::vector<Descriptor> layers;
+  std::vector<Digest> diff_ids;
+  std::string_view sizes = fields[1];
+  for (const Digest& blob : blobs) {
+    const size_t comma = sizes.find(',');
+    const auto size = ParseDecimal<uint64_t>(sizes.substr(0, comma));
+    if (!size || comma == std::string_view::npos)
+      ThrowBroken();
+    sizes.remove_prefix(comma + 1);
+    lease_->Add({blob});
+    layers.push_back({.media_type = {}, .digest = blob, .size = *size});
+    diff_ids.push_back(DiffIdOf(store, layers.back()));
+  }
+  Image image = old.ToImage(layers, diff_ids);
+  RequirePlatform(image.config.platform, plan_.platform, plan_.name);
+  lease_->Add({image.descriptor.digest, image.manifest.config.digest});
+  KeepBytes(store, image.descriptor, image.manifest_bytes);
+  KeepBytes(store, image.manifest.config, image.config_bytes);
+  return {.image = FetchedImage(std::move(image), plan_.name),
+          .signatures = {},
+          .looked_at = {"nowhere: it was made of a manifest of schema 1, whose signatures do not cover it"}};
+}
+
+void Fetcher::Begin() {
+  if (plan_.waits)
+    SendMessage(channel_.get(), {kBegin, {}});
+}
+
+Offer Fetcher::Receive(Store* store) {
+  std::optional<Message> answer = TryReceive();
+  if (answer->kind == kOld && store == nullptr) {
+    throw Error(ErrorKind::kUnsupported, Quoted(plan_.name.ToString()) + " is a manifest of Docker's schema 1",
+                "gantry fetch makes an image of today of it");
+  }
+  if (answer->kind == kOld)
+    return ConvertSchema1(std::move(answer->fields), *store);
+  if (answer->kind != kOffer)
+    ThrowBroken();
+  std::vector<std::string> fields = std::move(answer->fields);
   if (fields.size() < 4)
     ThrowBroken();
   const size_t manifests = ParseCount(fields[0], kMaxIndexDepth + 1);
@@ -247,15 +339,10 @@ Descriptor Fetcher::ReceiveTop() {
 }
 
 FoundSignatures Fetcher::ReceiveFound(size_t max_count) {
-  std::vector<std::string> fields = ReceiveAnswer(kFound);
-  if (fields.empty())
+  auto found = FromFields(ReceiveAnswer(kFound), max_count);
+  if (!found)
     ThrowBroken();
-  const size_t count = ParseCount(fields[0], max_count);
-  if (fields.size() < 1 + count)
-    ThrowBroken();
-  const auto first = std::make_move_iterator(fields.begin() + 1);
-  const auto middle = first + static_cast<std::ptrdiff_t>(count);
-  return {{first, middle}, {middle, std::make_move_iterator(fields.end())}};
+  return *std::move(found);
 }
 
 FoundSignatures Fetcher::FindSignatures(const Digest& manifest) {

@@ -23,17 +23,32 @@
 #include "libimage/base/process.h"
 #include "libimage/base/progress.h"
 #include "libimage/model/image.h"
+#include "libimage/store/store.h"
+#include "libimage/transport/found_signatures.h"
 #include "libimage/transport/http.h"
 
 namespace gantry::image {
+
+// One place to ask for an image (registries_conf.h), and how.
+struct FetchSource {
+  DockerReference name;  // what the image is called there
+  HttpOptions http;
+};
 
 struct FetchPlan {
   DockerReference name;
   Platform platform;
   // In place of the image for `platform`: all that the name leads to, or what these select (SelectEntries).
   std::optional<std::vector<Platform>> many = std::nullopt;
+  // What refers to it comes along: signatures, attestations (FetchReferrers).
+  bool referrers = false;
   std::string store_root;
-  HttpOptions http;
+  // In the order of trial, at least one. Where documents come from, blobs are asked for first; the places behind it
+  // stand in for what it does not deliver. Each gets the credentials that there are for itself, and no others.
+  std::vector<FetchSource> sources;
+  HttpOptions http;  // for the lookasides
+  // Nothing is asked for before Begin.
+  bool waits = false;
   // Places on http(s) beside the registry, and how signature `n` of a manifest is called there.
   std::vector<std::string> lookasides;
   std::function<std::string(const std::string& lookaside, const Digest& manifest, size_t n)> signature_url;
@@ -49,12 +64,6 @@ struct Offer {
   std::vector<std::string> looked_at;   // the places, with what went wrong there
 };
 
-// What lies beside a registry for one image, or in it.
-struct FoundSignatures {
-  std::vector<std::string> signatures;
-  std::vector<std::string> looked_at;
-};
-
 // The half with the network, over the socket `channel`, until the other half is done. Returns the exit code.
 int ServeFetch(const FetchPlan& plan, int channel);
 
@@ -67,8 +76,12 @@ class Fetcher {
   Fetcher(FetchPlan plan, UniqueFd channel, Process process)
       : plan_(std::move(plan)), channel_(std::move(channel)), process_(std::move(process)) {}
 
-  // Each throws the Error of the other process, if it had one.
-  Offer Receive();
+  // For a plan that waits.
+  void Begin();
+  // Each throws the Error of the other process, if it had one. A manifest of schema 1 becomes an image of today: its
+  // layers come before anyone decides, for only they tell their diff IDs; what is made of them is put into `store`,
+  // without which that is kUnsupported, under a lease. Nothing that was signed speaks for that: its digest is another.
+  Offer Receive(Store* store = nullptr);
   // For a plan of many, in place of Receive: what the name leads to, whose documents are in the store by now, and the
   // signatures of any image in it.
   Descriptor ReceiveTop();
@@ -79,12 +92,15 @@ class Fetcher {
   void Release();
 
  private:
+  std::optional<Message> TryReceive();
   std::vector<std::string> ReceiveAnswer(char kind);
+  Offer ConvertSchema1(std::vector<std::string> fields, Store& store);
   FoundSignatures ReceiveFound(size_t max_count);
 
   FetchPlan plan_;
   UniqueFd channel_;
   Process process_;
+  std::unique_ptr<Lease> lease_;  // of what was made here
 };
 
 }  // namespace gantry::image

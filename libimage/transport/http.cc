@@ -179,7 +179,8 @@ void HttpClient::Engine::TryEnded(Transfer& transfer, CURLcode code) {
   if (transfer.error)
     std::rethrow_exception(transfer.error);
   if (code != CURLE_OK && !transfer.read_enough) {
-    const bool whole = transfer.streams() && transfer.written > 0 && request.expected_bytes == transfer.written;
+    const std::optional<uint64_t> end = request.end_byte ? request.end_byte : request.expected_bytes;
+    const bool whole = transfer.streams() && transfer.written > 0 && end == transfer.written;
     if (!whole) {
       if (transfer.probes_tls && transfer.LacksTls(code))
         throw NoTls{};
@@ -283,11 +284,15 @@ HttpResponse HttpClient::Send(HttpRequest request) {
 }
 
 std::optional<HttpResponse> HttpClient::SendOverTls(HttpRequest request) {
+  const std::string origin = request.url.Origin();
+  if (without_tls_.contains(origin))
+    return std::nullopt;
   Finished finished = engine_->Wait(engine_->Start(std::move(request), nullptr, true));
   try {
     if (finished.error)
       std::rethrow_exception(finished.error);
   } catch (const NoTls&) {
+    without_tls_.insert(origin);
     return std::nullopt;
   }
   return std::move(finished.response);

@@ -25,6 +25,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -70,6 +71,9 @@ struct HttpOptions {
   std::chrono::milliseconds first_pause{500};
   std::chrono::milliseconds longest_pause{60'000};  // a server that asks for more is not asked again
   std::shared_ptr<HostPauses> pauses = std::make_shared<HostPauses>();  // copies share it
+  // Told what registries say beside their answers: how many requests they still take, warnings. From any thread; may be
+  // empty.
+  std::function<void(const std::string&)> note = {};
 };
 
 struct HttpRequest {
@@ -79,7 +83,9 @@ struct HttpRequest {
   std::string authorization;         // value of that header
   std::span<const std::byte> body;   // borrowed; not for GET and HEAD
   uint64_t first_byte = 0;           // Start: what lies before it is here already
-  bool retries = true;               // false: a loss or a passing failure is the caller's to mend
+  // Start: the first byte that is not wanted; kNetwork when the server does not keep to the range.
+  std::optional<uint64_t> end_byte = std::nullopt;
+  bool retries = true;  // false: a loss or a passing failure is the caller's to mend
   // Set when a server in that zone named `url`.
   std::optional<NetworkZone> led_by;
   size_t max_body_bytes = 0;               // Send: longer is kCorrupt
@@ -133,6 +139,7 @@ class HttpClient {
  private:
   class Engine;
   HttpOptions options_;
+  std::set<std::string> without_tls_;  // origins, as SendOverTls has found out
   std::unique_ptr<Engine> engine_;
 };
 

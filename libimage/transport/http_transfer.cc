@@ -86,14 +86,14 @@ void Transfer::BeginBody() {
   if (!streams() || !response.ok())
     return;
   skip = 0;
-  if (written > 0 && response.status == 206) {
+  if ((written > 0 || request.end_byte) && response.status == 206) {
     const auto range = ParseContentRange(response.Header("content-range"));
     const bool same_size = range && (!range->size || !request.expected_bytes || range->size == request.expected_bytes);
     if (!range || range->first != written || !same_size) {
       throw Error(ErrorKind::kNetwork, Where() + ": asked for the bytes from " + std::to_string(written) +
                                            ", got Content-Range " + Quoted(response.Header("content-range")));
     }
-  } else if (response.status != 200) {
+  } else if (response.status != 200 || request.end_byte) {
     throw Error(ErrorKind::kNetwork, Where() + ": unexpected status " + std::to_string(response.status));
   } else {
     skip = written;
@@ -104,6 +104,8 @@ void Transfer::TakeBody(std::span<const std::byte> bytes) {
   const size_t skipped = static_cast<size_t>(std::min<uint64_t>(skip, bytes.size()));
   skip -= skipped;
   bytes = bytes.subspan(skipped);
+  if (request.end_byte && bytes.size() > *request.end_byte - written)
+    throw Error(ErrorKind::kNetwork, Where() + ": more bytes than were asked for");
   if (request.expected_bytes && bytes.size() > *request.expected_bytes - written) {
     throw Error(ErrorKind::kCorrupt,
                 Where() + ": longer than the " + std::to_string(*request.expected_bytes) + " bytes expected");
@@ -298,8 +300,10 @@ void Transfer::SetHeaders() {
   for (const std::string& line : request.headers) list = WithLine(std::move(list), line);
   if (!request.authorization.empty() && url->Origin() == request.url.Origin())
     list = WithLine(std::move(list), "Authorization: " + request.authorization);
-  if (written > 0)
-    list = WithLine(std::move(list), "Range: bytes=" + std::to_string(written) + "-");
+  if (written > 0 || request.end_byte) {
+    const std::string last = request.end_byte ? std::to_string(*request.end_byte - 1) : "";
+    list = WithLine(std::move(list), "Range: bytes=" + std::to_string(written) + "-" + last);
+  }
   headers = std::move(list);
   curl_easy_setopt(easy.get(), CURLOPT_HTTPHEADER, headers.get());
 }

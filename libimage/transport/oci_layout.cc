@@ -10,6 +10,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/model/media_type.h"
+#include "libimage/model/signature_manifest.h"
 #include "libimage/store/index_document.h"
 #include "libimage/transport/listed_names.h"
 #include "libimage/transport/tar_file.h"
@@ -89,6 +90,31 @@ std::vector<Descriptor> OciLayout::Listed(const std::string& ref) const {
                 ref.empty() ? "the layout " + Quoted(root_->name()) + " has no image"
                             : "the layout " + Quoted(root_->name()) + " has no image named " + Quoted(ref),
                 refs.empty() ? "none of its images has a name" : "it has " + ListedNames(refs));
+  }
+  return found;
+}
+
+std::map<Digest, std::vector<Descriptor>> OciLayout::Referrers() const {
+  std::map<Digest, std::vector<Descriptor>> found;
+  const auto read = [&](const Descriptor& listed) {
+    return ReadSmall(listed, kMaxManifestBytes, "manifest " + listed.digest.str() + " in " + Quoted(root_->name()));
+  };
+  for (const Descriptor& listed : index_.manifests) {
+    const TypeKind kind = KindOf(listed.media_type);
+    if (kind != TypeKind::kManifest && kind != TypeKind::kIndex)
+      continue;
+    const std::string bytes = read(listed);
+    const std::string ref = RefOf(listed);
+    const std::optional<Digest> about = SubjectOfTag(ref);
+    if (about && ref == ReferrersTag(*about)) {
+      const ManifestOrIndex list = ParseManifest(bytes, listed.media_type);
+      if (const auto* index = std::get_if<Index>(&list))
+        found[*about].insert(found[*about].end(), index->manifests.begin(), index->manifests.end());
+    } else if (about) {
+      found[*about].push_back(listed);
+    } else if (auto referrer = ReferrerOf(bytes, listed)) {
+      found[referrer->subject].push_back(std::move(referrer->entry));
+    }
   }
   return found;
 }

@@ -5,6 +5,7 @@
 // while it streams, no symbolic link below the directory is followed, and those in a tar lead to its own members.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,6 +34,10 @@ class OciLayout : public Blobs {
 
   // What index.json lists under `ref`, manifests and indexes; all of it for an empty one. kNotFound as above.
   std::vector<Descriptor> Listed(const std::string& ref) const;
+
+  // What in index.json refers to other manifests: by its subject, in the index behind a tag for that, or by cosign's
+  // tags (signature_manifest.h), then with the tag in kRefNameAnnotation. By whom it is about.
+  std::map<Digest, std::vector<Descriptor>> Referrers() const;
 
   // The names in index.json, sorted.
   std::vector<std::string> Refs() const;

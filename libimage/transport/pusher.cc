@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <condition_variable>
+#include <map>
 #include <optional>
 #include <set>
 #include <thread>
@@ -16,8 +17,10 @@
 #include "libimage/base/message.h"
 #include "libimage/base/pass_descriptor.h"
 #include "libimage/model/media_type.h"
+#include "libimage/model/signature_manifest.h"
 #include "libimage/transport/attach.h"
 #include "libimage/transport/auth_file.h"
+#include "libimage/transport/referrers.h"
 #include "libimage/transport/registry_upload.h"
 
 namespace gantry::image {
@@ -28,12 +31,14 @@ constexpr MessageBounds kBounds{8, kMaxManifestBytes + 64 * 1024, "the other pro
 // To the half with the network.
 constexpr char kAsk = 'a';       // digest
 constexpr char kMount = 'm';     // path
+constexpr char kTarget = 't';    // path, tag
 constexpr char kBlob = 'b';      // digest or nothing, what; then a descriptor
-constexpr char kManifest = 'p';  // "name" or nothing, digest, media type, bytes
-constexpr char kData = 'd';      // bytes
-constexpr char kEnd = 'f';       // digest
-constexpr char kAppend = 's';    // digest, kSignatures or kAttestations, the signature as stored
-constexpr char kRefer = 'r';     // digest, manifest, its blobs
+constexpr char kManifest = 'p';  // "name", a tag of DigestTags, or nothing; digest, media type, bytes
+constexpr std::string_view kByName = "name";
+constexpr char kData = 'd';    // bytes
+constexpr char kEnd = 'f';     // digest
+constexpr char kAppend = 's';  // digest, kSignatures or kAttestations, the signature as stored
+constexpr char kRefer = 'r';   // digest, manifest, its blobs
 // From it.
 constexpr char kYes = 'y';  // to kAppend and kRefer: the place
 constexpr char kNo = 'n';
@@ -92,18 +97,16 @@ class Clients {
 // The half that has the network.
 class Network {
  public:
-  Network(const PushPlan& plan, int channel) : plan_(plan), channel_(channel), clients_(plan.http) {}
+  Network(const PushPlan& plan, int channel) : plan_(plan), name_(plan.name), channel_(channel), clients_(plan.http) {}
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
-  ~Network() {
-    for (std::thread& thread : threads_) thread.join();
-  }
+  ~Network() { Join(); }
 
   void Work() {
-    std::optional<Credentials> credentials = FindCredentials(plan_.name);
+    credentials_ = FindCredentials(name_);
     plan_.confine();
     http_.emplace(plan_.http);
-    registry_.emplace(*http_, plan_.name, std::move(credentials), "pull,push");
+    registry_.emplace(*http_, name_, credentials_, "pull,push");
     while (const std::optional<Message> message = ReceiveMessage(channel_, kBounds)) Obey(*message);
   }
 
@@ -115,6 +118,9 @@ class Network {
         break;
       case kMount:
         AddMountSource(Field(message, 0));
+        break;
+      case kTarget:
+        Turn(Field(message, 0), Field(message, 1));
         break;
       case kBlob:
         TakeBlob(message);
@@ -134,14 +140,30 @@ class Network {
     }
   }
 
+  void Join() {
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+  // To another repository below the one of the plan.
+  void Turn(const std::string& path, const std::string& tag) {
+    const std::string& above = plan_.name.path;
+    if (!plan_.below || (!above.empty() && path != above && !path.starts_with(above + "/")))
+      ThrowBroken();
+    Join();
+    name_ = DockerReference::Parse(plan_.name.host + "/" + path + (tag.empty() ? "" : ":" + tag));
+    mount_from_.clear();
+    registry_.emplace(*http_, name_, credentials_, "pull,push");
+  }
+
   std::string Append(const Message& message) {
     const Digest subject = Digest::Parse(Field(message, 0));
     const auto attachment = Attachment::FromStored(Field(message, 2));
     if (!attachment)
       ThrowBroken();
     const std::string tag = Field(message, 1) == kAttestations ? AttestationTag(subject) : SignatureTag(subject);
-    image::AppendToTag(*registry_, plan_.name, tag, *attachment);
-    return plan_.name.Repository() + ":" + tag;
+    image::AppendToTag(*registry_, name_, tag, *attachment);
+    return name_.Repository() + ":" + tag;
   }
 
   std::string Refer(const Message& message) {
@@ -149,24 +171,24 @@ class Network {
     SignatureManifest referrer{DescriptorOf(Field(message, 1), kOciManifestType), Field(message, 1), {}};
     for (size_t i = 2; i < message.fields.size(); ++i)
       referrer.blobs.push_back({DescriptorOf(message.fields[i], ""), message.fields[i]});
-    image::PutReferrer(*registry_, plan_.name, subject, referrer);
-    return plan_.name.Repository() + "@" + referrer.descriptor.digest.str();
+    image::PutReferrer(*registry_, name_, subject, referrer);
+    return name_.Repository() + "@" + referrer.descriptor.digest.str();
   }
   static Descriptor DescriptorOf(const std::string& bytes, std::string_view type) {
     return {.media_type = std::string(type), .digest = Digest::Of(bytes), .size = bytes.size()};
   }
 
   void Answer(bool yes) const { SendMessage(channel_, {yes ? kYes : kNo, {}}); }
-  std::string Shown() const { return "manifest of " + Quoted(plan_.name.ToString()); }
+  std::string Shown() const { return "manifest of " + Quoted(name_.ToString()); }
   std::string NameReference() const {
-    const DockerReference name = plan_.name.WithDefaultTag();
+    const DockerReference name = name_.WithDefaultTag();
     return name.tag.empty() ? name.digest.value().str() : name.tag;
   }
 
   // Parsed, for it becomes a part of addresses and of the scope of tokens.
   void AddMountSource(const std::string& path) {
-    const DockerReference from = DockerReference::Parse(plan_.name.host + "/" + path);
-    if (from.path == plan_.name.path)
+    const DockerReference from = DockerReference::Parse(name_.host + "/" + path);
+    if (from.path == name_.path)
       return;
     mount_from_ = from.path;
     registry_->MayAlsoPull(from.path, true);
@@ -178,12 +200,16 @@ class Network {
     if (Digest::Of(bytes, digest.algorithm()) != digest)
       ThrowBroken();
     const Descriptor manifest{.media_type = Field(message, 2), .digest = digest, .size = bytes.size()};
-    const bool by_name = !Field(message, 0).empty();
-    if (by_name && plan_.name.digest && *plan_.name.digest != digest) {
-      throw Error(ErrorKind::kUsage, Quoted(plan_.name.ToString()) + " is not what would be pushed, " + digest.str(),
+    const std::string& under = Field(message, 0);
+    const bool by_name = under == kByName;
+    if (!under.empty() && !by_name && !SubjectOfTag(under))
+      ThrowBroken();
+    if (by_name && name_.digest && *name_.digest != digest) {
+      throw Error(ErrorKind::kUsage, Quoted(name_.ToString()) + " is not what would be pushed, " + digest.str(),
                   "leave the digest out, or push the image that has it");
     }
-    PutManifest(*registry_, by_name ? NameReference() : digest.str(), bytes, manifest, Shown());
+    const std::string other = under.empty() ? digest.str() : under;
+    PutAndList(*registry_, by_name ? NameReference() : other, bytes, manifest, Shown());
   }
 
   void TakeBlob(const Message& message) {
@@ -239,7 +265,9 @@ class Network {
   }
 
   const PushPlan& plan_;
+  DockerReference name_;  // of now
   int channel_;
+  std::optional<Credentials> credentials_;
   Clients clients_;
   std::optional<HttpClient> http_;
   std::optional<RegistryClient> registry_;
@@ -338,14 +366,24 @@ class RegistrySink : public ImageSink {
     return std::make_unique<PushedBlob>(BlobChannel(pusher_.OpenBlob("", std::string(what))));
   }
 
-  void Name(const Descriptor& top, const std::string&) override { named_.insert(top.digest); }
+  void Name(const Descriptor& top, const std::string& ref) override {
+    if (SubjectOfTag(ref))
+      tagged_[top.digest] = ref;
+    else
+      named_.insert(top.digest);
+  }
 
   // In the order in which they came: an index after what it lists. Those with the name last of all.
   void Commit() override {
     std::stable_partition(manifests_.begin(), manifests_.end(),
                           [this](const Added& added) { return !named_.contains(added.manifest.digest); });
-    for (const Added& added : manifests_)
-      pusher_.PutManifest(added.manifest, added.bytes, named_.contains(added.manifest.digest));
+    for (const Added& added : manifests_) {
+      const auto tag = tagged_.find(added.manifest.digest);
+      if (tag != tagged_.end())
+        pusher_.PutUnderTag(added.manifest, added.bytes, tag->second);
+      else
+        pusher_.PutManifest(added.manifest, added.bytes, named_.contains(added.manifest.digest));
+    }
   }
 
  private:
@@ -358,6 +396,7 @@ class RegistrySink : public ImageSink {
   std::mutex mutex_;
   std::vector<Added> manifests_;
   std::set<Digest> named_;
+  std::map<Digest, std::string> tagged_;
 };
 
 }  // namespace
@@ -413,6 +452,8 @@ bool Pusher::Has(const Digest& manifest) {
   return Answer();
 }
 
+void Pusher::Target(const DockerReference& name) { Send({kTarget, {name.path, name.tag}}); }
+
 void Pusher::MountFrom(const std::string& path) { Send({kMount, {path}}); }
 
 UniqueFd Pusher::OpenBlob(const std::string& digest, const std::string& what) {
@@ -425,7 +466,11 @@ UniqueFd Pusher::OpenBlob(const std::string& digest, const std::string& what) {
 }
 
 void Pusher::PutManifest(const Descriptor& manifest, const std::string& bytes, bool by_name) {
-  Send({kManifest, {by_name ? "name" : "", manifest.digest.str(), manifest.media_type, bytes}});
+  PutUnderTag(manifest, bytes, by_name ? std::string(kByName) : "");
+}
+
+void Pusher::PutUnderTag(const Descriptor& manifest, const std::string& bytes, const std::string& tag) {
+  Send({kManifest, {tag, manifest.digest.str(), manifest.media_type, bytes}});
   Answer();
 }
 

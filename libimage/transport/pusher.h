@@ -32,7 +32,10 @@ namespace gantry::image {
 constexpr size_t kMaxUploads = 6;  // blobs on their way at once; each has a chunk in memory
 
 struct PushPlan {
-  DockerReference name;  // the repository; its tag and its digest are all that manifests may be put under
+  DockerReference name;  // the repository; its tag and its digest, and tags made of digests, are all that manifests may
+                         // be put under
+  // Repositories below it count, too (Pusher::Target); the path of `name` may be empty then.
+  bool below = false;
   HttpOptions http;
   // Run in the process with the network before the first byte comes from it.
   std::function<void()> confine;
@@ -49,6 +52,10 @@ class Pusher {
   Pusher(UniqueFd channel, Process process) : channel_(std::move(channel)), process_(std::move(process)) {}
   Pusher(Pusher&& other) noexcept : channel_(std::move(other.channel_)), process_(std::move(other.process_)) {}
 
+  // For a plan of what is below a name: what follows is for this one of its repositories, and this tag. All blobs
+  // before it have been finished.
+  void Target(const DockerReference& name);
+
   // Whether the name leads to this manifest already.
   bool Has(const Digest& manifest);
 
@@ -59,7 +66,10 @@ class Pusher {
   UniqueFd OpenBlob(const std::string& digest, const std::string& what);
 
   // Puts a manifest, under its digest or, with `by_name`, under the name.
+  // One that has a subject is listed among its referrers (referrers.h).
   void PutManifest(const Descriptor& manifest, const std::string& bytes, bool by_name);
+  // Puts it under a tag that is made of a digest (DigestTags), as signatures are; the other half takes no other.
+  void PutUnderTag(const Descriptor& manifest, const std::string& bytes, const std::string& tag);
 
   // Signatures of `subject` into the repository (attach.h): behind the tag of signatures or of attestations, or as a
   // manifest that refers to it. Each returns the place, for people.
@@ -77,8 +87,9 @@ class Pusher {
   Process process_;
 };
 
-// Takes images of any form. Name lists what was added last under the name that the pusher was started for; `ref` is for
-// messages only. What was pushed before a failure stays in the registry, but no name leads to it.
+// Takes images of any form. Name lists what was added last under the name that the pusher was started for, or under
+// `ref` where that is a tag made of a digest. What was pushed before a failure stays in the registry, but no name leads
+// to it.
 std::unique_ptr<ImageSink> MakeRegistrySink(Pusher& pusher);
 
 }  // namespace gantry::image

@@ -1,25 +1,18 @@
 #include "libimage/transport/registry.h"
 
-#include <algorithm>
-#include <deque>
-#include <future>
-#include <map>
 #include <utility>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/json.h"
 #include "libimage/model/media_type.h"
+#include "libimage/model/schema1.h"
 
 namespace gantry::image {
 namespace {
 
 constexpr size_t kMaxErrorsShown = 3;
-constexpr size_t kMaxPlatformsShown = 40;
-// How many blobs are being synced to disk beside the transfers.
-constexpr size_t kMaxFinishing = 8;
-// A blob of this size is worth going on with when another process has left a part of it.
-constexpr uint64_t kMinResumedBytes = 1024 * 1024;
 
 // Docker Hub answers at another name than it is called by.
 std::string WireHost(const std::string& host) { return host == "docker.io" ? "registry-1.docker.io" : host; }
@@ -39,21 +32,6 @@ std::string ErrorsOf(const std::string& body) {
   } catch (const Error&) {
     return {};
   }
-}
-
-std::string ShortDigest(const Digest& digest) { return digest.hex().substr(0, 12); }
-
-std::string PlatformsOf(const Index& index) {
-  std::string out;
-  size_t shown = 0;
-  for (const Descriptor& entry : index.manifests) {
-    if (!entry.platform || entry.platform->os == "unknown")
-      continue;
-    if (++shown > kMaxPlatformsShown)
-      return out + ", ...";
-    out += (out.empty() ? "" : ", ") + entry.platform->ToString();
-  }
-  return out.empty() ? "none" : out;
 }
 
 }  // namespace
@@ -152,10 +130,35 @@ void RegistryClient::Ping() {
   shared_->authorizer.Learn(*shared_->Base(), response);
 }
 
+// Docker Hub's "100;w=21600" is 100 in six hours; a Warning (RFC 7234) is `299 - "text"`.
+void RegistryClient::TellNotes(const HttpResponse& response) const {
+  constexpr size_t kMaxNotes = 16;
+  if (!http_.options().note)
+    return;
+  std::vector<std::string> notes;
+  if (const std::string_view left = response.Header("ratelimit-remaining"); !left.empty()) {
+    notes.push_back("requests left: " + Quoted(left) + " of " + Quoted(response.Header("ratelimit-limit")));
+  }
+  for (const std::string& warning : response.AllHeaders("warning")) {
+    if (warning.starts_with("299 "))
+      notes.push_back("warning: " +
+                      Quoted(warning.substr(warning.find('"') == std::string::npos ? 4 : warning.find('"'))));
+  }
+  for (const std::string& note : notes) {
+    {
+      const std::lock_guard lock(shared_->mutex);
+      if (shared_->told.size() == kMaxNotes || !shared_->told.insert(note).second)
+        continue;
+    }
+    http_.options().note("registry " + Quoted(shared_->host) + ": " + note);
+  }
+}
+
 HttpResponse RegistryClient::Send(HttpRequest request) {
   bool renewed = false;
   while (true) {
     HttpResponse response = SendOnce(request);
+    TellNotes(response);
     const std::string& sent = request.authorization;
     if (response.status != 401 || request.url.Origin() != shared_->Base()->Origin() ||
         (!sent.empty() && std::exchange(renewed, true)))
@@ -210,12 +213,13 @@ RawManifest RegistryClient::GetManifest(const DockerReference& name) {
   request.max_body_bytes = kMaxManifestBytes;
   HttpResponse response = Get(std::move(request));
   const HashAlgorithm algorithm = name.digest ? name.digest->algorithm() : HashAlgorithm::kSha256;
-  Digest digest = Digest::Of(response.body, algorithm);
+  std::string type(response.Header("content-type"));
+  Digest digest = IsSchema1(response.body, type) ? Digest::Of(Schema1::Parse(response.body).payload(), algorithm)
+                                                 : Digest::Of(response.body, algorithm);
   if (name.digest && digest != *name.digest) {
     throw Error(ErrorKind::kCorrupt, what + ": the registry sent bytes whose digest is " + digest.str(),
                 "the registry is broken or hostile; nothing of it was kept");
   }
-  std::string type(response.Header("content-type"));
   return {.bytes = std::move(response.body), .content_type = std::move(type), .digest = std::move(digest)};
 }
 
@@ -234,259 +238,49 @@ std::string RegistryClient::GetBlob(const Descriptor& blob, size_t max_bytes, co
   return std::move(response.body);
 }
 
-// One blob on its way.
-struct RegistryClient::Download {
-  Descriptor blob;
-  std::string what;
-  std::unique_ptr<IncomingBlob> into;
-  int task = 0;
-  std::string sent;          // the Authorization header
-  bool asked_again = false;  // with a new token
-};
+std::optional<Digest> RegistryClient::HeadManifest(const DockerReference& name) {
+  const std::string what = "manifest of " + Quoted(name.ToString());
+  HttpRequest request = RequestFor("manifests/" + (name.digest ? name.digest->str() : name.WithDefaultTag().tag), what);
+  request.method = "HEAD";
+  request.headers = {AcceptedManifests()};
+  const HttpResponse response = Send(std::move(request));
+  if (response.status == 404)
+    return std::nullopt;
+  if (!response.ok())
+    ThrowStatus(response, what);
+  return Digest::TryParse(response.Header("docker-content-digest"));
+}
 
-// The blobs of one FetchBlobs: some waiting, some in transfer, some being synced.
-class RegistryClient::Downloads {
- public:
-  Downloads(RegistryClient& registry, Store& store, Progress& progress)
-      : registry_(registry), store_(store), progress_(progress) {}
-
-  Downloads(const Downloads&) = delete;
-  Downloads& operator=(const Downloads&) = delete;
-  // Waits for those that are being finished.
-  ~Downloads() {
-    for (const auto& [number, download] : running_) registry_.http_.Cancel(number);
-  }
-
-  void Run(std::deque<Descriptor> waiting) {
-    waiting_ = std::move(waiting);
-    while (!waiting_.empty() || !running_.empty() || !finishing_.empty()) {
-      while (!waiting_.empty() && running_.size() < kMaxConnections) {
-        const Descriptor blob = std::move(waiting_.front());
-        waiting_.pop_front();
-        Begin(blob);
-      }
-      if (!running_.empty())
-        Advance();
-      else if (!finishing_.empty())
-        AwaitOldest();
-    }
-  }
-
- private:
-  void Begin(const Descriptor& blob) {
-    auto download = std::make_unique<Download>(
-        Download{.blob = blob, .what = "blob " + ShortDigest(blob.digest) + " of " + Quoted(registry_.repository())});
-    download->into = blob.size >= kMinResumedBytes ? store_.ResumeBlob(blob.digest, blob.size)
-                                                   : store_.AddBlob(blob.digest, blob.size);
-    download->task = progress_.Begin(ShortDigest(blob.digest), blob.size);
-    progress_.Advance(download->task, download->into->received());
-    if (download->into->received() == blob.size)
-      Finish(std::move(download));
-    else
-      Send(std::move(download));
-  }
-
-  void Send(std::unique_ptr<Download> download) {
-    HttpRequest request = registry_.RequestFor("blobs/" + download->blob.digest.str(), download->what);
-    request.authorization = download->sent = registry_.shared_->authorizer.Header(registry_.http_);
-    request.expected_bytes = download->blob.size;
-    request.first_byte = download->into->received();
-    const int number =
-        registry_.http_.Start(std::move(request), [this, &into = *download](std::span<const std::byte> bytes) {
-          into.into->Write(bytes);
-          progress_.Advance(into.task, bytes.size());
-        });
-    running_.emplace(number, std::move(download));
-  }
-
-  // Waits for one transfer to end.
-  void Advance() {
-    HttpClient::Finished finished = registry_.http_.WaitAny();
-    const auto found = running_.find(finished.transfer);
-    std::unique_ptr<Download> download = std::move(found->second);
-    running_.erase(found);
+void RegistryClient::ReadBlob(const Descriptor& blob, const std::string& what, const HttpClient::BodyWriter& write) {
+  if (!shared_->Base())
+    Ping();
+  for (bool asked_again = false;; asked_again = true) {
+    HttpRequest request = RequestFor("blobs/" + blob.digest.str(), what);
+    request.authorization = shared_->authorizer.Header(http_);
+    request.expected_bytes = blob.size;
+    const std::string sent = request.authorization;
+    Hasher hasher(blob.digest.algorithm());
+    uint64_t size = 0;
+    const int number = http_.Start(std::move(request), [&](std::span<const std::byte> bytes) {
+      hasher.Update(bytes);
+      size += bytes.size();
+      write(bytes);
+    });
+    const HttpClient::Finished finished = http_.WaitAny();
+    if (finished.transfer != number)
+      throw Error(ErrorKind::kFailed, what + ": another transfer ended");
     if (finished.error)
       std::rethrow_exception(finished.error);
     if (finished.response.ok()) {
-      Finish(std::move(download));
-      return;
-    }
-    if (finished.response.status != 401 || std::exchange(download->asked_again, true) ||
-        !registry_.shared_->authorizer.Retry(*registry_.shared_->Base(), finished.response, download->sent)) {
-      registry_.ThrowStatus(finished.response, download->what);
-    }
-    Send(std::move(download));
-  }
-
-  // Syncing takes as long as the disk likes; the transfers go on meanwhile.
-  void Finish(std::unique_ptr<Download> download) {
-    if (finishing_.size() >= kMaxFinishing)
-      AwaitOldest();
-    finishing_.push_back(std::async(
-        std::launch::async, [this, done = std::move(download)]() mutable { return FinishOne(std::move(done)); }));
-  }
-
-  // The blob, if it has to be fetched once more: the part of it that was here was not its own. The store has forgotten
-  // that part.
-  std::optional<Descriptor> FinishOne(std::unique_ptr<Download> done) {
-    const bool resumed = done->into->received() > 0;
-    try {
-      done->into->Finish();
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kCorrupt || !resumed)
-        throw;
-      progress_.End(done->task, "damaged; once more");
-      return done->blob;
-    }
-    progress_.End(done->task, "done");
-    return std::nullopt;
-  }
-
-  void AwaitOldest() {
-    std::future<std::optional<Descriptor>> oldest = std::move(finishing_.front());
-    finishing_.pop_front();
-    if (const std::optional<Descriptor> again = oldest.get())
-      waiting_.push_back(*again);
-  }
-
-  RegistryClient& registry_;
-  Store& store_;
-  Progress& progress_;
-  std::map<int, std::unique_ptr<Download>> running_;
-  std::deque<std::future<std::optional<Descriptor>>> finishing_;
-  std::deque<Descriptor> waiting_;
-};
-
-void RegistryClient::FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress) {
-  std::map<Digest, Descriptor> missing;
-  for (const Descriptor& blob : blobs) {
-    const auto [entry, added] = missing.emplace(blob.digest, blob);
-    if (!added && entry->second.size != blob.size) {
-      throw Error(ErrorKind::kCorrupt, Quoted(repository()) + ": " + blob.digest.str() + " is listed with two sizes");
-    }
-  }
-  std::deque<Descriptor> waiting;
-  for (const auto& [digest, blob] : missing) {
-    if (store.HasBlob(digest)) {
-      progress.End(progress.Begin(ShortDigest(digest), blob.size), "already here");
-    } else {
-      waiting.push_back(blob);
-    }
-  }
-  std::stable_sort(waiting.begin(), waiting.end(),
-                   [](const Descriptor& a, const Descriptor& b) { return a.size > b.size; });
-  if (!waiting.empty() && !shared_->Base())
-    Ping();
-  Downloads(*this, store, progress).Run(std::move(waiting));
-}
-
-namespace {
-
-// What an index chooses for `platform`; nullopt for a manifest.
-std::optional<Descriptor> Next(const ManifestOrIndex& document, const DockerReference& name, const Platform& platform) {
-  const auto* index = std::get_if<Index>(&document);
-  if (index == nullptr)
-    return std::nullopt;
-  const Descriptor* chosen = index->Choose(platform);
-  if (chosen == nullptr) {
-    throw Error(ErrorKind::kNotFound, Quoted(name.ToString()) + " has no image for " + platform.ToString(),
-                "it has " + PlatformsOf(*index) + "; choose one with --platform");
-  }
-  return *chosen;
-}
-
-void CheckDepth(size_t indexes, const DockerReference& name) {
-  if (indexes > kMaxIndexDepth) {
-    throw Error(ErrorKind::kUnsupported, Quoted(name.ToString()) + ": more than " + std::to_string(kMaxIndexDepth) +
-                                             " indexes, one in the other");
-  }
-}
-
-void CheckIsImage(const Manifest& manifest, const DockerReference& name) {
-  if (!manifest.IsArtifact())
-    return;
-  const std::string& type = manifest.artifact_type.empty() ? manifest.config.media_type : manifest.artifact_type;
-  throw Error(ErrorKind::kUnsupported, Quoted(name.ToString()) + " is an artifact of type " + Quoted(type),
-              "only images can be fetched");
-}
-
-// An image that no index led to says itself what it is for. What it leaves open fits.
-void CheckPlatform(const Platform& has, const Platform& wanted, const DockerReference& name) {
-  const bool fits =
-      (has.os.empty() || has.os == wanted.os) && (has.architecture.empty() || has.architecture == wanted.architecture);
-  if (!fits) {
-    throw Error(ErrorKind::kNotFound,
-                Quoted(name.ToString()) + " is for " + has.ToString() + ", not for " + wanted.ToString(),
-                "--platform " + has.ToString() + " fetches it all the same");
-  }
-}
-
-// The manifest that `name` pins, from the store if it is there.
-RawManifest ManifestOf(RegistryClient& registry, const DockerReference& name, const Store* cache) {
-  if (cache != nullptr && name.digest && cache->HasBlob(*name.digest))
-    return {.bytes = cache->ReadBlob(*name.digest, kMaxManifestBytes), .content_type = {}, .digest = *name.digest};
-  return registry.GetManifest(name);
-}
-
-std::string ConfigOf(RegistryClient& registry, const DockerReference& name, const Manifest& manifest,
-                     const Store* cache) {
-  if (cache != nullptr && cache->HasBlob(manifest.config.digest))
-    return cache->ReadBlob(manifest.config.digest, kMaxConfigBytes);
-  return registry.GetBlob(manifest.config, kMaxConfigBytes, "configuration of " + Quoted(name.ToString()));
-}
-
-}  // namespace
-
-ImageDocuments FetchDocuments(RegistryClient& registry, const DockerReference& name, const Platform& platform,
-                              const Store* cache) {
-  RawManifest raw = ManifestOf(registry, name, cache);
-  ImageDocuments out{.content_type = raw.content_type, .manifests = {}, .config = {}};
-  ManifestOrIndex parsed = ParseManifest(raw.bytes, raw.content_type);
-  while (const std::optional<Descriptor> next = Next(parsed, name, platform)) {
-    out.manifests.push_back(std::move(raw.bytes));
-    CheckDepth(out.manifests.size(), name);
-    DockerReference pinned = name;
-    pinned.tag.clear();
-    pinned.digest = next->digest;
-    raw = ManifestOf(registry, pinned, cache);
-    parsed = ParseManifest(raw.bytes, next->media_type);
-  }
-  const auto& manifest = std::get<Manifest>(parsed);
-  CheckIsImage(manifest, name);
-  out.config = ConfigOf(registry, name, manifest, cache);
-  out.manifests.push_back(std::move(raw.bytes));
-  return out;
-}
-
-FetchedImage AssembleImage(ImageDocuments documents, const DockerReference& name, const Platform& platform) {
-  std::optional<Digest> index;
-  std::optional<Digest> wanted = name.digest;
-  std::optional<uint64_t> size;
-  std::string type = documents.content_type;
-  for (std::string& bytes : documents.manifests) {
-    const Digest digest = Digest::Of(bytes, wanted ? wanted->algorithm() : HashAlgorithm::kSha256);
-    if ((wanted && digest != *wanted) || (size && bytes.size() != *size)) {
-      throw Error(ErrorKind::kCorrupt,
-                  "manifest of " + Quoted(name.ToString()) + ": " + std::to_string(bytes.size()) +
-                      " bytes with digest " + digest.str() + " where " + (wanted ? wanted->str() : digest.str()) +
-                      " was expected",
+      if (size == blob.size && hasher.Finish() == blob.digest)
+        return;
+      throw Error(ErrorKind::kCorrupt, what + ": the registry sent bytes that are not " + blob.digest.str(),
                   "the registry is broken or hostile; nothing of it was kept");
     }
-    const ManifestOrIndex parsed = ParseManifest(bytes, type);
-    const std::optional<Descriptor> next = Next(parsed, name, platform);
-    if (!next) {
-      CheckIsImage(std::get<Manifest>(parsed), name);
-      Image image = Image::FromBytes(std::move(bytes), type, std::move(documents.config));
-      CheckPlatform(image.config.platform, platform, name);
-      return {std::move(image), name, index};
-    }
-    if (!index)
-      index = digest;
-    wanted = next->digest;
-    size = next->size;
-    type = next->media_type;
+    if (finished.response.status != 401 || asked_again ||
+        !shared_->authorizer.Retry(*shared_->Base(), finished.response, sent))
+      ThrowStatus(finished.response, what);
   }
-  throw Error(ErrorKind::kCorrupt, "manifest of " + Quoted(name.ToString()) + ": none after its index");
 }
 
 std::vector<std::string> FetchSignatures(HttpClient& http, const std::function<std::string(size_t n)>& url) {

@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -62,20 +63,31 @@ class RegistryClient {
   // that was asked for.
   RawManifest GetManifest(const DockerReference& name);
 
+  // The digest of what `name` leads to, as the registry says, by HEAD: for comparing, never for believing. nullopt when
+  // there is nothing, or the registry does not tell.
+  std::optional<Digest> HeadManifest(const DockerReference& name);
+
   // All tags of the repository, page after page, in the order of the registry; kMaxTags at most.
   std::vector<std::string> ListTags();
 
   // A small blob whole, at most `max_bytes`; `what` names it in errors.
   std::string GetBlob(const Descriptor& blob, size_t max_bytes, const std::string& what);
 
-  // Fetches what is missing of `blobs` into `store`, the largest first, kMaxConnections at once. The caller holds a
-  // lease on them. When one fails the others are dropped; blobs that were complete stay.
+  // A blob of any size, in order, each byte once. kCorrupt after the last byte when it was not the blob.
+  void ReadBlob(const Descriptor& blob, const std::string& what, const HttpClient::BodyWriter& write);
+
+  // Fetches what is missing of `blobs` into `store`, the largest first, kMaxConnections at once; a large one that is
+  // left alone comes by several requests (registry_ranges.h). The caller holds a lease on them. When one fails the
+  // others are dropped; blobs that were complete stay.
   void FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress);
 
   // For those who build on this. A request for `path` below the repository, and the answer to one, whatever its status;
   // a request to another origin goes without credentials.
   HttpRequest RequestFor(const std::string& path, const std::string& what) const;
   HttpResponse Send(HttpRequest request);
+  // What asks for the page after `response`, the answer to `request` for a list at `path`; nullopt after the last.
+  std::optional<HttpRequest> NextRequest(const HttpRequest& request, const HttpResponse& response,
+                                         const std::string& path) const;
   // Throws what an answer that is no success means for `what`.
   [[noreturn]] void ThrowStatus(const HttpResponse& response, const std::string& what) const;
   // Whether tokens are to be for another repository, too.
@@ -86,6 +98,7 @@ class RegistryClient {
  private:
   struct Download;
   class Downloads;
+  friend class RangedDownload;
 
   // What copies share.
   struct Shared {
@@ -95,7 +108,8 @@ class RegistryClient {
     Url secure, plain;  // "https://host/v2/", "http://host/v2/"
     Authorizer authorizer;
     mutable std::mutex mutex;
-    std::optional<Url> base;  // one of both, once it is known
+    std::optional<Url> base;             // one of both, once it is known
+    mutable std::set<std::string> told;  // notes, each once
 
     std::optional<Url> Base() const;
   };
@@ -105,6 +119,7 @@ class RegistryClient {
   // The first answer, from which the scheme is learned.
   HttpResponse SendFirst(HttpRequest request);
   HttpResponse SendOnce(HttpRequest& request);
+  void TellNotes(const HttpResponse& response) const;
   // Learns the way to authorize from the root of the registry.
   void Ping();
   HttpResponse Get(HttpRequest request);
@@ -118,11 +133,19 @@ struct ImageDocuments {
   std::string content_type;            // of the first manifest, as the registry gave it
   std::vector<std::string> manifests;  // at most kMaxIndexDepth indexes from the outside in, then the manifest
   std::string config;
+  bool schema1 = false;  // one manifest and no configuration: layers lead to the image (model/schema1.h)
 };
 
-// Fetches them. What `cache` already has is not fetched; it may be null. kNotFound lists the platforms that there are.
+// Fetches them. What `cache` already has is not fetched, and where it has an image of that name the registry is first
+// asked by HEAD whether it is still the same; it may be null. kNotFound lists the platforms that there are.
 ImageDocuments FetchDocuments(RegistryClient& registry, const DockerReference& name, const Platform& platform,
                               const Store* cache);
+
+// An image that no index led to says itself what it is for; what it leaves open fits. kNotFound for another platform.
+void RequirePlatform(const Platform& has, const Platform& wanted, const DockerReference& name);
+
+// The size of a blob, as the registry says; for manifests that do not tell it. kNetwork when it does not say.
+uint64_t HeadBlobSize(RegistryClient& registry, const Digest& digest, const std::string& what);
 
 // Checks that they are what `name` selects for `platform`: each has the digest and size by which the one before, or the
 // name, calls it. No I/O.

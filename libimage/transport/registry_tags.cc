@@ -53,6 +53,22 @@ std::optional<std::string> NextPage(std::string_view link) {
   }
 }
 
+std::optional<HttpRequest> RegistryClient::NextRequest(const HttpRequest& request, const HttpResponse& response,
+                                                       const std::string& path) const {
+  const std::optional<std::string> next = NextPage(response.Header("link"));
+  if (!next)
+    return std::nullopt;
+  const std::optional<Url> url = RequestFor(path, request.what).url.Resolve(*next);
+  if (!url || url->Origin() != shared_->Base()->Origin()) {
+    throw Error(ErrorKind::kNetwork,
+                request.what + ": the next page is at " + Quoted(*next) + ", which is not this registry");
+  }
+  HttpRequest out = request;
+  out.url = *url;
+  out.led_by = response.zone;
+  return out;
+}
+
 std::vector<std::string> RegistryClient::ListTags() {
   const std::string what = "tags of " + Quoted(repository());
   std::vector<std::string> tags;
@@ -61,15 +77,10 @@ std::vector<std::string> RegistryClient::ListTags() {
   for (size_t page = 0; page < kMaxTagPages; ++page) {
     const HttpResponse response = Get(request);
     AppendTags(response.body, what, tags);
-    const std::optional<std::string> next = NextPage(response.Header("link"));
+    const std::optional<HttpRequest> next = NextRequest(request, response, "tags/list");
     if (!next)
       return tags;
-    const std::optional<Url> url = RequestFor("tags/list", what).url.Resolve(*next);
-    if (!url || url->Origin() != shared_->Base()->Origin())
-      throw Error(ErrorKind::kNetwork,
-                  what + ": the next page is at " + Quoted(*next) + ", which is not this registry");
-    request.url = *url;
-    request.led_by = response.zone;
+    request = *next;
   }
   throw Error(ErrorKind::kCorrupt, what + ": more than " + std::to_string(kMaxTagPages) + " pages",
               "the registry is broken or hostile");

@@ -216,10 +216,12 @@ void BlobUpload::SendChunk() {
         TakeLocation(asked, *response);
       confirmed = AfterChunk(*response, confirmed);
     } else {
-      if (response && response->status != kRangeRefused)
+      // docker-registry knows a session no more once a part of a chunk has come.
+      const bool forgotten = response && response->status == kNotFound && sent_ == 0;
+      if (response && response->status != kRangeRefused && !forgotten)
         registry_.ThrowStatus(*response, what_);
       PauseOrThrow(tries, response);
-      confirmed = AskHowFar(confirmed, response.has_value() && first == 0);
+      confirmed = forgotten ? BeginAnew() : AskHowFar(confirmed, response.has_value() && first == 0);
     }
     if (confirmed > before)
       tries = 0;
@@ -239,6 +241,13 @@ size_t BlobUpload::AfterChunk(const HttpResponse& response, size_t confirmed) {
   return static_cast<size_t>(*last + 1 - sent_);
 }
 
+// While nothing but the buffer was sent; returns how much of that has arrived.
+size_t BlobUpload::BeginAnew() {
+  session_.reset();
+  Begin();
+  return 0;
+}
+
 // How much of the buffer has arrived, by the registry's word. "0-0" is how some say "nothing", too; `start_refused`
 // tells that it is not.
 size_t BlobUpload::AskHowFar(size_t confirmed, bool start_refused) {
@@ -246,11 +255,8 @@ size_t BlobUpload::AskHowFar(size_t confirmed, bool start_refused) {
   request.retries = true;
   const HttpRequest asked = request;
   const HttpResponse response = registry_.Send(std::move(request));
-  if (response.status == kNotFound && sent_ == 0) {
-    session_.reset();
-    Begin();
-    return 0;
-  }
+  if (response.status == kNotFound && sent_ == 0)
+    return BeginAnew();
   if (!response.ok())
     registry_.ThrowStatus(response, what_);
   if (!response.Header("location").empty())

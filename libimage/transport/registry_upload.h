@@ -64,6 +64,7 @@ class BlobUpload {
 
   HttpRequest Request(std::string method, std::span<const std::byte> body) const;
   void Begin();
+  size_t BeginAnew();
   void TakeLocation(const HttpRequest& request, const HttpResponse& response);
   std::optional<HttpResponse> TrySend(HttpRequest request, const char* doing);
   void SendChunk();

@@ -1,12 +1,12 @@
 #!/bin/bash
 # Compares gantry with its peers in one run on one machine and prints ratios; run by ./dev bench [SECTION...], where a
-# section is fetch, upload, unpack, start, convert, recompress, identity, files, verify or repack. Commands of a comparison take
+# section is fetch, upload, sync, unpack, start, convert, recompress, identity, files, verify or repack. Commands of a comparison take
 # turns; every figure is a median. Nothing here passes or fails: what is expected stands beside.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export BENCH_LIB=$here/../support/lib.sh
 cache=$here/../../build/bench
-all=(fetch upload unpack start convert recompress identity files verify repack)
+all=(fetch upload sync unpack start convert recompress identity files verify repack)
 sections=" ${*:-${all[*]}} "
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
@@ -54,8 +54,34 @@ fetch() {
     entry 'gantry-fetch' "$clean" gantry-fetch -q "docker://$registry/bench/debian:v1"
     entry 'skopeo copy docker: oci:' "$clean" skopeo --insecure-policy copy -q --src-tls-verify=false \
       "docker://$registry/bench/debian:v1" "oci:$T/skopeo:v1"
-  } | bench_measure 5 0 | table 'fetch from a registry on this machine' 'at most 0.8'
+  } | bench_measure 5 0 | table 'fetch from a registry on this machine' 'at most 0.5'
   rm -rf "$T/store" "$T/skopeo"
+}
+
+# A hundred small images, each with a layer of its own over one that all have, into another registry: one that has nothing,
+# and one that has them all.
+sync() {
+  local i source target data clean
+  mkdir -p "$T/base" "$T/own"
+  head -c 200000 /dev/urandom >"$T/base/data"
+  start_registry
+  source=$registry
+  for i in $(seq 100); do
+    head -c 20000 /dev/urandom >"$T/own/data-$i"
+    make_image "$T/many" "v$i" '{"Cmd":["/x"]}' "$T/base" "$T/own"
+    rm "$T/own/data-$i"
+    push "$T/many:v$i" "bench/many:v$i"
+  done
+  start_registry
+  target=$registry data=${registry_log%/*}/data
+  for clean in "rm -rf $data/*; sync" -; do
+    {
+      entry 'gantry-sync' "$clean" gantry-sync -q "$source/bench/many" "docker://$target/a/"
+      entry 'skopeo sync' "$clean" skopeo --insecure-policy sync --src docker --dest docker \
+        --src-tls-verify=false --dest-tls-verify=false "$source/bench/many" "$target/a"
+    } | bench_measure 3 0 | table "sync of 100 small images$([ "$clean" != - ] || echo ', all of them there')" 'at most 0.2'
+  done
+  rm -rf "$T/many" "$T/base" "$T/own"
 }
 
 # Into a registry that has nothing, each time.

@@ -5,9 +5,12 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/base64.h"
 #include "libimage/base/digest.h"
+#include "libimage/base/fd.h"
 #include "libimage/base/json.h"
+#include "libimage/transport/http.h"
 
 namespace gantry::testing {
 namespace {
@@ -94,12 +97,24 @@ bool RegistryServer::script_is_done() const {
 }
 
 void RegistryServer::PutBlob(const std::string& repository, const std::string& digest, const std::string& bytes) {
+  if (!options_.upstream.empty()) {
+    const Answer begun = Forward({"POST", "/v2/" + repository + "/blobs/uploads/", {}, ""});
+    for (const std::string& line : begun.headers) {
+      if (line.starts_with("location: "))
+        Forward({"PUT", line.substr(line.find('/')) + "&digest=" + digest, {}, bytes});
+    }
+    return;
+  }
   const std::lock_guard lock(mutex_);
   repositories_[repository].blobs[digest] = bytes;
 }
 
 void RegistryServer::PutManifest(const std::string& repository, const std::string& reference, const std::string& type,
                                  const std::string& bytes) {
+  if (!options_.upstream.empty()) {
+    Forward({"PUT", "/v2/" + repository + "/manifests/" + reference, {{"content-type", type}}, bytes});
+    return;
+  }
   const std::lock_guard lock(mutex_);
   const std::string digest = Digest::Of(bytes).str();
   repositories_[repository].manifests[digest] = {type, bytes};
@@ -108,6 +123,10 @@ void RegistryServer::PutManifest(const std::string& repository, const std::strin
 }
 
 std::optional<std::string> RegistryServer::Blob(const std::string& repository, const std::string& digest) const {
+  if (!options_.upstream.empty()) {
+    const Answer answer = Forward({"GET", "/v2/" + repository + "/blobs/" + digest, {}, ""});
+    return answer.status == 200 ? std::optional(answer.body) : std::nullopt;
+  }
   const std::lock_guard lock(mutex_);
   const auto found = repositories_.find(repository);
   if (found == repositories_.end() || !found->second.blobs.contains(digest))
@@ -116,6 +135,13 @@ std::optional<std::string> RegistryServer::Blob(const std::string& repository, c
 }
 
 std::optional<std::string> RegistryServer::Manifest(const std::string& repository, const std::string& reference) const {
+  if (!options_.upstream.empty()) {
+    const Answer answer = Forward({"GET",
+                                   "/v2/" + repository + "/manifests/" + reference,
+                                   {{"accept", "application/vnd.oci.image.manifest.v1+json"}},
+                                   ""});
+    return answer.status == 200 ? std::optional(answer.body) : std::nullopt;
+  }
   const std::lock_guard lock(mutex_);
   const auto found = repositories_.find(repository);
   if (found == repositories_.end())
@@ -188,7 +214,8 @@ void RegistryServer::Commit(const Fault& fault, const SeenRequest& request, Exch
   if ((fault.kind == "drop" && !request.body.empty()) || fault.kind == "part") {
     met.body = request.body.substr(0, std::stoul(argument));
     met.method = "PATCH";  // what has come stays, and nothing is closed
-    met.target = request.target.substr(0, request.target.find('?'));
+    const size_t cut = options_.upstream.empty() ? request.target.find('?') : request.target.find("&digest=");
+    met.target = request.target.substr(0, cut);
   }
   Answer answer = Route(met);
   if (fault.kind == "lose" || (fault.kind == "drop" && !request.body.empty()))
@@ -206,11 +233,37 @@ void RegistryServer::Commit(const Fault& fault, const SeenRequest& request, Exch
     answer.body.at(std::stoul(argument)) ^= 1;
   if (fault.kind == "set" || fault.kind == "unset") {
     const std::string name = argument.substr(0, argument.find(':'));
-    std::erase_if(answer.headers, [&](const std::string& line) { return line.starts_with(name + ":"); });
+    std::erase_if(answer.headers,
+                  [&](const std::string& line) { return LowerAscii(line).starts_with(LowerAscii(name) + ":"); });
     if (fault.kind == "set")
       answer.headers.push_back(argument);
   }
   Deliver(answer, out);
+}
+
+RegistryServer::Answer RegistryServer::Forward(const SeenRequest& request) const {
+  image::HttpClient http(image::HttpOptions{});
+  std::vector<std::string> headers;
+  for (const auto& [name, value] : request.headers) {
+    const bool kept = name == "accept" || name == "content-type" || name == "content-range" || name == "if-match";
+    if (kept || (name == "range" && options_.ranges))
+      headers.push_back(name + ": " + value);
+  }
+  const image::HttpResponse response =
+      http.Send({.method = request.method,
+                 .url = *image::Url::Parse("http://" + options_.upstream + request.target),
+                 .headers = headers,
+                 .body = AsBytes(request.body),
+                 .retries = false,
+                 .max_body_bytes = size_t{1} << 30,
+                 .what = "upstream"});
+  Answer answer{.status = response.status, .headers = {}, .body = response.body, .head = request.method == "HEAD"};
+  for (const auto& [name, value] : response.headers) {
+    if (name == "location" || name == "range" || name == "content-range" || name == "content-type" || name == "etag" ||
+        name == "link" || name.starts_with("docker-") || name.starts_with("oci-"))
+      answer.headers.push_back(name + ": " + value);
+  }
+  return answer;
 }
 
 RegistryServer::Answer RegistryServer::Route(const SeenRequest& request) {
@@ -222,6 +275,8 @@ RegistryServer::Answer RegistryServer::Route(const SeenRequest& request) {
     refusal->head = request.method == "HEAD";
     return *refusal;
   }
+  if (!options_.upstream.empty())
+    return Forward(request);
   if (path == "/v2/")
     return {.body = "{}"};
   for (const char* part : {"/blobs/", "/manifests/", "/tags/list", "/referrers/"}) {
@@ -316,9 +371,11 @@ RegistryServer::Answer RegistryServer::Manifests(const SeenRequest& request, Rep
     repository.manifests.erase(found);
     return {.status = 202};
   }
-  return {.headers = {"Content-Type: " + found->second.type, "Docker-Content-Digest: " + found->first,
-                      "ETag: \"" + found->first + "\""},
-          .body = found->second.bytes};
+  Answer answer{.headers = {"Content-Type: " + found->second.type, "Docker-Content-Digest: " + found->first},
+                .body = found->second.bytes};
+  if (options_.versions)
+    answer.headers.push_back("ETag: \"" + found->first + "\"");
+  return answer;
 }
 
 // Only over blobs and manifests that are here.
@@ -327,6 +384,12 @@ RegistryServer::Answer RegistryServer::PutManifestAnswer(const SeenRequest& requ
   const std::string digest = Digest::Of(request.body).str();
   if (reference.find(':') != std::string::npos && reference != digest)
     return {.status = 400, .body = Errors("DIGEST_INVALID")};
+  const std::string wanted = request.Header("if-match");
+  const auto tagged = repository.tags.find(reference);
+  if (options_.versions && !request.Header("if-none-match").empty() && tagged != repository.tags.end())
+    return {.status = 412, .body = Errors("PRECONDITION")};
+  if (!wanted.empty() && (tagged == repository.tags.end() || wanted != "\"" + tagged->second + "\""))
+    return {.status = 412, .body = Errors("PRECONDITION")};
   const json::Value manifest = json::Parse(request.body, "manifest");
   std::vector<std::string> missing;
   for (const char* key : {"config", "layers", "manifests"}) {
@@ -433,20 +496,28 @@ RegistryServer::Answer RegistryServer::Referrers(const SeenRequest& request, con
   if (!options_.referrers)
     return {.status = 404, .body = Errors("NOT_FOUND")};
   const std::string wanted = Parameter(QueryOf(request.target), "artifactType");
+  const std::string last = Parameter(QueryOf(request.target), "last");
+  const bool filtered = !wanted.empty() && options_.filters;
   json::Array found;
-  for (const auto& [name, stored] : repository.manifests) {
+  Answer answer{.headers = {"Content-Type: application/vnd.oci.image.index.v1+json"}};
+  for (auto at = repository.manifests.upper_bound(last); at != repository.manifests.end(); ++at) {
+    const auto& [name, stored] = *at;
     const json::Value manifest = json::Parse(stored.bytes, "manifest");
     const json::Value* subject = manifest.object()->Find("subject");
     const std::string type = TextOf(manifest, "artifactType");
-    if (subject == nullptr || TextOf(*subject, "digest") != digest || (!wanted.empty() && type != wanted))
+    if (subject == nullptr || TextOf(*subject, "digest") != digest || (filtered && type != wanted))
       continue;
+    if (found.size() == options_.page) {
+      answer.headers.push_back("Link: <?last=" + TextOf(found.back(), "digest") +
+                               (wanted.empty() ? "" : "&artifactType=" + wanted) + ">; rel=\"next\"");
+      break;
+    }
     found.emplace_back(json::Object({{"mediaType", stored.type},
                                      {"digest", name},
                                      {"size", static_cast<uint64_t>(stored.bytes.size())},
                                      {"artifactType", type}}));
   }
-  Answer answer{.headers = {"Content-Type: application/vnd.oci.image.index.v1+json"}};
-  if (!wanted.empty())
+  if (filtered)
     answer.headers.emplace_back("OCI-Filters-Applied: artifactType");
   answer.body = json::Print(json::Object({{"schemaVersion", 2},
                                           {"mediaType", "application/vnd.oci.image.index.v1+json"},

@@ -2,6 +2,8 @@
 // otherwise. Content lives in memory; blobs, manifests, tags, uploads in chunks, mounts, lists with pages, referrers,
 // tokens.
 //
+// With an upstream it is a proxy before a true registry that meets the same faults.
+//
 // A line of the script is "METHOD PART KIND [ARGUMENT]": the first request with that method ("*" is any) whose target
 // has PART in it meets the fault, once; written several times it meets several. Kinds:
 //   drop N        the connection ends after N bytes of the body, the client's if it sent one, else ours
@@ -35,11 +37,14 @@ class RegistryServer {
     std::string identity_token;  // for the token server, in place of the password
     bool basic = false;          // Basic in place of tokens
     bool referrers = true;       // the API; else only tags as the fall-back has them
+    bool filters = true;         // referrers by type; else all are listed
+    bool versions = true;        // ETag, and If-Match is heeded
     bool mounts = true;          // else a mount begins an upload
     bool ranges = true;          // else a Range is not heeded
     size_t min_chunk = 0;        // OCI-Chunk-Min-Length
     size_t page = 1000;          // entries of a list
     int token_seconds = 300;
+    std::string upstream = {};  // "127.0.0.1:PORT" of a true registry that has the content; faults and tokens stay ours
   };
 
   RegistryServer() : RegistryServer(Options()) {}
@@ -94,6 +99,7 @@ class RegistryServer {
   std::optional<Fault> TakeFault(const SeenRequest& request);
   void Commit(const Fault& fault, const SeenRequest& request, Exchange& out);
   Answer Route(const SeenRequest& request);
+  Answer Forward(const SeenRequest& request) const;
   Answer Authorized(const SeenRequest& request, const std::string& repository, const std::string& rest);
   std::optional<Answer> Refusal(const SeenRequest& request);
   Answer Token(const SeenRequest& request);

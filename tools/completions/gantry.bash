@@ -80,6 +80,7 @@ complete -o default -o bashdefault -F _gantry \
   gantry-run \
   gantry-sign \
   gantry-store \
+  gantry-sync \
   gantry-tags \
   gantry-trust \
   gantry-verify

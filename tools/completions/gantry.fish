@@ -93,6 +93,7 @@ for program in \
     gantry-run \
     gantry-sign \
     gantry-store \
+    gantry-sync \
     gantry-tags \
     gantry-trust \
     gantry-verify

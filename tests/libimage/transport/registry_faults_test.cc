@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "libimage/base/fd.h"
 #include "libimage/transport/registry.h"
 #include "libimage/transport/registry_upload.h"
+#include "tests/support/debian_registry.h"
 #include "tests/support/image_builder.h"
 #include "tests/support/registry_server.h"
 #include "tests/support/temp_dir.h"
@@ -20,6 +23,7 @@ namespace gantry::image {
 namespace {
 
 using testing::CaughtError;
+using testing::DebianRegistry;
 using testing::ImageBuilder;
 using testing::RegistryServer;
 
@@ -54,9 +58,21 @@ struct Case {
   RegistryServer::Options options = {};
 };
 
+// The same faults before Debian's docker-registry: ctest runs all of this a second time so.
+bool BeforeTrueRegistry() {
+  const char* wanted = std::getenv("GANTRY_TEST_REGISTRY");
+  return wanted != nullptr && std::string_view(wanted) == "docker-registry";
+}
+
 void PrintTo(const Case& one, std::ostream* out) { *out << one.name; }
 
 std::string NameOf(const ::testing::TestParamInfo<Case>& info) { return info.param.name; }
+
+// What docker-registry 2.8 cannot do: it goes on with a chunk only where the Location that it gave last says, and asked
+// for that after a loss it knows the upload no more.
+const std::set<std::string> kNotInDocker = {"ChunkIsOutOfOrder", "ChunkIsConfirmedWithoutLocation",
+                                            "StatusOfTheUploadIsAServerErrorOnce", "StatusOfTheUploadLies",
+                                            "UploadIsForgottenLater"};
 
 class Faults : public ::testing::TestWithParam<Case> {
  protected:
@@ -67,6 +83,20 @@ class Faults : public ::testing::TestWithParam<Case> {
     http_.connect_timeout = std::chrono::milliseconds(2000);
     http_.max_tries = 3;
     for (const Descriptor& layer : image_.manifest.layers) layers_.push_back(layer.digest.hex());
+  }
+
+  void SetUp() override {
+    if (BeforeTrueRegistry() && !DebianRegistry::IsInstalled())
+      GTEST_SKIP() << "docker-registry is not installed";
+    if (BeforeTrueRegistry() && kNotInDocker.contains(GetParam().name))
+      GTEST_SKIP() << "docker-registry has no such feature";
+  }
+
+  RegistryServer::Options ServerOptions() {
+    RegistryServer::Options options = GetParam().options;
+    if (BeforeTrueRegistry() && DebianRegistry::IsInstalled())
+      options.upstream = upstream_.emplace().host();
+    return options;
   }
 
   void RunScript() {
@@ -97,7 +127,8 @@ class Faults : public ::testing::TestWithParam<Case> {
   Image image_ = TestImage().Build();
   std::vector<std::string> layers_;
   testing::TempDir temp_;
-  RegistryServer server_{GetParam().options};
+  std::optional<DebianRegistry> upstream_;
+  RegistryServer server_{ServerOptions()};
   RegistryServer other_{RegistryServer::Options(), "127.0.0.2"};
 };
 

@@ -1,0 +1,92 @@
+#include "libimage/transport/referrers.h"
+
+#include <optional>
+#include <utility>
+
+#include "libimage/base/ascii.h"
+#include "libimage/base/error.h"
+#include "libimage/model/manifest.h"
+#include "libimage/model/media_type.h"
+#include "libimage/model/signature_manifest.h"
+#include "libimage/transport/attach.h"
+#include "libimage/transport/registry_upload.h"
+
+namespace gantry::image {
+namespace {
+
+constexpr int kNotFoundStatus = 404;
+
+Index ParseList(std::string_view bytes, const std::string& what) {
+  ManifestOrIndex parsed = ParseManifest(bytes, kOciIndexType);
+  if (auto* const index = std::get_if<Index>(&parsed))
+    return std::move(*index);
+  throw Error(ErrorKind::kCorrupt, what + ": a manifest where a list was expected");
+}
+
+// Whether the registry says that it chose by type itself.
+bool Filtered(const HttpResponse& response) {
+  return LowerAscii(response.Header("oci-filters-applied")).find("artifacttype") != std::string::npos;
+}
+
+void AppendEntries(Index page, std::string_view artifact_type, bool filtered, const std::string& what,
+                   std::vector<Descriptor>& into) {
+  for (Descriptor& entry : page.manifests) {
+    if (!artifact_type.empty() && !filtered && entry.artifact_type != artifact_type)
+      continue;
+    if (into.size() == kMaxReferrers)
+      throw Error(ErrorKind::kCorrupt, what + ": more than " + std::to_string(kMaxReferrers));
+    into.push_back(std::move(entry));
+  }
+}
+
+// What is behind a tag; empty when there is nothing.
+std::string ReadTag(RegistryClient& registry, const std::string& tag, const std::string& what) {
+  HttpRequest request = registry.RequestFor("manifests/" + tag, what);
+  request.headers = {AcceptedManifests()};
+  request.max_body_bytes = kMaxManifestBytes;
+  HttpResponse response = registry.Send(std::move(request));
+  if (response.status == kNotFoundStatus)
+    return {};
+  if (!response.ok())
+    registry.ThrowStatus(response, what);
+  return std::move(response.body);
+}
+
+}  // namespace
+
+std::vector<Descriptor> ListReferrers(RegistryClient& registry, const Digest& subject, std::string_view artifact_type) {
+  const std::string what = "referrers of " + subject.str();
+  const std::string path = "referrers/" + subject.str();
+  std::vector<Descriptor> found;
+  HttpRequest request =
+      registry.RequestFor(path + (artifact_type.empty() ? "" : "?artifactType=" + PercentEncoded(artifact_type)), what);
+  request.max_body_bytes = kMaxManifestBytes;
+  for (size_t page = 0; page < kMaxReferrerPages; ++page) {
+    HttpResponse response = registry.Send(request);
+    if (response.status == kNotFoundStatus && page == 0) {
+      const std::string bytes = ReadTag(registry, ReferrersTag(subject), what);
+      if (!bytes.empty())
+        AppendEntries(ParseList(bytes, what), artifact_type, false, what, found);
+      return found;
+    }
+    if (!response.ok())
+      registry.ThrowStatus(response, what);
+    AppendEntries(ParseList(response.body, what), artifact_type, Filtered(response), what, found);
+    const auto next = registry.NextRequest(request, response, path);
+    if (!next)
+      return found;
+    request = *next;
+  }
+  throw Error(ErrorKind::kCorrupt, what + ": more than " + std::to_string(kMaxReferrerPages) + " pages",
+              "the registry is broken or hostile");
+}
+
+void PutAndList(RegistryClient& registry, const std::string& reference, std::string_view bytes,
+                const Descriptor& manifest, const std::string& what) {
+  const std::optional<Referrer> referrer = ReferrerOf(bytes, manifest);
+  const bool listed = PutManifest(registry, reference, bytes, manifest, what) == PutResult::kListed;
+  if (referrer && !listed)
+    ListBehindTag(registry, referrer->subject, bytes, what);
+}
+
+}  // namespace gantry::image
