@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -122,7 +123,8 @@ class Renderer {
       outlines_.emplace(image_, store_);
     // The largest first, so that no thread ends long after the others.
     std::ranges::stable_sort(missing, std::greater<>(), [&](size_t i) { return image_.manifest.layers[i].size; });
-    RunParallel(missing.size(), ProcessorCount(), [&](size_t n) { Unpack(missing[n]); });
+    unfinished_ = missing.size();
+    RunParallel(missing.size(), processors_, [&](size_t n) { Unpack(missing[n]); });
     std::ranges::sort(missing);
     for (const size_t i : missing) Complete(i);
     for (const size_t i : missing) layers_[i].incoming->Commit();
@@ -144,7 +146,8 @@ class Renderer {
     const image::Descriptor& blob = image_.manifest.layers[index];
     const int task = progress_.Begin(what, 0);
     layer.incoming = store_.AddLayer(slots_[index].diff_id, slots_[index].plain);
-    auto tar = Tap(image::OpenLayer(blobs_, image_, index),
+    // A layer takes a second processor when no other layer is left for it.
+    auto tar = Tap(image::OpenLayerAmong(blobs_, image_, index, [this] { return unfinished_ < processors_; }),
                    [&](std::span<const std::byte> bytes) { progress_.Advance(task, bytes.size()); });
     UnpackOptions options = options_;
     options.also = outlines_ ? outlines_->Begin(index) : nullptr;
@@ -152,6 +155,7 @@ class Renderer {
     if (outlines_)
       outlines_->End(index);
     layer.pending = std::move(result.pending);
+    --unfinished_;
     progress_.End(task, blob.size == 0 ? "empty" : "rendered");
   }
 
@@ -181,6 +185,8 @@ class Renderer {
   bool identity_;
   std::optional<Outlines> outlines_;
   std::vector<Layer> layers_;
+  const size_t processors_ = ProcessorCount();
+  std::atomic<size_t> unfinished_ = 0;  // of those that are unpacked
 };
 
 void RenderInChild(const std::optional<IdMap>& map, const std::function<void()>& work) {

@@ -72,6 +72,49 @@ bool InsideWhiteout(std::string_view raw, std::string_view parents) {
   return false;
 }
 
+// Reads in the reader's thread until `processor_free`, asked before each block, says that a thread more would run: from
+// then on ahead of the reader. Where all processors are busy, handing blocks over gains nothing.
+class LatePrefetchSource : public Source {
+ public:
+  LatePrefetchSource(std::unique_ptr<Source> inner, std::function<bool()> processor_free)
+      : inner_(std::move(inner)), processor_free_(std::move(processor_free)) {}
+
+  Block Next() override {
+    if (processor_free_ && processor_free_()) {
+      inner_ = Prefetch(std::move(inner_), kBlocksAhead);
+      processor_free_ = nullptr;
+    }
+    return inner_->Next();
+  }
+
+ private:
+  std::unique_ptr<Source> inner_;
+  std::function<bool()> processor_free_;  // null once it was
+};
+
+// The tar of a layer without a look at its digest.
+std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t index) {
+  const Descriptor& layer = image.manifest.layers.at(index);
+  const std::string what = LayerName(image, index);
+  const std::optional<Compression> expected = LayerCompression(layer.media_type);
+  if (!expected) {
+    throw Error(ErrorKind::kUnsupported,
+                what + " has media type " + Quoted(layer.media_type) + ", which is no tar layer",
+                "encrypted layers and artifacts cannot be unpacked");
+  }
+  Compression found = Compression::kNone;
+  std::unique_ptr<Source> bytes = DetectCompression(blobs.Open(layer, what), found);
+  if (found != *expected) {
+    throw Error(ErrorKind::kCorrupt, what + " is not what its media type " + Quoted(layer.media_type) + " says",
+                "whoever made the image must build it anew");
+  }
+  return Decompress(std::move(bytes), found, what);
+}
+
+std::unique_ptr<Source> Checked(std::unique_ptr<Source> tar, const Image& image, size_t index) {
+  return DigestCheckingSource(std::move(tar), image.config.diff_ids.at(index), LayerName(image, index));
+}
+
 }  // namespace
 
 LayerEntry Classify(const Entry& entry) {
@@ -124,24 +167,18 @@ std::string LayerName(const Image& image, size_t index) {
 }
 
 std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
-  const Descriptor& layer = image.manifest.layers.at(index);
-  const std::string what = LayerName(image, index);
-  const std::optional<Compression> expected = LayerCompression(layer.media_type);
-  if (!expected) {
-    throw Error(ErrorKind::kUnsupported,
-                what + " has media type " + Quoted(layer.media_type) + ", which is no tar layer",
-                "encrypted layers and artifacts cannot be unpacked");
-  }
-  Compression found = Compression::kNone;
-  std::unique_ptr<Source> bytes = DetectCompression(blobs.Open(layer, what), found);
-  if (found != *expected) {
-    throw Error(ErrorKind::kCorrupt, what + " is not what its media type " + Quoted(layer.media_type) + " says",
-                "whoever made the image must build it anew");
-  }
-  std::unique_ptr<Source> tar = Decompress(std::move(bytes), found, what);
+  std::unique_ptr<Source> tar = Inflated(blobs, image, index);
   if (ahead)
     tar = Prefetch(std::move(tar), kBlocksAhead);
-  return DigestCheckingSource(std::move(tar), image.config.diff_ids.at(index), what);
+  return Checked(std::move(tar), image, index);
+}
+
+std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, size_t index,
+                                       const std::function<bool()>& processor_free) {
+  const auto apart = [&](std::unique_ptr<Source> from) {
+    return std::make_unique<LatePrefetchSource>(std::move(from), processor_free);
+  };
+  return apart(Checked(apart(Inflated(blobs, image, index)), image, index));
 }
 
 }  // namespace gantry::image

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,6 +52,11 @@ std::pair<std::string_view, std::string_view> SplitPath(std::string_view path);
 // diff ID. kUnsupported for media types that are no tar layer. Reads the first block at once. Inflates in a thread of
 // its own and ahead of the reader, in whose thread the digest is computed; with `ahead` false all is done there.
 std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead = true);
+
+// As above for one of several layers that are read at once: all is done in the reader's thread until `processor_free`,
+// which is asked before each block; from then on inflating and hashing have a thread each.
+std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, size_t index,
+                                       const std::function<bool()>& processor_free);
 
 // "layer 2 of 5 (sha256:0123456789ab)": how errors and progress call it.
 std::string LayerName(const Image& image, size_t index);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
 #include <string>
 
@@ -138,10 +139,12 @@ class OpenLayerTest : public ::testing::Test {
                 .manifest = {.config = {.digest = digest}}};
     image.manifest.layers.push_back({.media_type = std::string(media_type), .digest = digest, .size = size});
     image.config.diff_ids.push_back(diff_id.value_or(Digest::Of(tar_)));
-    const auto source = OpenLayer(blobs_, image, 0);
-    EXPECT_EQ(Drain(*source, 1 << 20, "layer"), tar_);
+    const auto source = free_from_ ? OpenLayerAmong(blobs_, image, 0, [this] { return (*free_from_)-- <= 0; })
+                                   : OpenLayer(blobs_, image, 0);
+    EXPECT_EQ(Drain(*source, 1 << 24, "layer"), tar_);
   }
 
+  std::atomic<int>* free_from_ = nullptr;  // after how many questions there is a processor for more threads
   std::string tar_ = TarBuilder().File("a", "a").Build();
   MemoryBlobs blobs_;
 };
@@ -165,6 +168,20 @@ TEST_F(OpenLayerTest, AWrongDiffIdIsCorruptAtTheEnd) {
       CaughtError([&] { Open(Packed(tar_, Compression::kGzip), kOciLayerGzipType, Digest::Of("something else")); });
   EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
   EXPECT_NE(error.message().find("layer 1 of 1"), std::string::npos) << error.message();
+}
+
+TEST_F(OpenLayerTest, ThreadsThatJoinLateChangeNothing) {
+  tar_ = TarBuilder().File("a", std::string(5'000'000, 'a')).Build();
+  for (const int free_from : {0, 1, 2, 7, 1'000'000}) {
+    std::atomic<int> right = free_from, wrong = free_from;
+    free_from_ = &right;
+    Open(Packed(tar_, Compression::kGzip), kOciLayerGzipType);
+    free_from_ = &wrong;
+    EXPECT_EQ(CaughtError([&] {
+                Open(Packed(tar_, Compression::kGzip), kOciLayerGzipType, Digest::Of("something else"));
+              }).kind(),
+              ErrorKind::kCorrupt);
+  }
 }
 
 TEST_F(OpenLayerTest, WhatIsNoTarLayerIsUnsupported) {
