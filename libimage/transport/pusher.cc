@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
 #include "libimage/base/message.h"
 #include "libimage/base/pass_descriptor.h"
 #include "libimage/model/media_type.h"
@@ -35,7 +36,6 @@ constexpr char kTarget = 't';    // path, tag
 constexpr char kBlob = 'b';      // digest or nothing, what; then a descriptor
 constexpr char kManifest = 'p';  // "name", a tag of DigestTags, or nothing; digest, media type, bytes
 constexpr std::string_view kByName = "name";
-constexpr char kData = 'd';    // bytes
 constexpr char kEnd = 'f';     // digest
 constexpr char kAppend = 's';  // digest, kSignatures or kAttestations, the signature as stored
 constexpr char kRefer = 'r';   // digest, manifest, its blobs
@@ -45,6 +45,10 @@ constexpr char kNo = 'n';
 
 constexpr std::string_view kSignatures = "signatures";
 constexpr std::string_view kAttestations = "attestations";
+
+// The bytes of a blob go in frames of this size at most, each after its size, without the copies that messages make. An
+// empty frame ends them, and kEnd follows.
+using FrameSize = uint32_t;
 
 [[noreturn]] void ThrowBroken() {
   throw Error(ErrorKind::kFailed, std::string(kBounds.who) + " does not keep to its protocol");
@@ -232,16 +236,32 @@ class Network {
       return;
     }
     SendMessage(socket, {kNo, {}});
-    while (const std::optional<Message> message = ReceiveMessage(socket, kBounds)) {
-      if (message->kind == kData) {
-        upload.Write(AsBytes(Field(*message, 0)));
-        continue;
-      }
-      if (message->kind != kEnd)
-        ThrowBroken();
-      upload.Finish(Digest::Parse(Field(*message, 0)), !digest.has_value());
-      SendMessage(socket, {kYes, {}});
+    if (!TakeFrames(socket, upload))
       return;
+    const std::optional<Message> end = ReceiveMessage(socket, kBounds);
+    if (!end)
+      return;
+    if (end->kind != kEnd)
+      ThrowBroken();
+    upload.Finish(Digest::Parse(Field(*end, 0)), !digest.has_value());
+    SendMessage(socket, {kYes, {}});
+  }
+
+  // False when the other half has given up.
+  static bool TakeFrames(int socket, BlobUpload& upload) {
+    std::vector<std::byte> buffer(kBlockBytes);
+    while (true) {
+      FrameSize size = 0;
+      if (ReadFull(socket, std::as_writable_bytes(std::span(&size, 1)), kBounds.who) < sizeof size)
+        return false;
+      if (size == 0)
+        return true;
+      if (size > buffer.size())
+        ThrowBroken();
+      const std::span<std::byte> frame = std::span(buffer).first(size);
+      if (ReadFull(socket, frame, kBounds.who) < size)
+        return false;
+      upload.Write(frame);
     }
   }
 
@@ -290,22 +310,41 @@ class BlobChannel {
     return answer->kind == kYes;
   }
 
-  void Send(char kind, std::string field) {
-    try {
-      SendMessage(socket_.get(), {kind, {std::move(field)}});
-    } catch (const Error&) {
-      AnswersYes();  // the other side hung up, and has said why
-      throw;
+  void Write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const auto frame = bytes.first(std::min(bytes.size(), kBlockBytes));
+      SendFrame(frame);
+      bytes = bytes.subspan(frame.size());
     }
   }
 
   void End(const Digest& digest) {
-    Send(kEnd, digest.str());
+    SendFrame({});
+    OrSayWhyNot([&] { SendMessage(socket_.get(), {kEnd, {digest.str()}}); });
     if (!AnswersYes())
       ThrowBroken();
   }
 
  private:
+  void SendFrame(std::span<const std::byte> bytes) {
+    const auto size = static_cast<FrameSize>(bytes.size());
+    OrSayWhyNot([&] {
+      WriteFull(socket_.get(), std::as_bytes(std::span(&size, 1)), kBounds.who);
+      WriteFull(socket_.get(), bytes, kBounds.who);
+    });
+  }
+
+  // A side that hung up may have said why before.
+  template <typename Sending>
+  void OrSayWhyNot(Sending send) {
+    try {
+      send();
+    } catch (const Error&) {
+      AnswersYes();
+      throw;
+    }
+  }
+
   UniqueFd socket_;
 };
 
@@ -317,13 +356,9 @@ class PushedBlob : public NewBlob {
   }
 
   void Write(std::span<const std::byte> bytes) override {
-    while (!bytes.empty()) {
-      const size_t n = std::min(bytes.size(), kBlockBytes);
-      channel_.Send(kData, std::string(AsText(bytes.first(n))));
-      hasher_.Update(bytes.first(n));
-      size_ += n;
-      bytes = bytes.subspan(n);
-    }
+    channel_.Write(bytes);
+    hasher_.Update(bytes);
+    size_ += bytes.size();
   }
   void Finish() override {
     digest_ = hasher_.Finish();
@@ -357,8 +392,7 @@ class RegistrySink : public ImageSink {
     BlobChannel channel(pusher_.OpenBlob(blob.digest.str(), std::string(what)));
     if (channel.AnswersYes())
       return;
-    for (Block block = checked->Next(); !block.empty(); block = checked->Next())
-      channel.Send(kData, std::string(AsText(block.bytes())));
+    for (Block block = checked->Next(); !block.empty(); block = checked->Next()) channel.Write(block.bytes());
     channel.End(blob.digest);
   }
 
