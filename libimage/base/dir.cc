@@ -223,11 +223,20 @@ std::vector<std::string> Dir::List() const { return ListFd(fd_.get(), name_); }
 bool Dir::Exists(const RelPath& path) const { return Stat(path).has_value(); }
 
 std::optional<struct stat> Dir::Stat(const RelPath& path) const {
-  const std::optional<UniqueFd> fd = TryOpenBeneath(path, O_PATH | O_NOFOLLOW);
-  if (!fd)
-    return std::nullopt;
   struct stat status {};
-  if (fstat(fd->get(), &status) < 0)
+  int failed = 0;
+  if (path.Parent()) {
+    const std::optional<UniqueFd> fd = TryOpenBeneath(path, O_PATH | O_NOFOLLOW);
+    if (!fd)
+      return std::nullopt;
+    failed = fstat(fd->get(), &status);
+  } else {
+    // On the way to a name in the directory itself there is nothing to be led astray by.
+    failed = fstatat(fd_.get(), path.c_str(), &status, AT_SYMLINK_NOFOLLOW);
+    if (failed < 0 && errno == ENOENT)
+      return std::nullopt;
+  }
+  if (failed < 0)
     ThrowErrno("stat " + Quoted(path.str()));
   return status;
 }

@@ -4,10 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <exception>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include <utility>
 
 namespace gantry {
 
@@ -43,6 +40,58 @@ void RunParallel(size_t count, size_t threads, const std::function<void(size_t)>
   }
   if (first)
     std::rethrow_exception(first);
+}
+
+JobQueue::JobQueue(size_t threads) {
+  for (size_t i = 1; i < threads; ++i) helpers_.emplace_back([this] { Work(); });
+}
+
+JobQueue::~JobQueue() {
+  const std::lock_guard lock(mutex_);
+  jobs_.clear();
+  ended_ = true;
+  added_.notify_all();
+}
+
+void JobQueue::Add(std::function<void()> job) {
+  const std::lock_guard lock(mutex_);
+  jobs_.push_back(std::move(job));
+  added_.notify_one();
+}
+
+void JobQueue::Work() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    added_.wait(lock, [this] { return ended_ || !jobs_.empty(); });
+    if (jobs_.empty())
+      return;
+    const std::function<void()> job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    std::exception_ptr error;
+    try {
+      job();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    if (error && !first_)
+      first_ = error;
+    if (first_)
+      jobs_.clear();
+  }
+}
+
+void JobQueue::Finish() {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    added_.notify_all();
+  }
+  Work();
+  helpers_.clear();
+  if (first_)
+    std::rethrow_exception(first_);
 }
 
 }  // namespace gantry

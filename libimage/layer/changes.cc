@@ -20,8 +20,7 @@ namespace {
 constexpr std::string_view kWhiteoutPrefix = ".wh.";
 constexpr std::string_view kOpaqueName = ".wh..wh..opq";
 constexpr size_t kBufferBytes = 128 * 1024;
-
-using Present = std::pair<std::string, struct stat>;
+constexpr size_t kMaxPairs = 64;  // that one job compares
 
 // What an entry is but for its content, name and time.
 bool SameAttributes(Entry a, const Entry& b) {
@@ -43,7 +42,7 @@ bool SharesInode(const struct stat& status) { return !S_ISDIR(status.st_mode) &&
 }  // namespace
 
 Changes::Changes(const TreeStack& base, const Dir& tree, const ChangesOptions& options)
-    : base_(base), tree_(tree), options_(options) {
+    : base_(base), tree_(tree), options_(options), comparing_(options.threads) {
   struct stat status {};
   if (fstat(tree_.fd(), &status) < 0)
     ThrowErrno("stat " + Quoted(tree_.name()));
@@ -51,7 +50,7 @@ Changes::Changes(const TreeStack& base, const Dir& tree, const ChangesOptions& o
   const Entry now = ReadAttributes(tree_.fd(), ".", status, base_.whiteouts());
   Append({.what = What::kDirectory, .changed = root ? !SameAttributes(now, base_.Describe(*root)) : !IsPlainRoot(now)});
   Walk(0, root, options_.whole_tree);
-  CompareContents();
+  FinishContents();
   CompareLinks();
   MarkNeeded();
 }
@@ -81,10 +80,30 @@ UniqueFd Changes::OpenDirectory(const std::string& path) const {
 
 // `base` is what the layers below have there, if it is a directory. `complete`: what the tree lacks here is gone.
 void Changes::Walk(uint32_t directory, const std::optional<TreeStack::Node>& base, bool complete) {
+  std::vector<TreeStack::Node> files;
+  std::vector<uint32_t> items;
+  for (Child& child : Scan(directory, base, complete)) {
+    const auto before = static_cast<uint32_t>(items_.size());
+    Visit(directory, child, complete);
+    if (!child.undecided())
+      continue;
+    files.push_back(*std::move(child.base));
+    items.push_back(before);
+    if (files.size() == kMaxPairs)
+      CompareLater(base, std::exchange(files, {}), std::exchange(items, {}));
+  }
+  if (!files.empty())
+    CompareLater(base, std::move(files), std::move(items));
+}
+
+// What is in a directory of the tree, after a note of what is gone from there. `complete` comes to hold for it and what
+// is below.
+std::vector<Changes::Child> Changes::Scan(uint32_t directory, const std::optional<TreeStack::Node>& base,
+                                          bool& complete) {
   const std::string path = PathOf(directory);
   const Dir dir(OpenDirectory(path), path);
   complete = complete || (!options_.whole_tree && IsOpaque(dir.fd(), base_.whiteouts()));
-  std::vector<Present> present;
+  std::vector<Child> present;
   std::vector<std::string> gone;
   for (std::string& name : dir.List()) {
     const auto status = dir.Stat(RelPath::Parse(name));
@@ -97,7 +116,7 @@ void Changes::Walk(uint32_t directory, const std::optional<TreeStack::Node>& bas
     if (IsWhiteout(*status))
       gone.push_back(std::move(name));
     else
-      present.emplace_back(std::move(name), *status);
+      present.push_back({.name = std::move(name), .status = *status, .base = {}});
   }
   std::erase_if(gone, [&](const std::string& name) { return complete || !base || !base_.Find(*base, name); });
   bool all = false;
@@ -105,14 +124,26 @@ void Changes::Walk(uint32_t directory, const std::optional<TreeStack::Node>& bas
     const std::vector<TreeStack::Node> below = base_.List(*base);
     for (const TreeStack::Node& node : below) {
       const std::string_view name = SplitPath(node.path).second;
-      if (!std::ranges::binary_search(present, name, {}, &Present::first))
+      if (!std::ranges::binary_search(present, name, {}, &Child::name))
         gone.emplace_back(name);
     }
     all = gone.size() > 1 && gone.size() == below.size();
   }
   NoteGone(directory, gone, all);
-  for (const auto& [name, status] : present)
-    Visit(directory, dir.fd(), name, status, base ? base_.Find(*base, name) : std::nullopt, complete);
+  return Compare(dir.fd(), std::move(present), base);
+}
+
+std::vector<Changes::Child> Changes::Compare(int dir, std::vector<Child> children,
+                                             const std::optional<TreeStack::Node>& base) const {
+  std::optional<TreeStack::OpenNode> below;
+  if (base)
+    below.emplace(base_, *base);
+  for (Child& child : children) {
+    if (below)
+      child.base = below->Find(child.name);
+    child.differs = !child.base || Differs(dir, child, *below);
+  }
+  return children;
 }
 
 // `all`: of everything that the layers below have in the directory nothing is left.
@@ -127,54 +158,74 @@ void Changes::NoteGone(uint32_t directory, const std::vector<std::string>& gone,
   }
 }
 
-void Changes::Visit(uint32_t directory, int dir, const std::string& name, const struct stat& status,
-                    const std::optional<TreeStack::Node>& base, bool complete) {
-  const bool is_directory = S_ISDIR(status.st_mode);
-  const bool differs = !base || Differs(dir, name, status, *base);
-  const bool linked = SharesInode(status) || (options_.whole_tree && base && SharesInode(base->status));
-  const bool same_file =
-      base && S_ISREG(status.st_mode) && (status.st_size == 0 || InodeOf(status) == InodeOf(base->status));
-  const bool undecided = !differs && S_ISREG(status.st_mode) && !same_file;
-  if (!is_directory && !differs && !undecided && !linked)
+bool Changes::Child::undecided() const {
+  return !differs && S_ISREG(status.st_mode) && status.st_size > 0 && InodeOf(status) != InodeOf(base->status);
+}
+
+void Changes::Visit(uint32_t directory, const Child& child, bool complete) {
+  const bool is_directory = S_ISDIR(child.status.st_mode);
+  const bool linked =
+      SharesInode(child.status) || (options_.whole_tree && child.base && SharesInode(child.base->status));
+  if (!is_directory && !child.differs && !child.undecided() && !linked)
     return;
-  const uint32_t item = Append(
-      {.name = name, .parent = directory, .what = is_directory ? What::kDirectory : What::kEntry, .changed = differs});
-  if (undecided)
-    pairs_.push_back({item, *base});
+  const uint32_t item = Append({.name = child.name,
+                                .parent = directory,
+                                .what = is_directory ? What::kDirectory : What::kEntry,
+                                .changed = child.differs});
   if (linked) {
+    const bool file_below = child.base && !child.base->is_directory();
     linked_.push_back(
-        {item, InodeOf(status), base && !base->is_directory() ? std::optional(InodeOf(base->status)) : std::nullopt});
+        {item, InodeOf(child.status), file_below ? std::optional(InodeOf(child.base->status)) : std::nullopt});
   }
   if (is_directory)
-    Walk(item, base && base->is_directory() ? base : std::nullopt, complete);
+    Walk(item, child.base && child.base->is_directory() ? child.base : std::nullopt, complete);
 }
 
-bool Changes::Differs(int dir, const std::string& name, const struct stat& status, const TreeStack::Node& base) const {
-  const auto& was = base.status;
-  if ((status.st_mode & S_IFMT) != (was.st_mode & S_IFMT) || status.st_uid != was.st_uid ||
-      status.st_gid != was.st_gid || (S_ISREG(status.st_mode) && status.st_size != was.st_size))
+bool Changes::Differs(int dir, const Child& child, const TreeStack::OpenNode& below) const {
+  const auto& now = child.status;
+  const auto& was = child.base->status;
+  if ((now.st_mode & S_IFMT) != (was.st_mode & S_IFMT) || now.st_uid != was.st_uid || now.st_gid != was.st_gid ||
+      (S_ISREG(now.st_mode) && now.st_size != was.st_size))
     return true;
-  return !SameAttributes(ReadAttributes(dir, name, status, base_.whiteouts()), base_.Describe(base));
+  return !SameAttributes(ReadAttributes(dir, child.name, now, base_.whiteouts()), below.Describe(*child.base));
 }
 
-bool Changes::ContentDiffers(const Pair& pair) const {
-  const std::string path = PathOf(pair.item);
-  const UniqueFd now = tree_.OpenBeneath(RelPath::Parse(path), O_RDONLY);
-  const UniqueFd was = base_.OpenFile(pair.base);
+void Changes::CompareLater(const std::optional<TreeStack::Node>& base, std::vector<TreeStack::Node> files,
+                           std::vector<uint32_t> items) {
+  std::vector<char> differ(files.size());
+  pairs_.push_back({base.value(), std::move(files), std::move(items), std::move(differ)});
+  comparing_.Add([this, &pairs = pairs_.back()] { CompareContents(pairs); });
+}
+
+// Sizes are known to be the same.
+void Changes::CompareContents(Pairs& pairs) const {
+  const UniqueFd dir = OpenDirectory(pairs.base.path);
+  const TreeStack::OpenNode below(base_, pairs.base);
   std::vector<std::byte> a(kBufferBytes), b(kBufferBytes);
-  for (;;) {
-    const size_t n = ReadFull(now.get(), a, Quoted(path));
-    if (n != ReadFull(was.get(), b, Quoted(path)) || std::memcmp(a.data(), b.data(), n) != 0)
-      return true;
-    if (n < a.size())
-      return false;
+  for (size_t i = 0; i < pairs.files.size(); ++i) {
+    const TreeStack::Node& file = pairs.files[i];
+    const std::string name(SplitPath(file.path).second);
+    const UniqueFd now(openat(dir.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!now)
+      ThrowErrno("open " + Quoted(file.path) + " in " + Quoted(tree_.name()));
+    const UniqueFd was = below.OpenFile(file);
+    bool same = true;
+    for (auto left = static_cast<uint64_t>(file.status.st_size); same && left > 0;) {
+      const auto n = static_cast<size_t>(std::min<uint64_t>(left, kBufferBytes));
+      const auto now_bytes = std::span(a).first(n), was_bytes = std::span(b).first(n);
+      same = ReadFull(now.get(), now_bytes, Quoted(file.path)) == n &&
+             ReadFull(was.get(), was_bytes, Quoted(file.path)) == n && std::memcmp(a.data(), b.data(), n) == 0;
+      left -= n;
+    }
+    pairs.differ[i] = same ? 0 : 1;
   }
 }
 
-void Changes::CompareContents() {
-  // Items are written by one job each.
-  RunParallel(pairs_.size(), options_.threads,
-              [&](size_t i) { items_[pairs_[i].item].changed = ContentDiffers(pairs_[i]); });
+void Changes::FinishContents() {
+  comparing_.Finish();
+  for (const Pairs& pairs : pairs_) {
+    for (size_t i = 0; i < pairs.items.size(); ++i) items_[pairs.items[i]].changed = pairs.differ[i] != 0;
+  }
   pairs_.clear();
 }
 

@@ -10,7 +10,10 @@
 // whiteouts have none.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +21,7 @@
 
 #include "libimage/base/dir.h"
 #include "libimage/base/stream.h"
+#include "libimage/base/workers.h"
 #include "libimage/layer/archive.h"
 #include "libimage/layer/tree_stack.h"
 
@@ -59,10 +63,21 @@ class Changes {
     bool changed = false;
     bool needed = false;  // for something below
   };
-  // Two files that differ in content or not at all.
-  struct Pair {
-    uint32_t item;
-    TreeStack::Node base;
+  // A name in a directory of the tree, and what the layers below have there.
+  struct Child {
+    std::string name;
+    struct stat status {};
+    std::optional<TreeStack::Node> base;
+    bool differs = false;  // in more than content
+
+    bool undecided() const;  // content decides
+  };
+  // Files of one directory, each of which differs from the one below in content or not at all.
+  struct Pairs {
+    TreeStack::Node base;  // the directory
+    std::vector<TreeStack::Node> files;
+    std::vector<uint32_t> items;
+    std::vector<char> differ;  // for each of them, once compared
   };
   struct Linked {
     uint32_t item;
@@ -71,12 +86,15 @@ class Changes {
   };
 
   void Walk(uint32_t directory, const std::optional<TreeStack::Node>& base, bool complete);
+  std::vector<Child> Scan(uint32_t directory, const std::optional<TreeStack::Node>& base, bool& complete);
+  std::vector<Child> Compare(int dir, std::vector<Child> children, const std::optional<TreeStack::Node>& base) const;
   void NoteGone(uint32_t directory, const std::vector<std::string>& gone, bool all);
-  void Visit(uint32_t directory, int dir, const std::string& name, const struct stat& status,
-             const std::optional<TreeStack::Node>& base, bool complete);
-  bool Differs(int dir, const std::string& name, const struct stat& status, const TreeStack::Node& base) const;
-  bool ContentDiffers(const Pair& pair) const;
-  void CompareContents();
+  void Visit(uint32_t directory, const Child& child, bool complete);
+  bool Differs(int dir, const Child& child, const TreeStack::OpenNode& below) const;
+  void CompareLater(const std::optional<TreeStack::Node>& base, std::vector<TreeStack::Node> files,
+                    std::vector<uint32_t> items);
+  void CompareContents(Pairs& pairs) const;
+  void FinishContents();
   void CompareLinks();
   void MarkNeeded();
   uint32_t Append(Item item);
@@ -89,9 +107,10 @@ class Changes {
   const Dir& tree_;
   ChangesOptions options_;
   std::vector<Item> items_;  // in the order of the tar; the first is the root
-  std::vector<Pair> pairs_;
+  std::deque<Pairs> pairs_;
   std::vector<Linked> linked_;
   bool empty_ = true;
+  JobQueue comparing_;  // last: its jobs use the pairs
 };
 
 }  // namespace gantry::image

@@ -53,17 +53,13 @@ UniqueFd TreeStack::OpenDirectory(uint16_t layer, const std::string& path) const
   return fd;
 }
 
-bool TreeStack::HidesBelow(uint16_t layer, const std::string& path) const {
-  return IsOpaque(OpenDirectory(layer, path).get(), whiteouts_);
-}
-
 std::optional<TreeStack::Node> TreeStack::Root() const {
   if (layers_.empty())
     return std::nullopt;
   Node root;
   for (size_t i = 0; i < layers_.size(); ++i) {
     root.layers.push_back(static_cast<uint16_t>(i));
-    if (HidesBelow(root.layers.back(), ""))
+    if (IsOpaque(layers_[i]->fd(), whiteouts_))
       break;
   }
   if (fstat(layers_[0]->fd(), &root.status) < 0)
@@ -71,25 +67,61 @@ std::optional<TreeStack::Node> TreeStack::Root() const {
   return root;
 }
 
-std::optional<TreeStack::Node> TreeStack::Find(const Node& directory, std::string_view name) const {
+TreeStack::OpenNode::OpenNode(const TreeStack& stack, const Node& directory) : stack_(stack), directory_(directory) {
+  for (const uint16_t layer : directory.layers) fds_.push_back(stack.OpenDirectory(layer, directory.path));
+}
+
+int TreeStack::OpenNode::FdOf(uint16_t layer) const {
+  return fds_[static_cast<size_t>(std::ranges::find(directory_.layers, layer) - directory_.layers.begin())].get();
+}
+
+std::optional<TreeStack::Node> TreeStack::OpenNode::Find(std::string_view child) const {
+  const std::string name(child);
   Node found;
-  found.path = directory.Child(name);
-  const RelPath path = RelPath::Parse(found.path);
-  for (const uint16_t layer : directory.layers) {
-    const auto status = layers_[layer]->Stat(path);
-    if (!status)
-      continue;
-    if (IsWhiteout(*status) || (!found.layers.empty() && !S_ISDIR(status->st_mode)))
+  for (size_t i = 0; i < fds_.size(); ++i) {
+    struct stat status {};
+    if (fstatat(fds_[i].get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0) {
+      if (errno == ENOENT)
+        continue;
+      ThrowErrno("stat " + Quoted(directory_.Child(name)));
+    }
+    const bool is_directory = S_ISDIR(status.st_mode);
+    if (IsWhiteout(status) || (!found.layers.empty() && !is_directory))
       break;
     if (found.layers.empty())
-      found.status = *status;
-    found.layers.push_back(layer);
-    if (!S_ISDIR(status->st_mode) || HidesBelow(layer, found.path))
+      found.status = status;
+    found.layers.push_back(directory_.layers[i]);
+    if (!is_directory)
+      break;
+    const UniqueFd fd(openat(fds_[i].get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd)
+      ThrowErrno("open " + Quoted(directory_.Child(name)));
+    if (IsOpaque(fd.get(), stack_.whiteouts_))
       break;
   }
   if (found.layers.empty())
     return std::nullopt;
+  found.path = directory_.Child(name);
   return found;
+}
+
+Entry TreeStack::OpenNode::Describe(const Node& child) const {
+  const std::string name(SplitPath(child.path).second);
+  Entry entry = ReadAttributes(FdOf(child.layers.front()), name, child.status, stack_.whiteouts_);
+  entry.name = child.path;
+  return entry;
+}
+
+UniqueFd TreeStack::OpenNode::OpenFile(const Node& child) const {
+  const std::string name(SplitPath(child.path).second);
+  UniqueFd fd(openat(FdOf(child.layers.front()), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd)
+    ThrowErrno("open " + Quoted(child.path));
+  return fd;
+}
+
+std::optional<TreeStack::Node> TreeStack::Find(const Node& directory, std::string_view name) const {
+  return OpenNode(*this, directory).Find(name);
 }
 
 std::vector<TreeStack::Node> TreeStack::List(const Node& directory) const {
@@ -99,8 +131,9 @@ std::vector<TreeStack::Node> TreeStack::List(const Node& directory) const {
       names.insert(std::move(name));
   }
   std::vector<Node> nodes;
+  const OpenNode open(*this, directory);
   for (const std::string& name : names) {
-    if (auto node = Find(directory, name))
+    if (auto node = open.Find(name))
       nodes.push_back(*std::move(node));
   }
   return nodes;

@@ -29,6 +29,25 @@ class TreeStack {
     std::string Child(std::string_view name) const;  // its path
   };
 
+  // A directory of the stack, open in all its layers.
+  class OpenNode {
+   public:
+    // Borrows both.
+    OpenNode(const TreeStack& stack, const Node& directory);
+
+    std::optional<Node> Find(std::string_view name) const;
+    // These are of a node that Find found.
+    Entry Describe(const Node& child) const;
+    UniqueFd OpenFile(const Node& child) const;
+
+   private:
+    int FdOf(uint16_t layer) const;
+
+    const TreeStack& stack_;
+    const Node& directory_;
+    std::vector<UniqueFd> fds_;  // of directory_.layers
+  };
+
   // The nearest first, borrowed; kUnsupported for more than 65535. An empty stack has nothing but an empty root.
   TreeStack(std::vector<const Dir*> layers, UnpackOptions::Whiteouts whiteouts);
 
@@ -52,7 +71,6 @@ class TreeStack {
 
  private:
   UniqueFd OpenDirectory(uint16_t layer, const std::string& path) const;
-  bool HidesBelow(uint16_t layer, const std::string& path) const;
 
   std::vector<const Dir*> layers_;
   UnpackOptions::Whiteouts whiteouts_;

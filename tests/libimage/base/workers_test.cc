@@ -39,5 +39,32 @@ TEST(WorkersTest, NoJobsIsNoWork) {
   RunParallel(0, 4, [](size_t) { FAIL(); });
 }
 
+TEST(JobQueueTest, RunsWhatWasAddedUntilItIsFinished) {
+  for (const size_t threads : {1, 2, 4}) {
+    std::atomic<int> sum{0};
+    JobQueue queue(threads);
+    for (int i = 1; i <= 1000; ++i) queue.Add([&sum, i] { sum += i; });
+    queue.Finish();
+    EXPECT_EQ(sum, 500'500);
+  }
+}
+
+TEST(JobQueueTest, TheFirstExceptionIsRethrownByFinish) {
+  for (const size_t threads : {1, 4}) {
+    JobQueue queue(threads);
+    for (int i = 0; i < 100; ++i) queue.Add([] { throw std::runtime_error("job"); });
+    EXPECT_THROW(queue.Finish(), std::runtime_error);
+  }
+}
+
+TEST(JobQueueTest, DropsWhatWaitsWhenItIsGivenUp) {
+  std::atomic<int> ran{0};
+  {
+    JobQueue queue(1);
+    queue.Add([&] { ++ran; });
+  }
+  EXPECT_EQ(ran, 0);
+}
+
 }  // namespace
 }  // namespace gantry
