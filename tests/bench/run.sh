@@ -181,6 +181,22 @@ against_parts() {
 # The blobs of the layers of a layout with one image, as arguments.
 layer_files() { layers "$1" | sed "s|^|$1/blobs/sha256/|"; }
 
+# cpu_ms PID: what a process has spent so far.
+cpu_ms() { awk -v hertz="$(getconf CLK_TCK)" '{ print ($14 + $15) * 1000 / hertz }' "/proc/$1/stat"; }
+
+# registry_part REPOSITORY: a line for $T/parts: what it costs to have the layers read from the registry by curl, with
+# what the registry itself spends on the same cores.
+registry_part() {
+  local hex before after own
+  before=$(cpu_ms "${started_pids[-1]}")
+  own=$({ TIMEFORMAT='%U %S'; time for hex in "${blobs[@]##*/}"; do
+    curl -sS -o /dev/null "http://$registry/v2/$1/blobs/sha256:$hex"
+  done; } 2>&1 | tail -n 1)
+  after=$(cpu_ms "${started_pids[-1]}")
+  echo "$own $before $after" | awk -v mib="$(du -cm "${blobs[@]}" | tail -n 1 | cut -f1)" \
+    '{ printf "curl and the registry\t%.2f\t%d\n", ($1 + $2) * 1000 + $4 - $3, mib }'
+}
+
 # Into an ACI: from a layout, and from a registry.
 convert() {
   local clean="rm -f $T/out.aci; sync"
@@ -201,23 +217,38 @@ END
   {
     entry 'gantry-convert docker:// aci:' "$clean" gantry-convert -q "docker://$registry/bench/debian:v1" "aci:$T/out.aci"
     entry 'skopeo, umoci, tar | igzip' "$clean" bash "$T/peer.sh"
-  } | bench_measure 3 0 | against_parts 'at most 0.2' 'conversion from a registry to ACI'
+  } | bench_measure 3 0 >"$T/measured"
+  registry_part bench/debian >>"$T/parts"
+  against_parts 'at most 0.2' 'conversion from a registry to ACI' <"$T/measured"
+  sh -c "$clean"
+}
+
+# recompressed KIND FROM: the layers of a layout in another compression, by us and by skopeo.
+recompressed() {
+  local clean="rm -rf $T/out $T/peer; sync" made from
+  {
+    entry "gantry-convert --compress $1" "$clean" gantry-convert -q --compress "$1" "oci:$2:bench" "oci:$T/out:v1"
+    entry "skopeo copy, $1" "$clean" skopeo --insecure-policy copy -q --dest-compress-format "$1" \
+      "oci:$2:bench" "oci:$T/peer:v1"
+  } | bench_measure 3 0 >"$T/measured"
+  sh -c "$clean"
+  gantry-convert -q --compress "$1" "oci:$2:bench" "oci:$T/out:v1" >/dev/null
+  skopeo --insecure-policy copy -q --dest-compress-format "$1" "oci:$2:bench" "oci:$T/peer:v1"
+  mapfile -t made < <(layer_files "$T/out")
+  mapfile -t from < <(layer_files "$2")
+  bench_parts none "$1" sha256 "${made[@]}" -- "${from[@]}" >"$T/parts"
+  against_parts 'at most 0.2' "to $1, $(du -sm "$T/out" | cut -f1) MiB by gantry and $(du -sm "$T/peer" | cut -f1) by skopeo" \
+    <"$T/measured"
   sh -c "$clean"
 }
 
 # Layers anew: another compression, none in an archive, one in place of all.
 recompress() {
   local clean="rm -rf $T/out $T/out.tar $T/peer $T/peer.tar; sync"
-  {
-    entry 'gantry-convert --compress zstd' "$clean" \
-      gantry-convert -q --compress zstd "oci:$cache/image:bench" "oci:$T/out:v1"
-    entry 'skopeo copy, zstd' "$clean" skopeo --insecure-policy copy -q --dest-compress-format zstd \
-      "oci:$cache/image:bench" "oci:$T/peer:v1"
-  } | bench_measure 3 0 >"$T/measured"
-  gantry-convert -q --overwrite --compress zstd "oci:$cache/image:bench" "oci:$T/out:v1" >/dev/null
-  mapfile -t made < <(layer_files "$T/out")
-  bench_parts none zstd sha256 "${made[@]}" -- "${blobs[@]}" >"$T/parts"
-  against_parts 'at most 0.2' 'gzip to zstd' <"$T/measured"
+  recompressed zstd "$cache/image"
+  gantry-convert -q --compress zstd "oci:$cache/image:bench" "oci:$T/zstd:bench" >/dev/null
+  recompressed gzip "$T/zstd"
+  rm -rf "$T/zstd"
 
   {
     entry 'gantry-convert docker-archive:' "$clean" \
