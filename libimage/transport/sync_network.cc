@@ -117,6 +117,19 @@ class Shared {
   }
   const std::optional<Credentials>& to_credentials() const { return to_credentials_; }
 
+  // One job at a time sends a blob: who waited finds it there, and registries do not bear well the same one twice at
+  // once.
+  void BeginBlob(const Digest& blob) {
+    std::unique_lock lock(mutex_);
+    blob_ended_.wait(lock, [&] { return !blobs_on_their_way_.contains(blob); });
+    blobs_on_their_way_.insert(blob);
+  }
+  void EndBlob(const Digest& blob) {
+    const std::lock_guard lock(mutex_);
+    blobs_on_their_way_.erase(blob);
+    blob_ended_.notify_all();
+  }
+
   // How many uploads may have a whole chunk in memory.
   std::counting_semaphore<kMaxUploads>& large_uploads() { return large_uploads_; }
 
@@ -142,6 +155,8 @@ class Shared {
   std::optional<Credentials> to_credentials_;
   std::counting_semaphore<kMaxUploads> large_uploads_{kMaxUploads};
   mutable std::mutex mutex_;
+  std::condition_variable blob_ended_;
+  std::set<Digest> blobs_on_their_way_;
   std::map<std::string, std::unique_ptr<RegistryClient>> clients_;
   std::map<Digest, std::string> there_;
   std::set<std::pair<std::string, Digest>> all_there_;
@@ -188,6 +203,8 @@ class PartsCopy {
 
  private:
   void CopyBlob(const Descriptor& blob, const MemoryKeeper& keeper, HttpClient& from_http, HttpClient& into_http) {
+    shared_.BeginBlob(blob.digest);
+    const Deferred end([&] { shared_.EndBlob(blob.digest); });
     if (shared_.IsThere(to_.path, blob.digest))
       return;
     const std::string what = "blob " + blob.digest.hex().substr(0, 12) + " of " + Quoted(to_.ToString());

@@ -6,6 +6,15 @@ need skopeo jq curl
 printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
 start_registry REGISTRY_COMPATIBILITY_SCHEMA1_ENABLED=true
 make_busybox_image "$T/layout" v1
+# skopeo makes schema 1 of what tells how it was built.
+old=$T/layout/blobs/sha256/$(jq -r '.manifests[0].digest' "$T/layout/index.json" | cut -d: -f2)
+jq -c '.history = [.rootfs.diff_ids[] | {created: "2015-01-01T00:00:00Z", created_by: "make it"}]' \
+  "$T/layout/blobs/sha256/$(jq -r .config.digest "$old" | cut -d: -f2)" >"$T/config"
+size=$(stat -c %s "$T/config")
+jq -c --arg d "$(put_blob "$T/layout" "$T/config")" --argjson s "$size" '.config.digest = $d | .config.size = $s' "$old" >"$T/new"
+size=$(stat -c %s "$T/new")
+jq -c --arg d "$(put_blob "$T/layout" "$T/new")" --argjson s "$size" '.manifests[0].digest = $d | .manifests[0].size = $s' \
+  "$T/layout/index.json" >"$T/index" && mv "$T/index" "$T/layout/index.json"
 skopeo --insecure-policy copy -q --format v2s1 --dest-tls-verify=false "oci:$T/layout:v1" "docker://$registry/old:v1"
 curl -sSf -D "$T/head" "http://$registry/v2/old/manifests/v1" >"$T/manifest"
 expect_text '^Content-Type: application/vnd.docker.distribution.manifest.v1[+]prettyjws' "$T/head"

@@ -40,7 +40,7 @@ END
 expect_exit 0 gantry sync --scoped --append-suffix=-x --yaml "$T/images.yaml" "docker://$target/"
 [ "$(grep -c ^copied "$T/out")" = 5 ] || fail "not five: $(cat "$T/out")"
 expect_exit 0 gantry tags "$target/${source/:/_}/team/app"
-[ "$(xargs <"$T/out")" = '1.2.0-x 1.2.5-x latest-x' ] || fail "tags are $(cat "$T/out")"
+[ "$(sort "$T/out" | xargs)" = '1.2.0-x 1.2.5-x latest-x' ] || fail "tags are $(cat "$T/out")"
 
 # A part that fails: 1, and the others are there; without --keep-going what was not tried is told.
 printf '# ours\n%s/tool:v1\ndocker://%s/absent:v9 # gone\n%s/team/app:latest\n' "$source" "$source" "$source" >"$T/list"
@@ -48,7 +48,8 @@ expect_exit 1 gantry sync --keep-going --json --list "$T/list" "docker://$target
 jq -e '.copied == 2 and .failed == 1 and (.images[] | select(.state == "failed") | .code == 3)' "$T/out" >/dev/null || fail "$(cat "$T/out")"
 expect_exit 3 gantry sync -j 1 "$source/absent:v1" "$source/tool:v1" "docker://$target/none/"
 expect_text '1 were not tried' "$T/err"
-expect_exit 5 gantry sync --yaml <(echo "$source: {image: {a: []}}") "docker://$target/"
+echo '"r.example": {image: {a: []}}' >"$T/bad.yaml"
+expect_exit 5 gantry sync --yaml "$T/bad.yaml" "docker://$target/"
 expect_exit 2 gantry sync "$source/tool:v1" oci:dir
 
 # Nothing unsigned is copied.
