@@ -47,11 +47,16 @@ sigset_t BlockForwardedSignals() {
   return before;
 }
 
-int Attend(pid_t pid, int pidfd, Console* console, int stop_signal) {
+UniqueFd ForwardedSignals() {
   const sigset_t forwarded = ForwardedSet();
-  const UniqueFd signals(signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals)
+  UniqueFd out(signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!out)
     ThrowErrno("signalfd");
+  return out;
+}
+
+int Attend(pid_t pid, int pidfd, Console* console, int stop_signal) {
+  const UniqueFd signals = ForwardedSignals();
   bool output_open = console != nullptr;
   for (;;) {
     const short from_master = static_cast<short>((output_open ? POLLIN : 0) |

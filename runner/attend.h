@@ -4,12 +4,17 @@
 #include <signal.h>
 #include <sys/types.h>
 
+#include "libimage/base/fd.h"
+
 namespace gantry::runner {
 
 class Console;
 
 // HUP, INT, QUIT, TERM, USR1, USR2, ALRM, WINCH: from now on Attend hears them. Returns the mask that was before.
 sigset_t BlockForwardedSignals();
+
+// A signalfd of those, not blocking.
+UniqueFd ForwardedSignals();
 
 // Until the child `pid` has ended; its raw wait status. `console` is null without a terminal. TERM reaches the child as
 // `stop_signal`.

@@ -82,6 +82,29 @@ BundleCgroup BundleCgroup::Locate(const std::string& path, const std::string& id
   return out;
 }
 
+BundleCgroup BundleCgroup::ForPod(const std::string& name) {
+  BundleCgroup out;
+  out.lenient_ = geteuid() != 0;
+  out.tolerant_ = true;
+  for (const CgroupMount& mount : FindCgroupMounts()) {
+    const bool below_own = !mount.v2 || (mount.name.empty() && out.lenient_);
+    const std::string base = below_own ? GroupDirectory(mount, mount.own_group) : mount.path;
+    out.groups_.push_back({mount.controllers, mount.name, base + "/" + name});
+  }
+  return out;
+}
+
+BundleCgroup BundleCgroup::OfProcess(pid_t pid) {
+  BundleCgroup out;
+  for (const CgroupMount& mount : FindCgroupMounts(std::to_string(pid))) {
+    Group group{mount.controllers, mount.name, GroupDirectory(mount, mount.own_group)};
+    const std::string file = group.path + (group.v2() ? "/cgroup.procs" : "/tasks");
+    if (access(file.c_str(), W_OK) == 0)
+      out.groups_.push_back(std::move(group));
+  }
+  return out;
+}
+
 BundleCgroup BundleCgroup::Load(const json::Cursor& at) {
   BundleCgroup out;
   for (const json::Cursor& one : at.Elements(kMaxGroups)) {
@@ -111,7 +134,8 @@ bool BundleCgroup::MakeGroup(const Group& group, bool populated) const {
     if (mkdir(part.c_str(), 0755) == 0) {
       if (cpuset)
         InitialiseCpuset(part);
-    } else if (lenient_ && (errno == EACCES || errno == EPERM || errno == EROFS || errno == ENOENT)) {
+    } else if ((lenient_ && (errno == EACCES || errno == EPERM)) ||
+               ((lenient_ || tolerant_) && (errno == EROFS || errno == ENOENT))) {
       return false;
     } else if (errno != EEXIST) {
       ThrowErrno("make the control group " + part);
@@ -241,6 +265,11 @@ void BundleCgroup::OpenForJoining() {
     else
       tasks_.push_back(OpenFile(group.path + "/tasks", O_WRONLY));
   }
+}
+
+void BundleCgroup::CloseDescriptors() {
+  tasks_.clear();
+  unified_.Reset();
 }
 
 bool BundleCgroup::CanFreeze() const { return !DirectoryOf("freezer").empty(); }

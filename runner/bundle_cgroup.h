@@ -1,8 +1,8 @@
-// Control groups of a bundle's container: one in every hierarchy of this machine, at linux.cgroupsPath.
+// Control groups of a container: one in every hierarchy of this machine.
 //
-// Joining, limits, freezing, counting and removal on cgroup v1, v2 and both at once (hybrid); cgroup.h, which
-// gantry-run uses, says how joining is made cheap. What a bundle asks for and no hierarchy can enforce is refused,
-// never dropped.
+// Joining, limits, freezing, counting and removal on cgroup v1, v2 and both at once (hybrid). What is asked for and no
+// hierarchy can enforce is refused, never dropped. Joining costs no RCU grace period: v2 by CLONE_INTO_CGROUP, v1 by
+// the child writing 0 to "tasks" (thread by thread moves skip the lock that cgroup.procs waits for).
 #pragma once
 
 #include <sys/types.h>
@@ -32,6 +32,15 @@ class BundleCgroup {
   // made is left out; limits that then have no group to stand in are refused all the same.
   static BundleCgroup Locate(const std::string& path, const std::string& id, bool lenient);
 
+  // Of an app of a pod of gantry-run: `name` on v1 below the runner's own group, so that what limits the runner limits
+  // the container; on v2 below the top, because a group that holds the runner may not have children with controllers,
+  // and without root below its own, where the administrator delegated one. Groups that may not be made are left out; as
+  // root only where the file system is read-only or absent.
+  static BundleCgroup ForPod(const std::string& name);
+
+  // Those of a running process, as far as we may join them.
+  static BundleCgroup OfProcess(pid_t pid);
+
   // As Save wrote it.
   static BundleCgroup Load(const json::Cursor& at);
   json::Value Save() const;
@@ -48,6 +57,7 @@ class BundleCgroup {
 
   // Opens what a process that joins needs.
   void OpenForJoining();
+  void CloseDescriptors();  // once it has joined
   const std::vector<UniqueFd>& tasks() const { return tasks_; }
   int unified() const { return unified_.get(); }
 
@@ -75,6 +85,7 @@ class BundleCgroup {
   std::vector<UniqueFd> tasks_;
   UniqueFd unified_;
   bool lenient_ = false;
+  bool tolerant_ = false;  // of read-only and absent hierarchies
 };
 
 }  // namespace gantry::runner

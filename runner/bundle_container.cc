@@ -25,6 +25,7 @@
 #include "runner/attend.h"
 #include "runner/bundle_plan.h"
 #include "runner/bundle_process.h"
+#include "runner/clock.h"
 #include "runner/systemd_scope.h"
 #include "runner/userns.h"
 
@@ -33,18 +34,6 @@ namespace {
 
 constexpr int kDeleteAttempts = 10;  // of 10 ms
 constexpr int kKillAttempts = 1000;
-
-std::string Now() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  tm parts{};
-  gmtime_r(&now.tv_sec, &parts);
-  std::array<char, 64> text{};
-  const size_t size = strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%S", &parts);
-  std::array<char, 16> fraction{};
-  std::snprintf(fraction.data(), fraction.size(), ".%09ldZ", now.tv_nsec);
-  return std::string(text.data(), size) + fraction.data();
-}
 
 std::string UserName() {
   const passwd* entry = getpwuid(getuid());

@@ -33,9 +33,9 @@ struct OwnGroup {
   std::string path;
 };
 
-std::vector<OwnGroup> OwnGroups() {
+std::vector<OwnGroup> OwnGroups(const std::string& process) {
   std::vector<OwnGroup> out;
-  const std::string text = ReadControl("/proc/self/cgroup");
+  const std::string text = ReadControl("/proc/" + process + "/cgroup");
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
     const std::string_view line(text.data() + begin, end - begin);
@@ -112,12 +112,12 @@ std::string ReadControl(const std::string& path) {
   return ReadAll(fd.get(), kMaxProcBytes, path);
 }
 
-std::vector<CgroupMount> FindCgroupMounts() {
+std::vector<CgroupMount> FindCgroupMounts(const std::string& process) {
   std::vector<CgroupMount> out;
   const long top = MagicOf(kCgroupTop);
   if (top != CGROUP2_SUPER_MAGIC && top != TMPFS_MAGIC)
     return out;
-  for (const OwnGroup& own : OwnGroups()) {
+  for (const OwnGroup& own : OwnGroups(process)) {
     CgroupMount mount{own.controllers, {}, kCgroupTop, own.path, own.controllers.empty()};
     if (top == CGROUP2_SUPER_MAGIC) {
       if (mount.v2)

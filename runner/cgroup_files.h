@@ -15,12 +15,12 @@ struct CgroupMount {
   std::string controllers;  // as in /proc/self/cgroup: "memory", "cpu,cpuacct", "name=systemd"; empty for v2
   std::string name;         // below /sys/fs/cgroup; empty for v2 alone
   std::string path;         // where it is mounted
-  std::string own_group;    // of this process: "/" or "/a/b"
+  std::string own_group;    // of the process: "/" or "/a/b"
   bool v2 = false;
 };
 
-// Empty on a machine without cgroups. One of v2 at most.
-std::vector<CgroupMount> FindCgroupMounts();
+// With the groups of `process`, a pid or "self". Empty on a machine without cgroups. One of v2 at most.
+std::vector<CgroupMount> FindCgroupMounts(const std::string& process = "self");
 
 // The directory of `group` in `mount`, or the top when it lies outside of what is mounted here.
 std::string GroupDirectory(const CgroupMount& mount, const std::string& group);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <set>
 #include <utility>
 
 #include "libimage/base/ascii.h"
@@ -18,6 +19,7 @@ constexpr size_t kMaxArgumentBytes = 2 * 1024 * 1024;  // what execve takes with
 constexpr size_t kMaxHostnameBytes = 63;
 
 constexpr uint64_t Bit(int capability) { return uint64_t{1} << capability; }
+constexpr uint64_t kAllCapabilities = (Bit(CAP_LAST_CAP) << 1) - 1;
 
 std::string_view NameOf(std::string_view assignment) { return assignment.substr(0, assignment.find('=')); }
 
@@ -77,6 +79,102 @@ bool IsAtOrBelow(std::string_view path, std::string_view top) {
   return path == top || (path.starts_with(top) && path.size() > top.size() && path[top.size()] == '/');
 }
 
+void RefuseKernelPlaces(const std::string& target, std::string_view what) {
+  if (target == "/" || IsAtOrBelow(target, "/proc") || IsAtOrBelow(target, "/sys"))
+    throw Error(ErrorKind::kUsage,
+                std::string(what) + ": the target may not be '/', /proc, /sys or below them: " + Quoted(target));
+}
+
+uint64_t CapabilitySet(const std::vector<std::string>& names, std::string_view option) {
+  uint64_t out = 0;
+  for (const std::string& name : names) {
+    const auto capability = ParseCapability(name);
+    if (capability)
+      out |= Bit(*capability);
+    else if (LowerAscii(name) == "all")
+      out |= kAllCapabilities;
+    else
+      throw Error(ErrorKind::kUsage, std::string(option) + ": there is no capability " + Quoted(name),
+                  "give names as in capabilities(7), with or without CAP_, or ALL");
+  }
+  return out;
+}
+
+// What is added by name counts more than ALL dropped, what is dropped by name more than what is added.
+uint64_t Capabilities(const RunOptions& options) {
+  const auto is_all = [](const std::string& name) { return LowerAscii(name) == "all"; };
+  const uint64_t add = CapabilitySet(options.cap_add, "--cap-add");
+  const uint64_t drop = CapabilitySet(options.cap_drop, "--cap-drop");
+  const uint64_t base = options.capabilities.value_or(kDefaultCapabilities);
+  return std::ranges::any_of(options.cap_drop, is_all) ? add : (base | add) & ~drop;
+}
+
+// With something to execute.
+std::optional<image::HealthCheck> Health(const image::ImageConfig& image, const RunOptions& options) {
+  if (!options.health || !image.health_check || image.health_check->test.empty() ||
+      image.health_check->test.front() == "NONE")
+    return std::nullopt;
+  image::HealthCheck out = *image.health_check;
+  if (out.test.front() == "CMD-SHELL")
+    out.test = {"/bin/sh", "-c", out.test.size() > 1 ? out.test[1] : ""};
+  else
+    out.test.erase(out.test.begin());
+  if (out.test.empty())
+    return std::nullopt;
+  return out;
+}
+
+// What the image has a place for and nobody gave stays a part of the root; of a read-only one it becomes an empty
+// volume.
+void FillMountPoints(const RunOptions& options, const std::vector<std::string>& of_image, RunConfig& config) {
+  std::vector<MountPoint> points = options.mount_points;
+  for (const std::string& path : of_image) points.push_back({path, path});
+  for (const MountPoint& point : points) {
+    const auto given = std::ranges::find(options.named_volumes, point.name, &NamedVolume::name);
+    const bool placed = std::ranges::find(config.volumes, point.path, &Volume::target) != config.volumes.end();
+    if (placed || (given == options.named_volumes.end() && (!options.read_only_rootfs || point.read_only)))
+      continue;
+    Volume volume{.kind = Volume::Kind::kTmpfs, .executable = true};
+    if (given != options.named_volumes.end()) {
+      volume = given->volume;
+      volume.read_only = given->read_only.value_or(point.read_only);
+    }
+    volume.target = point.path;
+    config.volumes.push_back(std::move(volume));
+  }
+}
+
+void CheckPlaces(const RunConfig& config) {
+  std::set<std::string> targets;
+  for (const Volume& volume : config.volumes) {
+    RefuseKernelPlaces(volume.target, "volume");
+    if (!targets.insert(volume.target).second)
+      throw Error(ErrorKind::kUsage, "two volumes have the target " + Quoted(volume.target));
+  }
+  for (const DeviceNode& device : config.devices) RefuseKernelPlaces(device.target, "device");
+  std::set<std::string> names;
+  for (const Secret& secret : config.secrets) {
+    if (secret.name.empty() || secret.name.find('/') != std::string::npos || secret.name.starts_with('.') ||
+        !names.insert(secret.name).second)
+      throw Error(ErrorKind::kUsage, "secret " + Quoted(secret.name) + " has no name that is a file's, or one twice");
+  }
+}
+
+// The configuration that the command line changes, not the image.
+void TakeConfinement(const RunOptions& options, RunConfig& config) {
+  config.capabilities = Capabilities(options);
+  config.secrets = options.secrets;
+  config.devices = options.devices;
+  config.limits = options.limits;
+  config.ulimits = options.ulimits;
+  config.groups = options.groups;
+  config.oom_score_adj = options.oom_score_adj;
+  config.new_privileges = options.new_privileges;
+  config.filter = options.filter;
+  config.apparmor = options.apparmor;
+  config.selinux = options.selinux;
+}
+
 std::string Hostname(const std::string& name) {
   const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '.'; };
   if (name.size() > kMaxHostnameBytes || !std::ranges::all_of(name, allowed) || name.starts_with('-'))
@@ -131,8 +229,7 @@ Volume Volume::Parse(const std::string& text) {
   if (text.find('\0') != std::string::npos || !out.source.starts_with('/') || !out.target.starts_with('/'))
     refuse("source and target are not both absolute paths");
   out.target = image::CleanAbsolute(out.target);
-  if (out.target == "/" || IsAtOrBelow(out.target, "/proc") || IsAtOrBelow(out.target, "/sys"))
-    refuse("the target may not be '/', /proc, /sys or below them");
+  RefuseKernelPlaces(out.target, "volume " + Quoted(text));
   return out;
 }
 
@@ -145,16 +242,24 @@ RunConfig Plan(const image::ImageConfig& image, const RunOptions& options) {
   config.args = MergedArgs(image, options);
   config.env = MergedEnv(execution, options);
   config.working_dir = WorkingDir(execution, options);
-  config.stop_signal = execution.stop_signal;
+  config.stop_signal = options.stop_signal.value_or(execution.stop_signal);
+  config.stop_seconds = options.stop_seconds.value_or(kDefaultStopSeconds);
+  config.health = Health(image, options);
+  TakeConfinement(options, config);
   config.user = options.user.value_or(image.user);
   config.hostname = Hostname(options.hostname);
   config.network = options.network;
   config.interactive = options.interactive;
   config.terminal = options.terminal;
   config.read_only_rootfs = options.read_only_rootfs;
-  if (options.volumes.size() > kMaxVolumes)
+  if (options.volumes.size() + options.more_volumes.size() > kMaxVolumes)
     throw Error(ErrorKind::kUsage, "more than 128 volumes");
   for (const std::string& volume : options.volumes) config.volumes.push_back(Volume::Parse(volume));
+  config.volumes.insert(config.volumes.end(), options.more_volumes.begin(), options.more_volumes.end());
+  FillMountPoints(options, execution.volumes, config);
+  CheckPlaces(config);
+  config.pre_start = options.pre_start;
+  config.post_stop = options.post_stop;
   CheckText(config, options);
   return config;
 }

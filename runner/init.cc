@@ -82,7 +82,8 @@ Params Receive() {
   struct stat status;
   if (fstat(fd, &status) < 0)
     Fail(Step::kReceive, errno);
-  void* memory = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
+  // Private: what is written stays ours.
+  void* memory = mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
   if (memory == MAP_FAILED)
     Fail(Step::kReceive, errno);
   close(fd);
@@ -282,7 +283,116 @@ void ResetSignals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-[[noreturn]] void RunApplication(const Params& params) {
+void SetLimits(const Params& params) {
+  const InitParams& head = *params.head;
+  const auto* limits = reinterpret_cast<const PackedLimit*>(params.At(head.limits));
+  for (uint64_t i = 0; i < head.limit_count; ++i) {
+    const rlimit limit = {limits[i].soft, limits[i].hard};
+    if (setrlimit(static_cast<__rlimit_resource>(limits[i].resource), &limit) < 0)
+      Fail(Step::kLimit, errno, 125, "", i);
+  }
+  if (head.direct == 0)
+    return;
+  if (head.scheduler != 0 && syscall(SYS_sched_setattr, 0, params.At(head.scheduler), 0) < 0)
+    Fail(Step::kScheduler, errno);
+  if (head.io_priority >= 0 && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, head.io_priority) < 0)
+    Fail(Step::kIoPriority, errno);
+}
+
+// For the next execution, which is the application's.
+void WriteLabel(const char* file, const char* label) {
+  const int fd = openat(kProcFd, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0 || write(fd, label, strlen(label)) < 0)
+    Fail(Step::kLabel, errno, 125, label);
+  close(fd);
+}
+
+void WriteLabels(const Params& params) {
+  const InitParams& head = *params.head;
+  if (head.apparmor == 0 && head.selinux == 0)
+    return;
+  if (head.apparmor != 0)
+    WriteLabel("thread-self/attr/apparmor/exec", params.At(head.apparmor));
+  if (head.selinux != 0)
+    WriteLabel("thread-self/attr/exec", params.At(head.selinux));
+  close(kProcFd);
+}
+
+// A command beside the application's life: as root, with no more than the application may have. 0, or its exit code, or
+// 128 + the signal that killed it.
+int RunHandler(const Params& params, const PackedHandler& handler) {
+  const pid_t child = fork();
+  if (child < 0)
+    Fail(Step::kHandler, errno);
+  if (child == 0) {
+    InitParams head = *params.head;
+    head.uid = head.gid = 0;
+    head.group_count = 0;
+    head.permitted = head.effective = head.bounding;
+    setsid();
+    ResetSignals();
+    ChangeDir(params.At(head.working_dir));
+    BecomeUser(head, nullptr);
+    Execute(Texts(params.At(handler.candidates), handler.candidate_count),
+            Texts(params.At(handler.arguments), handler.argument_count),
+            Texts(params.At(head.environment), head.environment_count));
+  }
+  int status = 0;
+  for (pid_t pid = 0; pid != child;) {
+    if ((pid = waitpid(-1, &status, 0)) < 0 && errno != EINTR)
+      return 1;
+  }
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+void PreStart(const Params& params) {
+  const auto* handlers = reinterpret_cast<const PackedHandler*>(params.At(params.head->pre_start));
+  for (uint64_t i = 0; i < params.head->pre_start_count; ++i) {
+    if (const int code = RunHandler(params, handlers[i]); code != 0)
+      Fail(Step::kHandlerCode, code, 125, "", i);
+  }
+}
+
+// Descriptors 3 and up are those to preserve, in order; all others end with the execution.
+void PlacePreserved(Params& params) {
+  const InitParams& head = *params.head;
+  const int first = static_cast<int>(head.waits + head.notifies);
+  const int count = static_cast<int>(head.passed) - first;
+  const int above = kControlFd + count;
+  int moved[kMaxPassed];
+  if ((control = fcntl(control, F_DUPFD_CLOEXEC, above)) < 0)
+    Fail(Step::kPreserve, errno);
+  int& agent = params.passed[head.waits];
+  if (head.notifies != 0 && (agent = fcntl(agent, F_DUPFD_CLOEXEC, above)) < 0)
+    Fail(Step::kPreserve, errno);
+  for (int i = 0; i < count; ++i) {
+    if ((moved[i] = fcntl(params.passed[first + i], F_DUPFD_CLOEXEC, above)) < 0)
+      Fail(Step::kPreserve, errno);
+  }
+  for (int i = 0; i < count; ++i) {
+    if (dup2(moved[i], kControlFd + i) < 0)
+      Fail(Step::kPreserve, errno);
+  }
+  if (syscall(SYS_close_range, above, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */) < 0)
+    Fail(Step::kPreserve, errno);
+}
+
+// Whoever was started by a socket looks whether it is meant: the number of the process is known only now.
+void NumberListener(char** environment) {
+  constexpr char kName[] = "LISTEN_PID=";
+  for (char** entry = environment; *entry != nullptr; ++entry) {
+    if (strncmp(*entry, kName, sizeof kName - 1) != 0)
+      continue;
+    char* at = *entry + sizeof kName - 1;
+    for (int place = 1'000'000'000, pid = getpid(); place > 0; place /= 10) {
+      if (pid >= place)
+        *at++ = static_cast<char>('0' + pid / place % 10);
+    }
+    *at = '\0';
+  }
+}
+
+[[noreturn]] void RunApplication(Params& params) {
   const InitParams& head = *params.head;
   if (setsid() < 0 || (head.terminal != 0 && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0))
     Fail(Step::kTerminal, errno);
@@ -296,8 +406,14 @@ void ResetSignals() {
   char** environment = Texts(params.At(head.environment), head.environment_count);
   if (syscall(SYS_close_range, kControlFd, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */) < 0)
     Fail(Step::kFork, errno);
+  SetLimits(params);
+  WriteLabels(params);
   ChangeDir(params.At(head.working_dir));
   BecomeUser(head, reinterpret_cast<const uint32_t*>(params.At(head.groups)));
+  if (head.passed != 0) {
+    PlacePreserved(params);
+    NumberListener(environment);
+  }
   Execute(candidates, arguments, environment);
 }
 
@@ -355,39 +471,6 @@ void RunHooks(const Params& params) {
   }
 }
 
-void SetLimits(const Params& params) {
-  const InitParams& head = *params.head;
-  const auto* limits = reinterpret_cast<const PackedLimit*>(params.At(head.limits));
-  for (uint64_t i = 0; i < head.limit_count; ++i) {
-    const rlimit limit = {limits[i].soft, limits[i].hard};
-    if (setrlimit(static_cast<__rlimit_resource>(limits[i].resource), &limit) < 0)
-      Fail(Step::kLimit, errno, 125, "", i);
-  }
-  if (head.scheduler != 0 && syscall(SYS_sched_setattr, 0, params.At(head.scheduler), 0) < 0)
-    Fail(Step::kScheduler, errno);
-  if (head.io_priority >= 0 && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, head.io_priority) < 0)
-    Fail(Step::kIoPriority, errno);
-}
-
-// For the next execution, which is the application's.
-void WriteLabel(const char* file, const char* label) {
-  const int fd = openat(kProcFd, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0 || write(fd, label, strlen(label)) < 0)
-    Fail(Step::kLabel, errno, 125, label);
-  close(fd);
-}
-
-void WriteLabels(const Params& params) {
-  const InitParams& head = *params.head;
-  if (head.apparmor == 0 && head.selinux == 0)
-    return;
-  if (head.apparmor != 0)
-    WriteLabel("thread-self/attr/apparmor/exec", params.At(head.apparmor));
-  if (head.selinux != 0)
-    WriteLabel("thread-self/attr/exec", params.At(head.selinux));
-  close(kProcFd);
-}
-
 // Pipes and files of the runner's that the user must be able to open again; not what all share.
 void GiveStreams(const InitParams& head) {
   for (int fd = 0; fd <= 2 && head.owns_streams != 0; ++fd) {
@@ -397,30 +480,6 @@ void GiveStreams(const InitParams& head) {
     if (fchown(fd, head.uid, static_cast<gid_t>(-1)) < 0)
       errno = 0;  // another user namespace's: the open descriptor still works
   }
-}
-
-// Descriptors 3 and up are those to preserve, in order; all others end with the execution.
-void PlacePreserved(Params& params) {
-  const InitParams& head = *params.head;
-  const int first = static_cast<int>(head.waits + head.notifies);
-  const int count = static_cast<int>(head.passed) - first;
-  const int above = kControlFd + count;
-  int moved[kMaxPassed];
-  if ((control = fcntl(control, F_DUPFD_CLOEXEC, above)) < 0)
-    Fail(Step::kPreserve, errno);
-  int& agent = params.passed[head.waits];
-  if (head.notifies != 0 && (agent = fcntl(agent, F_DUPFD_CLOEXEC, above)) < 0)
-    Fail(Step::kPreserve, errno);
-  for (int i = 0; i < count; ++i) {
-    if ((moved[i] = fcntl(params.passed[first + i], F_DUPFD_CLOEXEC, above)) < 0)
-      Fail(Step::kPreserve, errno);
-  }
-  for (int i = 0; i < count; ++i) {
-    if (dup2(moved[i], kControlFd + i) < 0)
-      Fail(Step::kPreserve, errno);
-  }
-  if (syscall(SYS_close_range, above, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */) < 0)
-    Fail(Step::kPreserve, errno);
 }
 
 // As root first; where root may not go (a network file system), as the user.
@@ -464,8 +523,34 @@ bool TryChangeDir(const char* path) {
   Execute(candidates, arguments, environment);
 }
 
+// What only the start took: to load a filter without no_new_privs, to raise a limit.
+void GiveUp(const InitParams& head) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  const uint64_t keep = head.bounding | uint64_t{1} << CAP_KILL | uint64_t{1} << CAP_SETGID |
+                        uint64_t{1} << CAP_SETUID | uint64_t{1} << CAP_SETPCAP;
+  if (syscall(SYS_capget, &header, data) < 0)
+    _exit(125);
+  for (unsigned half = 0; half < 2; ++half) {
+    data[half].permitted &= static_cast<uint32_t>(keep >> (32 * half));
+    data[half].effective = data[half].permitted;
+  }
+  for (const int capability : {CAP_SYS_ADMIN, CAP_SYS_RESOURCE}) {
+    if ((keep >> capability & 1) == 0 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL)
+      _exit(125);
+  }
+  if (syscall(SYS_capset, &header, data) < 0)
+    _exit(125);
+}
+
+[[noreturn]] void End(const Params& params, int status) {
+  const auto* handlers = reinterpret_cast<const PackedHandler*>(params.At(params.head->post_stop));
+  for (uint64_t i = 0; i < params.head->post_stop_count; ++i) RunHandler(params, handlers[i]);
+  _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+}
+
 // Ends with the application; the kernel then kills all that is left in the namespace.
-[[noreturn]] void Supervise(pid_t application, const sigset_t& all) {
+[[noreturn]] void Supervise(const Params& params, pid_t application, const sigset_t& all) {
   for (;;) {
     const int number = sigwaitinfo(&all, nullptr);
     if (number > 0 && number != SIGCHLD)
@@ -473,7 +558,7 @@ bool TryChangeDir(const char* path) {
     int status = 0;
     for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
       if (pid == application)
-        _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+        End(params, status);
     }
   }
 }
@@ -494,13 +579,19 @@ bool TryChangeDir(const char* path) {
   if (params.head->direct != 0)
     BecomeApplication(params);
   LoadFilter(params);
+  PreStart(params);
   const pid_t application = fork();
   if (application < 0)
     Fail(Step::kFork, errno);
   if (application == 0)
     RunApplication(params);
   close(control);
-  Supervise(application, all);
+  for (uint32_t i = 0; i < params.head->passed; ++i) close(params.passed[i]);
+  if (params.head->apparmor != 0 || params.head->selinux != 0)
+    close(kProcFd);
+  if (params.head->no_new_privs == 0 || params.head->limit_count != 0)
+    GiveUp(*params.head);
+  Supervise(params, application, all);
 }
 
 }  // namespace

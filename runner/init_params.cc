@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "libimage/base/error.h"
+#include "runner/filter_compiler.h"
 #include "runner/protocol.h"
 #include "runner/seccomp.h"
 
@@ -65,6 +66,23 @@ void AddLimits(const SpecProcess& process, Packer& packer, InitParams& head) {
   for (const SpecLimit& limit : process.limits) limits.push_back({limit.resource, limit.soft, limit.hard});
   head.limits = packer.Add(limits.data(), limits.size() * sizeof(PackedLimit));
   head.limit_count = limits.size();
+}
+
+uint64_t AddHandlers(const std::vector<EventHandler>& handlers, const SpecProcess& process, Packer& packer) {
+  std::vector<PackedHandler> packed;
+  for (const EventHandler& handler : handlers) {
+    const std::vector<std::string> candidates = ExecutableCandidates(handler.args.front(), process.env);
+    PackedHandler one;
+    one.arguments = packer.Add(handler.args);
+    one.argument_count = handler.args.size();
+    one.candidates = packer.Add(candidates);
+    one.candidate_count = candidates.size();
+    packed.push_back(one);
+  }
+  return packer.Add(packed.data(), packed.size() * sizeof(PackedHandler));
+}
+
+void AddScheduler(const SpecProcess& process, Packer& packer, InitParams& head) {
   head.io_priority = process.io_priority.value_or(-1);
   if (!process.scheduler)
     return;
@@ -82,9 +100,7 @@ void AddLimits(const SpecProcess& process, Packer& packer, InitParams& head) {
 
 void AddDirect(const InitRequest& request, Packer& packer, InitParams& head) {
   head.direct = 1;
-  head.no_new_privs = request.process.no_new_privileges ? 1 : 0;
   head.filter_flags = request.filter_flags;
-  head.passed = static_cast<uint32_t>(request.passed);
   head.waits = request.waits ? 1 : 0;
   head.notifies = request.notifies ? 1 : 0;
   head.owns_streams = request.owns_streams ? 1 : 0;
@@ -93,11 +109,7 @@ void AddDirect(const InitRequest& request, Packer& packer, InitParams& head) {
   head.state = packer.Add(request.state.data(), request.state.size());
   head.state_size = request.state.size();
   AddHooks(request.hooks, packer, head);
-  AddLimits(request.process, packer, head);
-  if (!request.apparmor.empty())
-    head.apparmor = packer.Add({request.apparmor});
-  if (!request.selinux.empty())
-    head.selinux = packer.Add({request.selinux});
+  AddScheduler(request.process, packer, head);
 }
 
 UniqueFd Sealed(const std::string& bytes) {
@@ -134,9 +146,22 @@ std::vector<std::string> ExecutableCandidates(const std::string& program, const 
   return out;
 }
 
-InitRequest RequestFor(const RunConfig& config, const Credentials& who, const std::string& hostname) {
+std::span<const sock_filter> FilterFor(const RunConfig& config, std::vector<sock_filter>& own) {
+  if (config.filter.kind == Filter::Kind::kDefault)
+    return DefaultFilter();
+  if (config.filter.kind == Filter::Kind::kProfile) {
+    const json::Value profile = json::Parse(config.filter.profile, "the seccomp profile");
+    own = CompileFilter(ParseSpecSeccomp(json::Cursor(profile, "the seccomp profile")));
+  }
+  return own;
+}
+
+InitRequest RequestFor(const RunConfig& config, const Credentials& who, const std::string& hostname,
+                       std::span<const sock_filter> filter) {
   InitRequest out;
-  out.filter = DefaultFilter();
+  out.filter = filter;
+  out.pre_start = config.pre_start;
+  out.post_stop = config.post_stop;
   SpecProcess& process = out.process;
   process.terminal = config.terminal;
   process.user = {who.uid, who.gid, std::nullopt, {who.groups.begin(), who.groups.end()}};
@@ -147,6 +172,8 @@ InitRequest RequestFor(const RunConfig& config, const Credentials& who, const st
   if (!HasEnv(process.env, "HOSTNAME="))
     process.env.push_back("HOSTNAME=" + hostname);
   process.cwd = config.working_dir;
+  process.limits = config.ulimits;
+  process.no_new_privileges = !config.new_privileges;
   process.capabilities.bounding = config.capabilities;
   if (who.uid == 0)
     process.capabilities.permitted = process.capabilities.effective = config.capabilities;
@@ -162,6 +189,7 @@ UniqueFd MakeInitParams(const InitRequest& request) {
   head.terminal = process.terminal ? 1 : 0;
   head.keep_groups = request.keep_groups ? 1 : 0;
   head.umask = process.user.umask.value_or(022);
+  head.no_new_privs = process.no_new_privileges ? 1 : 0;
   head.bounding = process.capabilities.bounding;
   head.permitted = process.capabilities.permitted;
   head.effective = process.capabilities.effective;
@@ -179,6 +207,16 @@ UniqueFd MakeInitParams(const InitRequest& request) {
   const std::vector<std::string> candidates = ExecutableCandidates(process.args.front(), process.env);
   head.candidates = packer.Add(candidates);
   head.candidate_count = candidates.size();
+  AddLimits(process, packer, head);
+  if (!request.apparmor.empty())
+    head.apparmor = packer.Add({request.apparmor});
+  if (!request.selinux.empty())
+    head.selinux = packer.Add({request.selinux});
+  head.passed = static_cast<uint32_t>(request.passed);
+  head.pre_start = AddHandlers(request.pre_start, process, packer);
+  head.pre_start_count = request.pre_start.size();
+  head.post_stop = AddHandlers(request.post_stop, process, packer);
+  head.post_stop_count = request.post_stop.size();
   if (request.direct)
     AddDirect(request, packer, head);
   return Sealed(packer.Finish(head));

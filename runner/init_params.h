@@ -20,25 +20,31 @@ struct InitRequest {
   SpecProcess process;
   std::span<const sock_filter> filter;
   bool keep_groups = false;  // setgroups is not to be called
+  std::string apparmor;      // what to write, empty for nothing
+  std::string selinux;
+  std::vector<EventHandler> pre_start, post_stop;  // unless direct
+  size_t passed = 0;                               // how many descriptors follow in all
 
   // For the process of a bundle, which init itself becomes.
   bool direct = false;
   bool waits = false;     // the first of the descriptors that follow is a listening socket
   bool notifies = false;  // the next is connected to the seccomp agent
   bool owns_streams = false;
-  size_t passed = 0;  // how many descriptors follow in all
   uint32_t filter_flags = 0;
   std::string notice;  // for the seccomp agent
   std::string state;   // for the hooks
   std::vector<SpecHook> hooks;
-  std::string apparmor;  // what to write, empty for nothing
-  std::string selinux;
 };
 
 UniqueFd MakeInitParams(const InitRequest& request);
 
-// The application of `config`: HOME and HOSTNAME are added where the configuration does not set them.
-InitRequest RequestFor(const RunConfig& config, const Credentials& who, const std::string& hostname);
+// The program that decides about the system calls of `config`'s application. `own` keeps one that is compiled here.
+std::span<const sock_filter> FilterFor(const RunConfig& config, std::vector<sock_filter>& own);
+
+// The application of `config`: HOME and HOSTNAME are added where the configuration does not set them. `filter` is
+// FilterFor `config`, and must outlive the request.
+InitRequest RequestFor(const RunConfig& config, const Credentials& who, const std::string& hostname,
+                       std::span<const sock_filter> filter);
 
 // File names to try for `program`: itself when it has a slash, else below each element of PATH in `env`.
 std::vector<std::string> ExecutableCandidates(const std::string& program, const std::vector<std::string>& env);

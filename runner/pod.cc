@@ -20,24 +20,42 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/pass_descriptor.h"
+#include "runner/bundle_cgroup.h"
+#include "runner/clock.h"
+#include "runner/container_state.h"
 
 namespace gantry::runner {
 namespace {
 
-constexpr const char* kPodFile = "image";
-constexpr size_t kMaxPodFile = 1024 * 1024;
+constexpr std::string_view kKeptLine = "kept\n";
+constexpr int kTakeAttempts = 50;      // of 10 ms
 constexpr time_t kUnlockedGrace = 60;  // a directory without the file is being made, if it is younger
 
-bool IsUuid(std::string_view name) {
-  if (name.size() != 36)
-    return false;
-  for (size_t i = 0; i < name.size(); ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    const bool hex = (name[i] >= '0' && name[i] <= '9') || (name[i] >= 'a' && name[i] <= 'f');
-    if (dash ? name[i] != '-' : !hex)
-      return false;
+// The pod holds blobs no more, though the keeper still has the lock. False: they are held a moment longer.
+bool LetBlobsGo(int lock) { return ftruncate(lock, 0) == 0; }
+
+// The groups of `uuid` among `paths`, with all below. False when one is left.
+bool RemoveGroups(const std::vector<std::string>& paths, const std::string& uuid) {
+  bool all_gone = true;
+  for (const std::string& path : paths) {
+    const bool ours = !uuid.empty() && path.starts_with(std::string(kCgroupTop) + "/") &&
+                      path.ends_with("/gantry-" + uuid) && path.find("/../") == std::string::npos;
+    all_gone = (!ours || RemoveGroup(path)) && all_gone;
   }
-  return true;
+  return all_gone;
+}
+
+std::vector<std::string> GroupPaths(const std::string& uuid) {
+  std::vector<std::string> out;
+  const BundleCgroup located = BundleCgroup::ForPod("gantry-" + uuid);
+  for (const BundleCgroup::Group& group : located.groups()) out.push_back(group.path);
+  return out;
+}
+
+bool IsKept(int file) {
+  std::array<char, kKeptLine.size()> begin{};
+  return pread(file, begin.data(), begin.size(), 0) == static_cast<ssize_t>(begin.size()) &&
+         std::string_view(begin.data(), begin.size()) == kKeptLine;
 }
 
 // Files of a user namespace's ids are removed by its root. The plain way comes first: it is nearly always enough.
@@ -57,25 +75,44 @@ void RemovePodTree(const Dir& pods, const std::string& uuid, const std::optional
   }
 }
 
-std::vector<std::string> Lines(const std::string& text) {
+// The groups that the file of a dead pod names.
+std::vector<std::string> GroupLines(int file, const std::string& uuid) {
   std::vector<std::string> out;
+  const std::string text = ReadAll(file, kMaxRecordBytes, "the file of the pod " + uuid);
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
-    out.push_back(text.substr(begin, end - begin));
+    if (text[begin] == '/')
+      out.push_back(text.substr(begin, end - begin));
     begin = end + 1;
   }
   return out;
 }
 
-UniqueFd MakePodFile(const Dir& dir, const image::Image& image, const std::vector<std::string>& cgroups) {
-  UniqueFd fd = dir.OpenBeneath(RelPath::Parse(kPodFile), O_RDWR | O_CREAT | O_EXCL, 0600);
+std::string RunnerEvent() {
+  return PrintEvent({PodEvent::Kind::kRunner, {}, getpid(), StartTimeOf(getpid()).value_or(0)});
+}
+
+// Gets its name when it is locked, so that no sweep takes the pod for dead.
+UniqueFd MakePodFile(const Dir& dir, const PodPlan& plan, const std::vector<std::string>& groups, bool runs) {
+  const RelPath hidden = RelPath::Parse(".image");
+  UniqueFd fd = dir.OpenBeneath(hidden, O_RDWR | O_CREAT | O_EXCL | O_APPEND, 0600);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) < 0)
     ThrowErrno("lock the pod " + dir.name());
-  std::string text = image.descriptor.digest.str() + "\n";
-  for (const Digest& diff_id : image.config.diff_ids) text += diff_id.str() + "\n";
-  for (const std::string& path : cgroups) text += path + "\n";
+  const std::string text = PrintPlan(plan, groups) + (runs ? RunnerEvent() : "");
   WriteFull(fd.get(), AsBytes(text), "the file of the pod " + dir.name());
+  dir.Rename(hidden, RelPath::Parse(kPodFile));
   return fd;
+}
+
+// The first app that names it says how it is to be.
+void MakeEmptyVolume(const Dir& pod, const Volume& volume) {
+  const RelPath name = RelPath::Parse("volumes/" + volume.source);
+  if (pod.Exists(name))
+    return;
+  const Dir made = pod.MakeDirs(name, 0755);
+  if (fchmod(made.fd(), volume.mode.value_or(0755)) < 0 ||
+      fchown(made.fd(), volume.uid.value_or(static_cast<uid_t>(-1)), volume.gid.value_or(static_cast<gid_t>(-1))) < 0)
+    ThrowErrno("make the volume " + Quoted(volume.source));
 }
 
 // The keeper holds nothing of its parent's but the lock, the pods directory and the socket, and hears no signal that is
@@ -130,12 +167,12 @@ std::string NewUuid() {
   return out;
 }
 
-Pod::Pod(std::string uuid, Dir pods, Dir dir, UniqueFd lock, Cgroup cgroup, std::optional<IdMap> map)
+Pod::Pod(std::string uuid, Dir pods, Dir dir, PodPlan plan, std::optional<IdMap> map)
     : uuid_(std::move(uuid)),
       pods_(std::move(pods)),
       dir_(std::move(dir)),
-      lock_(std::move(lock)),
-      cgroup_(std::move(cgroup)),
+      plan_(std::move(plan)),
+      groups_(GroupPaths(uuid_)),
       map_(std::move(map)) {}
 
 Pod::Pod(Pod&& other) noexcept
@@ -143,12 +180,13 @@ Pod::Pod(Pod&& other) noexcept
       pods_(std::move(other.pods_)),
       dir_(std::move(other.dir_)),
       lock_(std::move(other.lock_)),
-      cgroup_(std::move(other.cgroup_)),
+      plan_(std::move(other.plan_)),
+      groups_(std::move(other.groups_)),
       map_(std::move(other.map_)),
       keeper_socket_(std::move(other.keeper_socket_)),
       keeper_(std::exchange(other.keeper_, -1)) {}
 
-Pod Pod::Create(const Dir& pods, const image::Image& image, std::optional<IdMap> map) {
+Pod Pod::Make(const Dir& pods, PodPlan plan, std::optional<IdMap> map, bool runs) {
   std::string uuid = NewUuid();
   // Absolute, because the child opens it after its working directory has changed.
   const std::string base = RealPath(pods.name());
@@ -156,15 +194,83 @@ Pod Pod::Create(const Dir& pods, const image::Image& image, std::optional<IdMap>
   const RelPath name = RelPath::Parse(uuid);
   Dir dir(own.MakeDirs(name, 0711));
   dir = Dir(UniqueFd(fcntl(dir.fd(), F_DUPFD_CLOEXEC, 3)), base + "/" + uuid);
-  Cgroup cgroup = Cgroup::Locate(uuid);
-  UniqueFd lock = MakePodFile(dir, image, cgroup.paths());
-  Pod pod(uuid, std::move(own), std::move(dir), std::move(lock), std::move(cgroup), std::move(map));
-  for (const char* tree : {"upper", "work"}) {
-    if (mkdirat(pod.dir_.fd(), tree, 0755) < 0)
-      ThrowErrno("make the directory " + pod.Path(tree));
+  plan.created = Now();
+  Pod pod(uuid, std::move(own), std::move(dir), std::move(plan), std::move(map));
+  pod.lock_ = MakePodFile(pod.dir_, pod.plan_, pod.groups_, runs);
+  pod.MakeTrees();
+  return pod;
+}
+
+void Pod::MakeTrees() const {
+  const auto make = [](const std::string& path) {
+    if (mkdir(path.c_str(), 0755) < 0)
+      ThrowErrno("make the directory " + path);
+  };
+  if (plan_.apps.size() > 1)
+    make(Path("apps"));
+  for (const AppPlan& app : plan_.apps) {
+    const std::string path = AppPath(app.name);
+    if (plan_.apps.size() > 1)
+      make(path);
+    for (const char* tree : {"/upper", "/work"}) make(path + tree);
+    for (const Volume& volume : app.config.volumes) {
+      if (volume.kind == Volume::Kind::kEmpty)
+        MakeEmptyVolume(dir_, volume);
+    }
   }
+}
+
+Pod Pod::Create(const Dir& pods, PodPlan plan, std::optional<IdMap> map) {
+  Pod pod = Make(pods, std::move(plan), std::move(map), true);
   pod.StartKeeper();
   return pod;
+}
+
+Pod Pod::Create(const Dir& pods, const image::Image& image, std::optional<IdMap> map) {
+  AppPlan app{"app", image.descriptor.digest.str(), image.descriptor.digest, image.config.diff_ids, {}};
+  app.config.args = {"?"};
+  app.config.working_dir = "/";
+  return Create(pods, PodPlan{false, {}, {std::move(app)}}, std::move(map));
+}
+
+Pod Pod::Prepare(const Dir& pods, PodPlan plan, std::optional<IdMap> map) {
+  plan.kept = true;
+  return Make(pods, std::move(plan), std::move(map), false);
+}
+
+Pod Pod::Take(const Dir& pods, const std::string& uuid, std::optional<IdMap> map) {
+  const std::string base = RealPath(pods.name());
+  Dir own = Dir::Open(base);
+  Dir dir(UniqueFd(fcntl(own.OpenDir(RelPath::Parse(uuid)).fd(), F_DUPFD_CLOEXEC, 3)), base + "/" + uuid);
+  UniqueFd lock = dir.OpenBeneath(RelPath::Parse(kPodFile), O_RDWR | O_APPEND);
+  // Whoever only looks holds the lock for a moment.
+  for (int attempt = 0; flock(lock.get(), LOCK_EX | LOCK_NB) < 0; ++attempt) {
+    if (attempt == kTakeAttempts)
+      throw Error(ErrorKind::kFailed, "pod " + uuid + " runs already");
+    const timespec pause = {0, 10'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  const PodRecord record = PodRecord::Parse(ReadAll(lock.get(), kMaxRecordBytes, "the file of the pod " + uuid), uuid);
+  if (record.state() != PodState::kPrepared)
+    throw Error(ErrorKind::kFailed, "pod " + uuid + " is not prepared: it is " + std::string(ToString(record.state())),
+                "prepare another with: gantry run prepare");
+  Pod pod(uuid, std::move(own), std::move(dir), record.plan(), std::move(map));
+  pod.lock_ = std::move(lock);
+  std::string groups;
+  for (const std::string& path : pod.groups_) groups += path + "\n";
+  WriteFull(pod.lock_.get(), AsBytes(groups + RunnerEvent()), "the file of the pod " + uuid);
+  pod.StartKeeper();
+  return pod;
+}
+
+std::string Pod::AppPath(const std::string& app) const { return plan_.apps.size() == 1 ? path() : Path("apps/" + app); }
+
+std::string Pod::GroupName(const std::string& app) const {
+  return "gantry-" + uuid_ + (plan_.apps.size() == 1 ? "" : "/" + app);
+}
+
+void Pod::Append(const PodEvent& event) const {
+  WriteFull(lock_.get(), AsBytes(PrintEvent(event)), "the file of the pod " + dir_.name());
 }
 
 void Pod::StartKeeper() {
@@ -187,9 +293,10 @@ void Pod::StartKeeper() {
   while (poll(&hangup, 1, -1) < 0 && errno == EINTR) {
   }
   try {
-    Cgroup::Remove(cgroup_.paths(), uuid_);
+    RemoveGroups(groups_, uuid_);
     theirs.Reset();
-    RemovePodTree(pods_, uuid_, map_);
+    if (!IsKept(lock_.get()))
+      RemovePodTree(pods_, uuid_, map_);
   } catch (const std::exception&) {
     _exit(1);  // the next sweep finds it
   }
@@ -208,22 +315,27 @@ void Pod::Remove() {
   if (uuid_.empty())
     return;
   const std::string uuid = std::exchange(uuid_, {});
-  cgroup_.CloseDescriptors();
-  const bool groups_gone = Cgroup::Remove(cgroup_.paths(), uuid);
-  // It holds blobs no more, though the keeper still has the lock. Where that fails they are held a moment longer.
-  if (ftruncate(lock_.get(), 0) < 0)
-    errno = 0;
+  const bool groups_gone = RemoveGroups(groups_, uuid);
+  if (!plan_.kept)
+    LetBlobsGo(lock_.get());
   // Whoever closes a removed directory last frees its blocks: that is to be the keeper.
   dir_ = Dir(UniqueFd(), dir_.name());
   lock_.Reset();
   keeper_socket_.Reset();
-  if (keeper_ < 0)
+  if (keeper_ < 0 && !plan_.kept)
     RemovePodTree(pods_, uuid, map_);
   while (getpid() == 1 && keeper_ > 0 && waitpid(keeper_, nullptr, 0) < 0 && errno == EINTR) {
   }
   if (!groups_gone)
     throw Error(ErrorKind::kFailed, "a control group of pod " + uuid + " could not be removed",
                 "a process in it does not die; remove it later with: gantry run gc");
+}
+
+void Pod::Forget() {
+  plan_.kept = false;
+  // The keeper looks there.
+  if (ftruncate(lock_.get(), 0) < 0)
+    ThrowErrno("empty the file of the pod " + dir_.name());
 }
 
 Pod::~Pod() {
@@ -234,18 +346,69 @@ Pod::~Pod() {
   }
 }
 
+namespace {
+
+// A dead pod whose lock we hold.
+void RemoveDead(const Dir& pods, const std::string& uuid, const UniqueFd& lock, const std::optional<IdMap>& map) {
+  if (lock)
+    RemoveGroups(GroupLines(lock.get(), uuid), uuid);
+  RemovePodTree(pods, uuid, map);
+}
+
+bool IsOld(const Dir& pods, const std::string& uuid, int file, const SweepAges& ages) {
+  struct stat status {};
+  if (fstat(file, &status) < 0)
+    return false;
+  bool prepared = false;
+  try {
+    const auto record = PodRecord::Read(pods, uuid);
+    prepared = record && !record->events().empty() && record->events().back().kind == PodEvent::Kind::kPrepared;
+  } catch (const Error&) {
+    // what cannot be read can only have ended
+  }
+  const time_t age = time(nullptr) - status.st_mtime;
+  return age >= 0 && static_cast<uint64_t>(age) >= (prepared ? ages.prepared : ages.ended);
+}
+
+}  // namespace
+
 size_t SweepPods(const Dir& pods, const std::optional<IdMap>& map) {
   size_t swept = 0;
   for (const std::string& name : pods.List()) {
     UniqueFd lock;
-    if (!IsUuid(name) || !IsDead(pods, name, lock))
+    if (!IsUuid(name) || !IsDead(pods, name, lock) || (lock && IsKept(lock.get())))
       continue;
-    if (lock)
-      Cgroup::Remove(Lines(ReadAll(lock.get(), kMaxPodFile, "the file of the pod " + name)), name);
-    RemovePodTree(pods, name, map);
+    RemoveDead(pods, name, lock, map);
     ++swept;
   }
   return swept;
+}
+
+std::vector<std::string> SweepPods(const Dir& pods, const std::optional<IdMap>& map, const SweepAges& ages) {
+  std::vector<std::string> swept;
+  for (const std::string& name : pods.List()) {
+    UniqueFd lock;
+    if (!IsUuid(name) || !IsDead(pods, name, lock))
+      continue;
+    if (lock && IsKept(lock.get()) && !IsOld(pods, name, lock.get(), ages))
+      continue;
+    RemoveDead(pods, name, lock, map);
+    swept.push_back(name);
+  }
+  return swept;
+}
+
+void RemovePod(const Dir& pods, const std::string& uuid, const std::optional<IdMap>& map) {
+  UniqueFd lock;
+  for (int attempt = 0; !IsDead(pods, uuid, lock); ++attempt) {
+    if (!pods.Exists(RelPath::Parse(uuid)))
+      return;
+    if (attempt == kTakeAttempts)
+      throw Error(ErrorKind::kFailed, "pod " + uuid + " runs", "stop it first, or give --force");
+    const timespec pause = {0, 10'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  RemoveDead(pods, uuid, lock, map);
 }
 
 }  // namespace gantry::runner

@@ -1,14 +1,18 @@
-// One run's place in the store, and the promise that nothing of it outlives the runner.
+// One run's place in the store, and the promise that nothing of it outlives the runner but what is to stay.
 //
-//   pods/UUID/image        locked by flock while the run lives. A line each: the digests that garbage collection must
-//                          keep (of the manifest, the diff IDs), then the paths of its control groups
-//   pods/UUID/upper, work  the overlay's; the container's root is mounted over the directory of the pod
+//   pods/UUID/image        locked by flock while the run lives; what is in it says pod_record.h
+//   pods/UUID/upper, work  the overlay's; the container's root is mounted over the directory of the pod. With several
+//                          apps each has a directory apps/NAME with these two, over which its root is mounted
+//   pods/UUID/volumes/     empty volumes, which apps share
+//   pods/UUID/APP.log      what a detached app wrote (pod_log.h)
+//   pods/UUID/attach       the socket of a detached pod's runner (attach.h)
 //
 // Few files, because each costs the disk more than most of what else a start does.
 //
 // A Pod makes a small keeper process that outlives the runner. When the runner ends, even by kill -9, the keeper waits
-// for the container to die (the kernel kills it with the runner), then removes the control groups and the directory.
-// What a machine that crashed left behind, SweepPods removes: a pod whose lock nobody holds is dead.
+// for the container to die (the kernel kills it with the runner), then removes the control groups and, unless the pod
+// is kept, the directory. What a machine that crashed left behind, SweepPods removes: a pod whose lock nobody holds is
+// dead.
 //
 // So a run is over for its user when the container's processes and control groups are gone; the kernel's dismantling of
 // mounts and the disk's of directories, many milliseconds, are left to the keeper, who is done a moment later.
@@ -21,7 +25,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/fd.h"
 #include "libimage/model/image.h"
-#include "runner/cgroup.h"
+#include "runner/pod_record.h"
 #include "runner/userns.h"
 
 namespace gantry::runner {
@@ -29,8 +33,16 @@ namespace gantry::runner {
 class Pod {
  public:
   // `pods` is the store's pods/ directory. `map` is given when the run has a user namespace; files in the pod may then
-  // belong to ids that only its root may remove. Starts the keeper: for single-threaded callers.
+  // belong to ids that only its root may remove. Starts the keeper: for single-threaded callers. The time of creation
+  // is set here.
+  static Pod Create(const Dir& pods, PodPlan plan, std::optional<IdMap> map);
+  // With one app of this image.
   static Pod Create(const Dir& pods, const image::Image& image, std::optional<IdMap> map);
+
+  // A pod to be run later by Take, without a keeper; it is `kept`, and ready once Append has said kPrepared.
+  static Pod Prepare(const Dir& pods, PodPlan plan, std::optional<IdMap> map);
+  // One that is prepared; kFailed for any other.
+  static Pod Take(const Dir& pods, const std::string& uuid, std::optional<IdMap> map);
 
   Pod(Pod&&) noexcept;
   Pod& operator=(Pod&&) = delete;
@@ -40,34 +52,59 @@ class Pod {
   const std::string& uuid() const { return uuid_; }
   const std::string& path() const { return dir_.name(); }  // absolute
   std::string Path(const std::string& name) const { return path() + "/" + name; }
-  Cgroup& cgroup() { return cgroup_; }
+  const PodPlan& plan() const { return plan_; }
   const std::optional<IdMap>& map() const { return map_; }
+  const Dir& dir() const { return dir_; }
+
+  // Where an app has its upper and work directories and its root, absolute; and the name of its control groups.
+  std::string AppPath(const std::string& app) const;
+  std::string GroupName(const std::string& app) const;
+
+  // Adds to what is known of it. Its time is set here.
+  void Append(const PodEvent& event) const;
 
   // The keeper shares the mount namespace of `container`, a child of ours, so that the end of the container does not
   // have to wait until it is dismantled.
   void KeepMounts(pid_t container);
 
   // The control groups now, and the hold on the image's blobs; the directory by the keeper, for whom only process 1 of
-  // a pid namespace waits, because the kernel would kill the keeper with it. The container must have ended. The last
-  // call.
+  // a pid namespace waits, because the kernel would kill the keeper with it. The container must have ended. Of a kept
+  // pod directory and blobs stay. The last call.
   void Remove();
 
+  // It is kept no more: for one that could not be started.
+  void Forget();
+
  private:
-  Pod(std::string uuid, Dir pods, Dir dir, UniqueFd lock, Cgroup cgroup, std::optional<IdMap> map);
+  Pod(std::string uuid, Dir pods, Dir dir, PodPlan plan, std::optional<IdMap> map);
+  static Pod Make(const Dir& pods, PodPlan plan, std::optional<IdMap> map, bool runs);
+  void MakeTrees() const;
   void StartKeeper();
 
   std::string uuid_;
   Dir pods_;
   Dir dir_;
   UniqueFd lock_;
-  Cgroup cgroup_;
+  PodPlan plan_;
+  std::vector<std::string> groups_;  // paths
   std::optional<IdMap> map_;
   UniqueFd keeper_socket_;  // its end is the keeper's sign to begin
   pid_t keeper_ = -1;
 };
 
-// Removes the dead pods below `pods`; returns how many. `map` as above.
+// Removes the dead pods below `pods` that are not kept; returns how many. `map` as above.
 size_t SweepPods(const Dir& pods, const std::optional<IdMap>& map);
+
+// How old what is kept has to be, in seconds, to go.
+struct SweepAges {
+  uint64_t ended = 0;     // since the end, of pods that have ended or were killed
+  uint64_t prepared = 0;  // since they were prepared
+};
+// The same with kept ones; their UUIDs.
+std::vector<std::string> SweepPods(const Dir& pods, const std::optional<IdMap>& map, const SweepAges& ages);
+
+// Removes one that nobody runs, kept or not. kFailed when it runs.
+void RemovePod(const Dir& pods, const std::string& uuid, const std::optional<IdMap>& map);
 
 // A random (version 4) UUID in its usual spelling.
 std::string NewUuid();

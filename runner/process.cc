@@ -1,21 +1,29 @@
 #include "runner/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdio>
+#include <tuple>
 #include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/pass_descriptor.h"
 #include "runner/attend.h"
+#include "runner/bundle_cgroup.h"
 #include "runner/console.h"
+#include "runner/container_state.h"
 #include "runner/etc_files.h"
 #include "runner/init_params.h"
 #include "runner/launch.h"
+#include "runner/limits.h"
 #include "runner/sealed_init.h"
 #include "runner/setup.h"
 #include "runner/user.h"
@@ -23,6 +31,8 @@
 
 namespace gantry::runner {
 namespace {
+
+constexpr size_t kMaxSecretBytes = 1024 * 1024;
 
 // Pipes of ours that the container's user must be able to open again through /dev/stdout.
 void GiveAwayPipes(uid_t uid) {
@@ -34,6 +44,17 @@ void GiveAwayPipes(uid_t uid) {
   }
 }
 
+// A label that nothing enforces would be a promise.
+void RequireLabels(const RunConfig& config) {
+  if (!config.apparmor.empty() && access("/sys/kernel/security/apparmor/profiles", F_OK) < 0)
+    throw Error(ErrorKind::kUnsupported,
+                "AppArmor is not active: profile " + Quoted(config.apparmor) + " cannot be set",
+                "leave it out, or run where AppArmor is");
+  if (!config.selinux.empty() && access("/sys/fs/selinux/enforce", F_OK) < 0)
+    throw Error(ErrorKind::kUnsupported, "SELinux is not active: label " + Quoted(config.selinux) + " cannot be set",
+                "leave it out, or run where SELinux is");
+}
+
 }  // namespace
 
 // Owns what the plan points at.
@@ -42,7 +63,18 @@ struct Process::State {
   Rootfs rootfs;
   std::string hostname, upper, work, mount_point;
   std::vector<const char*> layers;
+  std::vector<std::string> volume_sources;
+  std::vector<std::vector<std::string>> volume_options;
+  std::vector<std::vector<const char*>> volume_data;
   std::vector<VolumePlan> volumes;
+  std::vector<std::string> secret_texts;
+  std::vector<SecretPlan> secrets;
+  std::vector<NodePlan> nodes;
+  std::vector<sock_filter> filter;
+  BundleCgroup cgroup;
+  std::string note;
+  std::string app;
+  SharedNamespaces* shared = nullptr;
   std::vector<CgroupMountPlan> cgroups;
   std::vector<int> tasks;
   std::vector<UniqueFd> duplicates;
@@ -60,12 +92,62 @@ struct Process::State {
   UniqueFd master;
   std::optional<Error> failure;
 
+  void PlanVolumes(const Pod& pod);
+  void PlanSecrets();
+  void PlanGroups();
   void MakePlan(Pod& pod);
   void Clone();
+  void Hold();
   void Introduce(const Dir& root, const std::optional<IdMap>& map);
   void Converse(const std::optional<IdMap>& map);
   void Kill();
 };
+
+void Process::State::PlanVolumes(const Pod& pod) {
+  const size_t count = config.volumes.size();
+  volume_sources.resize(count);
+  volume_options.resize(count);
+  volume_data.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    const Volume& volume = config.volumes[i];
+    VolumePlan plan_of{nullptr, volume.target.c_str(), volume.recursive, volume.read_only};
+    if (volume.kind == Volume::Kind::kTmpfs) {
+      std::array<char, 16> mode{};
+      std::snprintf(mode.data(), mode.size(), "mode=%o", volume.mode.value_or(01777));
+      volume_options[i] = {mode.data(), "uid=" + std::to_string(volume.uid.value_or(0)),
+                           "gid=" + std::to_string(volume.gid.value_or(0))};
+      if (volume.size)
+        volume_options[i].push_back("size=" + std::to_string(*volume.size));
+      for (const std::string& option : volume_options[i]) volume_data[i].push_back(option.c_str());
+      volume_data[i].push_back(nullptr);
+      plan_of.data = volume_data[i].data();
+      plan_of.executable = volume.executable;
+    } else {
+      volume_sources[i] = volume.kind == Volume::Kind::kEmpty ? pod.Path("volumes/" + volume.source) : volume.source;
+      plan_of.source = volume_sources[i].c_str();
+    }
+    volumes.push_back(plan_of);
+  }
+}
+
+void Process::State::PlanSecrets() {
+  for (const Secret& secret : config.secrets) secret_texts.push_back(ReadFile(secret.source, kMaxSecretBytes));
+  for (size_t i = 0; i < config.secrets.size(); ++i) {
+    const Secret& secret = config.secrets[i];
+    secrets.push_back(
+        {secret.name.c_str(), secret_texts[i].data(), secret_texts[i].size(), secret.uid, secret.gid, secret.mode});
+  }
+}
+
+void Process::State::PlanGroups() {
+  for (const BundleCgroup::Group& group : cgroup.groups())
+    cgroups.push_back({group.name.c_str(), group.controllers.c_str()});
+  for (const UniqueFd& fd : cgroup.tasks()) {
+    duplicates.push_back(fd.get() > kProcFd ? UniqueFd() : AboveControl(fd.get()));
+    tasks.push_back(duplicates.back() ? duplicates.back().get() : fd.get());
+  }
+  unified = cgroup.unified();
+}
 
 void Process::State::MakePlan(Pod& pod) {
   if (rootfs.layers.empty() || rootfs.layers.size() > kMaxOverlayLayers)
@@ -75,20 +157,18 @@ void Process::State::MakePlan(Pod& pod) {
   hostname = ChooseHostname(config, pod.uuid());
   etc = MakeEtcFiles(hostname, host_network);
   for (const auto& [name, text] : etc) etc_files.push_back({name.c_str(), text.data(), text.size()});
-  upper = rootfs.upper.empty() ? pod.Path("upper") : rootfs.upper;
-  work = rootfs.work.empty() ? pod.Path("work") : rootfs.work;
-  mount_point = pod.path();
+  mount_point = pod.AppPath(app);
+  upper = rootfs.upper.empty() ? mount_point + "/upper" : rootfs.upper;
+  work = rootfs.work.empty() ? mount_point + "/work" : rootfs.work;
   for (const std::string& layer : rootfs.layers) layers.push_back(layer.c_str());
-  for (const Volume& v : config.volumes) volumes.push_back({v.source.c_str(), v.target.c_str(), false, v.read_only});
-  for (const CgroupHierarchy& h : pod.cgroup().hierarchies()) cgroups.push_back({h.name.c_str(), h.options.c_str()});
-  for (const UniqueFd& fd : pod.cgroup().tasks()) {
-    duplicates.push_back(fd.get() > kProcFd ? UniqueFd() : AboveControl(fd.get()));
-    tasks.push_back(duplicates.back() ? duplicates.back().get() : fd.get());
-  }
-  unified = pod.cgroup().unified();
+  PlanVolumes(pod);
+  PlanSecrets();
+  PlanGroups();
+  nodes = NodesOf(config);
   init = AboveControl(SealedInit().get());
   plan.init = init.get();
-  plan.user_namespace = pod.map().has_value();
+  plan.inner_root = pod.map() && shared != nullptr && !shared->held.empty();
+  plan.user_namespace = pod.map() && !plan.inner_root;
   plan.single_id = pod.map() && pod.map()->single();
   plan.host_network = host_network;
   plan.terminal = config.terminal;
@@ -104,6 +184,10 @@ void Process::State::MakePlan(Pod& pod) {
   plan.etc_count = etc_files.size();
   plan.volumes = volumes.data();
   plan.volume_count = volumes.size();
+  plan.secrets = secrets.data();
+  plan.secret_count = secrets.size();
+  plan.nodes = nodes.data();
+  plan.node_count = nodes.size();
   plan.tasks = tasks.data();
   plan.task_count = tasks.size();
   plan.joined_cgroup = !tasks.empty() || unified >= 0;
@@ -112,6 +196,14 @@ void Process::State::MakePlan(Pod& pod) {
   plan.hostname = hostname.c_str();
   plan.working_dir = config.working_dir.c_str();
   plan.capabilities = config.capabilities;
+  plan.no_new_privs = !config.new_privileges;
+  if (config.new_privileges)
+    plan.capabilities |= uint64_t{1} << CAP_SYS_ADMIN;  // init loads the filter, and then gives it up
+  for (const SpecLimit& limit : config.ulimits) {
+    if (limit.hard > 0)
+      plan.capabilities |= uint64_t{1} << CAP_SYS_RESOURCE;
+  }
+  plan.labels = !config.apparmor.empty() || !config.selinux.empty();
 }
 
 void Process::State::Clone() {
@@ -121,31 +213,71 @@ void Process::State::Clone() {
     namespaces.made |= CLONE_NEWUSER;
   if (!plan.host_network)
     namespaces.made |= CLONE_NEWNET;
+  if (shared != nullptr) {
+    for (const auto& [flag, fd] : shared->held) {
+      namespaces.made &= ~static_cast<uint64_t>(flag);
+      namespaces.entered.emplace_back(flag, fd.get());
+    }
+  }
   Launched launched = Launch(plan, namespaces);
   pid = launched.pid;
   pidfd = std::move(launched.pidfd);
   socket = std::move(launched.socket);
 }
 
+// While init waits for its parameters its namespaces cannot go away.
+void Process::State::Hold() {
+  if (shared == nullptr || !shared->held.empty())
+    return;
+  const auto hold = [&](int flag, const char* name) {
+    const std::string path = "/proc/" + std::to_string(pid) + "/ns/" + name;
+    shared->held.emplace_back(flag, AboveControl(OpenFile(path, O_RDONLY).get()));
+  };
+  if (plan.user_namespace)
+    hold(CLONE_NEWUSER, "user");
+  if (!plan.host_network)
+    hold(CLONE_NEWNET, "net");
+  hold(CLONE_NEWIPC, "ipc");
+  hold(CLONE_NEWUTS, "uts");
+}
+
 // The root is mounted: who the user is can be read there, while the child goes on.
 void Process::State::Introduce(const Dir& root, const std::optional<IdMap>& map) {
-  const Credentials who = ResolveUser(root, config.user);
+  Credentials who = ResolveUser(root, config.user);
+  who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
   if (map && (!map->HasUid(who.uid) || !map->HasGid(who.gid)))
     throw Error(ErrorKind::kUnsupported,
                 "user " + std::to_string(who.uid) + ":" + std::to_string(who.gid) + " is not mapped without root",
                 map->single() ? map->note : "choose ids below 65536 with --user, or run as root");
   if (!map && !config.terminal)
     GiveAwayPipes(who.uid);
-  InitRequest request = RequestFor(config, who, hostname);
+  InitRequest request = RequestFor(config, who, hostname, FilterFor(config, filter));
+  if (!config.apparmor.empty())
+    request.apparmor = "exec " + config.apparmor;
+  request.selinux = config.selinux;
   request.keep_groups = plan.single_id;
+  request.passed = config.sockets;
+  std::vector<int> sockets(config.sockets);
+  for (size_t i = 0; i < sockets.size(); ++i) sockets[i] = 3 + static_cast<int>(i);
+  if (config.sockets > 0) {
+    request.process.env.push_back("LISTEN_FDS=" + std::to_string(config.sockets));
+    request.process.env.emplace_back("LISTEN_PID=0000000000");  // init knows it
+  }
   const UniqueFd params = MakeInitParams(request);
   // EPIPE: the child failed meanwhile, and its report is on the way.
-  if (!PassDescriptor(socket.get(), params.get()) && errno != EPIPE)
+  const bool sent = PassDescriptor(socket.get(), params.get()) &&
+                    (sockets.empty() || PassDescriptors(socket.get(), sockets, std::string_view("\1", 1)));
+  if (!sent && errno != EPIPE)
     ThrowErrno("send the container its parameters");
 }
 
 void Process::State::Converse(const std::optional<IdMap>& map) {
-  if (map) {
+  if (config.oom_score_adj) {
+    const std::string path = "/proc/" + std::to_string(pid) + "/oom_score_adj";
+    if (const int error = WriteControl(path, std::to_string(*config.oom_score_adj)); error != 0)
+      ThrowErrno("set the OOM score", error);
+  }
+  if (plan.user_namespace) {
     ApplyIdMap(pid, *map);
     const char go = 1;
     if (send(socket.get(), &go, 1, MSG_NOSIGNAL) < 0)
@@ -192,17 +324,36 @@ Process::~Process() {
 
 const std::optional<Error>& Process::failure() const { return state_->failure; }
 
-Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod) {
+const std::string& Process::note() const { return state_->note; }
+pid_t Process::pid() const { return state_->pid; }
+int Process::pidfd() const { return state_->pidfd.get(); }
+int Process::stop_signal() const { return state_->config.stop_signal; }
+UniqueFd Process::TakeMaster() { return std::move(state_->master); }
+
+ExitStatus Process::Reap() {
+  int status = 0;
+  while (waitpid(state_->pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return Ended(status);
+}
+
+Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const std::string& app,
+                       SharedNamespaces* shared) {
   Process process(std::make_unique<State>());
   State& state = *process.state_;
   sigprocmask(SIG_BLOCK, nullptr, &state.mask_before);
   state.config = config;
   state.rootfs = std::move(rootfs);
-  pod.cgroup().Make({.pids = config.pids_limit});
+  state.app = app.empty() ? pod.plan().apps.front().name : app;
+  state.shared = shared;
+  RequireLabels(config);
+  std::tie(state.cgroup, state.note) = MakeGroups(config, pod.GroupName(state.app));
   state.MakePlan(pod);
   state.Clone();
   pod.KeepMounts(state.pid);
-  pod.cgroup().CloseDescriptors();
+  state.cgroup.CloseDescriptors();
+  state.Hold();
+  pod.Append({PodEvent::Kind::kStarted, state.app, state.pid, StartTimeOf(state.pid).value_or(0)});
   state.Converse(pod.map());
   return process;
 }
@@ -211,6 +362,10 @@ ExitStatus Process::Wait() {
   if (state_->config.terminal)
     state_->console = std::make_unique<Console>(std::move(state_->master), state_->config.interactive);
   const int status = Attend(state_->pid, state_->pidfd.get(), state_->console.get(), state_->config.stop_signal);
+  return Ended(status);
+}
+
+ExitStatus Process::Ended(int status) {
   state_->pid = -1;
   state_->Kill();
   if (WIFSIGNALED(status))

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "libimage/base/process.h"
@@ -16,18 +17,35 @@
 
 namespace gantry::runner {
 
+// What several apps of one pod have in common: the network, IPC and host name. Filled by the first that is started.
+struct SharedNamespaces {
+  std::vector<std::pair<int, UniqueFd>> held;  // CLONE_NEW*
+};
+
 class Process {
  public:
   // Starts `config` in `pod`, whose id map decides whether there is a user namespace. Returns when the application is
   // executed or has failed to be: then failure() says why, and Wait gives 126 or 127. Throws what gantry itself could
   // not do. The caller is single-threaded, and this thread must live until Wait: with it dies the container.
-  static Process Start(const RunConfig& config, Rootfs rootfs, Pod& pod);
+  // `app` is the name of it in the pod's plan; the first app when it is empty. `shared` is null for the only app.
+  static Process Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const std::string& app = {},
+                       SharedNamespaces* shared = nullptr);
 
   Process(Process&&) noexcept;
   Process& operator=(Process&&) = delete;
   ~Process();  // kills the container if it was not waited for
 
   const std::optional<Error>& failure() const;
+  const std::string& note() const;  // what could not be limited; empty: nothing
+
+  // The container's first process, of the host's numbers.
+  pid_t pid() const;
+  int pidfd() const;
+  int stop_signal() const;
+  // The host's side of its terminal, once; for whoever serves it instead of Wait.
+  UniqueFd TakeMaster();
+  // Once `pidfd` says that it has ended; the last call, instead of Wait.
+  ExitStatus Reap();
 
   // Hands on signals (HUP, INT, QUIT, USR1, USR2, ALRM; TERM as the image's stop signal), serves the terminal, and
   // returns the application's status: its exit code, or 128 + the signal that killed it.
@@ -35,6 +53,7 @@ class Process {
 
  private:
   struct State;
+  ExitStatus Ended(int status);
   explicit Process(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -48,6 +48,7 @@ enum class Step : uint32_t {
   kVolumeSource,  // index: which volume
   kVolumeTarget,
   kVolumeMount,
+  kSecret,       // index: which
   kMountSource,  // index: which mount of the bundle
   kMountTarget,
   kMount,
@@ -55,7 +56,9 @@ enum class Step : uint32_t {
   kNode,  // index: which
   kHook,  // index: which of those that run at that time; detail: what it printed
   kHookCode,
-  kSysctl,  // index: which
+  kHandler,      // index: which
+  kHandlerCode,  // error: its exit code
+  kSysctl,       // index: which
   kWorkingDir,
   kReadOnlyRoot,
   kLoopback,
@@ -111,6 +114,14 @@ struct PackedLimit {
   uint64_t hard = 0;
 };
 
+// A command in the container of the application.
+struct PackedHandler {
+  uint64_t arguments = 0;
+  uint64_t argument_count = 0;
+  uint64_t candidates = 0;
+  uint64_t candidate_count = 0;
+};
+
 // As sched_setattr(2) takes it.
 struct PackedScheduler {
   uint32_t size = sizeof(PackedScheduler);
@@ -132,7 +143,8 @@ struct InitParams {
   uint32_t terminal = 0;     // 1: descriptor 0 becomes the controlling terminal
   uint32_t keep_groups = 0;  // 1: setgroups is denied in this user namespace
   uint32_t umask = 022;
-  uint64_t bounding = 0;  // sets of capabilities of the application
+  uint32_t no_new_privs = 0;  // 1: set. For a direct process the filter then comes last, else before capabilities go
+  uint64_t bounding = 0;      // sets of capabilities of the application
   uint64_t permitted = 0;
   uint64_t effective = 0;
   uint64_t inheritable = 0;
@@ -148,12 +160,24 @@ struct InitParams {
   uint64_t environment_count = 0;
   uint64_t candidates = 0;  // file names to try to execute, in order
   uint64_t candidate_count = 0;
+  uint64_t limits = 0;  // offset of PackedLimit
+  uint64_t limit_count = 0;
+  uint64_t apparmor = 0;  // offset of what to write to attr/apparmor/exec, or 0
+  uint64_t selinux = 0;   // offset of what to write to attr/exec, or 0
+
+  // Descriptors that come with the parameters: as `waits` and `notifies` say, then those that the application has from
+  // 3 on.
+  uint32_t passed = 0;
+
+  // What follows is for an application that init supervises: PackedHandler, as root of the container with `bounding`.
+  uint64_t pre_start = 0;
+  uint64_t pre_start_count = 0;
+  uint64_t post_stop = 0;
+  uint64_t post_stop_count = 0;
 
   // What follows is for the process of a bundle alone, which init itself becomes.
-  uint32_t direct = 0;        // 1: there is nobody to supervise
-  uint32_t no_new_privs = 0;  // 1: set, and the filter comes last; else the filter comes before the capabilities go
+  uint32_t direct = 0;  // 1: there is nobody to supervise
   uint32_t filter_flags = 0;
-  uint32_t passed = 0;        // descriptors that come with the parameters: as the next two say, then those to preserve
   uint32_t waits = 0;         // 1: the first is the listening socket
   uint32_t notifies = 0;      // 1: the next is connected to the seccomp agent
   uint32_t owns_streams = 0;  // 1: descriptors 0 to 2 are given to the user
@@ -164,11 +188,7 @@ struct InitParams {
   uint64_t state_size = 0;
   uint64_t hooks = 0;  // offset of PackedHook
   uint64_t hook_count = 0;
-  uint64_t limits = 0;  // offset of PackedLimit
-  uint64_t limit_count = 0;
   uint64_t scheduler = 0;  // offset of PackedScheduler, or 0
-  uint64_t apparmor = 0;   // offset of what to write to attr/apparmor/exec, or 0
-  uint64_t selinux = 0;    // offset of what to write to attr/exec, or 0
 };
 
 }  // namespace gantry::runner

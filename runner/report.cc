@@ -57,6 +57,12 @@ std::string_view What(Step step) {  // NOLINT(readability-function-size)
       return "find or make the target of volume";
     case Step::kVolumeMount:
       return "mount volume";
+    case Step::kSecret:
+      return "make the secret";
+    case Step::kHandler:
+      return "start the pre-start handler";
+    case Step::kHandlerCode:
+      return "finish the pre-start handler";
     case Step::kWorkingDir:
       return "make the working directory";
     case Step::kReadOnlyRoot:
@@ -138,6 +144,13 @@ std::string Subject(const Report& report, const RunConfig& config, const SetupPl
     case Step::kVolumeTarget:
     case Step::kVolumeMount:
       return i < config.volumes.size() ? " " + Quoted(config.volumes[i].source + ":" + config.volumes[i].target) : "";
+    case Step::kSecret:
+      return i < config.secrets.size() ? " " + Quoted(config.secrets[i].name) : "";
+    case Step::kNode:
+      return i < config.devices.size() ? " " + Quoted(config.devices[i].target) : "";
+    case Step::kHandler:
+    case Step::kHandlerCode:
+      return i < config.pre_start.size() ? " " + Quoted(config.pre_start[i].args.front()) : "";
     case Step::kMask:
       return i < kMaskedPathCount ? std::string(" /") + kMaskedPaths[i] : "";
     case Step::kReadOnly:
@@ -174,6 +187,10 @@ std::string Hint(const Report& report, const SetupPlan& plan) {
     case Step::kUser:
     case Step::kGroups:
       return plan.single_id ? "only id 0 is mapped; an administrator adds a range to /etc/subuid and /etc/subgid" : "";
+    case Step::kFork:
+      return report.error == EAGAIN
+                 ? "the limit of processes is reached: that of --pids, or that of our own control group"
+                 : "";
     case Step::kWorkingDir:
     case Step::kChangeDir:
       return "give another one with --workdir";
@@ -200,9 +217,10 @@ int CodeOf(const Report& report) {
 
 Failure DescribeFailure(const Report& report, const std::string& subject, const std::string& hint) {
   const std::string detail(report.detail, strnlen(report.detail, sizeof report.detail));
-  std::string why = report.step == Step::kHookCode ? "it ended with " + std::to_string(report.error)
-                    : report.error == ETIME        ? "it took longer than its timeout"
-                                                   : strerror(report.error);
+  std::string why = report.step == Step::kHookCode || report.step == Step::kHandlerCode
+                        ? "it ended with " + std::to_string(report.error)
+                    : report.error == ETIME ? "it took longer than its timeout"
+                                            : strerror(report.error);
   ErrorKind kind = ErrorKind::kFailed;
   if (report.step == Step::kExecute && report.error == ENOENT) {
     kind = ErrorKind::kNotFound;

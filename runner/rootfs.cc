@@ -40,11 +40,11 @@ struct Slot {
   std::string chain;  // variant of one that does: also says on what it lies
 };
 
-std::vector<Slot> SlotsOf(const image::Image& image, const std::optional<IdMap>& map) {
+std::vector<Slot> SlotsOf(const std::vector<Digest>& diff_ids, const std::optional<IdMap>& map) {
   std::vector<Slot> out;
   const std::string plain = map ? map->Variant() : "";
   std::string below;
-  for (const Digest& diff_id : image.config.diff_ids) {
+  for (const Digest& diff_id : diff_ids) {
     below += diff_id.str() + "\n";
     out.push_back({diff_id, plain, plain + "c" + Digest::Of(below).hex().substr(0, kChainDigits)});
   }
@@ -217,7 +217,7 @@ image::Confinement RendererConfinement(const std::string& root) {
 Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const std::optional<IdMap>& map,
               const Rendering& how) {
   const image::Image& image = verified.image();
-  const std::vector<Slot> slots = SlotsOf(image, map);
+  const std::vector<Slot> slots = SlotsOf(image.config.diff_ids, map);
   UnpackOptions options;
   if (map) {
     options.whiteouts = UnpackOptions::Whiteouts::kOverlayUser;
@@ -235,16 +235,22 @@ Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const s
       Renderer(image, *blobs, store, slots, options, *shown, how.identity).Run();
     });
   }
+  return FindRootfs(image.config.diff_ids, store, map);
+}
+
+Rootfs FindRootfs(const std::vector<Digest>& diff_ids, const image::Store& store, const std::optional<IdMap>& map) {
+  const std::vector<Slot> slots = SlotsOf(diff_ids, map);
+  const auto whiteouts = map ? UnpackOptions::Whiteouts::kOverlayUser : UnpackOptions::Whiteouts::kOverlayTrusted;
   Rootfs out;
   out.user_xattrs = map.has_value();
   for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {
     const auto layer = Find(store, *slot);
     if (!layer)
-      throw Error(ErrorKind::kFailed, "the rendered layer " + slot->diff_id.str() + " is gone",
+      throw Error(ErrorKind::kNotFound, "the rendered layer " + slot->diff_id.str() + " is gone",
                   "is something else removing files from the store? try again");
     out.layers.push_back(AbsolutePath(*layer));
     // overlayfs does not look at the mark on a layer's root.
-    if (image::HidesAllBelow(*layer, options.whiteouts))
+    if (image::HidesAllBelow(*layer, whiteouts))
       break;
   }
   return out;

@@ -40,6 +40,9 @@ struct Rendering {
 // What is kept for rendering into the store at `root`.
 image::Confinement RendererConfinement(const std::string& root);
 
+// The root of layers that are rendered; kNotFound when one is not there.
+Rootfs FindRootfs(const std::vector<Digest>& diff_ids, const image::Store& store, const std::optional<IdMap>& map);
+
 // Renders what is missing of `image`, whose diff IDs a Pod or a lease of the caller keeps from being collected. For
 // single-threaded callers. kCorrupt for a layer that is not what its digest or format says.
 Rootfs Render(const image::VerifiedImage& image, image::Store& store, const std::optional<IdMap>& map,

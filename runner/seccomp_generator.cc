@@ -23,8 +23,6 @@ namespace gantry::runner {
 namespace {
 
 // Which families a container may open sockets of: all below AF_ALG, AF_KCM..AF_SMC's neighbours as Docker has them.
-constexpr int kFamilyAlg = 38;
-constexpr int kFamilyVsock = 40;
 
 void Check(int result, const char* what) {
   if (result >= 0)

@@ -30,6 +30,9 @@ std::span<const SyscallEntry> DefaultProfile();
 
 constexpr int kNewestKnown = 469;  // file_setattr, Linux 6.17
 
+constexpr int kFamilyAlg = 38;
+constexpr int kFamilyVsock = 40;
+
 // CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
 constexpr uint64_t kCloneNamespaceFlags = 0x7E020000;
 

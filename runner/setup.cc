@@ -83,17 +83,55 @@ void WriteEtc(int root, const EtcFile& file, size_t index) {
   close(etc);
 }
 
-void MountVolume(int root, const VolumePlan& volume, size_t index) {
-  const int source = open_tree(AT_FDCWD, volume.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-  struct stat status {};
-  if (source < 0 || fstat(source, &status) < 0)
+int OpenVolume(const VolumePlan& volume, size_t index) {
+  if (volume.source == nullptr)
+    return NewMount("tmpfs", volume.data, 0, Step::kVolumeMount, index);
+  const unsigned recursive = volume.recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U;
+  const int source = open_tree(AT_FDCWD, volume.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
+  if (source < 0)
     FailSetup(Step::kVolumeSource, errno, index);
-  const uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (volume.read_only ? MOUNT_ATTR_RDONLY : 0);
+  return source;
+}
+
+void MountVolume(int root, const VolumePlan& volume, size_t index) {
+  const int source = OpenVolume(volume, index);
+  struct stat status {};
+  if (fstat(source, &status) < 0)
+    FailSetup(Step::kVolumeSource, errno, index);
+  const uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (volume.read_only ? MOUNT_ATTR_RDONLY : 0) |
+                              (volume.executable ? 0 : MOUNT_ATTR_NOEXEC);
   SetAttributes(source, attributes, true, Step::kVolumeMount, index);
   const int target = OpenOrMake(root, volume.target, S_ISDIR(status.st_mode), Step::kVolumeTarget, index);
   Attach(source, target, Step::kVolumeMount, index);
   close(source);
   close(target);
+}
+
+// In memory, and read-only once they are written.
+void MountSecrets(const SetupPlan& plan, int root) {
+  if (plan.secret_count == 0)
+    return;
+  const char* options[] = {"mode=755", nullptr};
+  const int mount = NewMount("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, Step::kSecret);
+  for (size_t i = 0; i < plan.secret_count; ++i) {
+    const SecretPlan& secret = plan.secrets[i];
+    const int fd = openat(mount, secret.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (fd < 0 || write(fd, secret.text, secret.size) != static_cast<ssize_t>(secret.size) ||
+        fchown(fd, secret.uid, secret.gid) < 0 || fchmod(fd, secret.mode) < 0)
+      FailSetup(Step::kSecret, errno, i);
+    close(fd);
+  }
+  SetAttributes(mount, MOUNT_ATTR_RDONLY, false, Step::kSecret);
+  const int target = OpenOrMake(root, "/run/secrets", true, Step::kSecret, 0);
+  Attach(mount, target, Step::kSecret);
+  close(mount);
+  close(target);
+}
+
+void MakeNodes(const SetupPlan& plan, int root) {
+  const mode_t before = umask(0);
+  for (size_t i = 0; i < plan.node_count; ++i) MakeNode(root, plan.nodes[i], i);
+  umask(before);
 }
 
 }  // namespace
@@ -187,7 +225,9 @@ void SetUpImage(const SetupPlan& plan) {
   for (size_t i = 0; i < plan.etc_count; ++i) WriteEtc(root, plan.etc[i], i);
   RaiseLoopback(plan);
   const KernelMounts kernel = MountKernelFileSystems(plan, root);
+  MakeNodes(plan, root);
   for (size_t i = 0; i < plan.volume_count; ++i) MountVolume(root, plan.volumes[i], i);
+  MountSecrets(plan, root);
   if (std::strcmp(plan.working_dir, "/") != 0)
     close(OpenOrMake(root, plan.working_dir, true, Step::kWorkingDir, 0));
   if (plan.read_only_rootfs)

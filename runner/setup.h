@@ -20,10 +20,22 @@ struct EtcFile {
 };
 
 struct VolumePlan {
-  const char* source;
+  const char* source;  // null: a tmpfs with `data`
   const char* target;  // absolute
-  bool directory;
-  bool read_only;
+  bool recursive = true;
+  bool read_only = false;
+  bool executable = true;
+  const char* const* data = nullptr;  // "key=value", null-terminated
+};
+
+// A file of a tmpfs at /run/secrets.
+struct SecretPlan {
+  const char* name;
+  const char* text;
+  size_t size;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t mode;
 };
 
 struct CgroupMountPlan {
@@ -111,6 +123,10 @@ struct SetupPlan {
   size_t etc_count = 0;
   const VolumePlan* volumes = nullptr;
   size_t volume_count = 0;
+  const SecretPlan* secrets = nullptr;
+  size_t secret_count = 0;
+  const NodePlan* nodes = nullptr;  // beside those that every /dev has
+  size_t node_count = 0;
   const int* tasks = nullptr;
   size_t task_count = 0;
   bool joined_cgroup = false;  // by any means: a cgroup namespace is worth having

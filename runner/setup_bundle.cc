@@ -300,6 +300,8 @@ void ShowNode(int parent, const char* name, const NodePlan& node, size_t index) 
   close(target);
 }
 
+}  // namespace
+
 void MakeNode(int root, const NodePlan& node, size_t index) {
   const char* name = nullptr;
   const int parent = OpenParent(root, node.path, &name, index);
@@ -321,6 +323,8 @@ void MakeNode(int root, const NodePlan& node, size_t index) {
   if (parent != root)
     close(parent);
 }
+
+namespace {
 
 void FillDev(const SetupPlan& plan, const BundlePlan& bundle, int root) {
   if (!bundle.fill_dev && !plan.terminal)

@@ -121,7 +121,7 @@ namespace {
 
 void MountSys(const SetupPlan& plan, int root) {
   const int target = OpenMountPoint(root, "sys", Step::kSys);
-  if (plan.host_network && plan.user_namespace) {
+  if (plan.host_network && (plan.user_namespace || plan.inner_root)) {
     // sysfs shows a network namespace that is not ours to show: the host's, read-only.
     const int host = open_tree(AT_FDCWD, "/sys", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
     if (host < 0)
@@ -142,7 +142,7 @@ void MountSys(const SetupPlan& plan, int root) {
 void MakeNodes(const SetupPlan& plan, int dev) {
   for (const Node& node : kNodes) {
     const dev_t device = makedev(node.major, node.minor);
-    if (!plan.user_namespace) {
+    if (!plan.user_namespace && !plan.inner_root) {
       if (mknodat(dev, node.name, S_IFCHR | 0666, device) < 0)
         FailSetup(Step::kDev, errno);
       continue;

@@ -59,6 +59,9 @@ void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle);
 // Fills `into`, a mount that hides the directory `from`, with what is in it.
 void CopyUp(int from, int into, size_t index);
 
+// A device node at its place in the root, or the host's shown there where a user namespace may not make one.
+void MakeNode(int root, const NodePlan& node, size_t index);
+
 // A pair out of the devpts `pts`; it becomes descriptors 0 to 2, and, with `dev` not -1, /dev/console. The runner gets
 // the master.
 void MakeConsole(int dev, int pts);

@@ -231,6 +231,15 @@ std::string ParseVersion(const json::Cursor& at) {
 
 }  // namespace
 
+std::optional<int> ParseLimitName(std::string_view name) {
+  std::string upper(name);
+  std::ranges::transform(upper, upper.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  if (!upper.starts_with("RLIMIT_"))
+    upper.insert(0, "RLIMIT_");
+  const auto* const found = std::ranges::find(kLimits, upper, &Named::name);
+  return found == std::end(kLimits) ? std::nullopt : std::optional(found->value);
+}
+
 std::optional<int> ParseCapability(std::string_view name) {
   std::string upper(name);
   std::ranges::transform(upper, upper.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });

@@ -156,6 +156,8 @@ SpecProcess ParseSpecProcess(const json::Cursor& at);
 
 // "CAP_NET_ADMIN" or "net_admin" in any case; nullopt for what is none.
 std::optional<int> ParseCapability(std::string_view name);
+// "nofile" or "RLIMIT_NOFILE" in any case.
+std::optional<int> ParseLimitName(std::string_view name);
 std::string CapabilityName(int capability);  // "CAP_NET_ADMIN"; empty for a number without a name
 
 // Parts of Spec::Parse that are files of their own.

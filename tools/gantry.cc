@@ -28,6 +28,7 @@ constexpr std::array kVerbs = {
     Verb{"convert", "turn an image into another format: Docker, OCI, ACI"},
     Verb{"diff", "show what differs between two images, in any formats"},
     Verb{"fetch", "bring an image into the store, verified before it gets its name"},
+    Verb{"generate", "write files by which other programs start pods: systemd units"},
     Verb{"inspect", "show what an image is: manifest, configuration, layers"},
     Verb{"keygen", "make a pair of keys to sign images with"},
     Verb{"login", "try the password of a registry, and store it"},

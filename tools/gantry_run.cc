@@ -1,229 +1,187 @@
-// gantry-run: fetch what is missing, verify, render, execute.
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cstdio>
+// gantry-run: fetch what is missing, verify, render, execute; and what comes after.
+#include <algorithm>
 #include <cstdlib>
-#include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "libimage/base/error.h"
-#include "libimage/base/process.h"
-#include "libimage/store/store.h"
-#include "libimage/transport/oci_layout.h"
-#include "libsign/verify.h"
-#include "runner/config.h"
-#include "runner/pod.h"
-#include "runner/process.h"
-#include "runner/rootfs.h"
-#include "tools/local_image.h"
-#include "tools/policy_options.h"
-#include "tools/tool_main.h"
+#include "libimage/base/fd.h"
+#include "libimage/model/aci_manifest.h"
+#include "runner/pod_manifest.h"
+#include "tools/run_options.h"
+#include "tools/run_pod.h"
+#include "tools/run_verbs.h"
 
 namespace gantry::tools {
 namespace {
 
 constexpr int kOwnFailure = 125;
+constexpr const char* kNextImage = "---";
 
 struct Options {
-  CommonOptions common;
-  PolicyOptions policy;
-  runner::RunOptions run;
-  std::string image;
-  std::string platform;
-  std::string user, working_dir, entrypoint, network;
-  bool collect = false;
-  bool remove = true;  // --rm changes nothing
+  PodOptions pod;
+  AppOptions all;  // of every app
+  std::string network, log_size;
+  std::string prepared, manifest;
 };
 
-// The store has one image for a name: perhaps the one that an earlier --platform asked for.
-void WarnOfOtherPlatform(const image::Platform& is, const CommonOptions& common) {
-  const auto host = image::Platform::Host();
-  if (is.architecture != host.architecture)
-    Warn(common, "the image is for " + is.ToString() + ", this machine is " + host.ToString() + "; for its own give " +
-                     "--platform " + host.os + "/" + host.architecture);
-}
-
-// What decides about images.
-struct Judge {
-  sign::Policy policy;
-  sign::RegistriesD registries = sign::RegistriesD::Load();
-};
-
-image::Confinement Kept(const Judge& judge, const image::Reference& image, const std::string& root) {
-  image::Confinement keep = DecisionConfinement(judge.policy, judge.registries);
-  KeepForImage(image, root, keep);
-  return keep;
-}
-
-// By the process that decides; nullopt for an image that has to be fetched first.
-std::optional<image::VerifiedImage> Verify(const Options& options, const LocalName& name, const Judge& judge,
-                                           const image::Store& store) {
-  auto verified = sign::Verifier::VerifyInChild(
-      judge.policy, [&] { Confine(options.common, Kept(judge, name.reference, store.dir().name())); },
-      [&]() -> std::optional<sign::Candidate> {
-        auto local = OpenUnlessMissing(name, store, options.platform, judge.registries);
-        if (!local)
-          return std::nullopt;
-        return sign::Candidate{std::move(local->image), std::move(local->evidence)};
-      });
-  if (verified && name.pinned && verified->image().descriptor.digest != *name.pinned)
-    throw Error(ErrorKind::kFailed, "the process that decides judged another image than the one that was fetched");
-  return verified;
-}
-
-image::VerifiedImage FetchAndVerify(const Options& options, const image::Reference& reference, const Judge& judge,
-                                    const image::Store& store) {
-  if (auto here = Verify(options, {reference}, judge, store))
-    return *std::move(here);
-  return Verify(options, Fetch(reference, ForPlatform(options.platform), options.policy, options.common), judge, store)
-      .value();
-}
-
-// A file is read by the process that decides and by the one that renders.
-void RefusePipe(const image::Reference& image) {
-  struct stat status {};
-  if (image.file() != nullptr && stat(image.file()->path.c_str(), &status) == 0 && S_ISFIFO(status.st_mode)) {
-    throw Error(ErrorKind::kUnsupported, "cannot run an image that comes through a pipe",
-                "write it to a file, or into the store with gantry convert");
-  }
-}
-
-runner::Rendering HowToRender(const Options& options, const image::Reference& image, const sign::Policy& policy,
-                              const std::shared_ptr<const image::Store>& store) {
-  const std::string root = StoreRoot(options.common);
-  runner::Rendering how{.keep = runner::RendererConfinement(root),
-                        .progress = [&options] { return MakeProgress(options.common); },
-                        .identity = policy.WantsIdentities()};
-  KeepForImage(image, root, how.keep);
-  how.open = [&options, image, store]() -> std::shared_ptr<const image::Blobs> {
-    if (image.file() == nullptr)
-      return store;
-    LocalImage local = OpenFileImage(*image.file(), options.platform);
-    for (const std::string& note : local.notes) Warn(options.common, note);
-    return std::move(local.blobs);
-  };
-  return how;
-}
-
-int Execute(const Options& options, const std::optional<runner::IdMap>& map) {
-  const std::string root = StoreRoot(options.common);
-  const Judge judge{LoadPolicy(options.policy, options.common)};
-  const auto reference = image::Reference::Parse(options.image);
-  RefusePipe(reference);
-  const std::shared_ptr<image::Store> store = image::Store::Open(root);
-  const image::VerifiedImage image = FetchAndVerify(options, reference, judge, *store);
-  NoteAccepted(image, root);
-  const runner::RunConfig config = runner::Plan(image.image().config, options.run);
-  WarnOfOtherPlatform(image.image().config.platform, options.common);
-  Note(options.common, "image " + image.image().descriptor.digest.str() + ", " + image.vouched_by());
-
-  const Dir pods = Dir::Open(root + "/pods");
-  runner::SweepPods(pods, map);
-  runner::Pod pod = runner::Pod::Create(pods, image.image(), map);
-  runner::Rootfs rootfs = runner::Render(image, *store, map, HowToRender(options, reference, judge.policy, store));
-  runner::Process process = runner::Process::Start(config, std::move(rootfs), pod);
-  if (!pod.cgroup().note().empty())
-    Note(options.common, pod.cgroup().note());
-  if (process.failure())
-    PrintError(*process.failure());
-  const ExitStatus status = process.Wait();
-  pod.Remove();
-  return status.code;
-}
-
-int Collect(const Options& options, const std::optional<runner::IdMap>& map) {
-  const size_t swept = runner::SweepPods(Dir::Open(StoreRoot(options.common) + "/pods"), map);
-  std::printf("%zu dead pods removed\n", swept);
-  return 0;
-}
-
-int PrintConfinements(const Options& options) {
-  const std::string root = StoreRoot(options.common);
-  const image::Reference in_store(image::StoreReference{});
-  std::printf(
-      "the process that decides:\n%s\nthe process that renders:\n%s\n"
-      "the process that executes:\nall rights that it was started with; it reads nothing that nobody vouched for\n",
-      image::Describe(Kept({LoadPolicy(options.policy, options.common)}, in_store, root)).c_str(),
-      image::Describe(runner::RendererConfinement(root)).c_str());
-  return 0;
-}
-
-int Run(const Options& options) {
-  if (options.common.print_confinement)
-    return PrintConfinements(options);
-  std::optional<runner::IdMap> map;
-  if (geteuid() != 0)
-    map = runner::PlanIdMap();
-  if (map && !map->note.empty())
-    Note(options.common, map->note);
-  return options.collect ? Collect(options, map) : Execute(options, map);
-}
-
-// "NAME" alone is ours, as far as we have it.
-void TakeEnvironment(runner::RunOptions& run) {
-  for (std::string& entry : run.env) {
-    const char* value = entry.find('=') == std::string::npos ? std::getenv(entry.c_str()) : nullptr;
-    if (value != nullptr)
-      entry += std::string("=") + value;
-  }
-  if (const char* terminal = std::getenv("TERM"); terminal != nullptr && *terminal != '\0')
-    run.terminal_type = terminal;
-}
-
-void AddOptions(CLI::App& app, Options& options) {
-  AddCommonOptions(app, options.common);
-  // -v is the volume, as users of other runners expect.
-  app.remove_option(app.get_option("--verbose"));
-  app.add_flag("--verbose", options.common.verbose, "say what is done and why");
-  AddPolicyOptions(app, options.policy);
-  app.add_option("--platform", options.platform, "OS/ARCH[/VARIANT] to choose from an index; default: this machine's");
-  app.add_option("-v,--volume", options.run.volumes, "show a host file or directory in the container")
-      ->type_name("SRC:DST[:ro]")
-      ->allow_extra_args(false);
-  app.add_option("-e,--env", options.run.env, "set a variable; NAME alone takes it over from here")
-      ->type_name("NAME[=VALUE]")
-      ->allow_extra_args(false);
-  app.add_option("-u,--user", options.user, "USER[:GROUP], names of the image or numbers");
-  app.add_option("-w,--workdir", options.working_dir, "the directory to start in");
-  app.add_option("--entrypoint", options.entrypoint, "the program to execute instead of the image's; '' for none");
+void AddPodOptions(CLI::App& app, Options& options) {
+  AddPolicyOptions(app, options.pod.policy);
+  app.add_option("--platform", options.pod.platform,
+                 "OS/ARCH[/VARIANT] to choose from an index; default: this machine's");
   app.add_option("--net", options.network, "none: only loopback (the default); host: the host's network")
       ->check(CLI::IsMember({"none", "host"}))
       ->type_name("none|host")
       ->option_text("none|host");
-  app.add_flag("-i,--interactive", options.run.interactive, "give it our standard input; else it is empty");
-  app.add_flag("-t,--tty", options.run.terminal, "give it a terminal of its own");
-  app.add_option("--hostname", options.run.hostname, "its host name; default: from the pod's UUID");
-  app.add_flag("--read-only", options.run.read_only_rootfs, "nothing in its root file system can be changed");
-  app.add_flag("--rm", options.remove, "accepted and always so: nothing is kept after the run");
+  app.add_flag("-i,--interactive", options.all.run.interactive, "give it our standard input; else it is empty");
+  app.add_flag("-t,--tty", options.all.run.terminal, "give it a terminal of its own");
+  app.add_option("--hostname", options.all.run.hostname, "its host name; default: from the pod's UUID");
+  app.add_flag("--strict", options.pod.strict, "refuse what an image asks for and cannot get, instead of telling");
+  app.add_option("--pod-manifest", options.manifest, "run the apps of an appc pod manifest")->type_name("FILE");
 }
 
-// What follows the options: gc, or IMAGE [--] [ARGS...].
-void TakeOperands(const CLI::App& app, Options& options) {
+void AddLifeOptions(CLI::App& app, Options& options) {
+  app.add_flag("-d,--detach", options.pod.detach, "print the pod's UUID once it runs, and return");
+  app.add_flag("--rm", options.pod.remove, "keep nothing after the run: so without --detach, and with it on demand");
+  app.add_option("--uuid-file-save", options.pod.uuid_file, "write the pod's UUID into this file")->type_name("FILE");
+  app.add_option("--sdnotify", options.pod.notify, "who tells systemd that a service is ready; default: runner")
+      ->check(CLI::IsMember({"runner", "app", "none"}))
+      ->type_name("runner|app|none")
+      ->option_text("runner|app|none");
+  app.add_option("--log-max-size", options.log_size, "of one file of a detached pod's logs; default: 10m")
+      ->type_name("BYTES");
+  app.add_option("--log-max-files", options.pod.log.files, "how many of them; default: 3")
+      ->type_name("NUMBER")
+      ->check(CLI::Range(1, 99))
+      ->option_text("NUMBER");
+  app.add_flag("--json", options.pod.json,
+               "print the UUID as JSON; in the foreground, UUID and code on standard error");
+}
+
+void TakeLogSize(Options& options) {
+  if (!options.log_size.empty())
+    options.pod.log.bytes = ParseSize(options.log_size, "--log-max-size");
+}
+
+void FinishPodOptions(const CLI::App& app, Options& options) {
+  options.all.run.network = options.network == "host" ? runner::Network::kHost : runner::Network::kNone;
+  if (const char* terminal = std::getenv("TERM"); terminal != nullptr && *terminal != '\0')
+    options.all.run.terminal_type = terminal;
+  options.all.run = Planned(app, options.all);
+  TakeLogSize(options);
+}
+
+NamedApp OneApp(std::vector<std::string> words, const Options& options) {
+  NamedApp out{words.front(), options.all.run};
+  words.erase(words.begin());
+  if (!words.empty() && words.front() == "--")
+    words.erase(words.begin());
+  out.run.args = std::move(words);
+  return out;
+}
+
+// IMAGE [OPTIONS] [-- ARGS...], of several.
+NamedApp OneOfSeveral(const std::vector<std::string>& words, const Options& options) {
+  if (words.empty() || words.front().starts_with('-'))
+    throw Error(ErrorKind::kUsage, "no image is named between two '---'", "IMAGE [OPTIONS] [-- ARGS...] --- IMAGE ...");
+  const auto arguments = std::ranges::find(words, "--");
+  std::vector<std::string> own(words.begin() + 1, arguments);
+  CLI::App parser("", "gantry-run");
+  parser.set_help_flag();
+  AppOptions given;
+  AddAppOptions(parser, given);
+  std::ranges::reverse(own);
+  try {
+    parser.parse(own);
+  } catch (const CLI::ParseError& error) {
+    throw Error(ErrorKind::kUsage, "after image " + Quoted(words.front()) + ": " + error.what(),
+                "arguments of the app come after '--'");
+  }
+  NamedApp out{words.front(), Over(options.all.run, Planned(parser, given))};
+  if (arguments != words.end())
+    out.run.args.assign(arguments + 1, words.end());
+  return out;
+}
+
+std::vector<NamedApp> FromManifest(const Options& options) {
+  std::vector<NamedApp> out;
+  const std::string text = ReadFile(options.manifest, image::kMaxAciManifestBytes);
+  for (runner::ManifestApp& app : runner::ParsePodManifest(text, Quoted(options.manifest)))
+    out.push_back({app.image, Over(options.all.run, app.run), std::move(app.ignored)});
+  return out;
+}
+
+// What follows the options.
+std::vector<NamedApp> TakeImages(const CLI::App& app, const Options& options) {
   std::vector<std::string> rest = app.remaining();
   if (!rest.empty() && rest.front() == "--")
     rest.erase(rest.begin());
+  if (!options.manifest.empty()) {
+    if (!rest.empty())
+      throw Error(ErrorKind::kUsage, "a pod manifest and an image are given", "the manifest names the images");
+    return FromManifest(options);
+  }
   if (rest.empty())
     throw Error(ErrorKind::kUsage, "no image is named", "gantry-run [OPTIONS] IMAGE [ARGS...]");
   if (rest.front().starts_with('-') && rest.front().size() > 1)
     throw Error(ErrorKind::kUsage, "option " + Quoted(rest.front()) + " is unknown", "see 'gantry-run --help'");
-  options.image = rest.front();
-  rest.erase(rest.begin());
-  if (!rest.empty() && rest.front() == "--")
-    rest.erase(rest.begin());
-  options.run.args = std::move(rest);
-  const auto given = [&](const char* name) { return app.count(name) > 0; };
-  if (given("--user"))
-    options.run.user = options.user;
-  if (given("--workdir"))
-    options.run.working_dir = options.working_dir;
-  if (given("--entrypoint"))
-    options.run.entrypoint = options.entrypoint;
-  options.run.network = options.network == "host" ? runner::Network::kHost : runner::Network::kNone;
-  TakeEnvironment(options.run);
+  if (std::ranges::find(rest, kNextImage) == rest.end())
+    return {OneApp(std::move(rest), options)};
+  std::vector<NamedApp> out;
+  auto begin = rest.begin();
+  for (auto end = begin; end != rest.end(); begin = end + 1) {
+    end = std::find(begin, rest.end(), kNextImage);
+    out.push_back(OneOfSeveral({begin, end}, options));
+    if (end == rest.end())
+      break;
+  }
+  return out;
+}
+
+int Run(const CLI::App& app, Options& options) {
+  if (options.pod.common.print_confinement)
+    return PrintConfinements(options.pod);
+  FinishPodOptions(app, options);
+  return RunApps(options.pod, TakeImages(app, options));
+}
+
+int Prepare(const CLI::App& app, Options& options) {
+  FinishPodOptions(app, options);
+  return PrepareApps(options.pod, TakeImages(app, options));
+}
+
+void AddPrepareVerbs(CLI::App& app, Options& options, std::vector<Action>& actions) {
+  CLI::App* prepare = app.add_subcommand("prepare", "all that run does, but for the execution; prints the pod's UUID");
+  AddPodOptions(*prepare, options);
+  AddAppOptions(*prepare, options.all);
+  prepare->add_option("--uuid-file-save", options.pod.uuid_file, "write the pod's UUID into this file")
+      ->type_name("FILE");
+  prepare->add_flag("--json", options.pod.json, "print JSON");
+  prepare->prefix_command();
+  CLI::App* run = app.add_subcommand("run-prepared", "execute a pod that was prepared");
+  AddPolicyOptions(*run, options.pod.policy);
+  AddLifeOptions(*run, options);
+  run->add_option("POD", options.prepared, "its UUID, or the beginning of it")->required();
+  actions.push_back({prepare, [&options, prepare] { return Prepare(*prepare, options); }});
+  actions.push_back({run,
+                     [&options] {
+                       TakeLogSize(options);
+                       return RunPrepared(options.pod, options.prepared);
+                     },
+                     true});
+}
+
+// A verb that executes nothing has the exit codes of all programs.
+int Act(const Action& action) {
+  try {
+    return action.act();
+  } catch (const Error& error) {
+    if (action.executes)
+      throw;
+    PrintError(error);
+    return static_cast<int>(error.kind());
+  }
 }
 
 }  // namespace
@@ -231,19 +189,36 @@ void TakeOperands(const CLI::App& app, Options& options) {
 
 int main(int argc, char** argv) {
   using namespace gantry::tools;
-  CLI::App app("Run an image in namespaces: fetch what is missing, verify, render, execute.", "gantry-run");
+  CLI::App app("Run images in namespaces: fetch what is missing, verify, render, execute.", "gantry-run");
   Options options;
-  AddOptions(app, options);
-  app.footer("gantry-run [OPTIONS] IMAGE [--] [ARGS...]\nEverything after IMAGE is for the application.");
+  options.pod.command.assign(argv + 1, argv + argc);
+  AddCommonOptions(app, options.pod.common);
+  // -v is the volume, as users of other runners expect.
+  app.remove_option(app.get_option("--verbose"));
+  app.add_flag("--verbose", options.pod.common.verbose, "say what is done and why");
+  AddPodOptions(app, options);
+  AddAppOptions(app, options.all);
+  AddLifeOptions(app, options);
+  app.footer(
+      "gantry-run [OPTIONS] IMAGE [--] [ARGS...]\n"
+      "gantry-run [OPTIONS] IMAGE [OPTIONS] [-- ARGS...] --- IMAGE [OPTIONS] [-- ARGS...]...\n"
+      "Everything after a single IMAGE is for the application.");
   app.prefix_command();
-  CLI::App* gc = app.add_subcommand("gc", "remove what runs left behind that did not end in order, and exit");
+  std::vector<Action> actions;
+  AddPrepareVerbs(app, options, actions);
+  AddShowVerbs(app, options.pod.common, actions);
+  AddLogVerb(app, options.pod.common, actions);
+  AddEnterVerbs(app, options.pod.common, actions);
+  AddEndVerbs(app, options.pod.common, actions);
+  AddExportVerb(app, options.pod.common, actions);
   return ToolMain(
       app, argc, argv,
       [&] {
-        options.collect = gc->parsed();
-        if (!options.collect && !options.common.print_confinement)
-          TakeOperands(app, options);
-        return Run(options);
+        for (const Action& action : actions) {
+          if (action.verb->parsed())
+            return Act(action);
+        }
+        return Run(app, options);
       },
       kOwnFailure);
 }

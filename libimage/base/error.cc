@@ -83,6 +83,8 @@ std::string HintOf(int error) {
     case EMFILE:
     case ENFILE:
       return "raise the limit of open files (ulimit -n)";
+    case EAGAIN:
+      return "a limit is reached: of processes (ulimit -u, the pids control group) or of memory";
     default:
       return {};
   }

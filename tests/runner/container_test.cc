@@ -478,7 +478,8 @@ TEST_F(ContainerTest, NothingIsLeftAfterKillingTheRunner) {
     Pod pod = Pod::Create(Dir::Open(pods_), AnyImage(), std::nullopt);
     Process process = Process::Start(config, {{layer_}, false}, pod);
     std::ofstream out(list);
-    for (const std::string& path : pod.cgroup().paths()) out << path << "\n";
+    const std::optional<PodRecord> record = PodRecord::Read(Dir::Open(pods_), pod.uuid());
+    for (const std::string& path : record->cgroups()) out << path << "\n";
     out.close();
     return process.Wait().code;
   });

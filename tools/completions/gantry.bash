@@ -71,6 +71,7 @@ complete -o default -o bashdefault -F _gantry \
   gantry-convert \
   gantry-diff \
   gantry-fetch \
+  gantry-generate \
   gantry-inspect \
   gantry-keygen \
   gantry-login \

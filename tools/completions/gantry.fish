@@ -84,6 +84,7 @@ for program in \
     gantry-convert \
     gantry-diff \
     gantry-fetch \
+    gantry-generate \
     gantry-inspect \
     gantry-keygen \
     gantry-login \

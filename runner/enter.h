@@ -1,0 +1,49 @@
+// One more process in the container of a running app, with all of the app's confinement: its namespaces and control
+// groups, capabilities, system call filter, limits and labels (CVE-2019-10144, 10145 and 10147 are what comes of less).
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libimage/base/process.h"
+#include "runner/pod_record.h"
+
+namespace gantry::runner {
+
+struct EnterOptions {
+  std::vector<std::string> args;      // not empty
+  std::vector<std::string> env = {};  // over the app's
+  std::optional<std::string> user = {}, working_dir = {};
+  bool terminal = false;     // one of its own
+  bool interactive = false;  // it gets our standard input
+};
+
+class EnteredProcess {
+ public:
+  // `pid` is the first process of the container of `app` in the pod `uuid`. Throws what could not be done, with
+  // kNotFound for a program that is not there; returns when it is executed. Descriptors 0 to 2 are ours. For
+  // single-threaded callers.
+  static EnteredProcess Start(const AppPlan& app, const std::string& uuid, pid_t pid, const EnterOptions& options);
+
+  EnteredProcess(EnteredProcess&&) noexcept;
+  EnteredProcess& operator=(EnteredProcess&&) = delete;
+  ~EnteredProcess();  // kills what was not waited for
+
+  int pidfd() const;
+  void Kill() const;
+  // Serves the terminal and hands on signals until it has ended.
+  ExitStatus Wait();
+  // Once `pidfd` says that it has ended.
+  ExitStatus Reap();
+
+ private:
+  struct State;
+  explicit EnteredProcess(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gantry::runner

@@ -1,0 +1,131 @@
+// What is known of a pod while it runs and after: the file `image` of its directory (pod.h), read and written.
+//
+//   kept                       first line of a pod that stays when its apps have ended
+//   sha256:...                 digests of manifests and diff IDs that garbage collection must keep
+//   /sys/fs/cgroup/...         its control groups
+//   {"created":...}            one JSON object: what was planned (PodPlan)
+//   {"event":"started",...}    one JSON object for each thing that happened (PodEvent), appended
+//
+// The state of a pod is nowhere written: it follows from the events, from the lock on the file, which its runner holds,
+// and from whether the processes live. A runner that was killed could write nothing, and it shows.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libimage/base/digest.h"
+#include "libimage/base/dir.h"
+#include "libimage/base/json.h"
+#include "runner/config.h"
+
+namespace gantry::runner {
+
+constexpr size_t kMaxApps = 64;                       // of one pod
+constexpr size_t kMaxRecordBytes = 64 * 1024 * 1024;  // of one pod
+constexpr const char* kPodFile = "image";
+
+struct AppPlan {
+  std::string name;              // unique in the pod; letters, digits, '-', '_' and '.'
+  std::string image;             // as it was named
+  std::optional<Digest> digest;  // of its manifest
+  std::vector<Digest> diff_ids;  // base first
+  RunConfig config;
+};
+
+struct PodPlan {
+  bool kept = false;
+  std::string created;  // RFC 3339
+  std::vector<AppPlan> apps;
+  std::vector<std::string> command = {};  // the words that made it, and where, for gantry-generate
+  std::string directory = {};
+};
+
+struct PodEvent {
+  enum class Kind {
+    kPrepared,   // rendered, and not to be started yet
+    kRunner,     // the process that attends to it: `pid`, `start_time`
+    kStarted,    // `app`: its first process, `pid`, `start_time`
+    kExited,     // `app`: `code`
+    kHealthy,    // `app`
+    kUnhealthy,  // `app`, `text` is what the check said
+    kFailed,     // `text`: why it could not be started
+  };
+  Kind kind = Kind::kPrepared;
+  std::string app = {};
+  pid_t pid = 0;
+  uint64_t start_time = 0;  // StartTimeOf
+  int code = 0;
+  std::string text = {};
+  std::string time = {};  // RFC 3339; set when it is written
+};
+
+// The lines of the file as it begins, and of one more event.
+std::string PrintPlan(const PodPlan& plan, const std::vector<std::string>& cgroups);
+std::string PrintEvent(const PodEvent& event);
+
+enum class PodState {
+  kPreparing,  // images are rendered, or processes set up
+  kPrepared,
+  kRunning,
+  kExited,
+  kKilled,  // its runner ended without a word, by a signal or with the machine
+};
+std::string_view ToString(PodState state);
+
+struct AppStatus {
+  std::optional<pid_t> pid;     // of its first process, while that lives
+  std::optional<int> code;      // of its last end
+  std::string started, exited;  // times; empty: not yet
+  unsigned starts = 0;          // more than one is a restart
+  std::string health;           // "", "starting", "healthy" or "unhealthy"
+  std::string health_output;
+};
+
+// A pod as it was found.
+class PodRecord {
+ public:
+  // kCorrupt when the file is not one; nullopt when there is none, or an empty one: a pod in the making or on its way
+  // out.
+  static std::optional<PodRecord> Read(const Dir& pods, const std::string& uuid);
+  // From text alone.
+  static PodRecord Parse(std::string_view text, const std::string& uuid);
+
+  const std::string& uuid() const { return uuid_; }
+  const PodPlan& plan() const { return plan_; }
+  const std::vector<std::string>& cgroups() const { return cgroups_; }
+  const std::vector<PodEvent>& events() const { return events_; }
+
+  PodState state() const;
+  AppStatus StatusOf(const std::string& app) const;
+  // The code of the first app that failed, or 0; nullopt while it is not known.
+  std::optional<int> code() const;
+  std::string ended() const;  // the time of the last event of a pod that has ended
+  // The process that attends to the pod, while it lives.
+  std::optional<pid_t> runner() const;
+  // The app of that name; an empty one is the only app. kUsage otherwise.
+  const AppPlan& App(const std::string& name) const;
+
+ private:
+  std::string uuid_;
+  PodPlan plan_;
+  std::vector<std::string> cgroups_;
+  std::vector<PodEvent> events_;
+  bool locked_ = false;
+  bool whole_ = false;  // has a plan
+};
+
+// All pods that can be read, the youngest first.
+std::vector<PodRecord> ListPods(const Dir& pods);
+
+// By UUID, by its beginning, or by the name of an app that only one pod has. kNotFound, or kUsage for what is not
+// unique.
+PodRecord FindPod(const Dir& pods, const std::string& text);
+
+bool IsUuid(std::string_view name);
+
+}  // namespace gantry::runner

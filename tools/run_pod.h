@@ -1,0 +1,53 @@
+// Making pods and running them: fetch what is missing, verify, plan, render, execute.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runner/config.h"
+#include "runner/pod.h"
+#include "runner/pod_log.h"
+#include "runner/userns.h"
+#include "tools/policy_options.h"
+#include "tools/tool_main.h"
+
+namespace gantry::tools {
+
+struct NamedApp {
+  std::string image;
+  runner::RunOptions run;
+  std::vector<std::string> ignored = {};  // what was asked for in vain, for people
+};
+
+struct PodOptions {
+  CommonOptions common;
+  PolicyOptions policy;
+  std::string platform;
+  bool json = false;
+  bool detach = false;
+  bool remove = false;    // --rm
+  bool strict = false;    // what would be told and ignored is refused
+  std::string uuid_file;  // where the UUID is written
+  runner::LogLimits log;
+  std::string notify = "runner";     // who tells systemd that the pod is ready: runner, app or none
+  std::vector<std::string> command;  // our own words
+};
+
+// The map of a user who is not root; a note when it is a poor one.
+std::optional<runner::IdMap> MapOfUser(const CommonOptions& common);
+
+Dir OpenPods(const CommonOptions& common);
+
+// Runs the apps in one pod, and returns the code of the command.
+int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps);
+
+// Everything but the execution; prints the pod's UUID.
+int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps);
+
+// A pod that was prepared. The policy decides about its images once more.
+int RunPrepared(const PodOptions& options, const std::string& pod);
+
+int PrintConfinements(const PodOptions& options);
+
+}  // namespace gantry::tools
