@@ -21,6 +21,10 @@ cleanup() {
     kill "$pid" 2>/dev/null
     wait "$pid" 2>/dev/null
   done
+  # Detached pods of a test that failed.
+  if [ -n "$(ls -A "$T/store/pods" 2>/dev/null)" ] && [ -x "$GANTRY_BIN/gantry-run" ]; then
+    gantry-run list -q 2>/dev/null | xargs -r gantry-run rm --force >/dev/null 2>&1
+  fi
   command -v gpgconf >/dev/null && gpgconf --homedir "$GNUPGHOME" --kill all 2>/dev/null
   chmod -R u+rwX "$T" 2>/dev/null
   rm -rf --one-file-system "$T"
