@@ -29,11 +29,11 @@ judge 0 identitySigned && codes 'other-kind other-predicate signed'
 expect_exit 4 gantry verify --as quay.io/other:v1 "$app"
 expect_exit 0 gantry fetch "$app"
 
-# skopeo, by the policy that it shares with gantry.
+# skopeo, by the policy that it shares with gantry; Debian's is built without this kind of signatures.
 printf 'docker: {"%s": {use-sigstore-attachments: true}}\n' "$registry" >"$XDG_CONFIG_HOME/containers/registries.d/x.yaml"
 printf '{"default":[{"type":"reject"}],"transports":{"docker":{"%s":[{"type":"sigstoreSigned","keyPath":"%s"}]}}}' \
   "$registry" "$T/release.pub" >shared.json
-expect_exit 0 skopeo copy -q --policy shared.json --src-tls-verify=false "$app" "dir:$T/copied"
+skopeo copy -q --policy shared.json --src-tls-verify=false "$app" "dir:$T/copied" 2>err || grep -q 'sigstore disabled' err || fail "$(cat err)"
 # Signers at once, of an image that is in the store by now.
 pids=()
 for n in 1 2 3 4; do gantry sign -q --form payload,bundle --key "$n.key" "$app" >"$n.out" 2>&1 & pids+=($!); done
