@@ -5,7 +5,7 @@
 #include "libimage/transport/aci_file.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 
 namespace {
@@ -44,6 +44,6 @@ void Check(std::string_view text) {
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Accepted([&] { Check(gantry::fuzz::Text(data, size)); });
+  Accepts([&] { Check(gantry::fuzz::Text(data, size)); });
   return 0;
 }

@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                "{}",
                                {{"dev.cosignproject.cosign/signature", signature}, {annotation, text}}};
     // What is not UTF-8 cannot come that way.
-    gantry::fuzz::Accepted([&] { Decide(annotated.ToStored()); });
+    gantry::fuzz::Accepts([&] { Decide(annotated.ToStored()); });
   }
   return 0;
 }

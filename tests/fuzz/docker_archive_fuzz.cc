@@ -4,7 +4,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/memory_file.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 
 namespace {
@@ -20,17 +20,17 @@ void CheckImage(DockerArchive& archive, size_t number, size_t size) {
   Require(Drain(*archive.Open(image.descriptor, "manifest"), kMaxManifestBytes, "manifest") == image.manifest_bytes);
   for (const Descriptor& layer : image.manifest.layers) {
     Require(layer.size <= size);
-    Accepted([&] { Drain(*archive.Open(layer, "layer"), size, "layer"); });
+    Accepts([&] { Drain(*archive.Open(layer, "layer"), size, "layer"); });
   }
 }
 
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Accepted([&] {
+  Accepts([&] {
     DockerArchive archive(TarFile(gantry::testing::MemoryFile(gantry::fuzz::Text(data, size)), "input"));
     for (size_t i = 0; i < std::min<size_t>(archive.images().size(), 4); ++i)
-      Accepted([&] { CheckImage(archive, i, size); });
+      Accepts([&] { CheckImage(archive, i, size); });
   });
   return 0;
 }

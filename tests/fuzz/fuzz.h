@@ -20,7 +20,7 @@ inline void Require(bool condition) {
 
 // Calls `parse`, which may refuse its input; whether it did not.
 template <typename Parse>
-bool Accepted(Parse parse) {
+bool Accepts(Parse parse) {
   try {
     parse();
     return true;

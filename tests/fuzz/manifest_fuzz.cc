@@ -2,7 +2,7 @@
 #include "libimage/model/media_type.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 
 namespace {
@@ -11,7 +11,7 @@ using namespace gantry::image;
 
 void Check(std::string_view text, std::string_view content_type) {
   ManifestOrIndex document = Index{};
-  if (!Accepted([&] { document = ParseManifest(text, content_type); }))
+  if (!Accepts([&] { document = ParseManifest(text, content_type); }))
     return;
   const std::string printed = std::visit([](const auto& part) { return part.ToJson(); }, document);
   Require(ParseManifest(printed, content_type) == document);

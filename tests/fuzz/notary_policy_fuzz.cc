@@ -1,13 +1,13 @@
 #include "libsign/notary_policy.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 using gantry::sign::NotaryPolicy;
 
 // A policy has statements; each has a name, and trusts somebody or skips all.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Accepted([&] {
+  Accepts([&] {
     const NotaryPolicy policy = NotaryPolicy::Parse(gantry::fuzz::Text(data, size), "fuzz");
     Require(!policy.statements().empty());
     for (const auto& statement : policy.statements()) {

@@ -2,17 +2,17 @@
 #include "runner/pod_manifest.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 
 // Whatever is accepted makes a plan or is refused; and what was planned is read again as it was written.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<gantry::runner::ManifestApp> apps;
-  if (!Accepted([&] { apps = gantry::runner::ParsePodManifest(gantry::fuzz::Text(data, size), "pod manifest"); }))
+  if (!Accepts([&] { apps = gantry::runner::ParsePodManifest(gantry::fuzz::Text(data, size), "pod manifest"); }))
     return 0;
   Require(!apps.empty() && apps.size() <= gantry::runner::kMaxApps);
   for (const auto& app : apps) {
-    Accepted([&] {
+    Accepts([&] {
       const auto config = gantry::runner::Plan({.cmd = {"x"}}, app.run);
       for (const auto& volume : config.volumes) Require(volume.target.size() > 1 && volume.target.front() == '/');
       Require((config.capabilities & ~gantry::runner::kDefaultCapabilities) == 0);

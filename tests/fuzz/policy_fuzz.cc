@@ -1,7 +1,7 @@
 #include "libsign/policy.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 using gantry::image::DockerReference;
 using gantry::sign::Policy;
@@ -9,7 +9,7 @@ using gantry::sign::Policy;
 // Whatever a policy says, it has an answer for every name, the same one twice, and never an empty one.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Policy policy = Policy::AcceptAnything("fuzz");
-  if (!Accepted([&] { policy = Policy::Parse(gantry::fuzz::Text(data, size), "policy"); }))
+  if (!Accepts([&] { policy = Policy::Parse(gantry::fuzz::Text(data, size), "policy"); }))
     return 0;
   for (const char* text : {"busybox", "a.example:5000/b/c:v1",
                            "quay.io/org/app@sha256:"

@@ -2,7 +2,7 @@
 #include "libsign/timestamp.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 using gantry::sign::RekorEntry;
 
@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   RekorEntry entry;
   entry.body = bytes;
   Require(CheckBinding(entry, content).has_value());
-  Accepted([&] {
+  Accepts([&] {
     const RekorEntry parsed = RekorEntry::ParseCosign(bytes);
     Require(CheckEntry(parsed, content, {}, true).problem.has_value());
   });

@@ -5,7 +5,7 @@
 #include "tests/fuzz/fuzz.h"
 
 using gantry::Digest;
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 using gantry::image::Descriptor;
 using gantry::image::Schema1;
@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text = gantry::fuzz::Text(data, size);
   gantry::image::IsSchema1(text, "");
   std::optional<Schema1> parsed;
-  if (!Accepted([&] { parsed = Schema1::Parse(text); }))
+  if (!Accepts([&] { parsed = Schema1::Parse(text); }))
     return 0;
   Require(Schema1::Parse(parsed->payload()).Blobs() == parsed->Blobs());
   std::vector<Descriptor> layers;
@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     layers.push_back({.media_type = std::string(gantry::image::kDockerLayerGzipType), .digest = blob, .size = 1});
     diff_ids.push_back(blob);
   }
-  Accepted([&] {
+  Accepts([&] {
     const auto image = parsed->ToImage(layers, diff_ids);
     Require(image.manifest.layers == layers && image.config.diff_ids == diff_ids);
   });

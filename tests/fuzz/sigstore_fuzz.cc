@@ -6,7 +6,7 @@
 #include "libsign/statement.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 using gantry::image::Attachment;
 using gantry::sign::Bundle;
@@ -20,14 +20,14 @@ namespace {
 // What was read prints to what reads the same.
 template <typename Value>
 void CheckRoundTrip(std::string_view text) {
-  Accepted([&] {
+  Accepts([&] {
     const std::string printed = Value::Parse(text).ToJson();
     Require(Value::Parse(printed).ToJson() == printed);
   });
 }
 
 void CheckEnvelope(std::string_view text) {
-  Accepted([&] {
+  Accepts([&] {
     const DsseEnvelope envelope = DsseEnvelope::Parse(text);
     const DsseEnvelope again = DsseEnvelope::Parse(gantry::json::Print(envelope.ToJson()));
     Require(again.SignedBytes() == envelope.SignedBytes() && !again.signatures.empty());
@@ -35,7 +35,7 @@ void CheckEnvelope(std::string_view text) {
 }
 
 void CheckAttachment(std::string_view text) {
-  Accepted([&] {
+  Accepts([&] {
     if (const auto attachment = Attachment::FromStored(text)) {
       Require(Attachment::FromStored(attachment->ToStored()) == attachment);
     }
@@ -43,7 +43,7 @@ void CheckAttachment(std::string_view text) {
 }
 
 void CheckClaim(std::string_view text) {
-  Accepted([&] {
+  Accepts([&] {
     const auto kind = gantry::sign::PayloadKind::kCosign;
     const SimpleClaim claim = SimpleClaim::Parse(text, kind);
     Require(SimpleClaim::Parse(claim.ToJson(kind), kind).manifest == claim.manifest);
@@ -52,7 +52,7 @@ void CheckClaim(std::string_view text) {
 
 // A key that was read verifies something without harm, and nothing that is empty.
 void CheckKey(std::string_view text) {
-  Accepted([&] {
+  Accepts([&] {
     const PublicKey key = PublicKey::Parse(text, "fuzz");
     Require(PublicKey::Parse(key.ToPem(), "fuzz") == key);
     Require(!key.Accepts(gantry::sign::Scheme::DefaultFor(key.kind()), "message", ""));
@@ -70,6 +70,6 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CheckAttachment(text);
   CheckClaim(text);
   CheckKey(text);
-  Accepted([&] { static_cast<void>(gantry::image::SignatureLayers(text)); });
+  Accepts([&] { static_cast<void>(gantry::image::SignatureLayers(text)); });
   return 0;
 }

@@ -2,7 +2,7 @@
 #include "libsign/simple_signing.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 using gantry::sign::SimpleClaim;
 using gantry::sign::StoredSignature;
@@ -11,7 +11,7 @@ namespace {
 
 // A claim that was read prints to one that reads the same.
 void CheckClaim(std::string_view text) {
-  Accepted([&] {
+  Accepts([&] {
     const SimpleClaim claim = SimpleClaim::Parse(text);
     const SimpleClaim again = SimpleClaim::Parse(claim.ToJson());
     Require(again.reference == claim.reference && again.manifest == claim.manifest && again.creator == claim.creator &&
@@ -30,7 +30,7 @@ void CheckPackets(std::string_view text) {
   if (const auto detached = gantry::sign::DecodeDetachedSignature(text))
     Require(gantry::sign::DecodeDetachedSignature(*detached) == detached);
   std::string ring;
-  if (Accepted([&] { ring = gantry::sign::DecodePublicKeys(text, "fuzz", 2048); })) {
+  if (Accepts([&] { ring = gantry::sign::DecodePublicKeys(text, "fuzz", 2048); })) {
     Require(gantry::sign::DecodePublicKeys(ring, "fuzz", 2048) == ring);
     Require(!gantry::sign::PrimaryKeys(ring).empty());
     Require(gantry::sign::DecodePublicKeys(gantry::sign::ArmorPublicKeys(ring), "fuzz", 2048) == ring);

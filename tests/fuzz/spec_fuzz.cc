@@ -3,7 +3,7 @@
 #include "runner/spec.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 using gantry::runner::Spec;
 
@@ -11,7 +11,7 @@ using gantry::runner::Spec;
 // limits come to something, or are refused.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Spec spec;
-  if (!Accepted([&] { spec = Spec::Parse(gantry::fuzz::Text(data, size), "config.json"); }))
+  if (!Accepts([&] { spec = Spec::Parse(gantry::fuzz::Text(data, size), "config.json"); }))
     return 0;
   Require(!spec.root.empty());
   for (const auto& mount : spec.mounts) {
@@ -23,8 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const auto& device : spec.devices) Require(device.path.front() == '/');
   for (const auto& [key, value] : spec.sysctl) Require(key.find("..") == std::string::npos);
   if (spec.seccomp)
-    Accepted([&] { Require(gantry::runner::CompileFilter(*spec.seccomp).size() <= BPF_MAXINSNS); });
+    Accepts([&] { Require(gantry::runner::CompileFilter(*spec.seccomp).size() <= BPF_MAXINSNS); });
   gantry::runner::WritesForV1(spec.resources);
-  Accepted([&] { gantry::runner::WritesForV2(spec.resources); });
+  Accepts([&] { gantry::runner::WritesForV2(spec.resources); });
   return 0;
 }

@@ -5,7 +5,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/memory_file.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 
 namespace {
@@ -20,7 +20,7 @@ void CheckMembers(std::string_view text) {
   while (const auto member = headers.Next()) {
     Require(member->offset <= text.size() && member->size <= text.size() - member->offset);
     std::optional<std::string> content;
-    if (!Accepted([&] { content = tar.ReadMember(member->name, text.size()); }))
+    if (!Accepts([&] { content = tar.ReadMember(member->name, text.size()); }))
       continue;
     if (member->type == EntryType::kFile)
       Require(content == text.substr(member->offset, member->size));
@@ -32,6 +32,6 @@ void CheckMembers(std::string_view text) {
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Accepted([&] { CheckMembers(gantry::fuzz::Text(data, size)); });
+  Accepts([&] { CheckMembers(gantry::fuzz::Text(data, size)); });
   return 0;
 }

@@ -6,7 +6,7 @@
 #include "libimage/layer/layer.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 
 namespace {
@@ -34,10 +34,10 @@ class TwoBlocks : public gantry::Source {
 // What an accepted name may be: a path that no part of can climb.
 void CheckName(const Entry& entry) {
   LayerEntry layer_entry;
-  if (Accepted([&] { layer_entry = Classify(entry); }) && layer_entry.path)
+  if (Accepts([&] { layer_entry = Classify(entry); }) && layer_entry.path)
     Require(gantry::RelPath::Parse(layer_entry.path->str()) == *layer_entry.path);
   if (entry.type == EntryType::kHardLink)
-    Accepted([&] { HardLinkTarget(entry.link); });
+    Accepts([&] { HardLinkTarget(entry.link); });
 }
 
 // Written and read again, an entry is the same.
@@ -48,7 +48,7 @@ void CheckRoundTrip(Entry entry) {
   std::string tar;
   const auto sink = gantry::StringSink(tar);
   ArchiveWriter writer(*sink);
-  if (!Accepted([&] { writer.Add(entry); }))
+  if (!Accepts([&] { writer.Add(entry); }))
     return;
   writer.Finish();
   ArchiveReader reader(gantry::StringSource(tar), "written");
@@ -64,7 +64,7 @@ void CheckRoundTrip(Entry entry) {
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const InflateLimits limits{.max_bytes = kMaxOutput, .max_window = uint64_t{8} << 20};
-  Accepted([&] {
+  Accepts([&] {
     ArchiveReader reader(DecompressAny(std::make_unique<TwoBlocks>(gantry::fuzz::Text(data, size)), "input", limits),
                          "input");
     Entry entry;

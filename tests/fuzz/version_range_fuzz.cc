@@ -1,7 +1,7 @@
 #include "libimage/model/version_range.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 using gantry::image::Version;
 using gantry::image::VersionRange;
@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const Version other{version->major, version->minor, version->patch};
     Require(*version <= other && *version == *version && !(*version < *version));
   }
-  Accepted([&] {
+  Accepts([&] {
     const VersionRange range = VersionRange::Parse(text.substr(0, end));
     if (version && range.Contains(*version) && !version->pre.empty())
       Require(text.substr(0, end).find('-') != std::string_view::npos);

@@ -3,7 +3,7 @@
 #include "libsign/x509_crl.h"
 #include "tests/fuzz/fuzz.h"
 
-using gantry::fuzz::Accepted;
+using gantry::fuzz::Accepts;
 using gantry::fuzz::Require;
 using gantry::sign::Certificate;
 using gantry::sign::Crl;
@@ -15,7 +15,7 @@ constexpr int64_t kTime = 1'750'000'000;
 // A certificate that was read says the same when it is read again, and no chain ends where no anchor is.
 void CheckCertificates(std::string_view bytes) {
   std::vector<Certificate> certificates;
-  if (!Accepted([&] { certificates = Certificate::ParseFile(bytes, "fuzz"); }))
+  if (!Accepts([&] { certificates = Certificate::ParseFile(bytes, "fuzz"); }))
     return;
   const Certificate& leaf = certificates.front();
   Require(Certificate::ParsePem(leaf.ToPem(), "fuzz").front() == leaf);
@@ -33,7 +33,7 @@ void CheckCertificates(std::string_view bytes) {
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes = gantry::fuzz::Text(data, size);
   CheckCertificates(bytes);
-  Accepted([&] { Require(Crl::Parse(bytes, "fuzz").issuer() == Crl::Parse(bytes, "fuzz").issuer()); });
+  Accepts([&] { Require(Crl::Parse(bytes, "fuzz").issuer() == Crl::Parse(bytes, "fuzz").issuer()); });
   static_cast<void>(gantry::sign::Utf8String(bytes));
   return 0;
 }
