@@ -13,7 +13,7 @@
 #include "libimage/transport/plain_file.h"
 #include "tools/build_verbs.h"
 #include "tools/destination.h"
-#include "tools/network_options.h"
+#include "tools/network_child.h"
 
 namespace gantry::tools {
 namespace {

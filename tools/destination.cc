@@ -13,7 +13,7 @@
 #include "libimage/transport/oci_layout.h"
 #include "libimage/transport/pusher.h"
 #include "tools/carry_evidence.h"
-#include "tools/network_options.h"
+#include "tools/network_child.h"
 #include "tools/publish.h"
 
 namespace gantry::tools {

@@ -16,7 +16,7 @@
 #include "tools/carry_evidence.h"
 #include "tools/destination.h"
 #include "tools/local_image.h"
-#include "tools/network_options.h"
+#include "tools/network_child.h"
 #include "tools/policy_options.h"
 #include "tools/tool_main.h"
 

@@ -20,6 +20,7 @@
 #include "tools/local_image.h"
 #include "tools/network_options.h"
 #include "tools/policy_options.h"
+#include "tools/registries.h"
 #include "tools/remote_image.h"
 #include "tools/tool_main.h"
 

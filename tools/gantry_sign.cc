@@ -20,7 +20,7 @@
 #include "libsign/sigstore_signing.h"
 #include "libsign/simple_signing.h"
 #include "tools/local_image.h"
-#include "tools/network_options.h"
+#include "tools/network_child.h"
 #include "tools/policy_options.h"
 #include "tools/remote_image.h"
 #include "tools/signed_image.h"

@@ -8,7 +8,6 @@
 #include "libimage/store/store.h"
 #include "libsign/verify.h"
 #include "tools/local_image.h"
-#include "tools/network_options.h"
 #include "tools/policy_options.h"
 #include "tools/remote_image.h"
 #include "tools/tool_main.h"

@@ -20,7 +20,7 @@
 #include "libimage/transport/plain_file.h"
 #include "libsign/signature_files.h"
 #include "libsign/verify.h"
-#include "tools/network_options.h"
+#include "tools/registries.h"
 
 namespace gantry::tools {
 namespace {

@@ -103,4 +103,12 @@ sign::Policy LoadPolicy(const PolicyOptions& options, const CommonOptions& commo
   return policy;
 }
 
+void WarnOfInsecureNetwork(const PolicyOptions& policy, std::string_view done) {
+  const std::string what = "anyone on the way can read and change what is " + std::string(done);
+  if (policy.insecure_http())
+    Warn({}, "plain http is allowed: " + what);
+  if (policy.insecure_tls())
+    Warn({}, "certificates are not checked: " + what);
+}
+
 }  // namespace gantry::tools

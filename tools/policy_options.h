@@ -54,4 +54,7 @@ image::Confinement DecisionConfinement(const sign::Policy& policy, const sign::R
 // The policy that decides. With --insecure-options=image it accepts everything, and says so on stderr, --quiet or not.
 sign::Policy LoadPolicy(const PolicyOptions& options, const CommonOptions& common);
 
+// Says what --insecure-options gives up on the way; `done` is "fetched" or "pushed".
+void WarnOfInsecureNetwork(const PolicyOptions& policy, std::string_view done);
+
 }  // namespace gantry::tools

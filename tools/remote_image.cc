@@ -2,7 +2,7 @@
 
 #include "libsign/verify.h"
 #include "tools/local_image.h"
-#include "tools/network_options.h"
+#include "tools/network_child.h"
 
 namespace gantry::tools {
 

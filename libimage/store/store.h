@@ -38,7 +38,8 @@
 namespace gantry::image {
 
 constexpr size_t kMaxSignatureBytes = 4 * 1024 * 1024;
-constexpr size_t kMaxSignatures = 128;        // of one manifest
+constexpr size_t kMaxSignatures = 128;  // of one manifest
+constexpr size_t kMaxSignatureBytesInAll = 16 * 1024 * 1024;
 constexpr size_t kMaxStoredReferrers = 1000;  // of one manifest
 constexpr size_t kMaxStoreIndexBytes = 256 * 1024 * 1024;
 

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "libimage/base/fd.h"
+#include "libimage/base/message.h"
 #include "libimage/base/process.h"
 #include "libimage/base/progress.h"
 #include "libimage/model/image.h"

@@ -21,38 +21,15 @@
 #include "libimage/model/signature_manifest.h"
 #include "libimage/transport/attach.h"
 #include "libimage/transport/auth_file.h"
+#include "libimage/transport/push_protocol.h"
 #include "libimage/transport/referrers.h"
 #include "libimage/transport/registry_upload.h"
 
 namespace gantry::image {
-namespace {
 
-constexpr MessageBounds kBounds{8, kMaxManifestBytes + 64 * 1024, "the other process of this push"};
+namespace pushing {
 
-// To the half with the network.
-constexpr char kAsk = 'a';       // digest
-constexpr char kMount = 'm';     // path
-constexpr char kTarget = 't';    // path, tag
-constexpr char kBlob = 'b';      // digest or nothing, what; then a descriptor
-constexpr char kManifest = 'p';  // "name", a tag of DigestTags, or nothing; digest, media type, bytes
-constexpr std::string_view kByName = "name";
-constexpr char kEnd = 'f';     // digest
-constexpr char kAppend = 's';  // digest, kSignatures or kAttestations, the signature as stored
-constexpr char kRefer = 'r';   // digest, manifest, its blobs
-// From it.
-constexpr char kYes = 'y';  // to kAppend and kRefer: the place
-constexpr char kNo = 'n';
-
-constexpr std::string_view kSignatures = "signatures";
-constexpr std::string_view kAttestations = "attestations";
-
-// The bytes of a blob go in frames of this size at most, each after its size, without the copies that messages make. An
-// empty frame ends them, and kEnd follows.
-using FrameSize = uint32_t;
-
-[[noreturn]] void ThrowBroken() {
-  throw Error(ErrorKind::kFailed, std::string(kBounds.who) + " does not keep to its protocol");
-}
+void ThrowBroken() { throw Error(ErrorKind::kFailed, std::string(kBounds.who) + " does not keep to its protocol"); }
 
 const std::string& Field(const Message& message, size_t index) {
   if (index >= message.fields.size())
@@ -67,234 +44,11 @@ std::pair<UniqueFd, UniqueFd> MakeSocketPair() {
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-// The clients of the threads that upload: each has its connections, and is used by one thread at a time.
-class Clients {
- public:
-  explicit Clients(const HttpOptions& options) : options_(options) {}
+}  // namespace pushing
 
-  // Waits while kMaxUploads are taken.
-  std::unique_ptr<HttpClient> Take() {
-    std::unique_lock lock(mutex_);
-    returned_.wait(lock, [this] { return taken_ < kMaxUploads; });
-    ++taken_;
-    if (idle_.empty())
-      return std::make_unique<HttpClient>(options_);
-    std::unique_ptr<HttpClient> client = std::move(idle_.back());
-    idle_.pop_back();
-    return client;
-  }
-  void Return(std::unique_ptr<HttpClient> client) {
-    const std::lock_guard lock(mutex_);
-    --taken_;
-    idle_.push_back(std::move(client));
-    returned_.notify_one();
-  }
+namespace {
 
- private:
-  const HttpOptions& options_;
-  std::mutex mutex_;
-  std::condition_variable returned_;
-  size_t taken_ = 0;
-  std::vector<std::unique_ptr<HttpClient>> idle_;
-};
-
-// The half that has the network.
-class Network {
- public:
-  Network(const PushPlan& plan, int channel) : plan_(plan), name_(plan.name), channel_(channel), clients_(plan.http) {}
-  Network(const Network&) = delete;
-  Network& operator=(const Network&) = delete;
-  ~Network() { Join(); }
-
-  void Work() {
-    credentials_ = FindCredentials(name_);
-    plan_.confine();
-    http_.emplace(plan_.http);
-    registry_.emplace(*http_, name_, credentials_, "pull,push");
-    while (const std::optional<Message> message = ReceiveMessage(channel_, kBounds)) Obey(*message);
-  }
-
- private:
-  void Obey(const Message& message) {
-    switch (message.kind) {
-      case kAsk:
-        Answer(HasManifest(*registry_, NameReference(), Digest::Parse(Field(message, 0)), Shown()));
-        break;
-      case kMount:
-        AddMountSource(Field(message, 0));
-        break;
-      case kTarget:
-        Turn(Field(message, 0), Field(message, 1));
-        break;
-      case kBlob:
-        TakeBlob(message);
-        break;
-      case kManifest:
-        Put(message);
-        Answer(true);
-        break;
-      case kAppend:
-        SendMessage(channel_, {kYes, {Append(message)}});
-        break;
-      case kRefer:
-        SendMessage(channel_, {kYes, {Refer(message)}});
-        break;
-      default:
-        ThrowBroken();
-    }
-  }
-
-  void Join() {
-    for (std::thread& thread : threads_) thread.join();
-    threads_.clear();
-  }
-
-  // To another repository below the one of the plan.
-  void Turn(const std::string& path, const std::string& tag) {
-    const std::string& above = plan_.name.path;
-    if (!plan_.below || (!above.empty() && path != above && !path.starts_with(above + "/")))
-      ThrowBroken();
-    Join();
-    name_ = DockerReference::Parse(plan_.name.host + "/" + path + (tag.empty() ? "" : ":" + tag));
-    mount_from_.clear();
-    registry_.emplace(*http_, name_, credentials_, "pull,push");
-  }
-
-  std::string Append(const Message& message) {
-    const Digest subject = Digest::Parse(Field(message, 0));
-    const auto attachment = Attachment::FromStored(Field(message, 2));
-    if (!attachment)
-      ThrowBroken();
-    const std::string tag = Field(message, 1) == kAttestations ? AttestationTag(subject) : SignatureTag(subject);
-    image::AppendToTag(*registry_, name_, tag, *attachment);
-    return name_.Repository() + ":" + tag;
-  }
-
-  std::string Refer(const Message& message) {
-    const Digest subject = Digest::Parse(Field(message, 0));
-    SignatureManifest referrer{DescriptorOf(Field(message, 1), kOciManifestType), Field(message, 1), {}};
-    for (size_t i = 2; i < message.fields.size(); ++i)
-      referrer.blobs.push_back({DescriptorOf(message.fields[i], ""), message.fields[i]});
-    image::PutReferrer(*registry_, name_, subject, referrer);
-    return name_.Repository() + "@" + referrer.descriptor.digest.str();
-  }
-  static Descriptor DescriptorOf(const std::string& bytes, std::string_view type) {
-    return {.media_type = std::string(type), .digest = Digest::Of(bytes), .size = bytes.size()};
-  }
-
-  void Answer(bool yes) const { SendMessage(channel_, {yes ? kYes : kNo, {}}); }
-  std::string Shown() const { return "manifest of " + Quoted(name_.ToString()); }
-  std::string NameReference() const {
-    const DockerReference name = name_.WithDefaultTag();
-    return name.tag.empty() ? name.digest.value().str() : name.tag;
-  }
-
-  // Parsed, for it becomes a part of addresses and of the scope of tokens.
-  void AddMountSource(const std::string& path) {
-    const DockerReference from = DockerReference::Parse(name_.host + "/" + path);
-    if (from.path == name_.path)
-      return;
-    mount_from_ = from.path;
-    registry_->MayAlsoPull(from.path, true);
-  }
-
-  void Put(const Message& message) {
-    const std::string& bytes = Field(message, 3);
-    const Digest digest = Digest::Parse(Field(message, 1));
-    if (Digest::Of(bytes, digest.algorithm()) != digest)
-      ThrowBroken();
-    const Descriptor manifest{.media_type = Field(message, 2), .digest = digest, .size = bytes.size()};
-    const std::string& under = Field(message, 0);
-    const bool by_name = under == kByName;
-    if (!under.empty() && !by_name && !SubjectOfTag(under))
-      ThrowBroken();
-    if (by_name && name_.digest && *name_.digest != digest) {
-      throw Error(ErrorKind::kUsage, Quoted(name_.ToString()) + " is not what would be pushed, " + digest.str(),
-                  "leave the digest out, or push the image that has it");
-    }
-    const std::string other = under.empty() ? digest.str() : under;
-    PutAndList(*registry_, by_name ? NameReference() : other, bytes, manifest, Shown());
-  }
-
-  void TakeBlob(const Message& message) {
-    UniqueFd socket = ReceiveDescriptor(channel_, kBounds.who);
-    const std::string& text = Field(message, 0);
-    const std::optional<Digest> digest = text.empty() ? std::nullopt : std::optional(Digest::Parse(text));
-    std::unique_ptr<HttpClient> http = clients_.Take();
-    threads_.emplace_back(
-        [this, digest, what = Field(message, 1), socket = std::move(socket), http = std::move(http)]() mutable {
-          ReportErrors(socket.get(), [&] { Upload(RegistryClient(*http, *registry_), digest, what, socket.get()); });
-          socket.Reset();
-          clients_.Return(std::move(http));
-        });
-  }
-
-  void Upload(RegistryClient registry, const std::optional<Digest>& digest, const std::string& what, int socket) {
-    BlobUpload upload(registry, what, digest ? digest->algorithm() : HashAlgorithm::kSha256);
-    if (digest && (HasBlob(registry, *digest, what) || Mount(upload, *digest))) {
-      SendMessage(socket, {kYes, {}});
-      return;
-    }
-    SendMessage(socket, {kNo, {}});
-    if (!TakeFrames(socket, upload))
-      return;
-    const std::optional<Message> end = ReceiveMessage(socket, kBounds);
-    if (!end)
-      return;
-    if (end->kind != kEnd)
-      ThrowBroken();
-    upload.Finish(Digest::Parse(Field(*end, 0)), !digest.has_value());
-    SendMessage(socket, {kYes, {}});
-  }
-
-  // False when the other half has given up.
-  static bool TakeFrames(int socket, BlobUpload& upload) {
-    std::vector<std::byte> buffer(kBlockBytes);
-    while (true) {
-      FrameSize size = 0;
-      if (ReadFull(socket, std::as_writable_bytes(std::span(&size, 1)), kBounds.who) < sizeof size)
-        return false;
-      if (size == 0)
-        return true;
-      if (size > buffer.size())
-        ThrowBroken();
-      const std::span<std::byte> frame = std::span(buffer).first(size);
-      if (ReadFull(socket, frame, kBounds.who) < size)
-        return false;
-      upload.Write(frame);
-    }
-  }
-
-  // A registry that will not hear of the other repository gets the bytes.
-  bool Mount(BlobUpload& upload, const Digest& digest) {
-    const std::string from = MountSource();
-    if (from.empty())
-      return false;
-    try {
-      return upload.Mount(digest, from);
-    } catch (const Error&) {
-      const std::lock_guard lock(mount_mutex_);
-      mount_from_.clear();
-      registry_->MayAlsoPull(from, false);
-      return false;
-    }
-  }
-  std::string MountSource() {
-    const std::lock_guard lock(mount_mutex_);
-    return mount_from_;
-  }
-
-  const PushPlan& plan_;
-  DockerReference name_;  // of now
-  int channel_;
-  std::optional<Credentials> credentials_;
-  Clients clients_;
-  std::optional<HttpClient> http_;
-  std::optional<RegistryClient> registry_;
-  std::mutex mount_mutex_;
-  std::string mount_from_;
-  std::vector<std::thread> threads_;
-};
+using namespace pushing;
 
 // One blob on its way to the half with the network.
 class BlobChannel {
@@ -434,25 +188,6 @@ class RegistrySink : public ImageSink {
 };
 
 }  // namespace
-
-int ServePush(const PushPlan& plan, int channel) {
-  // Outlives the report: its end waits for threads that wait for the other half.
-  Network network(plan, channel);
-  return ReportErrors(channel, [&] { network.Work(); });
-}
-
-Pusher Pusher::Start(const PushPlan& plan) {
-  auto [ours, theirs] = MakeSocketPair();
-  Process process = Process::Fork([&plan, &our_end = ours, &their_end = theirs] {
-    // Nothing of the parent's is wanted here, least of all its ends of other channels.
-    our_end.Reset();
-    const auto kept = static_cast<unsigned>(their_end.get());
-    if (close_range(kept + 1, ~0U, 0) < 0 || (kept > 3 && close_range(3, kept - 1, 0) < 0))
-      return 1;
-    return ServePush(plan, their_end.get());
-  });
-  return {std::move(ours), std::move(process)};
-}
 
 Message Pusher::Receive() {
   std::optional<Message> answer = ReceiveMessage(channel_.get(), kBounds);

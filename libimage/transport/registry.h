@@ -26,6 +26,7 @@
 #include "libimage/store/store.h"
 #include "libimage/transport/auth.h"
 #include "libimage/transport/http.h"
+#include "libimage/transport/image_documents.h"
 
 namespace gantry::image {
 
@@ -128,28 +129,14 @@ class RegistryClient {
   std::shared_ptr<Shared> shared_;
 };
 
-// The documents that lead from a name to an image of one platform, before anyone looked into them.
-struct ImageDocuments {
-  std::string content_type;            // of the first manifest, as the registry gave it
-  std::vector<std::string> manifests;  // at most kMaxIndexDepth indexes from the outside in, then the manifest
-  std::string config;
-  bool schema1 = false;  // one manifest and no configuration: layers lead to the image (model/schema1.h)
-};
-
-// Fetches them. What `cache` already has is not fetched, and where it has an image of that name the registry is first
-// asked by HEAD whether it is still the same; it may be null. kNotFound lists the platforms that there are.
+// Fetches the documents that lead from a name to an image of one platform. What `cache` already has is not fetched, and
+// where it has an image of that name the registry is first asked by HEAD whether it is still the same; it may be null.
+// kNotFound lists the platforms that there are.
 ImageDocuments FetchDocuments(RegistryClient& registry, const DockerReference& name, const Platform& platform,
                               const Store* cache);
 
-// An image that no index led to says itself what it is for; what it leaves open fits. kNotFound for another platform.
-void RequirePlatform(const Platform& has, const Platform& wanted, const DockerReference& name);
-
 // The size of a blob, as the registry says; for manifests that do not tell it. kNetwork when it does not say.
 uint64_t HeadBlobSize(RegistryClient& registry, const Digest& digest, const std::string& what);
-
-// Checks that they are what `name` selects for `platform`: each has the digest and size by which the one before, or the
-// name, calls it. No I/O.
-FetchedImage AssembleImage(ImageDocuments documents, const DockerReference& name, const Platform& platform);
 
 // The address in the Link header (RFC 8288) that is related as "next", as it stands there; nullopt when there is none.
 std::optional<std::string> NextPage(std::string_view link);
@@ -157,7 +144,6 @@ std::optional<std::string> NextPage(std::string_view link);
 // Signatures that lie beside a registry under numbers, from 1 up to the first that is absent: at most kMaxSignatures of
 // at most kMaxSignatureBytes, and kMaxSignatureBytesInAll together. `url` makes the address of number n. No credentials
 // are sent. A place that cannot be read is an error.
-constexpr size_t kMaxSignatureBytesInAll = 16 * 1024 * 1024;
 std::vector<std::string> FetchSignatures(HttpClient& http, const std::function<std::string(size_t n)>& url);
 
 }  // namespace gantry::image

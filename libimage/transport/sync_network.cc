@@ -18,6 +18,7 @@
 #include "libimage/model/media_type.h"
 #include "libimage/model/signature_manifest.h"
 #include "libimage/transport/fetch_tree.h"
+#include "libimage/transport/find_signatures.h"
 #include "libimage/transport/pusher.h"
 #include "libimage/transport/referrers.h"
 #include "libimage/transport/registry_upload.h"

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "libimage/base/fd.h"
+#include "libimage/base/message.h"
 #include "libimage/base/process.h"
 #include "libimage/model/blobs.h"
 #include "libimage/transport/auth_file.h"

@@ -26,3 +26,9 @@ expect_exit 0 gantry sign -q --key "$fingerprint" quay.io/org/app:v1
 expect_exit 0 env LD_PRELOAD="$probe" gantry-convert store:quay.io/org/app:v1 "oci:$T/copy:v1"
 expect_text '^probe: unix made$' "$T/err"
 expect_text '^probe: inet refused$' "$T/err"
+
+# What has no network has no library for it either.
+for name in build convert diff inspect keygen oci run sign store trust verify; do
+  program=$(command -v "gantry-$name")
+  ! readelf -d "$program" | grep 'libcurl' || fail "gantry-$name is linked with libcurl"
+done
