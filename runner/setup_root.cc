@@ -78,8 +78,13 @@ int NewOverlay(const SetupPlan& plan) {
   good = good && fsconfig(context, FSCONFIG_SET_FLAG, "volatile", nullptr, 0) == 0;
   if (plan.user_xattrs)
     good = good && fsconfig(context, FSCONFIG_SET_FLAG, "userxattr", nullptr, 0) == 0;
-  if (!good || fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
-    FailContext(context, Step::kOverlay, 0);
+  if (!good || fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0) {
+    if (errno != EINVAL)
+      FailContext(context, Step::kOverlay, 0);
+    // Before Linux 6.5 every option is taken, and looked at only now.
+    close(context);
+    return -1;
+  }
   const int mount = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV);
   if (mount < 0)
     FailContext(context, Step::kOverlay, 0);
