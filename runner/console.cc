@@ -39,28 +39,14 @@ Console::Console(UniqueFd master, bool input) : master_(std::move(master)), inpu
   const int flags = fcntl(master_.get(), F_GETFL);
   if (flags < 0 || fcntl(master_.get(), F_SETFL, flags | O_NONBLOCK) < 0)
     ThrowErrno("set up the container's terminal");
-  termios now{};
-  if (input && tcgetattr(STDIN_FILENO, &now) == 0) {
-    before_ = now;
-    cfmakeraw(&now);
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &now);
-  }
+  if (input)
+    raw_.emplace();
   Resize();
 }
 
-Console::~Console() {
-  if (before_)
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &*before_);
-}
-
 void Console::Resize() const {
-  winsize size{};
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col != 0) {
-      ioctl(master_.get(), TIOCSWINSZ, &size);
-      return;
-    }
-  }
+  if (const auto size = CallersWindow())
+    ioctl(master_.get(), TIOCSWINSZ, &*size);
 }
 
 void Console::ReadInput() {

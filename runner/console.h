@@ -1,12 +1,11 @@
 // The caller's terminal while a container has one of its own: raw, copied both ways, put back whatever happens.
 #pragma once
 
-#include <termios.h>
-
 #include <optional>
 #include <string>
 
 #include "libimage/base/fd.h"
+#include "runner/raw_terminal.h"
 
 namespace gantry::runner {
 
@@ -17,7 +16,6 @@ class Console {
   Console(UniqueFd master, bool input);
   Console(const Console&) = delete;
   Console& operator=(const Console&) = delete;
-  ~Console();
 
   int master() const { return master_.get(); }
   // Whether there is room to read more input.
@@ -33,8 +31,8 @@ class Console {
  private:
   UniqueFd master_;
   bool input_open_ = false;
-  std::string pending_;            // input that the container has not taken yet
-  std::optional<termios> before_;  // of descriptor 0
+  std::string pending_;  // input that the container has not taken yet
+  std::optional<RawTerminal> raw_;
 };
 
 }  // namespace gantry::runner

@@ -1,14 +1,15 @@
 #include "runner/init_params.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstring>
 #include <string_view>
 
 #include "libimage/base/error.h"
 #include "runner/filter_compiler.h"
+#include "runner/packer.h"
 #include "runner/protocol.h"
 #include "runner/seccomp.h"
 
@@ -18,31 +19,6 @@ namespace {
 bool HasEnv(const std::vector<std::string>& env, std::string_view prefix) {
   return std::ranges::any_of(env, [&](const std::string& entry) { return entry.starts_with(prefix); });
 }
-
-// Appends parts behind the head, aligned, and tells their offsets.
-class Packer {
- public:
-  Packer() : bytes_(sizeof(InitParams), '\0') {}
-
-  uint64_t Add(const void* data, size_t size) {
-    bytes_.resize((bytes_.size() + 7) / 8 * 8, '\0');
-    const uint64_t offset = bytes_.size();
-    bytes_.append(static_cast<const char*>(data), size);
-    return offset;
-  }
-  uint64_t Add(const std::vector<std::string>& texts) {
-    std::string joined;
-    for (const std::string& text : texts) joined.append(text).push_back('\0');
-    return Add(joined.data(), joined.size());
-  }
-  std::string Finish(const InitParams& head) {
-    std::memcpy(bytes_.data(), &head, sizeof head);
-    return std::move(bytes_);
-  }
-
- private:
-  std::string bytes_;
-};
 
 void AddHooks(const std::vector<SpecHook>& hooks, Packer& packer, InitParams& head) {
   std::vector<PackedHook> packed;
@@ -180,9 +156,20 @@ InitRequest RequestFor(const RunConfig& config, const Credentials& who, const st
   return out;
 }
 
-UniqueFd MakeInitParams(const InitRequest& request) {
+uint64_t CapabilitiesOfInit(const RunConfig& config) {
+  uint64_t out = config.capabilities;
+  if (config.new_privileges)
+    out |= uint64_t{1} << CAP_SYS_ADMIN;  // it loads the filter
+  for (const SpecLimit& limit : config.ulimits) {
+    if (limit.hard > 0)
+      out |= uint64_t{1} << CAP_SYS_RESOURCE;
+  }
+  return out;
+}
+
+std::string PackInitParams(const InitRequest& request) {
   const SpecProcess& process = request.process;
-  Packer packer;
+  Packer packer(sizeof(InitParams));
   InitParams head;
   head.uid = process.user.uid;
   head.gid = process.user.gid;
@@ -219,7 +206,9 @@ UniqueFd MakeInitParams(const InitRequest& request) {
   head.post_stop_count = request.post_stop.size();
   if (request.direct)
     AddDirect(request, packer, head);
-  return Sealed(packer.Finish(head));
+  return packer.Finish(head);
 }
+
+UniqueFd MakeInitParams(const InitRequest& request) { return Sealed(PackInitParams(request)); }
 
 }  // namespace gantry::runner

@@ -38,6 +38,9 @@ struct InitRequest {
 
 UniqueFd MakeInitParams(const InitRequest& request);
 
+// The same as bytes.
+std::string PackInitParams(const InitRequest& request);
+
 // The program that decides about the system calls of `config`'s application. `own` keeps one that is compiled here.
 std::span<const sock_filter> FilterFor(const RunConfig& config, std::vector<sock_filter>& own);
 
@@ -45,6 +48,9 @@ std::span<const sock_filter> FilterFor(const RunConfig& config, std::vector<sock
 // FilterFor `config`, and must outlive the request.
 InitRequest RequestFor(const RunConfig& config, const Credentials& who, const std::string& hostname,
                        std::span<const sock_filter> filter);
+
+// What init needs while it makes that application; it gives up what the application may not have.
+uint64_t CapabilitiesOfInit(const RunConfig& config);
 
 // File names to try for `program`: itself when it has a slash, else below each element of PATH in `env`.
 std::vector<std::string> ExecutableCandidates(const std::string& program, const std::vector<std::string>& env);

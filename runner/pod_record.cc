@@ -17,6 +17,7 @@ namespace gantry::runner {
 namespace {
 
 constexpr std::string_view kKept = "kept";
+constexpr std::string_view kMachine = "vm";
 constexpr std::string_view kKinds[] = {"prepared", "runner", "started", "exited", "healthy", "unhealthy", "failed"};
 constexpr std::string_view kStates[] = {"preparing", "prepared", "running", "exited", "killed"};
 constexpr size_t kMaxDiffIds = 1024;
@@ -96,6 +97,8 @@ std::string PrintPlan(const PodPlan& plan, const std::vector<std::string>& cgrou
     apps.emplace_back(std::move(one));
   }
   json::Object all{{"created", plan.created}, {"apps", std::move(apps)}};
+  if (plan.machine)
+    all.Append("isolation", kMachine);
   if (!plan.command.empty()) {
     all.Append("command", plan.command);
     all.Append("directory", plan.directory);
@@ -138,6 +141,8 @@ PodRecord PodRecord::Parse(std::string_view text, const std::string& uuid) {
       }
       out.plan_.created = at.At("created").String();
       for (const json::Cursor& app : at.At("apps").Elements(kMaxApps)) out.plan_.apps.push_back(ParseApp(app));
+      if (const auto isolation = at.Find("isolation"))
+        out.plan_.machine = isolation->String() == kMachine;
       if (const auto command = at.Find("command"))
         out.plan_.command = command->Strings(kMaxSpecArguments);
       if (const auto directory = at.Find("directory"))

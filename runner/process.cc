@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -195,14 +194,8 @@ void Process::State::MakePlan(Pod& pod) {
   plan.cgroup_count = cgroups.size();
   plan.hostname = hostname.c_str();
   plan.working_dir = config.working_dir.c_str();
-  plan.capabilities = config.capabilities;
+  plan.capabilities = CapabilitiesOfInit(config);
   plan.no_new_privs = !config.new_privileges;
-  if (config.new_privileges)
-    plan.capabilities |= uint64_t{1} << CAP_SYS_ADMIN;  // init loads the filter, and then gives it up
-  for (const SpecLimit& limit : config.ulimits) {
-    if (limit.hard > 0)
-      plan.capabilities |= uint64_t{1} << CAP_SYS_RESOURCE;
-  }
   plan.labels = !config.apparmor.empty() || !config.selinux.empty();
 }
 

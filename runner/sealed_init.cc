@@ -3,8 +3,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include <span>
-
 #include "libimage/base/error.h"
 
 // GANTRY_INIT_FILE is the built program; the assembler takes it in.
@@ -25,11 +23,13 @@ extern const std::byte gantry_init_end[] __attribute__((visibility("hidden")));
 
 namespace gantry::runner {
 
+std::span<const std::byte> InitProgram() { return {gantry_init_begin, gantry_init_end}; }
+
 UniqueFd SealedInit() {
   UniqueFd fd(memfd_create("gantry-init", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd)
     ThrowErrno("make a memory file");
-  WriteFull(fd.get(), std::span(gantry_init_begin, gantry_init_end), "gantry-init");
+  WriteFull(fd.get(), InitProgram(), "gantry-init");
   if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
     ThrowErrno("seal a memory file");
   return fd;

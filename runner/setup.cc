@@ -150,6 +150,16 @@ void RaiseLoopback(const SetupPlan& plan) {
 
 namespace {
 
+// The host's /dev/null, for a program of the host.
+void TakeOutput(const SetupPlan& plan) {
+  if (plan.output < 0)
+    return;
+  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(plan.output, STDOUT_FILENO) < 0 ||
+      dup2(plan.output, STDERR_FILENO) < 0)
+    FailSetup(Step::kStandardInput, errno);
+}
+
 void OpenStandardInput(const SetupPlan& plan, int dev) {
   if (plan.terminal || plan.interactive)
     return;
@@ -261,6 +271,7 @@ void RunSetup(const SetupPlan& plan) {
   BecomeRoot(plan);
   LeaveSession(plan);
   JoinCgroups(plan);
+  TakeOutput(plan);
   const int proc = OpenProcForLabels(plan);
   if (plan.entered)
     OpenTerminal(plan);

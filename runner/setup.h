@@ -112,6 +112,7 @@ struct SetupPlan {
   bool host_network = false;
   bool terminal = false;
   bool interactive = false;
+  int output = -1;  // becomes 1 and 2, and 0 is empty; above kControlFd, as the tasks are
   bool read_only_rootfs = false;
   bool user_xattrs = false;
   const char* const* layers = nullptr;  // absolute directories, the topmost first

@@ -127,9 +127,9 @@ void CheckSpelling(std::string_view spec, std::string_view part) {
     RefuseSpec(spec);
 }
 
-}  // namespace
-
-Credentials ResolveUser(const Dir& root, std::string_view spec) {
+// `read_group` gives the text of the group file, when it is needed.
+template <typename ReadGroup>
+Credentials Resolve(const std::string& passwd, ReadGroup read_group, std::string_view spec) {
   const size_t colon = spec.find(':');
   const bool has_group = colon != std::string_view::npos;
   const std::string_view user = spec.empty() ? "0" : spec.substr(0, colon);
@@ -138,7 +138,6 @@ Credentials ResolveUser(const Dir& root, std::string_view spec) {
   if (has_group)
     CheckSpelling(spec, group);
 
-  const std::string passwd = ReadAccounts(root, "etc/passwd");
   const auto entry = FindUser(passwd, user);
   if (!entry && !IsNumber(user))
     throw Error(ErrorKind::kNotFound, "the image has no user " + Quoted(user),
@@ -151,15 +150,27 @@ Credentials ResolveUser(const Dir& root, std::string_view spec) {
   if (entry && entry->home.starts_with('/') && entry->home.find('\0') == std::string::npos)
     out.home = entry->home;
   if (has_group) {
-    const auto gid = IsNumber(group) ? ParseId(group) : FindGroup(ReadAccounts(root, "etc/group"), group);
+    const auto gid = IsNumber(group) ? ParseId(group) : FindGroup(read_group(), group);
     if (!gid)
       throw Error(ErrorKind::kNotFound, "the image has no group " + Quoted(group),
                   "its /etc/group does not name it; give --user UID:GID");
     out.gid = *gid;
   } else if (entry) {
-    out.groups = GroupsOf(ReadAccounts(root, "etc/group"), entry->name, out.gid);
+    out.groups = GroupsOf(read_group(), entry->name, out.gid);
   }
   return out;
+}
+
+}  // namespace
+
+Credentials ResolveUser(const Dir& root, std::string_view spec) {
+  return Resolve(
+      ReadAccounts(root, "etc/passwd"), [&] { return ReadAccounts(root, "etc/group"); }, spec);
+}
+
+Credentials ResolveUser(const AccountFiles& files, std::string_view spec) {
+  return Resolve(
+      files.passwd, [&]() -> const std::string& { return files.group; }, spec);
 }
 
 }  // namespace gantry::runner

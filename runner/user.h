@@ -26,9 +26,16 @@ struct Credentials {
   friend bool operator==(const Credentials&, const Credentials&) = default;
 };
 
+// The two files, where they were read by somebody else.
+struct AccountFiles {
+  std::string passwd;
+  std::string group;
+};
+
 // `spec` is "", USER, UID, USER:GROUP, UID:GID or a mixture. "" is uid 0. Digits alone are a number, never a name. The
 // group of a USER or UID without group is that of its passwd entry, else 0; supplementary groups count only then.
 // A name that the image does not have is kNotFound; other spellings are kUsage; hostile files are kCorrupt.
 Credentials ResolveUser(const Dir& root, std::string_view spec);
+Credentials ResolveUser(const AccountFiles& files, std::string_view spec);
 
 }  // namespace gantry::runner

@@ -9,6 +9,7 @@
 #include "libimage/base/fd.h"
 #include "libimage/model/aci_manifest.h"
 #include "runner/pod_manifest.h"
+#include "tools/run_machine.h"
 #include "tools/run_options.h"
 #include "tools/run_pod.h"
 #include "tools/run_verbs.h"
@@ -23,6 +24,7 @@ struct Options {
   PodOptions pod;
   AppOptions all;  // of every app
   std::string network, log_size;
+  IsolationOptions isolation;
   std::string prepared, manifest;
 };
 
@@ -37,6 +39,7 @@ void AddPodOptions(CLI::App& app, Options& options) {
   app.add_flag("-i,--interactive", options.all.run.interactive, "give it our standard input; else it is empty");
   app.add_flag("-t,--tty", options.all.run.terminal, "give it a terminal of its own");
   app.add_option("--hostname", options.all.run.hostname, "its host name; default: from the pod's UUID");
+  AddIsolationOptions(app, options.isolation);
   app.add_flag("--strict", options.pod.strict, "refuse what an image asks for and cannot get, instead of telling");
   app.add_option("--pod-manifest", options.manifest, "run the apps of an appc pod manifest")->type_name("FILE");
 }
@@ -69,6 +72,7 @@ void FinishPodOptions(const CLI::App& app, Options& options) {
   if (const char* terminal = std::getenv("TERM"); terminal != nullptr && *terminal != '\0')
     options.all.run.terminal_type = terminal;
   options.all.run = Planned(app, options.all);
+  options.pod.machine = TakeIsolation(options.isolation);
   TakeLogSize(options);
 }
 
@@ -167,6 +171,7 @@ void AddPrepareVerbs(CLI::App& app, Options& options, std::vector<Action>& actio
   actions.push_back({run,
                      [&options] {
                        TakeLogSize(options);
+                       options.pod.machine = TakeIsolation(options.isolation);
                        return RunPrepared(options.pod, options.prepared);
                      },
                      true});
@@ -189,7 +194,8 @@ int Act(const Action& action) {
 
 int main(int argc, char** argv) {
   using namespace gantry::tools;
-  CLI::App app("Run images in namespaces: fetch what is missing, verify, render, execute.", "gantry-run");
+  CLI::App app("Run images in namespaces or virtual machines: fetch what is missing, verify, render, execute.",
+               "gantry-run");
   Options options;
   options.pod.command.assign(argv + 1, argv + argc);
   AddCommonOptions(app, options.pod.common);

@@ -42,6 +42,7 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
   if (!words.empty() && words.front() == "--")
     words.erase(words.begin());
   const runner::PodRecord pod = NamedPod(OpenPods(*options.verb.common), options.verb);
+  RefuseMachine(pod, "entered");
   const runner::AppPlan& app = pod.App(options.app);
   runner::EnterOptions enter{.args = words.empty() ? std::vector<std::string>{"/bin/sh"} : words,
                              .env = options.env,

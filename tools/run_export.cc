@@ -32,6 +32,7 @@ void Write(const ExportOptions& options, const Dir& pods, const runner::PodRecor
 int Export(const ExportOptions& options) {
   const Dir pods = OpenPods(*options.verb.common);
   const runner::PodRecord pod = NamedPod(pods, options.verb);
+  RefuseMachine(pod, "exported");
   const std::string app = pod.App(options.app).name;
   if (options.output.empty()) {
     if (isatty(STDOUT_FILENO) != 0 || options.verb.json)

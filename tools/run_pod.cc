@@ -2,19 +2,14 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
-#include <cstddef>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -31,14 +26,16 @@
 #include "runner/process.h"
 #include "runner/rootfs.h"
 #include "runner/supervisor.h"
+#include "runner/vm/root_image.h"
+#include "runner/vm/virtual_machine.h"
 #include "tools/local_image.h"
+#include "tools/run_machine.h"
+#include "tools/run_services.h"
 
 namespace gantry::tools {
 namespace {
 
 constexpr MessageBounds kReportBounds{3, 64 * 1024, "the process that attends to the pod"};
-constexpr unsigned kMaxSockets = 128;
-constexpr const char* kNotifyPlace = "/run/systemd/notify";
 constexpr char kStarted = 's';
 constexpr char kNotExecuted = 'n';  // code, message, hint
 
@@ -250,46 +247,6 @@ void PrintUuid(const PodOptions& options, const std::string& uuid) {
     std::printf("%s\n", uuid.c_str());
 }
 
-// What systemd gives a service: sockets, and a place to say that it is ready.
-void TakeServices(const PodOptions& options, runner::PodPlan& plan) {
-  runner::RunConfig& first = plan.apps.front().config;
-  const char* sockets = std::getenv("LISTEN_FDS");
-  const char* for_whom = std::getenv("LISTEN_PID");
-  if (sockets != nullptr && for_whom != nullptr && for_whom == std::to_string(getpid())) {
-    first.sockets = std::min(ParseDecimal<unsigned>(sockets).value_or(0), kMaxSockets);
-    for (unsigned i = 0; i < first.sockets; ++i) fcntl(3 + static_cast<int>(i), F_SETFD, FD_CLOEXEC);
-  }
-  const char* notify = std::getenv("NOTIFY_SOCKET");
-  if (options.notify != "app" || notify == nullptr)
-    return;
-  if (*notify != '/')
-    throw Error(ErrorKind::kUnsupported, "the notify socket " + Quoted(notify) + " has no name in the file system",
-                "an app in a network of its own cannot reach it: give --sdnotify=runner");
-  first.volumes.push_back({notify, kNotifyPlace});
-  first.env.push_back(std::string("NOTIFY_SOCKET=") + kNotifyPlace);
-}
-
-// As sd_notify(3): the pod runs, and we are its main process.
-void NotifyReady(const PodOptions& options) {
-  const char* name = std::getenv("NOTIFY_SOCKET");
-  if (options.notify != "runner" || name == nullptr || (*name != '/' && *name != '@'))
-    return;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string path = name;
-  if (path.size() >= sizeof address.sun_path)
-    return;
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  if (*name == '@')
-    address.sun_path[0] = '\0';
-  const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const std::string text = "READY=1\nMAINPID=" + std::to_string(getpid());
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
-  if (!socket || sendto(socket.get(), text.data(), text.size(), MSG_NOSIGNAL,
-                        reinterpret_cast<const sockaddr*>(&address), size) < 0)
-    Warn(options.common, "systemd does not hear that the pod runs: " + std::string(strerror(errno)));
-}
-
 runner::SuperviseOptions HowToSupervise(const PodOptions& options) {
   runner::SuperviseOptions out;
   out.detached = options.detach;
@@ -300,9 +257,9 @@ runner::SuperviseOptions HowToSupervise(const PodOptions& options) {
   return out;
 }
 
-// The only app, in the foreground.
-int RunOne(const PodOptions& options, runner::Pod& pod, runner::Rootfs rootfs) {
-  runner::Process process = runner::Process::Start(pod.plan().apps.front().config, std::move(rootfs), pod);
+// Says why the only app was not executed, if so, and waits for it.
+template <typename Started>
+int Await(const PodOptions& options, const runner::Pod& pod, Started process) {
   if (!process.note().empty())
     Note(options.common, process.note());
   if (process.failure())
@@ -315,12 +272,16 @@ int RunOne(const PodOptions& options, runner::Pod& pod, runner::Rootfs rootfs) {
   return code;
 }
 
-int RunInForeground(const PodOptions& options, runner::Pod pod, std::vector<runner::Rootfs> roots) {
-  WriteUuid(options, pod.uuid());
+int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<runner::Rootfs> roots) {
   const auto& apps = pod.plan().apps;
-  const bool simple = apps.size() == 1 && (!apps.front().config.health || apps.front().config.terminal);
-  const int code = simple ? RunOne(options, pod, std::move(roots.front()))
-                          : runner::Supervise(pod, std::move(roots), HowToSupervise(options)).code;
+  if (apps.size() > 1 || (apps.front().config.health && !apps.front().config.terminal))
+    return runner::Supervise(pod, std::move(roots), HowToSupervise(options)).code;
+  return Await(options, pod, runner::Process::Start(apps.front().config, std::move(roots.front()), pod));
+}
+
+int RunInForeground(const PodOptions& options, runner::Pod pod, const std::function<int(runner::Pod&)>& run) {
+  WriteUuid(options, pod.uuid());
+  const int code = run(pod);
   if (options.json)
     std::fprintf(stderr, "%s\n", json::Print(json::Object{{"uuid", pod.uuid()}, {"code", code}}).c_str());
   pod.Remove();
@@ -402,7 +363,26 @@ int Execute(const PodOptions& options, const std::function<runner::Pod()>& make,
     return Detach(options, make, render);
   runner::Pod pod = make();
   std::vector<runner::Rootfs> roots = render();
-  return RunInForeground(options, std::move(pod), std::move(roots));
+  return RunInForeground(options, std::move(pod),
+                         [&](runner::Pod& made) { return RunInNamespaces(options, made, std::move(roots)); });
+}
+
+int ExecuteInMachine(const PodOptions& options, const Dir& pods, const Gathering& gathering,
+                     const std::optional<runner::IdMap>& map) {
+  runner::vm::RequireMachineCan(gathering.plan.apps.front().config);
+  runner::Pod pod = runner::Pod::Create(pods, gathering.plan, map);
+  const std::vector<runner::Rootfs> roots = gathering.Render(options, map);
+  runner::vm::RootImage root =
+      runner::vm::OpenRootImage(gathering.images.front().image, *gathering.store, map, roots.front());
+  return RunInForeground(options, std::move(pod), [&](runner::Pod& made) {
+    return Await(options, made, StartMachine(options, made, std::move(root)));
+  });
+}
+
+void RefuseToPrepareMachine(const PodOptions& options) {
+  if (options.machine)
+    throw Error(ErrorKind::kUnsupported, "a pod that is prepared cannot have a virtual machine",
+                "prepare and run it without --isolation=vm, or run its image at once");
 }
 
 void RefuseSharedTerminal(const runner::PodPlan& plan) {
@@ -427,8 +407,11 @@ std::optional<runner::IdMap> MapOfUser(const CommonOptions& common) {
 Dir OpenPods(const CommonOptions& common) { return Dir::Open(StoreRoot(common) + "/pods"); }
 
 int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
+  if (options.machine)
+    RequireMachineCan(options, apps.size());
   const auto map = MapOfUser(options.common);
   Gathering gathering = Gather(options, apps);
+  gathering.plan.machine = options.machine.has_value();
   if (!options.detach)
     RefuseSharedTerminal(gathering.plan);
   gathering.plan.kept = options.detach && !options.remove;
@@ -437,12 +420,15 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   TakeServices(options, gathering.plan);
   const Dir pods = OpenPods(options.common);
   runner::SweepPods(pods, map);
+  if (options.machine)
+    return ExecuteInMachine(options, pods, gathering, map);
   return Execute(
       options, [&] { return runner::Pod::Create(pods, gathering.plan, map); },
       [&] { return gathering.Render(options, map); });
 }
 
 int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
+  RefuseToPrepareMachine(options);
   const auto map = MapOfUser(options.common);
   const Gathering gathering = Gather(options, apps);
   const Dir pods = OpenPods(options.common);
@@ -460,6 +446,7 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
 }
 
 int RunPrepared(const PodOptions& options, const std::string& pod) {
+  RefuseToPrepareMachine(options);
   const auto map = MapOfUser(options.common);
   const Dir pods = OpenPods(options.common);
   const runner::PodRecord record = runner::FindPod(pods, pod);

@@ -9,6 +9,7 @@
 #include "runner/pod.h"
 #include "runner/pod_log.h"
 #include "runner/userns.h"
+#include "runner/vm/virtual_machine.h"
 #include "tools/policy_options.h"
 #include "tools/tool_main.h"
 
@@ -24,6 +25,7 @@ struct PodOptions {
   CommonOptions common;
   PolicyOptions policy;
   std::string platform;
+  std::optional<runner::vm::MachineOptions> machine;  // a virtual machine instead of namespaces
   bool json = false;
   bool detach = false;
   bool remove = false;    // --rm

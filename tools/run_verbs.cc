@@ -38,6 +38,13 @@ pid_t RunningPid(const runner::PodRecord& pod, const std::string& app) {
   return *pid;
 }
 
+void RefuseMachine(const runner::PodRecord& pod, std::string_view done) {
+  if (pod.plan().machine)
+    throw Error(ErrorKind::kUnsupported,
+                "pod " + pod.uuid() + " runs in a virtual machine and cannot be " + std::string(done),
+                "run it without --isolation=vm for that");
+}
+
 void PrintJson(const json::Value& value) { std::fputs(json::PrintPretty(value).c_str(), stdout); }
 
 CLI::App* AddVerb(CLI::App& app, const char* name, const char* help, const char* operand, VerbOptions& options) {

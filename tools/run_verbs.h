@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "libimage/base/dir.h"
@@ -27,6 +28,9 @@ runner::PodRecord NamedPod(const Dir& pods, const VerbOptions& options);  // exa
 
 // kFailed unless the app runs; the number of its first process.
 pid_t RunningPid(const runner::PodRecord& pod, const std::string& app);
+
+// kUnsupported for a pod in a virtual machine: it cannot be `done`.
+void RefuseMachine(const runner::PodRecord& pod, std::string_view done);
 
 void PrintJson(const json::Value& value);
 

@@ -1,3 +1,4 @@
+// Without exceptions and allocation: children after fork and the init of virtual machines send, too.
 #include "libimage/base/pass_descriptor.h"
 
 #include <sys/socket.h>
@@ -6,9 +7,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <string>
-
-#include "libimage/base/error.h"
 
 namespace gantry {
 
@@ -34,28 +32,6 @@ bool PassDescriptors(int socket, std::span<const int> fds, std::string_view text
   header->cmsg_len = CMSG_LEN(fds.size_bytes());
   std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
   return sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
-}
-
-UniqueFd ReceiveDescriptor(int socket, std::string_view who) {
-  char byte = 0;
-  iovec data = {&byte, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  ssize_t got = 0;
-  do {
-    got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
-  const cmsghdr* header = got == 1 ? CMSG_FIRSTHDR(&message) : nullptr;
-  if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-      header->cmsg_len != CMSG_LEN(sizeof(int)))
-    throw Error(ErrorKind::kFailed, std::string(who) + " sent no descriptor where one was expected");
-  int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return UniqueFd(fd);
 }
 
 }  // namespace gantry

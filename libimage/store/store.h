@@ -8,6 +8,7 @@
 //   identities/ALGORITHM-HEX                  what a pass over the layers of that manifest found; can be found again
 //   referrers/ALGORITHM-HEX                   what refers to the manifest of that digest, an OCI index
 //   pods/UUID/                                the runner's; file `image` lists digests that the pod needs, one a line
+//   vm/                                       the runner's; what virtual machines share
 //   tmp/                                      leases, large blobs on their way in, and what is on its way out
 //   gc.lock, index.lock                       flock(2)ed for moments (leases.h)
 //

@@ -96,6 +96,13 @@ TEST(PodRecord, ReadsWhatWasWritten) {
   EXPECT_EQ(CaughtError([&] { pod.App("three"); }).kind(), ErrorKind::kUsage);
 }
 
+TEST(PodRecord, SaysWhetherItIsAVirtualMachine) {
+  PodPlan plan = PlanOfTwo();
+  EXPECT_FALSE(PodRecord::Parse(PrintPlan(plan, {}), kUuid).plan().machine);
+  plan.machine = true;
+  EXPECT_TRUE(PodRecord::Parse(PrintPlan(plan, {}), kUuid).plan().machine);
+}
+
 TEST(PodRecord, StateFollowsFromEventsAndProcesses) {
   const auto state = [](const std::vector<PodEvent>& events) { return PodRecord::Parse(File(events), kUuid).state(); };
   EXPECT_EQ(state({}), PodState::kKilled);

@@ -1,0 +1,153 @@
+#include "runner/guest/boot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "runner/guest/channel.h"
+
+namespace gantry::runner::guest {
+namespace {
+
+constexpr size_t kMaxList = 4096;  // of module names
+
+void MountAt(const char* type, const char* target, unsigned long flags, const char* options = nullptr) {
+  mkdir(target, 0755);
+  if (mount(type, target, type, flags, options) == 0)
+    return;
+  const int error = errno;
+  char what[64];
+  snprintf(what, sizeof what, "mount %s", target);
+  GiveUp(what, error);
+}
+
+void LoadModule(const char* name) {
+  char path[256];
+  snprintf(path, sizeof path, "/modules/%s", name);
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)) {
+    const int error = errno;
+    snprintf(path, sizeof path, "load the kernel module %s", name);
+    GiveUp(path, error);
+  }
+  close(fd);
+  unlink(path);
+}
+
+// In the order of the list, which has a name a line.
+void LoadModules() {
+  static char list[kMaxList];
+  const int fd = open("/modules/list", O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || read(fd, list, sizeof list - 1) < 0)
+    GiveUp("read the list of modules", errno);
+  close(fd);
+  char* rest = list;
+  for (char* name = nullptr; (name = strsep(&rest, "\n")) != nullptr;) {
+    if (*name != '\0')
+      LoadModule(name);
+  }
+}
+
+int SealedCopy(const char* path) {
+  const int from = open(path, O_RDONLY | O_CLOEXEC);
+  const int to = memfd_create("gantry-init", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  static char buffer[64 * 1024];
+  ssize_t count = 0;
+  while (from >= 0 && to >= 0 && (count = read(from, buffer, sizeof buffer)) > 0) {
+    if (write(to, buffer, static_cast<size_t>(count)) != count)
+      GiveUp("copy the container's init", errno);
+  }
+  if (from < 0 || to < 0 || count < 0 ||
+      fcntl(to, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+    GiveUp("copy the container's init", errno);
+  close(from);
+  unlink(path);
+  // Out of the way of the descriptors that a start has numbers for.
+  const int out = fcntl(to, F_DUPFD_CLOEXEC, 10);
+  close(to);
+  return out;
+}
+
+// The root that the kernel starts with cannot be left by pivot_root: one of our own goes over it.
+void SwitchRoot() {
+  MountAt("tmpfs", "/own", MS_NOSUID | MS_NODEV, "mode=755,size=16m");
+  for (const char* name : {"/dev", "/proc", "/sys"}) {
+    char target[32];
+    snprintf(target, sizeof target, "/own%s", name);
+    mkdir(target, 0755);
+    if (mount(name, target, nullptr, MS_MOVE, nullptr) < 0)
+      GiveUp("move the kernel's file systems", errno);
+  }
+  if (chdir("/own") < 0 || mount(".", "/", nullptr, MS_MOVE, nullptr) < 0 || chroot(".") < 0 || chdir("/") < 0)
+    GiveUp("change the root", errno);
+}
+
+bool WriteText(const char* path, const char* text) {
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  const bool good = fd >= 0 && write(fd, text, strlen(text)) >= 0;
+  if (fd >= 0)
+    close(fd);
+  return good;
+}
+
+}  // namespace
+
+int PrepareMachine() {
+  MountAt("devtmpfs", "/dev", MS_NOSUID | MS_NOEXEC);
+  MountAt("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  MountAt("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  LoadModules();
+  const int init = SealedCopy("/gantry-init");
+  unlink("/init");
+  SwitchRoot();
+  return init;
+}
+
+void MountRootImage(const char* type) {
+  mkdir(kLower, 0755);
+  mkdir(kMountPoint, 0755);
+  if (mount("/dev/vda", kLower, type, MS_RDONLY | MS_NODEV, nullptr) < 0)
+    GiveUp("mount the image's root file system", errno);
+  MountAt("tmpfs", "/changes", MS_NODEV, "mode=755");
+  if (mkdir(kUpper, 0755) < 0 || mkdir(kWork, 0755) < 0)
+    GiveUp("make the directories of the overlay", errno);
+}
+
+void MountShares(const vm::Job& job, VolumePath (&sources)[vm::kMaxJobVolumes]) {
+  if (job.head.volume_count > 0)
+    mkdir("/volumes", 0755);
+  for (uint64_t i = 0; i < job.head.volume_count; ++i) {
+    char tag[32];
+    snprintf(tag, sizeof tag, "volume-%u", static_cast<unsigned>(i));
+    snprintf(sources[i], sizeof sources[i], "/volumes/%u", static_cast<unsigned>(i));
+    mkdir(sources[i], 0755);
+    const unsigned long read_only = job.volumes[i].read_only != 0 ? MS_RDONLY : 0;
+    if (mount(tag, sources[i], "virtiofs", MS_NOSUID | MS_NODEV | read_only, nullptr) < 0)
+      GiveUp("mount a volume", errno);
+    if (job.volumes[i].directory == 0)
+      snprintf(sources[i], sizeof sources[i], "/volumes/%u/%s", static_cast<unsigned>(i), vm::kSharedFile);
+  }
+}
+
+int MakeCgroup(uint64_t pids) {
+  char text[32];
+  MountAt("cgroup2", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  WriteText("/sys/fs/cgroup/cgroup.subtree_control", "+pids +memory +cpu");
+  if (mkdir("/sys/fs/cgroup/container", 0755) < 0)
+    GiveUp("make a control group", errno);
+  snprintf(text, sizeof text, "%llu", static_cast<unsigned long long>(pids));
+  if (pids != 0 && !WriteText("/sys/fs/cgroup/container/pids.max", text))
+    GiveUp("limit the number of processes", errno);
+  const int fd = open("/sys/fs/cgroup/container", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    GiveUp("open a control group", errno);
+  return fd;
+}
+
+}  // namespace gantry::runner::guest

@@ -1,0 +1,126 @@
+// What the guest is to do: the part of a start that is the container's, packed for the way into the guest.
+//
+// Offsets count from the job's first byte, texts end with NUL. The reader checks every one of them.
+// Freestanding, as frame.h.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "runner/setup.h"
+
+namespace gantry::runner::vm {
+
+constexpr size_t kMaxJobFiles = 8;
+constexpr size_t kMaxJobVolumes = 16;  // each is a device of the machine
+constexpr size_t kMaxJobText = 4096;   // of a path or a name
+
+struct PackedJobFile {
+  uint64_t name = 0;  // in /etc
+  uint64_t text = 0;
+  uint64_t size = 0;
+};
+
+// A volume is the virtiofs tag "volume-N", N being its place in the list.
+struct PackedJobVolume {
+  uint64_t target = 0;
+  uint32_t directory = 0;  // 0: a file, which lies in the share under the name kSharedFile
+  uint32_t read_only = 0;
+};
+constexpr const char kSharedFile[] = "file";
+
+struct JobHead {
+  static constexpr uint32_t kMagic = 0x676a6f31;
+  uint32_t magic = kMagic;
+  uint32_t terminal = 0;
+  uint32_t interactive = 0;
+  uint32_t read_only_rootfs = 0;
+  uint64_t capabilities = 0;
+  uint64_t pids = 0;       // 0: unlimited
+  uint64_t root_type = 0;  // offset: "erofs" or "squashfs"
+  uint64_t hostname = 0;
+  uint64_t working_dir = 0;
+  uint64_t files = 0;  // offset of PackedJobFile
+  uint64_t file_count = 0;
+  uint64_t volumes = 0;  // offset of PackedJobVolume
+  uint64_t volume_count = 0;
+};
+
+// A job that was read; everything points into its bytes.
+struct Job {
+  JobHead head;
+  const char* root_type = nullptr;
+  const char* hostname = nullptr;
+  const char* working_dir = nullptr;
+  EtcFile files[kMaxJobFiles] = {};
+  PackedJobVolume volumes[kMaxJobVolumes] = {};
+  const char* targets[kMaxJobVolumes] = {};  // of the volumes
+};
+
+// The reader, over bytes of whatever alignment.
+class JobReader {
+ public:
+  JobReader(const char* bytes, size_t size) : bytes_(bytes), size_(size) {}
+
+  // False for anything but a job within its bounds.
+  bool Read(Job& out) const {
+    if (size_ < sizeof out.head || size_ > SIZE_MAX / 2)
+      return false;
+    memcpy(&out.head, bytes_, sizeof out.head);
+    const JobHead& head = out.head;
+    if (head.magic != JobHead::kMagic || head.file_count > kMaxJobFiles || head.volume_count > kMaxJobVolumes)
+      return false;
+    out.root_type = Text(head.root_type);
+    out.hostname = Text(head.hostname);
+    out.working_dir = Text(head.working_dir);
+    if (out.root_type == nullptr || out.hostname == nullptr || out.working_dir == nullptr || out.working_dir[0] != '/')
+      return false;
+    return ReadFiles(out) && ReadVolumes(out);
+  }
+
+ private:
+  bool Has(uint64_t offset, uint64_t size) const { return offset <= size_ && size <= size_ - offset; }
+
+  // Null for one that is out of bounds or has no end in it.
+  const char* Text(uint64_t offset) const {
+    if (offset >= size_)
+      return nullptr;
+    const size_t left = size_ - offset;
+    const size_t most = left < kMaxJobText ? left : kMaxJobText;
+    return memchr(bytes_ + offset, '\0', most) != nullptr ? bytes_ + offset : nullptr;
+  }
+
+  bool ReadFiles(Job& out) const {
+    if (!Has(out.head.files, out.head.file_count * sizeof(PackedJobFile)))
+      return false;
+    for (uint64_t i = 0; i < out.head.file_count; ++i) {
+      PackedJobFile packed;
+      memcpy(&packed, bytes_ + out.head.files + i * sizeof packed, sizeof packed);
+      const char* name = Text(packed.name);
+      // setup.cc puts it behind "/etc/".
+      if (name == nullptr || name[0] == '\0' || strlen(name) > 32 || strchr(name, '/') != nullptr || name[0] == '.' ||
+          !Has(packed.text, packed.size))
+        return false;
+      out.files[i] = {name, bytes_ + packed.text, packed.size};
+    }
+    return true;
+  }
+
+  bool ReadVolumes(Job& out) const {
+    if (!Has(out.head.volumes, out.head.volume_count * sizeof(PackedJobVolume)))
+      return false;
+    for (uint64_t i = 0; i < out.head.volume_count; ++i) {
+      memcpy(&out.volumes[i], bytes_ + out.head.volumes + i * sizeof(PackedJobVolume), sizeof(PackedJobVolume));
+      out.targets[i] = Text(out.volumes[i].target);
+      if (out.targets[i] == nullptr || out.targets[i][0] != '/')
+        return false;
+    }
+    return true;
+  }
+
+  const char* bytes_;
+  size_t size_;
+};
+
+}  // namespace gantry::runner::vm

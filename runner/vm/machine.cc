@@ -1,0 +1,58 @@
+#include "runner/vm/machine.h"
+
+namespace gantry::runner::vm {
+namespace {
+
+// ACPI: Debian's kernels find virtio devices by it alone. The old timers: without them a kernel that is emulated
+// takes seconds to find out how fast it is, or does not begin at all.
+constexpr const char* kBoard = "microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,auto-kernel-cmdline=off,usb=off";
+
+void Add(std::vector<std::string>& out, std::initializer_list<std::string> more) { out.insert(out.end(), more); }
+
+}  // namespace
+
+std::string KernelArguments(const Machine& machine) {
+  std::string out =
+      "console=ttyS0 quiet loglevel=1 panic=-1 reboot=t rcupdate.rcu_expedited=1 cryptomgr.notests 8250.nr_uarts=1 "
+      "random.trust_cpu=on";
+  if (machine.accelerator == Accelerator::kTcg) {
+    out += " tsc=reliable no_timer_check";
+    if (machine.tsc_khz != 0)
+      out += " tsc_early_khz=" + std::to_string(machine.tsc_khz);
+  }
+  if (machine.cpus == 1)
+    out += " noreplace-smp";
+  return out;
+}
+
+std::vector<std::string> MachineArguments(const Machine& machine) {
+  const bool kvm = machine.accelerator == Accelerator::kKvm;
+  const std::string memory = std::to_string(machine.memory_mib) + "M";
+  std::vector<std::string> out = {machine.program};
+  Add(out, {"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"});
+  // virtiofsd speaks to devices of version 1 alone.
+  Add(out, {"-global", "virtio-mmio.force-legacy=false"});
+  // After start-up it may execute nothing, change no ids, and set no limits.
+  Add(out, {"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"});
+  Add(out, {"-machine", std::string(kBoard) + (machine.shares == 0 ? "" : ",memory-backend=memory")});
+  Add(out, {"-accel", kvm ? "kvm" : "tcg", "-cpu", kvm ? "host" : "max"});
+  Add(out, {"-m", memory, "-smp", std::to_string(machine.cpus)});
+  Add(out, {"-kernel", kKernelPath, "-initrd", kInitramfsPath, "-append", KernelArguments(machine)});
+  Add(out, {"-add-fd", "fd=" + std::to_string(kConsoleFd) + ",set=1", "-chardev",
+            "file,id=console,path=/dev/fdset/1,append=on", "-serial", "chardev:console"});
+  Add(out, {"-chardev", "socket,id=channel,fd=" + std::to_string(kChannelFd), "-device",
+            "virtio-serial-device,max_ports=2", "-device", "virtserialport,chardev=channel,name=gantry.0"});
+  Add(out, {"-add-fd", "fd=" + std::to_string(kRootFd) + ",set=2", "-blockdev",
+            "driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=/dev/fdset/2,file.locking=off",
+            "-device", "virtio-blk-device,drive=root"});
+  if (machine.shares > 0)
+    Add(out, {"-object", "memory-backend-memfd,id=memory,share=on,size=" + memory});
+  for (size_t i = 0; i < machine.shares; ++i) {
+    const std::string id = std::to_string(i);
+    Add(out, {"-chardev", "socket,id=share" + id + ",fd=" + std::to_string(kShareFd + static_cast<int>(i)), "-device",
+              "vhost-user-fs-device,queue-size=256,chardev=share" + id + ",tag=volume-" + id});
+  }
+  return out;
+}
+
+}  // namespace gantry::runner::vm

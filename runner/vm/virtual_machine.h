@@ -1,0 +1,59 @@
+// One container in a virtual machine of its own: what Process (process.h) is for namespaces.
+//
+// The machine is a confined QEMU (machine.h, confined_program.h) with a kernel of the host's (kernel.h), an initramfs
+// of ours (initramfs.h), and the image's layers as a read-only disk (root_image.h). In it, the guest's init makes the
+// container as the runner does on a host.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "libimage/base/error.h"
+#include "libimage/base/process.h"
+#include "runner/config.h"
+#include "runner/pod.h"
+#include "runner/vm/accelerator.h"
+#include "runner/vm/root_image.h"
+
+namespace gantry::runner::vm {
+
+struct MachineOptions {
+  std::string kernel;  // file; empty: found
+  std::optional<Accelerator> accelerator;
+  int boot_seconds = 0;  // until init must have spoken; 0: 20, emulated 120
+};
+
+// How large the machine is: the limits of memory and processors, the first at least 64M.
+struct MachineSize {
+  uint64_t memory_mib = 512;
+  unsigned cpus = 1;
+};
+MachineSize SizeOf(const Limits& limits);  // kUsage for what no machine can have
+
+// kUnsupported with a list of what `config` asks for and a virtual machine cannot give, or not yet; kUsage as SizeOf.
+void RequireMachineCan(const RunConfig& config);
+
+class VirtualMachine {
+ public:
+  // As Process::Start, with the only app of `pod`. `cache` is a directory of the store for what machines share; `note`
+  // gets warnings.
+  static VirtualMachine Start(const RunConfig& config, RootImage root, Pod& pod, const MachineOptions& options,
+                              const Dir& cache, const std::function<void(const std::string&)>& note);
+
+  VirtualMachine(VirtualMachine&&) noexcept;
+  VirtualMachine& operator=(VirtualMachine&&) = delete;
+  ~VirtualMachine();  // ends the machine
+
+  const std::optional<Error>& failure() const;
+  const std::string& note() const;
+  ExitStatus Wait();
+
+ private:
+  struct State;
+  explicit VirtualMachine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gantry::runner::vm

@@ -1,0 +1,74 @@
+// Both ends of the channel of a virtual machine: frames of a guest, frames of a host, and a job as the guest reads it.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "runner/vm/frame.h"
+#include "runner/vm/job.h"
+#include "tests/fuzz/fuzz.h"
+
+using gantry::fuzz::Require;
+using namespace gantry::runner::vm;  // NOLINT(google-build-using-namespace): a file of a page
+
+namespace {
+
+// However the bytes arrive, the frames are the same, and each is within its bounds.
+struct Summary {
+  size_t frames = 0;
+  size_t bytes = 0;
+  bool broken = false;
+  bool operator==(const Summary&) const = default;
+};
+
+Summary Read(FrameRule rule, std::string_view text, size_t piece) {
+  const auto reader = std::make_unique<FrameReader>(rule);
+  Summary out;
+  while (!text.empty()) {
+    size_t room = 0;
+    char* into = reader->Room(room);
+    Require(room > 0);
+    const size_t count = std::min({room, piece, text.size()});
+    std::memcpy(into, text.data(), count);
+    reader->Took(count);
+    text.remove_prefix(count);
+    Frame frame;
+    FrameReader::Result result{};
+    while ((result = reader->Next(frame)) == FrameReader::Result::kFrame) {
+      Require(frame.size <= kMaxFrameBytes && frame.stream <= 2);
+      for (size_t i = 0; i < frame.size; ++i) out.bytes += static_cast<unsigned char>(frame.payload[i]);
+      ++out.frames;
+    }
+    if (result == FrameReader::Result::kBroken) {
+      out.broken = true;
+      return out;
+    }
+  }
+  return out;
+}
+
+void CheckJob(std::string_view text) {
+  // On the heap and of this very size, so that a read beyond it is seen.
+  const auto bytes = std::make_unique<char[]>(text.size());
+  std::memcpy(bytes.get(), text.data(), text.size());
+  const auto job = std::make_unique<Job>();
+  if (!JobReader(bytes.get(), text.size()).Read(*job))
+    return;
+  Require(job->working_dir[0] == '/' && std::strlen(job->hostname) < kMaxJobText);
+  Require(job->head.file_count <= kMaxJobFiles && job->head.volume_count <= kMaxJobVolumes);
+  size_t sum = 0;
+  for (size_t i = 0; i < job->head.file_count; ++i) {
+    Require(std::strchr(job->files[i].name, '/') == nullptr);
+    for (size_t at = 0; at < job->files[i].size; ++at) sum += static_cast<unsigned char>(job->files[i].text[at]);
+  }
+  for (size_t i = 0; i < job->head.volume_count; ++i) Require(job->targets[i][0] == '/');
+  Require(sum <= 255 * text.size() * kMaxJobFiles);
+}
+
+}  // namespace
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view text = gantry::fuzz::Text(data, size);
+  for (const FrameRule rule : {GuestMaySend, HostMaySend}) Require(Read(rule, text, size) == Read(rule, text, 5));
+  CheckJob(text);
+  return 0;
+}

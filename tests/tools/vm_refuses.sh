@@ -1,0 +1,82 @@
+# A machine that does not start, or may not, is exit 125 and says why; nothing of it is left.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/vm.sh"
+need busybox
+[ "$(id -u)" = 0 ] || skip "root's way"
+
+mkdir -p "$T/base/bin"
+cp "$(command -v busybox)" "$T/base/bin/sh"
+make_image "$T/image" v1 '{"Cmd":["/bin/sh","-c","echo ran"]}' "$T/base"
+
+# Kernels that hang and that fall over: a real one, but for its first instruction (boot.rst, setup_sects).
+for file in /boot/vmlinuz-* "$GANTRY_SOURCE_DIR"/build/kernel/boot/vmlinuz-*; do [ ! -r "$file" ] || break; done
+start=$((($(od -An -tu1 -j 0x1f1 -N 1 "$file") + 1) * 512))
+broken() {
+  cp "$file" "$T/kernel"
+  printf "$1" | dd of="$T/kernel" bs=1 seek="$start" conv=notrunc status=none
+  expect_exit 125 gantry-run -q --insecure-options=image --isolation=vm --accel=tcg --kernel "$T/kernel" --boot-timeout 5 \
+    "oci:$T/image"
+  expect_text "$2" "$T/err"
+  expect_text 'its console said' "$T/err"
+}
+broken '\xeb\xfe' 'the virtual machine did not start in time'
+broken '\x0f\x0b' 'the virtual machine ended before the application was started'
+printf 'no kernel' >"$T/text"
+expect_exit 125 gantry-run -q --insecure-options=image --isolation=vm --accel=tcg --kernel "$T/text" "oci:$T/image"
+expect_text 'is not a bzImage of Linux' "$T/err"
+
+# What is on the disk is what was made of the verified image, or nothing runs.
+root=$(echo "$T"/store/layers/*/root)
+printf 'x' | dd of="$root" bs=1 seek=5000 conv=notrunc status=none
+expect_exit 125 "${vm[@]}" "oci:$T/image"
+expect_text 'is not what was made of the verified image' "$T/err"
+rm -r "$(dirname "$root")"
+
+expect_exit 125 "${vm[@]}" --net=host "oci:$T/image"
+expect_text "cannot have the host's network" "$T/err"
+expect_exit 125 gantry-run --boot-timeout 5 "oci:$T/image"
+expect_text '[-]-boot-timeout is for virtual machines' "$T/err"
+expect_exit 125 "${vm[@]}" --memory 12m "oci:$T/image"
+expect_text 'bytes of memory are too little for a virtual machine' "$T/err"
+expect_exit 125 "${vm[@]}" --cpus 65 "oci:$T/image"
+expect_text 'a virtual machine has at most 64 processors' "$T/err"
+
+# What machines cannot do is refused, all of it, and never left out.
+refused() {
+  local text=$1
+  shift
+  expect_exit 125 "${vm[@]}" "$@" "oci:$T/image"
+  expect_text "a virtual machine cannot .*$text" "$T/err"
+}
+refused 'be detached' --detach
+refused 'show its app the notify socket' --sdnotify=app
+refused 'a file system in memory at ./x' --tmpfs /x
+refused 'without what is mounted below it' --mount "type=bind,source=$T,target=/x,recursive=false"
+refused 'secret .*; device ./dev/null' --secret "s=$T/image/oci-layout" --device /dev/null
+refused 'limits of swap' --memory 64m --memory-swap 128m
+refused 'limits of swap' --memory-reservation 64m
+refused 'shares and sets' --cpu-shares 512
+refused 'shares and sets' --cpuset-cpus 0
+refused 'limits of input and output' --io weight=100
+refused 'an OOM score' --oom-score-adj 100
+refused 'no-new-privileges=false' --security-opt no-new-privileges=false
+expect_exit 125 "${vm[@]}" "oci:$T/image" --- "oci:$T/image"
+expect_text 'a virtual machine cannot run several images' "$T/err"
+expect_exit 7 gantry-run --insecure-options=image prepare --isolation=vm "oci:$T/image"
+expect_text 'that is prepared cannot have a virtual machine' "$T/err"
+make_image "$T/checked" v1 '{"Cmd":["/bin/sh"],"Healthcheck":{"Test":["CMD","/bin/true"]}}' "$T/base"
+expect_exit 125 "${vm[@]}" "oci:$T/checked"
+expect_text 'cannot give an app: a health check' "$T/err"
+[ -z "$(ls -A "$T/store/pods")" ] || fail "a pod is left"
+
+# A runner that is killed while its machine starts takes it along.
+"${vm[@]}" "oci:$T/image" >"$T/out" 2>"$T/err" &
+pid=$!
+for _ in $(seq 200); do ! pgrep -P "$pid" -x gantry-init >/dev/null || break; sleep 0.05; done
+machine=$(pgrep -P "$pid" -x gantry-init)
+kill -KILL "$pid"
+wait "$pid" || :
+for _ in $(seq 100); do { [ -d "/proc/$machine" ] || [ -n "$(ls -A "$T/store/pods")" ]; } || break; sleep 0.05; done
+[ -z "$(ls -A "$T/store/pods")" ] || fail "a pod is left"
+[ ! -d "/proc/$machine" ] || fail "the machine is left"

@@ -1,0 +1,74 @@
+# -it gives the application of a virtual machine a terminal that follows ours, and signals reach it.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/vm.sh"
+need busybox expect
+[ "$(id -u)" = 0 ] || skip "root's way"
+
+mkdir -p "$T/base/bin"
+cp "$(command -v busybox)" "$T/base/bin/busybox"
+for name in sh stty tty cat sleep; do ln -s busybox "$T/base/bin/$name"; done
+make_image "$T/image" v1 '{"Cmd":["/bin/sh"]}' "$T/base"
+
+cat >"$T/dialogue" <<'END'
+set timeout 60
+proc need {pattern} {
+  expect -re $pattern {} timeout { puts "missing: $pattern"; exit 1 } eof { puts "ended before: $pattern"; exit 1 }
+}
+set env(TERM) vt100
+spawn {*}$argv -it oci:$env(IMAGE)
+stty rows 31 cols 97 < $spawn_out(slave,name)
+need {# }
+send "tty; echo term=\$TERM\r"
+need {/dev/(console|pts/0)}
+need {term=vt100}
+send "stty size\r"
+need {31 97}
+stty rows 40 cols 120 < $spawn_out(slave,name)
+sleep 0.5
+send "stty size\r"
+need {40 120}
+send "sleep 100\r"
+sleep 0.5
+send "\003"
+send "echo after-\$?\r"
+need {after-130}
+send "exit 7\r"
+expect eof
+lassign [wait] pid spawn error code
+puts "code $code"
+exit [expr {$code != 7}]
+END
+IMAGE=$T/image expect -f "$T/dialogue" "${vm[@]}" >"$T/said" || fail "$(cat "$T/said")"
+
+# TERM is the application's own business, and it may say what comes of it.
+: >"$T/app"
+"${vm[@]}" "oci:$T/image" sh -c 'trap "echo heard; exit 5" TERM; echo ready; while :; do sleep 0.1; done' >"$T/app" &
+pid=$!
+for _ in $(seq 600); do ! grep -q ready "$T/app" || break; sleep 0.1; done
+uuid=$(ls "$T/store/pods")
+expect_exit 0 gantry-run list
+expect_text "^${uuid:0:8}.*running" "$T/out"
+expect_exit 125 gantry-run enter "$uuid" cat /etc/passwd
+expect_text 'runs in a virtual machine and cannot be entered' "$T/err"
+expect_exit 7 gantry-run export -o "$T/root.tar" "$uuid"
+expect_text 'runs in a virtual machine and cannot be exported' "$T/err"
+[ ! -e "$T/root.tar" ] || fail 'something was exported'
+kill -TERM "$pid"
+status=0
+wait "$pid" || status=$?
+[ "$status" = 5 ] || fail "exit $status after a signal that the application handles"
+expect_text heard "$T/app"
+
+# One that does not listen is ended with its machine.
+for _ in $(seq 100); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done # the keeper needs a moment
+: >"$T/app"
+"${vm[@]}" --stop-timeout 1 "oci:$T/image" sh -c 'trap "" TERM; echo ready; while :; do sleep 0.1; done' >"$T/app" 2>"$T/said" &
+pid=$!
+for _ in $(seq 600); do ! grep -q ready "$T/app" || break; sleep 0.1; done
+expect_exit 0 gantry-run stop --json "$(ls "$T/store/pods")"
+expect_text '"killed"' "$T/out"
+status=0
+wait "$pid" || status=$?
+[ "$status" = 125 ] || fail "exit $status of a machine that was ended"
+expect_text 'the virtual machine ended before the application did' "$T/said"

@@ -1,0 +1,60 @@
+#include "tools/run_machine.h"
+
+#include <utility>
+
+#include "libimage/base/dir.h"
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+#include "tools/run_pod.h"
+
+namespace gantry::tools {
+
+void AddIsolationOptions(CLI::App& app, IsolationOptions& options) {
+  app.add_option("--isolation", options.isolation, "namespaces (the default), or vm: a virtual machine of its own")
+      ->check(CLI::IsMember({"namespaces", "vm"}))
+      ->type_name("namespaces|vm")
+      ->option_text("namespaces|vm");
+  app.add_option("--accel", options.accelerator, "of the virtual machine: kvm, tcg (emulation), or auto (the default)")
+      ->check(CLI::IsMember({"kvm", "tcg", "auto"}))
+      ->type_name("kvm|tcg|auto")
+      ->option_text("kvm|tcg|auto");
+  app.add_option("--kernel", options.machine.kernel, "the virtual machine's kernel; default: the newest in /boot")
+      ->type_name("FILE");
+  app.add_option("--boot-timeout", options.machine.boot_seconds,
+                 "how long the virtual machine may take to start; default: 20, emulated 120")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(1, 3600))
+      ->option_text("SECONDS");
+}
+
+std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& options) {
+  runner::vm::MachineOptions out = options.machine;
+  out.accelerator = runner::vm::ParseAccelerator(options.accelerator);
+  if (options.isolation == "vm")
+    return out;
+  const char* const given = !options.accelerator.empty() ? "--accel"
+                            : !out.kernel.empty()        ? "--kernel"
+                            : out.boot_seconds != 0      ? "--boot-timeout"
+                                                         : nullptr;
+  if (given != nullptr)
+    throw Error(ErrorKind::kUsage, std::string(given) + " is for virtual machines", "give --isolation=vm, too");
+  return std::nullopt;
+}
+
+void RequireMachineCan(const PodOptions& options, size_t apps) {
+  const char* const beyond = apps > 1                  ? "run several images"
+                             : options.detach          ? "be detached"
+                             : options.notify == "app" ? "show its app the notify socket of systemd"
+                                                       : nullptr;
+  if (beyond != nullptr)
+    throw Error(ErrorKind::kUnsupported, "a virtual machine cannot " + std::string(beyond),
+                "run it without --isolation=vm");
+}
+
+runner::vm::VirtualMachine StartMachine(const PodOptions& options, runner::Pod& pod, runner::vm::RootImage root) {
+  const Dir cache = Dir::Create(RealPath(StoreRoot(options.common)) + "/vm", 0711);
+  return runner::vm::VirtualMachine::Start(pod.plan().apps.front().config, std::move(root), pod, *options.machine,
+                                           cache, [&](const std::string& text) { Warn(options.common, text); });
+}
+
+}  // namespace gantry::tools
