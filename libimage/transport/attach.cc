@@ -21,25 +21,6 @@ constexpr int kNotFoundStatus = 404;
 constexpr std::chrono::milliseconds kShortestPause{20};
 constexpr std::chrono::milliseconds kLongestPause{2000};
 
-// What is behind a tag.
-struct Tagged {
-  std::string bytes;  // empty: nothing
-  std::string etag;   // empty when the registry has none to compare with
-};
-
-Tagged Read(RegistryClient& registry, const std::string& tag, const std::string& what) {
-  HttpRequest request = registry.RequestFor("manifests/" + tag, what);
-  request.headers = {AcceptedManifests()};
-  request.max_body_bytes = kMaxManifestBytes;
-  HttpResponse response = registry.Send(std::move(request));
-  if (response.status == kNotFoundStatus)
-    return {};
-  if (!response.ok())
-    registry.ThrowStatus(response, what);
-  const std::string_view etag = response.Header("etag");
-  return {std::move(response.body), etag.starts_with('"') ? std::string(etag) : ""};
-}
-
 void PutBlobs(RegistryClient& registry, const std::vector<SignatureManifest::Blob>& blobs, const std::string& what) {
   for (const SignatureManifest::Blob& blob : blobs) {
     BlobUpload upload(registry, what, blob.descriptor.digest.algorithm());
@@ -60,13 +41,13 @@ using Change = std::function<std::optional<SignatureManifest>(std::string_view p
 // Until `change` finds nothing to do.
 void UpdateTag(RegistryClient& registry, const std::string& tag, const std::string& what, const Change& change) {
   for (int tries = 0; tries < kMaxAttachTries; ++tries) {
-    const Tagged present = Read(registry, tag, what);
+    const TaggedManifest present = ReadTag(registry, tag, what);
     const std::optional<SignatureManifest> next = change(present.bytes);
     if (!next)
       return;
     PutBlobs(registry, next->blobs, what);
     const Clock::time_point start = Clock::now();
-    if (Read(registry, tag, what).bytes == present.bytes) {
+    if (ReadTag(registry, tag, what).bytes == present.bytes) {
       // A registry whose condition fails although nothing has moved means something else by it.
       const std::string matches = present.etag.empty() ? "" : "If-Match: " + present.etag;
       const std::string condition = present.bytes.empty() ? "If-None-Match: *" : matches;
@@ -78,6 +59,19 @@ void UpdateTag(RegistryClient& registry, const std::string& tag, const std::stri
 }
 
 }  // namespace
+
+TaggedManifest ReadTag(RegistryClient& registry, const std::string& tag, const std::string& what) {
+  HttpRequest request = registry.RequestFor("manifests/" + tag, what);
+  request.headers = {AcceptedManifests()};
+  request.max_body_bytes = kMaxManifestBytes;
+  HttpResponse response = registry.Send(std::move(request));
+  if (response.status == kNotFoundStatus)
+    return {};
+  if (!response.ok())
+    registry.ThrowStatus(response, what);
+  const std::string_view etag = response.Header("etag");
+  return {std::move(response.body), etag.starts_with('"') ? std::string(etag) : ""};
+}
 
 void AppendToTag(RegistryClient& registry, const DockerReference& name, const std::string& tag,
                  const Attachment& attachment) {

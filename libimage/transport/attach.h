@@ -18,6 +18,14 @@ namespace gantry::image {
 
 constexpr int kMaxAttachTries = 20;
 
+// The manifest behind a tag.
+struct TaggedManifest {
+  std::string bytes;  // empty: there is none
+  std::string etag;   // empty when the registry has none to compare with
+};
+
+TaggedManifest ReadTag(RegistryClient& registry, const std::string& tag, const std::string& what);
+
 // Adds one signature to the manifest behind `tag` (SignatureTag, AttestationTag), unless it is there. `name` says which
 // repository. kFailed when others are always quicker.
 void AppendToTag(RegistryClient& registry, const DockerReference& name, const std::string& tag,

@@ -39,19 +39,6 @@ void AppendEntries(Index page, std::string_view artifact_type, bool filtered, co
   }
 }
 
-// What is behind a tag; empty when there is nothing.
-std::string ReadTag(RegistryClient& registry, const std::string& tag, const std::string& what) {
-  HttpRequest request = registry.RequestFor("manifests/" + tag, what);
-  request.headers = {AcceptedManifests()};
-  request.max_body_bytes = kMaxManifestBytes;
-  HttpResponse response = registry.Send(std::move(request));
-  if (response.status == kNotFoundStatus)
-    return {};
-  if (!response.ok())
-    registry.ThrowStatus(response, what);
-  return std::move(response.body);
-}
-
 }  // namespace
 
 std::vector<Descriptor> ListReferrers(RegistryClient& registry, const Digest& subject, std::string_view artifact_type) {
@@ -64,7 +51,7 @@ std::vector<Descriptor> ListReferrers(RegistryClient& registry, const Digest& su
   for (size_t page = 0; page < kMaxReferrerPages; ++page) {
     HttpResponse response = registry.Send(request);
     if (response.status == kNotFoundStatus && page == 0) {
-      const std::string bytes = ReadTag(registry, ReferrersTag(subject), what);
+      const std::string bytes = ReadTag(registry, ReferrersTag(subject), what).bytes;
       if (!bytes.empty())
         AppendEntries(ParseList(bytes, what), artifact_type, false, what, found);
       return found;
