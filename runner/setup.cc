@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/keyctl.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -14,7 +13,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -253,13 +251,7 @@ void OpenTerminal(const SetupPlan& plan) {
   if (!plan.terminal)
     return;
   const int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  const int pts = OpenInContainer(root, "/dev/pts", O_PATH | O_DIRECTORY);
-  struct statfs status {};
-  if (pts < 0 || fstatfs(pts, &status) < 0)
-    FailSetup(Step::kConsole, errno);
-  if (status.f_type != DEVPTS_SUPER_MAGIC)
-    FailSetup(Step::kConsole, ENODEV, 0, "/dev/pts is not a devpts file system");
-  MakeConsole(-1, pts);
+  MakeConsole(-1, OpenDevPts(root, "/dev/pts is not a devpts file system"));
   close(root);
 }
 

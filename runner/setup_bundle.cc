@@ -336,12 +336,7 @@ void FillDev(const SetupPlan& plan, const BundlePlan& bundle, int root) {
   if (bundle.fill_dev)
     MakeLinks(dev);
   if (plan.terminal) {
-    const int pts = OpenInContainer(root, "/dev/pts", O_PATH | O_DIRECTORY);
-    struct statfs status {};
-    if (pts < 0 || fstatfs(pts, &status) < 0)
-      FailSetup(Step::kConsole, errno);
-    if (status.f_type != DEVPTS_SUPER_MAGIC)
-      FailSetup(Step::kConsole, ENODEV, 0, "the bundle mounts no devpts at /dev/pts");
+    const int pts = OpenDevPts(root, "the bundle mounts no devpts at /dev/pts");
     MakeConsole(dev, pts);
     close(pts);
   }

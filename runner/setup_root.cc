@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,7 +14,9 @@
 #include <cstdio>
 #include <cstring>
 #include <initializer_list>
+#include <span>
 
+#include "libimage/base/pass_descriptor.h"
 #include "runner/setup_steps.h"
 
 namespace gantry::runner {
@@ -109,19 +112,7 @@ void FailSetup(Step step, int error, size_t index, const char* detail) {
 void SendDescriptor(Report::Kind kind, int fd, Step step) {
   Report report;
   report.kind = kind;
-  iovec data = {&report, sizeof report};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  if (sendmsg(kControlFd, &message, MSG_NOSIGNAL) < 0)
+  if (!PassDescriptors(kControlFd, std::span(&fd, 1), {reinterpret_cast<const char*>(&report), sizeof report}))
     FailSetup(step, errno);
 }
 
@@ -140,6 +131,16 @@ int OpenResolved(int dir, const char* path, uint64_t flags, uint64_t resolve, mo
 
 int OpenInContainer(int root, const char* path, uint64_t flags) {
   return OpenResolved(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+int OpenDevPts(int root, const char* otherwise) {
+  const int pts = OpenInContainer(root, "/dev/pts", O_PATH | O_DIRECTORY);
+  struct statfs status {};
+  if (pts < 0 || fstatfs(pts, &status) < 0)
+    FailSetup(Step::kConsole, errno);
+  if (status.f_type != DEVPTS_SUPER_MAGIC)
+    FailSetup(Step::kConsole, ENODEV, 0, otherwise);
+  return pts;
 }
 
 int OpenOrMake(int root, const char* path, bool directory, Step step, size_t index) {
@@ -223,8 +224,24 @@ int NewMount(const char* type, const char* const* options, unsigned attributes, 
   return mount;
 }
 
+// Where the runner is in a chroot, the root of the mount namespace is not ours, and would stay: whoever enters the
+// namespace later, as exec does, would be at the host's. Nothing of what becomes ours reaches the host's mounts.
+void TakeRootOfNamespace() {
+  struct statx before {};
+  struct statx after {};
+  const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+  if (self < 0 || statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &before) < 0 || setns(self, CLONE_NEWNS) < 0 ||
+      statx(AT_FDCWD, "/", 0, STATX_INO | STATX_MNT_ID, &after) < 0)
+    FailSetup(Step::kPivot, errno);
+  close(self);
+  const bool same = before.stx_mnt_id == after.stx_mnt_id && before.stx_ino == after.stx_ino;
+  if (!same && mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
+    FailSetup(Step::kPivot, errno);
+}
+
 // The old root ends up below the new one and is let go whole: nothing of the host stays mounted.
 void Pivot(int root, bool shared) {
+  TakeRootOfNamespace();
   if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
     FailSetup(Step::kPivot, errno);
   if (shared && mount(nullptr, ".", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)

@@ -21,6 +21,9 @@ int OpenResolved(int dir, const char* path, uint64_t flags, uint64_t resolve, mo
 // As the container would resolve `path`, below `root`.
 int OpenInContainer(int root, const char* path, uint64_t flags);
 
+// Opens /dev/pts below `root`. Fails the step, with the words `otherwise`, where that is no devpts file system.
+int OpenDevPts(int root, const char* otherwise);
+
 // Opens `path` of the root, after making what is missing of it: directories, and at the end a directory or an empty
 // file. O_PATH. Fails the step for a path that leads into proc, sysfs or a cgroup file system.
 int OpenOrMake(int root, const char* path, bool directory, Step step, size_t index);

@@ -41,3 +41,21 @@ expect_text 'executable file not found in \$PATH' "$T/err"
 expect_exit 2 oci exec "$c"
 oci delete --force "$c"
 nothing_is_left "$c"
+
+# In a chroot the container's root becomes that of its mount namespace, too, so that exec is in it, and letting go of
+# what is above touches nobody's mounts.
+# shellcheck disable=SC2016
+in_chroot='
+  mkdir "$T/chroot"
+  mount --rbind / "$T/chroot"
+  before=$(wc -l </proc/self/mountinfo)
+  chroot "$T/chroot" gantry-oci --root "$T/state" run --detach --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1
+  chroot "$T/chroot" gantry-oci --root "$T/state" exec "$c" ls /
+  chroot "$T/chroot" gantry-oci --root "$T/state" delete --force "$c"
+  [ "$(wc -l </proc/self/mountinfo)" = "$before" ] || echo "mounts are gone"'
+for propagation in private shared; do
+  rm -rf "$T/chroot"
+  T=$T bundle=$bundle c=$c expect_exit 0 unshare --mount --propagation "$propagation" bash -euc "$in_chroot"
+  [ "$(tr '\n' ' ' <"$T/out")" = "bin dev etc proc sys tmp " ] || fail "exec saw $(cat "$T/out")"
+done
+nothing_is_left "$c"
