@@ -1,5 +1,6 @@
 // The blobs of one image into a store: several at once, and a large one in parts.
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <future>
 #include <map>
@@ -13,11 +14,15 @@
 namespace gantry::image {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // How many blobs are being synced to disk beside the transfers.
 constexpr size_t kMaxFinishing = 8;
 // A blob of this size is worth going on with when another process has left a part of it.
 constexpr uint64_t kMinResumedBytes = 1024 * 1024;
 constexpr size_t kMaxForeignUrls = 16;
+// What one connection brings at this rate the processor or the wire slows down, and more connections do not help.
+constexpr double kFastBytesPerSecond = 100e6;
 
 std::string ShortDigest(const Digest& digest) { return digest.hex().substr(0, 12); }
 
@@ -32,6 +37,8 @@ struct RegistryClient::Download {
   std::string sent;                         // the Authorization header
   bool asked_again = false;                 // with a new token
   uint64_t here = 0;                        // bytes of it that are in `into`
+  uint64_t here_before = 0;                 // of these, before this transfer
+  Clock::time_point started = {};           // this transfer
   bool ranged = false;                      // tried already
   size_t urls_tried = 0;                    // of a foreign layer that the registry does not have
   NetworkZone zone = NetworkZone::kPublic;  // of the registry
@@ -90,8 +97,15 @@ class RegistryClient::Downloads {
     Start(std::move(request), std::move(download));
   }
 
+  static bool IsFast(const Download& download) {
+    const auto gained = static_cast<double>(download.here - download.here_before);
+    const std::chrono::duration<double> seconds = Clock::now() - download.started;
+    return gained >= kRangeBytes && gained > kFastBytesPerSecond * seconds.count();
+  }
+
   static bool IsWorthRanges(const Download& download) {
-    return !download.ranged && download.urls_tried == 0 && download.blob.size - download.here >= kMinRangedBytes;
+    return !download.ranged && !IsFast(download) && download.urls_tried == 0 &&
+           download.blob.size - download.here >= kMinRangedBytes;
   }
 
   // The only one that is left has all connections: what has come of it stays, the rest comes in parts.
@@ -136,6 +150,8 @@ class RegistryClient::Downloads {
   }
 
   void Start(HttpRequest request, std::unique_ptr<Download> download) {
+    download->started = Clock::now();
+    download->here_before = download->here;
     const int number = registry_.http_.Start(std::move(request), WriterOf(*download));
     running_.emplace(number, std::move(download));
   }
