@@ -23,7 +23,7 @@ class CheckingSource : public Source {
  public:
   CheckingSource(std::unique_ptr<Source> inner, Digest expected, std::optional<uint64_t> size, std::string what)
       : inner_(std::move(inner)),
-        expected_(std::move(expected)),
+        expected_(expected),
         size_(size),
         what_(std::move(what)),
         hasher_(expected_.algorithm()) {}
@@ -73,7 +73,7 @@ std::string_view Name(HashAlgorithm algorithm) { return algorithm == HashAlgorit
 
 Digest Digest::Parse(std::string_view text) {
   if (std::optional<Digest> digest = TryParse(text))
-    return *std::move(digest);
+    return *digest;
   if (text.starts_with("blake3:")) {
     throw Error(ErrorKind::kUnsupported, "digest algorithm blake3 in " + Quoted(text), "use sha256 or sha512");
   }
@@ -174,11 +174,11 @@ void Hasher::Restart() {
 
 std::unique_ptr<Source> VerifyingSource(std::unique_ptr<Source> inner, Digest expected, uint64_t size,
                                         std::string what) {
-  return std::make_unique<CheckingSource>(std::move(inner), std::move(expected), size, std::move(what));
+  return std::make_unique<CheckingSource>(std::move(inner), expected, size, std::move(what));
 }
 
 std::unique_ptr<Source> DigestCheckingSource(std::unique_ptr<Source> inner, Digest expected, std::string what) {
-  return std::make_unique<CheckingSource>(std::move(inner), std::move(expected), std::nullopt, std::move(what));
+  return std::make_unique<CheckingSource>(std::move(inner), expected, std::nullopt, std::move(what));
 }
 
 }  // namespace gantry

@@ -123,7 +123,7 @@ std::string ParseTag(const ReferenceText& text) {
 
 Digest ParseDigestText(const ReferenceText& text) {
   if (auto digest = Digest::TryParse(text.view()))
-    return *std::move(digest);
+    return *digest;
   const size_t colon = text.view().find(':');
   const std::string_view algorithm = text.view().substr(0, colon);
   if (colon == std::string_view::npos || (algorithm != "sha256" && algorithm != "sha512"))
