@@ -42,6 +42,18 @@ int GivePassphrase(char* buffer, int size, int /*writing*/, void* user) {
               "expected PKCS #8, as 'openssl genpkey' writes it, or a key that cosign or gantry-keygen wrote");
 }
 
+// A file names the public point beside the private number, and they may be those of two keys.
+void RequirePair(EVP_PKEY* key, std::string_view what) {
+  if (EVP_PKEY_get_base_id(key) != EVP_PKEY_EC)
+    return;
+  const std::unique_ptr<EVP_PKEY_CTX, FreeBy<EVP_PKEY_CTX_free>> context(
+      EVP_PKEY_CTX_new_from_pkey(nullptr, key, nullptr));
+  if (context == nullptr || EVP_PKEY_pairwise_check(context.get()) != 1) {
+    ERR_clear_error();
+    throw Error(ErrorKind::kCorrupt, std::string(what) + ": its private and its public part belong to two keys");
+  }
+}
+
 // Among PKCS #8 in DER, encrypted is the one whose first member is no version but an algorithm.
 bool IsEncryptedDer(std::string_view der) {
   const unsigned char* at = Raw(der);
@@ -121,6 +133,7 @@ PrivateKey PrivateKey::Parse(std::string_view text, std::string_view what, const
   if (key == nullptr) {
     RefusePrivateKey(what, encrypted, passphrase != nullptr);
   }
+  RequirePair(key.get(), what);
   return FromNative(std::make_shared<PublicKey::Native>(PublicKey::Native{std::move(key)}), what);
 }
 

@@ -5,6 +5,20 @@
 
 #include "libimage/base/error.h"
 
+namespace gantry {
+namespace {
+
+struct AssertionFailed {};
+
+[[noreturn]] void FailAssertion() { throw AssertionFailed(); }
+
+}  // namespace
+}  // namespace gantry
+
+// The library asserts what hostile text can make untrue ("[[#a]]"), and where assertions are off tells the compiler to
+// rely on it.
+#undef NDEBUG
+#define TOML_ASSERT(expr) (static_cast<bool>(expr) ? static_cast<void>(0) : gantry::FailAssertion())
 #define TOML_MAX_NESTED_VALUES 64
 #include <toml++/toml.h>
 
@@ -54,6 +68,8 @@ json::Value ParseToml(std::string_view text, std::string_view what) {
     throw Error(ErrorKind::kCorrupt, std::string(what) + ": over " + std::to_string(kMaxTomlBytes) + " bytes");
   try {
     return Converter(what).Convert(toml::parse(text));
+  } catch (const AssertionFailed&) {
+    throw Error(ErrorKind::kCorrupt, std::string(what) + ": is no TOML");
   } catch (const toml::parse_error& error) {
     throw Error(ErrorKind::kCorrupt, std::string(what) + ": line " + std::to_string(error.source().begin.line) + ": " +
                                          Quoted(error.description()));

@@ -30,6 +30,7 @@ TEST(Toml, RefusesWhatIsNoneWithItsLine) {
       {"x = \"\xff\"\n", "line 1"},
       {"x = " + std::string(200, '[') + std::string(200, ']'), "line 1"},
       {std::string(kMaxTomlBytes + 1, '#'), "over"},
+      {"[[#a]]\nx = 1\n", "f.conf"},  // the library asserts that this cannot be
   };
   for (const auto& [text, says] : kBad) {
     const Error error = CaughtError([&text = text] { ParseToml(text, "f.conf"); });
