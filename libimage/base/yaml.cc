@@ -1,10 +1,11 @@
 #include "libimage/base/yaml.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <set>
+#include <sstream>
 #include <string>
-#include <vector>
 
 #include "libimage/base/error.h"
 
@@ -54,17 +55,38 @@ class Converter {
   size_t count_ = 0;
 };
 
+// Where documents begin.
+class Beginnings : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override { last = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+
+  YAML::Mark last;
+};
+
 }  // namespace
 
 json::Value ParseYaml(std::string_view text, std::string_view what) {
   if (text.size() > kMaxYamlBytes)
     throw Error(ErrorKind::kCorrupt, std::string(what) + ": over " + std::to_string(kMaxYamlBytes) + " bytes");
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
     Converter converter(what);
-    if (documents.size() > 1)
-      converter.Fail(documents[1].Mark(), "a second document");
-    return documents.empty() ? json::Value(nullptr) : converter.Convert(documents[0], 0);
+    // Not LoadAll: of some texts yaml-cpp finds documents without end ("&a ,").
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    Beginnings documents;
+    if (!parser.HandleNextDocument(documents))
+      return nullptr;
+    if (parser.HandleNextDocument(documents))
+      converter.Fail(documents.last, "a second document");
+    return converter.Convert(YAML::Load(std::string(text)), 0);
   } catch (const YAML::Exception& error) {
     Converter(what).Fail(error.mark, Quoted(error.msg));
   }
