@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
 #include "libsign/inclusion_proof.h"
@@ -15,16 +16,6 @@ namespace {
 constexpr size_t kMaxLogIdBytes = 64;
 constexpr size_t kMaxLogSignatureBytes = 4096;
 constexpr size_t kHashBytes = 32;
-
-std::string Hex(std::string_view bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (const char c : bytes) {
-    text += kDigits[static_cast<unsigned char>(c) >> 4];
-    text += kDigits[static_cast<unsigned char>(c) & 15];
-  }
-  return text;
-}
 
 // What an entry is about, whatever its kind: compared with what it must be about.
 class Binding {
@@ -69,7 +60,7 @@ class Binding {
     for (const auto& [known, hash] : {std::pair("sha256", KeyHash::kSha256), std::pair("sha384", KeyHash::kSha384),
                                       std::pair("sha512", KeyHash::kSha512)}) {
       if (name == known) {
-        return value == Hex(Hash(hash, message));
+        return value == HexOf(Hash(hash, message));
       }
     }
     from.Fail("a hash that is not understood");
@@ -177,7 +168,7 @@ class Binding {
 std::string EntryTimestampPayload(const RekorEntry& entry) {
   return json::PrintCanonical(json::Object{{"body", EncodeBase64(entry.body)},
                                            {"integratedTime", entry.integrated_time.value_or(0)},
-                                           {"logID", Hex(entry.log_id)},
+                                           {"logID", HexOf(entry.log_id)},
                                            {"logIndex", entry.log_index}});
 }
 
@@ -308,7 +299,7 @@ EntryCheck CheckEntry(const RekorEntry& entry, const SignedContent& content, con
     return Refused({"unknown-log", "the entry is of a log that is not trusted"});
   }
   EntryCheck check;
-  check.log = log->host.empty() ? Hex(log->id).substr(0, 16) : log->host;
+  check.log = log->host.empty() ? HexOf(log->id).substr(0, 16) : log->host;
   check.log_valid_for = log->valid_for;
   check.steps.push_back({"entry-bound", true, "the entry of " + check.log + " is about this signature"});
   if (!entry.signed_entry_timestamp.empty()) {

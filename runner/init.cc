@@ -31,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libimage/base/pass_descriptor.h"
 #include "runner/hook_process.h"
 #include "runner/protocol.h"
 
@@ -125,19 +126,7 @@ int LoadFilter(const Params& params) {
 }
 
 void SendListener(int agent, int listener, const char* text, size_t size) {
-  iovec data = {const_cast<char*>(text), size};
-  alignas(cmsghdr) char buffer[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = buffer;
-  message.msg_controllen = sizeof buffer;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(header), &listener, sizeof listener);
-  if (sendmsg(agent, &message, MSG_NOSIGNAL) != static_cast<ssize_t>(size))
+  if (!PassDescriptors(agent, std::span(&listener, 1), std::string_view(text, size)))
     _exit(errno & 0xFF);
 }
 

@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "libimage/base/error.h"
+#include "libimage/base/pass_descriptor.h"
 #include "runner/userns.h"
 
 namespace gantry::runner {
@@ -176,25 +177,15 @@ Launched Launch(SetupPlan& plan, const Namespaces& namespaces) {
 
 std::optional<Received> ReceiveReport(int socket) {
   Received out;
-  iovec data = {&out.report, sizeof out.report};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  ssize_t size = 0;
+  Arrival arrival{};
   // ECONNRESET comes once, before what is still queued, when the other side ended without reading what we sent.
-  while ((size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && (errno == EINTR || errno == ECONNRESET)) {
-  }
-  if (size < 0)
+  do {
+    arrival = ReceiveWithDescriptor(socket, std::as_writable_bytes(std::span(&out.report, 1)));
+  } while (arrival.size < 0 && errno == ECONNRESET);
+  if (arrival.size < 0)
     ThrowErrno("hear from the container");
-  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    out.fd = UniqueFd(fd);
-  }
-  if (size != static_cast<ssize_t>(sizeof out.report))
+  out.fd = UniqueFd(arrival.fd);
+  if (arrival.size != static_cast<ssize_t>(sizeof out.report))
     return std::nullopt;
   return out;
 }

@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "libimage/base/pass_descriptor.h"
 #include "runner/setup_steps.h"
 
 #ifndef CLONE_NEWTIME
@@ -435,19 +436,11 @@ int OpenHostNull() {
 }  // namespace
 
 int ReceiveState() {
-  char byte = 0;
-  iovec data = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  if (recvmsg(kControlFd, &message, MSG_CMSG_CLOEXEC) != 1 || CMSG_FIRSTHDR(&message) == nullptr)
+  std::byte byte{};
+  const Arrival arrival = ReceiveWithDescriptor(kControlFd, std::span(&byte, 1));
+  if (arrival.size != 1 || arrival.fd < 0)
     FailSetup(Step::kHook, EPIPE);
-  int fd = -1;
-  std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
-  return fd;
+  return arrival.fd;
 }
 
 void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle) {

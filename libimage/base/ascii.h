@@ -12,6 +12,9 @@ namespace gantry {
 // With A to Z in lower case; other bytes stay.
 std::string LowerAscii(std::string_view text);
 
+// Two lower-case hexadecimal digits for each byte.
+std::string HexOf(std::string_view bytes);
+
 // Without the blanks, tabs and ends of lines around it. Borrows from `text`.
 std::string_view Trimmed(std::string_view text);
 

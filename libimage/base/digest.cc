@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 
 namespace gantry {
@@ -114,15 +115,7 @@ Digest Digest::Of(std::string_view bytes, HashAlgorithm algorithm) {
 
 std::span<const std::byte> Digest::raw() const { return std::span(raw_).first(RawLength(algorithm_)); }
 
-std::string Digest::hex() const {
-  std::string out;
-  out.reserve(2 * raw_.size());
-  for (const std::byte byte : raw()) {
-    out += kHex[std::to_integer<size_t>(byte) >> 4];
-    out += kHex[std::to_integer<size_t>(byte) & 15];
-  }
-  return out;
-}
+std::string Digest::hex() const { return HexOf(AsText(raw())); }
 
 std::string Digest::str() const { return std::string(Name(algorithm_)) + ":" + hex(); }
 

@@ -84,6 +84,23 @@ void WriteFull(int fd, std::span<const std::byte> bytes, std::string_view what) 
   }
 }
 
+void CopyRest(int from, int to, std::string_view what) {
+  for (;;) {
+    const ssize_t n = copy_file_range(from, nullptr, to, nullptr, size_t{1} << 30, 0);
+    if (n == 0)
+      return;
+    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP))
+      break;
+    if (n < 0)
+      ThrowErrno("copy " + std::string(what));
+  }
+  std::array<std::byte, 64 * 1024> buffer{};
+  for (size_t n = 1; n > 0;) {
+    n = ReadFull(from, buffer, what);
+    WriteFull(to, std::span(buffer).first(n), what);
+  }
+}
+
 std::string ReadAll(int fd, size_t max_bytes, std::string_view what) {
   constexpr size_t kStep = 64 * 1024;
   std::string text;

@@ -56,6 +56,9 @@ size_t ReadFullAt(int fd, uint64_t offset, std::span<std::byte> into, std::strin
 // Writes all of `bytes`. `what` names the file in errors.
 void WriteFull(int fd, std::span<const std::byte> bytes, std::string_view what);
 
+// Copies the rest of `from` to where `to` is, by the kernel where it can. `what` names the file in errors.
+void CopyRest(int from, int to, std::string_view what);
+
 // The rest of the file, refused with kCorrupt if it is longer than `max_bytes`.
 std::string ReadAll(int fd, size_t max_bytes, std::string_view what);
 

@@ -34,4 +34,23 @@ bool PassDescriptors(int socket, std::span<const int> fds, std::string_view text
   return sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
 }
 
+Arrival ReceiveWithDescriptor(int socket, std::span<std::byte> into) {
+  iovec data = {into.data(), into.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  Arrival out{-1, -1};
+  do {
+    out.size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (out.size < 0 && errno == EINTR);
+  const cmsghdr* header = out.size < 0 ? nullptr : CMSG_FIRSTHDR(&message);
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+      header->cmsg_len == CMSG_LEN(sizeof(int)))
+    std::memcpy(&out.fd, CMSG_DATA(header), sizeof out.fd);
+  return out;
+}
+
 }  // namespace gantry

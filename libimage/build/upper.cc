@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
 #include "libimage/layer/layer.h"
 
 namespace gantry::image {
@@ -21,23 +22,6 @@ std::vector<const Dir*> With(const Dir& upper, const std::vector<const Dir*>& ba
   std::vector<const Dir*> all{&upper};
   all.insert(all.end(), base.begin(), base.end());
   return all;
-}
-
-void CopyBytes(int from, int to, const std::string& name) {
-  for (;;) {
-    const ssize_t n = copy_file_range(from, nullptr, to, nullptr, size_t{1} << 30, 0);
-    if (n == 0)
-      return;
-    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP))
-      break;
-    if (n < 0)
-      ThrowErrno("copy " + Quoted(name));
-  }
-  std::vector<std::byte> buffer(kBlockBytes);
-  for (size_t n = 1; n > 0;) {
-    n = ReadFull(from, buffer, Quoted(name));
-    WriteFull(to, std::span(buffer).first(n), Quoted(name));
-  }
 }
 
 [[noreturn]] void Meet(const std::string& path, bool directory) {
@@ -161,7 +145,7 @@ void Upper::CopyOther(const TreeStack& from, const TreeStack::Node& node, const 
     const UniqueFd out(openat(dir.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!out)
       failed();
-    CopyBytes(in.get(), out.get(), to);
+    CopyRest(in.get(), out.get(), to);
     return attributes_.ToFd(out.get(), entry);
   }
   const bool made = entry.type == EntryType::kSymlink

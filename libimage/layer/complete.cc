@@ -74,23 +74,6 @@ class LowerLayers {
   UnpackOptions::Whiteouts whiteouts_;
 };
 
-void CopyContent(int from, int to, const std::string& name) {
-  while (true) {
-    const ssize_t n = copy_file_range(from, nullptr, to, nullptr, size_t{1} << 30, 0);
-    if (n == 0)
-      return;
-    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP))
-      break;
-    if (n < 0)
-      ThrowErrno("copy " + Quoted(name));
-  }
-  std::array<std::byte, 64 * 1024> buffer{};
-  for (size_t n = 1; n > 0;) {
-    n = ReadFull(from, buffer, Quoted(name));
-    WriteFull(to, std::span(buffer).first(n), Quoted(name));
-  }
-}
-
 // Puts the times of a directory back that changed because something was added to it.
 class KeptTimes {
  public:
@@ -165,7 +148,7 @@ void Completer::Copy(const Found& from, int dir, const std::string& name) {
     const UniqueFd out(openat(dir, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!in || !out)
       ThrowErrno("copy " + Quoted(name));
-    CopyContent(in.get(), out.get(), name);
+    CopyRest(in.get(), out.get(), name);
     return attributes_.ToFd(out.get(), entry);
   }
   if (type == S_IFLNK) {

@@ -205,20 +205,12 @@ void TakeConsole(int master) {
 // False when there are no more: the application was executed, or a report said why not.
 bool HandleReport() {
   Report report;
-  iovec data = {&report, sizeof report};
-  alignas(cmsghdr) char buffer[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = buffer;
-  message.msg_controllen = sizeof buffer;
-  ssize_t size = 0;
-  while ((size = recvmsg(container.control, &message, MSG_CMSG_CLOEXEC)) < 0 && (errno == EINTR || errno == ECONNRESET))
-    ;
-  int fd = -1;
-  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr && header->cmsg_type == SCM_RIGHTS)
-    memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  if (size != static_cast<ssize_t>(sizeof report))
+  Arrival arrival{};
+  do {
+    arrival = ReceiveWithDescriptor(container.control, std::as_writable_bytes(std::span(&report, 1)));
+  } while (arrival.size < 0 && errno == ECONNRESET);
+  const int fd = arrival.fd;
+  if (arrival.size != static_cast<ssize_t>(sizeof report))
     return false;
   if (report.kind == Report::kRoot) {
     SendAccounts(fd, "etc/passwd", FrameType::kPasswd);

@@ -4,6 +4,7 @@
 
 #include <ctime>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/base64.h"
 #include "libimage/model/attachment.h"
 #include "libsign/bundle.h"
@@ -66,16 +67,6 @@ const FakeSigning kStatement = {.entry = "dsse 0.0.1", .envelope = true};
 
 Attachment Bundled(const Value& bundle) { return {std::string(image::kBundleType), json::Print(bundle)}; }
 
-std::string Hex(std::string_view bytes) {
-  std::string text;
-  for (const char c : bytes) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    text += kDigits[static_cast<unsigned char>(c) >> 4];
-    text += kDigits[static_cast<unsigned char>(c) & 15];
-  }
-  return text;
-}
-
 // An entry of a bundle as the annotation of a layer has it.
 std::string EntryAnnotation(const Value& entry) {
   const RekorEntry read = RekorEntry::Parse(json::Cursor(entry, "entry"));
@@ -83,7 +74,7 @@ std::string EntryAnnotation(const Value& entry) {
                             {"Payload", Object{{"body", EncodeBase64(read.body)},
                                                {"integratedTime", read.integrated_time.value()},
                                                {"logIndex", read.log_index},
-                                               {"logID", Hex(read.log_id)}}}});
+                                               {"logID", HexOf(read.log_id)}}}});
 }
 
 // A message signature of the payload, kept as cosign 2 keeps it.
@@ -312,7 +303,7 @@ class LoggedKey : public ::testing::Test {
   }
   // What the log says of a signature by `key`.
   static Value Entry(std::string_view message, const std::string& signature, const PrivateKey& key) {
-    const std::string hash = Hex(Hash(KeyHash::kSha256, message));
+    const std::string hash = HexOf(Hash(KeyHash::kSha256, message));
     const std::string body = json::PrintCanonical(Object{
         {"apiVersion", "0.0.1"},
         {"kind", "hashedrekord"},

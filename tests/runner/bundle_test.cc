@@ -15,6 +15,7 @@
 #include <filesystem>
 
 #include "libimage/base/fd.h"
+#include "libimage/base/pass_descriptor.h"
 #include "libimage/base/process.h"
 #include "runner/bundle_container.h"
 #include "runner/bundle_plan.h"
@@ -57,19 +58,9 @@ UniqueFd ListenAt(const std::string& path) {
 std::pair<std::string, UniqueFd> ReceiveOne(int listener) {
   const UniqueFd connection(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
   std::string text(65536, '\0');
-  iovec data = {text.data(), text.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  const ssize_t size = recvmsg(connection.get(), &message, MSG_CMSG_CLOEXEC);
-  text.resize(static_cast<size_t>(std::max<ssize_t>(size, 0)));
-  int fd = -1;
-  if (const cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr)
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  return {text, UniqueFd(fd)};
+  const Arrival arrival = ReceiveWithDescriptor(connection.get(), std::as_writable_bytes(std::span(text)));
+  text.resize(static_cast<size_t>(std::max<ssize_t>(arrival.size, 0)));
+  return {text, UniqueFd(arrival.fd)};
 }
 
 bool CannotRun() { return geteuid() != 0 || !IsHostRoot() || !std::filesystem::exists(kBusybox); }

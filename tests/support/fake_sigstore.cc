@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
 #include "libsign/inclusion_proof.h"
@@ -22,16 +23,6 @@ constexpr std::string_view kRekor2Host = "log2025.rekor.gantry.example";
 constexpr std::string_view kPayloadType = "application/vnd.in-toto+json";
 constexpr int64_t kFounded = kNow - 50 * kDay;
 constexpr uint64_t kGlobalIndexBase = 1000;  // the log index counts earlier shards, that of the proof does not
-
-std::string Hex(std::string_view bytes) {
-  std::string text;
-  for (const char c : bytes) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    text += kDigits[static_cast<unsigned char>(c) >> 4];
-    text += kDigits[static_cast<unsigned char>(c) & 15];
-  }
-  return text;
-}
 
 std::string BigEndian(uint64_t number, size_t size) {
   std::string bytes(size, '\0');
@@ -60,7 +51,7 @@ std::string Tree(const std::vector<std::string>& leaves, size_t begin, size_t en
 }
 
 Object HashObject(std::string_view message) {
-  return {{"algorithm", "sha256"}, {"value", Hex(Hash(KeyHash::kSha256, message))}};
+  return {{"algorithm", "sha256"}, {"value", HexOf(Hash(KeyHash::kSha256, message))}};
 }
 
 Object Hash2Object(std::string_view message) {
@@ -208,7 +199,7 @@ std::string FakeSigstore::MakeSctList(const sign::Certificate& precertificate) c
 Issued FakeSigstore::IssueLeaf(const FakeSigning& signing) const {
   CertificateSpec spec = CertificateSpec::CodeSigner("")
                              .With("subjectAltName", "critical,email:" + signing.email)
-                             .With("1.3.6.1.4.1.57264.1.1", "DER:" + Hex(kIssuer))
+                             .With("1.3.6.1.4.1.57264.1.1", "DER:" + HexOf(kIssuer))
                              .With("1.3.6.1.4.1.57264.1.8", "ASN1:UTF8String:" + std::string(kIssuer));
   for (const ExtensionSpec& extension : signing.extensions) {
     spec = extension.value.empty() ? spec.Without(extension.name) : spec.With(extension.name, extension.value);
@@ -218,7 +209,7 @@ Issued FakeSigstore::IssueLeaf(const FakeSigning& signing) const {
   spec.not_after = kNow + 300;
   const Issued precertificate = IssueBy(authority_, spec);
   const std::string scts = MakeSctList(precertificate.certificate);
-  return Reissue(authority_, precertificate, {std::string(sign::kSctListOid), "DER:" + Hex(scts)});
+  return Reissue(authority_, precertificate, {std::string(sign::kSctListOid), "DER:" + HexOf(scts)});
 }
 
 json::Value FakeSigstore::MakeEntry(const std::string& body, const FakeSigning& signing) const {
@@ -246,8 +237,10 @@ json::Value FakeSigstore::MakeEntry(const std::string& body, const FakeSigning& 
       {"kindVersion", Object{{"kind", signing.entry.substr(0, space)}, {"version", signing.entry.substr(space + 1)}}},
   };
   if (!second) {
-    const std::string promise = json::PrintCanonical(Object{
-        {"body", EncodeBase64(body)}, {"integratedTime", signing.time}, {"logID", Hex(log_id)}, {"logIndex", global}});
+    const std::string promise = json::PrintCanonical(Object{{"body", EncodeBase64(body)},
+                                                            {"integratedTime", signing.time},
+                                                            {"logID", HexOf(log_id)},
+                                                            {"logIndex", global}});
     entry.Append("integratedTime", std::to_string(signing.time));
     entry.Append("inclusionPromise", Object{{"signedEntryTimestamp", EncodeBase64(key.Sign(SchemeOf(key), promise))}});
   }
