@@ -241,12 +241,14 @@ std::vector<PolicyRule> Policy::Rules() const {
 }
 
 bool Policy::WantsIdentities() const {
-  const std::vector<PolicyRule> rules = Rules();
-  return std::any_of(rules.begin(), rules.end(), [](const PolicyRule& rule) {
-    return std::any_of(rule.requirements.begin(), rule.requirements.end(), [](const Requirement& requirement) {
-      return requirement.type == Requirement::Type::kIdentitySigned;
-    });
-  });
+  const auto wants = [](const std::vector<Requirement>& requirements) {
+    return std::any_of(requirements.begin(), requirements.end(),
+                       [](const Requirement& requirement) { return requirement.WantsIdentities(); });
+  };
+  return wants(default_) || std::any_of(transports_.begin(), transports_.end(), [&wants](const auto& transport) {
+           return std::any_of(transport.second.begin(), transport.second.end(),
+                              [&wants](const auto& scope) { return wants(scope.second); });
+         });
 }
 
 std::set<std::string> Policy::KeyPaths() const {

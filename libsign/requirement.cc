@@ -373,6 +373,11 @@ bool Requirement::WantsAttachments() const {
          std::any_of(parts.begin(), parts.end(), [](const Requirement& part) { return part.WantsAttachments(); });
 }
 
+bool Requirement::WantsIdentities() const {
+  return type == Type::kIdentitySigned ||
+         std::any_of(parts.begin(), parts.end(), [](const Requirement& part) { return part.WantsIdentities(); });
+}
+
 bool Requirement::WantsNewest() const {
   return never_older ||
          std::any_of(parts.begin(), parts.end(), [](const Requirement& part) { return part.WantsNewest(); });

@@ -86,6 +86,8 @@ struct Requirement {
   void AddKeyPaths(std::set<std::string>& to) const;
   // Whether signatures that lie in the repository of the image could meet it.
   bool WantsAttachments() const;
+  // Whether it or a part of it is identitySigned.
+  bool WantsIdentities() const;
   // Whether it or a part of it has never_older.
   bool WantsNewest() const;
   // Whether it asks for nothing.

@@ -252,6 +252,15 @@ TEST(PolicyTest, AnyRuleCanAskForIdentities) {
   EXPECT_FALSE(asks("sigstoreSigned"));
 }
 
+TEST(PolicyTest, ARequirementWithinAnotherAsksForIdentities) {
+  for (const std::string group : {R"("anyOf","requirements":[)", R"("threshold","count":1,"requirements":[)"}) {
+    EXPECT_TRUE(Policy::Parse(R"({"default":[{"type":)" + group + R"({"type":"signedBy","keyType":"GPGKeys",
+        "keyPath":"/a.gpg"},{"type":"identitySigned","keyPath":"/key.pub"}]}]})",
+                              "x")
+                    .WantsIdentities());
+  }
+}
+
 TEST(PolicyDefault, WhatADistributionShipsRequiresNothing) {
   EXPECT_TRUE(Policy::Parse(R"({"default":[{"type":"insecureAcceptAnything"}],
       "transports":{"docker-daemon":{"":[{"type":"insecureAcceptAnything"}]}}})",
