@@ -8,6 +8,7 @@
 #include <semaphore>
 #include <set>
 #include <thread>
+#include <tuple>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
@@ -65,15 +66,16 @@ class MemoryKeeper : public DocumentKeeper {
 // The HTTP clients of one thread, which keep their connections from job to job.
 class ClientsOfThread {
  public:
+  // One host may be trusted without certificates for some of its repositories, and for those alone (registries.conf).
   HttpClient& For(const std::string& host, const HttpOptions& options) {
-    auto& client = clients_[host];
+    auto& client = clients_[{host, options.verify_tls, options.allow_http}];
     if (!client)
       client = std::make_unique<HttpClient>(options);
     return *client;
   }
 
  private:
-  std::map<std::string, std::unique_ptr<HttpClient>> clients_;
+  std::map<std::tuple<std::string, bool, bool>, std::unique_ptr<HttpClient>> clients_;
 };
 
 // Runs at the end of a scope.
