@@ -320,9 +320,9 @@ class FileBuild {
         digests += one.digest.str() + " ";
         newest = std::max(newest, one.newest);
       }
-      return {digests, std::to_string(newest)};
+      return {Digest::Of(digests).str(), std::to_string(newest)};
     });
-    draft.NoteInput({step.ToString(), Digest::Of(found.at(0))});
+    draft.NoteInput({step.ToString(), Digest::Parse(found.at(0))});
     draft.NoteTime(ParseDecimal<int64_t>(found.at(1)).value_or(0));
     Step(stage, step, {{"copy", found.at(0)}, {"to", plan.to}, {"several", plan.several()}}, [&] {
       session_.Add(stage.workspace, step.ToString(), [&](image::Upper& upper) {

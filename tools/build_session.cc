@@ -22,7 +22,7 @@ namespace gantry::tools {
 namespace {
 
 constexpr size_t kMaxAnswerFields = 8;
-constexpr size_t kMaxAnswerBytes = 1024 * 1024;
+constexpr size_t kMaxAnswerBytes = 32 * 1024;  // an answer is read after its end, and a pipe holds twice as much
 constexpr std::string_view kScratch = "scratch";
 
 std::optional<int64_t> SourceDateEpoch() {
