@@ -124,19 +124,17 @@ class Linter {
 
   // Each file that is about this prefix: the key that it is named by, or an empty one that hides one.
   void LookAtTrustedKeys(const std::string& prefix) {
-    std::vector<TrustedKey> before;
-    for (const TrustedKey& file : policy_.trusted_keys().files()) {
-      const bool known = std::any_of(before.begin(), before.end(), [&](const TrustedKey& other) {
-        return other.fingerprint == file.fingerprint && other.IsFor(prefix);
-      });
-      before.push_back(file);
-      if (file.prefix != prefix) {
+    const std::vector<TrustedKey>& files = policy_.trusted_keys().files();
+    for (auto file = files.begin(); file != files.end(); ++file) {
+      if (file->prefix != prefix) {
         continue;
       }
-      if (!file.removes) {
-        LookAtTrustedKey(file);
-      } else if (!known) {
-        Find("idle-removal", Quoted(file.path) + " is empty to hide a key, and there is none");
+      if (!file->removes) {
+        LookAtTrustedKey(*file);
+      } else if (std::none_of(files.begin(), file, [&](const TrustedKey& other) {
+                   return other.fingerprint == file->fingerprint && other.IsFor(prefix);
+                 })) {
+        Find("idle-removal", Quoted(file->path) + " is empty to hide a key, and there is none");
       }
     }
   }

@@ -159,12 +159,10 @@ class TextSink {
 
   gpgme_data_t data() const { return data_.get(); }
   const std::string& text() const { return text_; }
-  bool overflowed() const { return overflowed_; }
 
  private:
   ssize_t Append(const char* bytes, size_t size) {
     if (size > max_bytes_ - text_.size()) {
-      overflowed_ = true;
       errno = EFBIG;
       return -1;
     }
@@ -174,7 +172,6 @@ class TextSink {
 
   size_t max_bytes_;
   std::string text_;
-  bool overflowed_ = false;
   gpgme_data_cbs callbacks_{};
   Data data_;
 };

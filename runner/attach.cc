@@ -8,7 +8,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <array>
@@ -18,6 +17,7 @@
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
+#include "runner/raw_terminal.h"
 
 namespace gantry::runner {
 namespace {
@@ -38,28 +38,6 @@ bool SendPacket(int socket, AttachPacket kind, std::string_view bytes, int flags
   packet += bytes;
   return send(socket, packet.data(), packet.size(), MSG_NOSIGNAL | flags) == static_cast<ssize_t>(packet.size());
 }
-
-// Our terminal, raw until this is destroyed.
-class RawTerminal {
- public:
-  explicit RawTerminal(bool wanted) {
-    termios now{};
-    if (!wanted || tcgetattr(STDIN_FILENO, &now) < 0)
-      return;
-    before_ = now;
-    cfmakeraw(&now);
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &now);
-  }
-  RawTerminal(const RawTerminal&) = delete;
-  RawTerminal& operator=(const RawTerminal&) = delete;
-  ~RawTerminal() {
-    if (before_)
-      tcsetattr(STDIN_FILENO, TCSADRAIN, &*before_);
-  }
-
- private:
-  std::optional<termios> before_;
-};
 
 void SendSize(int socket) {
   winsize size{};
@@ -200,7 +178,9 @@ ExitStatus Attach(const Dir& pod, const AttachOptions& options) {
   sigaddset(&resized, SIGWINCH);
   sigprocmask(SIG_BLOCK, &resized, nullptr);
   const UniqueFd signals(signalfd(-1, &resized, SFD_CLOEXEC | SFD_NONBLOCK));
-  const RawTerminal raw(options.terminal && options.input);
+  std::optional<RawTerminal> raw;
+  if (options.terminal && options.input)
+    raw.emplace();
   if (options.terminal)
     SendSize(socket.get());
   Typed typed(socket.get(), options.terminal ? options.detach_keys : "");

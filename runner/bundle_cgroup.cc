@@ -43,8 +43,10 @@ std::string Join(const CgroupMount& mount, const std::string& path, const std::s
 // A v2 group has the controllers that its parent hands down.
 void HandDown(const std::string& parent) {
   std::string controllers;
+  std::string handed_down;
   try {
     controllers = ReadControl(parent + "/cgroup.controllers");
+    handed_down = ReadControl(parent + "/cgroup.subtree_control");
   } catch (const Error&) {
     return;
   }
@@ -53,7 +55,7 @@ void HandDown(const std::string& parent) {
     const std::string_view one = rest.substr(0, rest.find_first_of(" \n"));
     rest.remove_prefix(std::min(rest.size(), one.size() + 1));
     // One that cannot be is missed when a limit asks for it.
-    if (!one.empty())
+    if (!one.empty() && !HasName(handed_down, one, ' '))
       WriteControl(parent + "/cgroup.subtree_control", "+" + std::string(one));
   }
 }
@@ -144,7 +146,7 @@ bool BundleCgroup::MakeGroup(const Group& group, bool populated) const {
                   "another container uses it: give linux.cgroupsPath another name");
     }
     if (end == std::string::npos)
-      return access(part.c_str(), W_OK) == 0 || !lenient_;
+      return !lenient_ || access(part.c_str(), W_OK) == 0;
   }
 }
 
@@ -221,8 +223,8 @@ void BundleCgroup::ApplyDevices(const SpecResources& resources) const {
 // What is left for v2 beside hierarchies of v1: what these have controllers for is set there.
 SpecResources BundleCgroup::WithoutV1(SpecResources resources) const {
   const auto in_v1 = [&](const char* controller) {
-    const std::string directory = DirectoryOf(controller);
-    return !directory.empty() && directory != V2()->path;
+    return std::ranges::any_of(
+        groups_, [&](const Group& group) { return !group.v2() && HasName(group.controllers, controller, ','); });
   };
   if (in_v1("memory"))
     resources.memory = {};

@@ -410,9 +410,7 @@ ExitStatus BundleProcess::Wait() {
   const int status = Attend(pid_, pidfd_.get(), console_.get(), SIGTERM);
   pid_ = -1;
   console_.reset();
-  if (WIFSIGNALED(status))
-    return {128 + WTERMSIG(status), true};
-  return {WEXITSTATUS(status), false};
+  return ExitStatusOf(status);
 }
 
 }  // namespace gantry::runner

@@ -243,9 +243,7 @@ ExitStatus RunningProgram::Wait() {
   while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
   pid_ = -1;
-  if (WIFSIGNALED(status))
-    return {128 + WTERMSIG(status), true};
-  return {WEXITSTATUS(status), false};
+  return ExitStatusOf(status);
 }
 
 void RunningProgram::Kill() {

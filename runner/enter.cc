@@ -159,9 +159,7 @@ ExitStatus EnteredProcess::Wait() {
   state_->pid = -1;
   console.reset();
   state_->Unblock();
-  if (WIFSIGNALED(status))
-    return {128 + WTERMSIG(status), true};
-  return {WEXITSTATUS(status), false};
+  return ExitStatusOf(status);
 }
 
 ExitStatus EnteredProcess::Reap() {
@@ -170,9 +168,7 @@ ExitStatus EnteredProcess::Reap() {
   }
   state_->pid = -1;
   state_->Unblock();
-  if (WIFSIGNALED(status))
-    return {128 + WTERMSIG(status), true};
-  return {WEXITSTATUS(status), false};
+  return ExitStatusOf(status);
 }
 
 }  // namespace gantry::runner

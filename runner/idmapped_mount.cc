@@ -15,11 +15,9 @@ namespace {
 
 // A user namespace with these maps, held by nothing but the descriptor.
 UniqueFd MakeNamespace(const std::vector<IdRange>& uids, const std::vector<IdRange>& gids) {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-    ThrowErrno("socketpair");
-  const UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
+  auto ends = SocketPair(SOCK_SEQPACKET);
+  const UniqueFd ours = std::move(ends.first);
+  UniqueFd theirs = std::move(ends.second);
   gantry::Process child = gantry::Process::Fork([&]() -> int {
     const int error = unshare(CLONE_NEWUSER) < 0 ? errno : 0;
     char go = 0;

@@ -115,15 +115,8 @@ const char* NameOf(int flag) {
   ThrowErrno("make the namespaces of the container", error);
 }
 
-std::pair<UniqueFd, UniqueFd> SocketPair() {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-    ThrowErrno("socketpair");
-  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
 void LaunchBetween(const SetupPlan& plan, const Namespaces& namespaces, Launched& out) {
-  auto [ours, theirs] = SocketPair();
+  auto [ours, theirs] = SocketPair(SOCK_SEQPACKET);
   const pid_t between = fork();
   if (between < 0)
     ThrowErrno("fork");
@@ -159,7 +152,7 @@ UniqueFd AboveControl(int fd) {
 
 Launched Launch(SetupPlan& plan, const Namespaces& namespaces) {
   Launched out;
-  auto [ours, theirs] = SocketPair();
+  auto [ours, theirs] = SocketPair(SOCK_SEQPACKET);
   out.socket = std::move(ours);
   plan.control = theirs.get();
   if (!namespaces.entered.empty()) {

@@ -42,12 +42,12 @@ void AddRate(const Limits::Rate& rate, SpecBlockIo& out) {
   }
 }
 
-std::string NoteOf(const BundleCgroup& wanted, const BundleCgroup& made) {
-  if (wanted.groups().empty())
+std::string NoteOf(const std::vector<BundleCgroup::Group>& wanted, const BundleCgroup& made) {
+  if (wanted.empty())
     return "this machine has no cgroups at /sys/fs/cgroup: no limits";
-  if (made.groups().size() == wanted.groups().size())
+  if (made.groups().size() == wanted.size())
     return {};
-  for (const BundleCgroup::Group& group : wanted.groups()) {
+  for (const BundleCgroup::Group& group : wanted) {
     const auto same = [&](const BundleCgroup::Group& other) { return other.path == group.path; };
     if (std::ranges::none_of(made.groups(), same))
       return "no cgroup in " + group.path.substr(0, group.path.rfind('/')) + ": no limits there";
@@ -92,8 +92,8 @@ std::vector<NodePlan> NodesOf(const RunConfig& config) {
 
 std::pair<BundleCgroup, std::string> MakeGroups(const RunConfig& config, const std::string& name) {
   SpecResources resources = ResourcesOf(config);
-  const BundleCgroup wanted = BundleCgroup::ForPod(name);
   BundleCgroup made = BundleCgroup::ForPod(name);
+  const std::vector<BundleCgroup::Group> wanted = made.groups();
   made.Make({.devices = resources.devices});
   std::string note = NoteOf(wanted, made);
   if (!resources.pids) {

@@ -274,11 +274,9 @@ void Pod::Append(const PodEvent& event) const {
 }
 
 void Pod::StartKeeper() {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-    ThrowErrno("socketpair");
-  UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
+  auto ends = SocketPair(SOCK_STREAM);
+  UniqueFd ours = std::move(ends.first);
+  UniqueFd theirs = std::move(ends.second);
   const pid_t pid = fork();
   if (pid < 0)
     ThrowErrno("fork");

@@ -21,17 +21,6 @@ namespace {
 
 constexpr size_t kMaxFailureBytes = 64 * 1024;
 
-// Into a descriptor of the caller's.
-class FdSink : public Sink {
- public:
-  explicit FdSink(int fd) : fd_(fd) {}
-  void Write(std::span<const std::byte> bytes) override { WriteFull(fd_, bytes, "the tar"); }
-  void Finish() override {}
-
- private:
-  int fd_;
-};
-
 void Configure(int context, const char* key, const std::string& value) {
   if (fsconfig(context, FSCONFIG_SET_STRING, key, value.c_str(), 0) < 0)
     ThrowErrno("stack the layers of the app");
@@ -72,9 +61,9 @@ void ExportApp(const Dir& pods, const PodRecord& pod, const std::string& app, co
     failure.read.Reset();
     return ReportErrors(failure.write.get(), [&] {
       const Dir tree = MountStack(rootfs.layers, rootfs.user_xattrs);
-      FdSink sink(into);
+      const std::unique_ptr<Sink> sink = FdSink(into, "the tar");
       image::Changes(image::TreeStack({}, image::UnpackOptions::Whiteouts::kOverlayTrusted), tree, {.whole_tree = true})
-          .Write(sink);
+          .Write(*sink);
     });
   };
   const ExitStatus status = map ? RunInUserNamespace(*map, body) : Process::Fork(body).Wait();

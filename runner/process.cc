@@ -361,9 +361,7 @@ ExitStatus Process::Wait() {
 ExitStatus Process::Ended(int status) {
   state_->pid = -1;
   state_->Kill();
-  if (WIFSIGNALED(status))
-    return {128 + WTERMSIG(status), true};
-  return {WEXITSTATUS(status), false};
+  return ExitStatusOf(status);
 }
 
 }  // namespace gantry::runner

@@ -195,11 +195,9 @@ void ThrowNoUserNamespace(int error) {
 }
 
 ExitStatus RunInUserNamespace(const IdMap& map, const std::function<int()>& body) {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-    ThrowErrno("socketpair");
-  const UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
+  auto ends = SocketPair(SOCK_SEQPACKET);
+  const UniqueFd ours = std::move(ends.first);
+  UniqueFd theirs = std::move(ends.second);
   Process child = Process::Fork([&]() -> int {
     const int parent = ours.get();
     close(parent);

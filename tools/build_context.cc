@@ -179,11 +179,9 @@ void CopyInto(image::Upper& upper, const TreeStack& from, const std::vector<Tree
   }
 }
 
-std::pair<uint32_t, uint32_t> FindOwner(const TreeStack& image, const Dir& scratch, const std::string& spec) {
-  scratch.MakeDirs(RelPath::Parse("etc"));
-  for (const char* file : {"etc/passwd", "etc/group"})
-    scratch.WriteFileAtomically(RelPath::Parse(file), ReadAccounts(image, file));
-  const runner::Credentials who = runner::ResolveUser(scratch, spec);
+std::pair<uint32_t, uint32_t> FindOwner(const TreeStack& image, const std::string& spec) {
+  const runner::AccountFiles files{ReadAccounts(image, "etc/passwd"), ReadAccounts(image, "etc/group")};
+  const runner::Credentials who = runner::ResolveUser(files, spec);
   return {who.uid, spec.find(':') == std::string::npos ? who.uid : who.gid};
 }
 

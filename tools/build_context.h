@@ -52,8 +52,8 @@ void CopyInto(image::Upper& upper, const image::TreeStack& from, const std::vect
               const CopyPlan& plan, const image::CopyRules& rules);
 
 // USER[:GROUP], numbers or names that the image has; the group of a user without one has the user's number, as Docker
-// has it. `scratch` is an empty directory.
-std::pair<uint32_t, uint32_t> FindOwner(const image::TreeStack& image, const Dir& scratch, const std::string& spec);
+// has it.
+std::pair<uint32_t, uint32_t> FindOwner(const image::TreeStack& image, const std::string& spec);
 
 // "0755", "644".
 uint32_t ModeOf(const std::string& text);

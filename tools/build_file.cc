@@ -335,7 +335,7 @@ class FileBuild {
   std::pair<uint32_t, uint32_t> OwnerOf(Stage& stage, const std::string& spec) {
     const Layers layers = session_.Render(stage.workspace.draft(), stage.workspace.blobs(), stage.workspace.dir());
     const image::TreeStack stack(layers.pointers(), session_.unpack_options().whiteouts);
-    return FindOwner(stack, stage.workspace.NewStep("accounts"), spec);
+    return FindOwner(stack, spec);
   }
 
   BuildSession& session_;

@@ -3,7 +3,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <utility>
 
 #include "libimage/base/error.h"
@@ -16,11 +15,7 @@ namespace {
 // A program that serves the repository of `name` over the socket that is its standard input.
 std::pair<UniqueFd, Process> StartNetworkHalf(const std::string& program, const image::DockerReference& name,
                                               const std::vector<std::string>& arguments) {
-  std::array<int, 2> ends{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
-    ThrowErrno("make a socket pair");
-  UniqueFd ours(ends[0]);
-  const UniqueFd theirs(ends[1]);
+  auto [ours, theirs] = SocketPair(SOCK_STREAM);
   std::vector<std::string> argv{Sibling(program)};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   argv.insert(argv.end(), {"-", image::Reference(name).ToString()});

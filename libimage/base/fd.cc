@@ -1,6 +1,7 @@
 #include "libimage/base/fd.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,6 +63,13 @@ size_t Fill(std::span<std::byte> into, std::string_view what, Read read_at) {
 }
 
 }  // namespace
+
+std::pair<UniqueFd, UniqueFd> SocketPair(int type) {
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends.data()) < 0)
+    ThrowErrno("make a pair of sockets");
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
 
 size_t ReadFull(int fd, std::span<std::byte> into, std::string_view what) {
   return Fill(into, what, [fd](std::span<std::byte> rest, size_t) { return read(fd, rest.data(), rest.size()); });

@@ -47,6 +47,9 @@ UniqueFd OpenFile(const std::string& path, int flags, unsigned mode = 0600);
 // A pipe with both ends close-on-exec.
 Pipe MakePipe();
 
+// Two Unix sockets that are each other's peers, close-on-exec; SOCK_STREAM or SOCK_SEQPACKET.
+std::pair<UniqueFd, UniqueFd> SocketPair(int type);
+
 // Reads until `into` is full or the file ends; returns the count. `what` names the file in errors.
 size_t ReadFull(int fd, std::span<std::byte> into, std::string_view what);
 

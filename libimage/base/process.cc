@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -93,12 +94,6 @@ std::vector<char*> Pointers(const std::vector<std::string>& texts) {
   FailChild(report);
 }
 
-ExitStatus FromWait(int status) {
-  if (WIFSIGNALED(status))
-    return {128 + WTERMSIG(status), true};
-  return {WEXITSTATUS(status), false};
-}
-
 UniqueFd OpenPidfd(pid_t pid) {
   const long fd = syscall(SYS_pidfd_open, pid, 0);
   if (fd < 0)
@@ -107,6 +102,12 @@ UniqueFd OpenPidfd(pid_t pid) {
 }
 
 }  // namespace
+
+ExitStatus ExitStatusOf(int status) {
+  if (WIFSIGNALED(status))
+    return {128 + WTERMSIG(status), true};
+  return {WEXITSTATUS(status), false};
+}
 
 Process::Process(Process&& other) noexcept : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
 
@@ -130,7 +131,7 @@ ExitStatus Process::Wait() {
       ThrowErrno("wait for process " + std::to_string(pid_));
   }
   pid_ = -1;
-  return FromWait(status);
+  return ExitStatusOf(status);
 }
 
 Process Process::Start(const std::vector<std::string>& argv, const std::vector<std::pair<int, int>>& fds,
@@ -176,6 +177,18 @@ Process Process::Fork(const std::function<int()>& body) {
     }
   }
   return {pid, OpenPidfd(pid)};
+}
+
+std::pair<UniqueFd, Process> ForkOverSocket(const std::function<int(int channel)>& serve) {
+  auto ends = SocketPair(SOCK_STREAM);
+  Process process = Process::Fork([&] {
+    ends.first.Reset();
+    const auto kept = static_cast<unsigned>(ends.second.get());
+    if (close_range(kept + 1, ~0U, 0) < 0 || (kept > 3 && close_range(3, kept - 1, 0) < 0))
+      return 1;
+    return serve(ends.second.get());
+  });
+  return {std::move(ends.first), std::move(process)};
 }
 
 std::string ProgramDirectory() {

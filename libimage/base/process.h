@@ -21,6 +21,8 @@ struct ExitStatus {
   bool signalled = false;
 };
 
+ExitStatus ExitStatusOf(int status);  // of what waitpid(2) gave
+
 // Owns one child. Destroyed without Wait, it kills (SIGKILL) and reaps the child.
 class Process {
  public:
@@ -49,6 +51,10 @@ class Process {
   pid_t pid_ = -1;
   UniqueFd pidfd_;
 };
+
+// Forks, as Process::Fork, a child that serves over a stream socket. It has none of the parent's descriptors but 0, 1
+// and 2, least of all ends of other channels. Returns the parent's end.
+std::pair<UniqueFd, Process> ForkOverSocket(const std::function<int(int channel)>& serve);
 
 // The directory of the running program, without a slash at its end; empty when that is not known.
 std::string ProgramDirectory();

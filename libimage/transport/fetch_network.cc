@@ -1,13 +1,11 @@
 // The half of a fetch that has the network; what decides is in fetcher.cc, without it.
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <array>
 #include <optional>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/message.h"
+#include "libimage/base/process.h"
 #include "libimage/layer/compression.h"
 #include "libimage/model/media_type.h"
 #include "libimage/model/schema1.h"
@@ -176,20 +174,8 @@ class Network {
 int ServeFetch(const FetchPlan& plan, int channel) { return Network(plan, channel).Run(); }
 
 Fetcher Fetcher::Start(FetchPlan plan) {
-  std::array<int, 2> ends{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
-    ThrowErrno("make a socket pair");
-  UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
-  Process process = Process::Fork([&] {
-    // Nothing of the parent's is wanted here, least of all its ends of other channels.
-    ours.Reset();
-    const auto kept = static_cast<unsigned>(theirs.get());
-    if (close_range(kept + 1, ~0U, 0) < 0 || (kept > 3 && close_range(3, kept - 1, 0) < 0))
-      return 1;
-    return ServeFetch(plan, theirs.get());
-  });
-  return {std::move(plan), std::move(ours), std::move(process)};
+  auto [channel, process] = ForkOverSocket([&plan](int theirs) { return ServeFetch(plan, theirs); });
+  return {std::move(plan), std::move(channel), std::move(process)};
 }
 
 }  // namespace gantry::image

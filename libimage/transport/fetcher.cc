@@ -1,9 +1,5 @@
 #include "libimage/transport/fetcher.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <array>
 #include <optional>
 
 #include "libimage/base/ascii.h"
@@ -14,11 +10,8 @@
 #include "libimage/model/schema1.h"
 #include "libimage/model/signature_manifest.h"
 #include "libimage/store/store.h"
-#include "libimage/transport/auth_file.h"
 #include "libimage/transport/fetch_protocol.h"
-#include "libimage/transport/fetch_tree.h"
 #include "libimage/transport/image_documents.h"
-#include "libimage/transport/pull_sources.h"
 
 namespace gantry::image {
 

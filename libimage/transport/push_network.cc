@@ -1,9 +1,6 @@
 // The half of a push that has the network; what decides and reads is in pusher.cc, without it.
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <condition_variable>
 #include <map>
 #include <optional>
@@ -16,6 +13,7 @@
 #include "libimage/base/fd.h"
 #include "libimage/base/message.h"
 #include "libimage/base/pass_descriptor.h"
+#include "libimage/base/process.h"
 #include "libimage/model/media_type.h"
 #include "libimage/model/signature_manifest.h"
 #include "libimage/transport/attach.h"
@@ -268,16 +266,8 @@ int ServePush(const PushPlan& plan, int channel) {
 }
 
 Pusher Pusher::Start(const PushPlan& plan) {
-  auto [ours, theirs] = MakeSocketPair();
-  Process process = Process::Fork([&plan, &our_end = ours, &their_end = theirs] {
-    // Nothing of the parent's is wanted here, least of all its ends of other channels.
-    our_end.Reset();
-    const auto kept = static_cast<unsigned>(their_end.get());
-    if (close_range(kept + 1, ~0U, 0) < 0 || (kept > 3 && close_range(3, kept - 1, 0) < 0))
-      return 1;
-    return ServePush(plan, their_end.get());
-  });
-  return {std::move(ours), std::move(process)};
+  auto [channel, process] = ForkOverSocket([&plan](int theirs) { return ServePush(plan, theirs); });
+  return {std::move(channel), std::move(process)};
 }
 
 }  // namespace gantry::image

@@ -40,6 +40,4 @@ using FrameSize = uint32_t;
 // kFailed when there is none.
 const std::string& Field(const Message& message, size_t index);
 
-std::pair<UniqueFd, UniqueFd> MakeSocketPair();
-
 }  // namespace gantry::image::pushing

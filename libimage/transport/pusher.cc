@@ -1,15 +1,12 @@
 #include "libimage/transport/pusher.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
 #include <map>
 #include <optional>
 #include <set>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -19,11 +16,7 @@
 #include "libimage/base/pass_descriptor.h"
 #include "libimage/model/media_type.h"
 #include "libimage/model/signature_manifest.h"
-#include "libimage/transport/attach.h"
-#include "libimage/transport/auth_file.h"
 #include "libimage/transport/push_protocol.h"
-#include "libimage/transport/referrers.h"
-#include "libimage/transport/registry_upload.h"
 
 namespace gantry::image {
 
@@ -35,13 +28,6 @@ const std::string& Field(const Message& message, size_t index) {
   if (index >= message.fields.size())
     ThrowBroken();
   return message.fields[index];
-}
-
-std::pair<UniqueFd, UniqueFd> MakeSocketPair() {
-  std::array<int, 2> ends{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
-    ThrowErrno("make a socket pair");
-  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
 }  // namespace pushing
@@ -226,7 +212,7 @@ void Pusher::Target(const DockerReference& name) { Send({kTarget, {name.path, na
 void Pusher::MountFrom(const std::string& path) { Send({kMount, {path}}); }
 
 UniqueFd Pusher::OpenBlob(const std::string& digest, const std::string& what) {
-  auto [ours, theirs] = MakeSocketPair();
+  auto [ours, theirs] = SocketPair(SOCK_STREAM);
   const std::lock_guard lock(mutex_);
   Send({kBlob, {digest, what}});
   if (!PassDescriptor(channel_.get(), theirs.get()))

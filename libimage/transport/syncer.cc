@@ -1,15 +1,13 @@
 #include "libimage/transport/syncer.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
-
-#include <array>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/base/message.h"
 #include "libimage/base/pass_descriptor.h"
+#include "libimage/base/process.h"
 #include "libimage/model/image_tree.h"
 #include "libimage/transport/sync_protocol.h"
 
@@ -116,33 +114,18 @@ bool SyncJob::Step(const Decide& decide) {
 Syncer Syncer::Start(const SyncPlan& plan) {
   if (plan.jobs == 0 || plan.jobs > kMaxSyncJobs)
     throw Error(ErrorKind::kUsage, "from 1 to " + std::to_string(kMaxSyncJobs) + " images at a time");
-  std::array<int, 2> ends{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
-    ThrowErrno("make a socket pair");
-  UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
-  Process process = Process::Fork([&plan, &ours, &theirs] {
-    ours.Reset();
-    const auto kept = static_cast<unsigned>(theirs.get());
-    if (close_range(kept + 1, ~0U, 0) < 0 || (kept > 3 && close_range(3, kept - 1, 0) < 0))
-      return 1;
-    return ServeSync(plan, theirs.get());
-  });
-  return {std::move(ours), std::move(process)};
+  auto [channel, process] = ForkOverSocket([&plan](int theirs) { return ServeSync(plan, theirs); });
+  return {std::move(channel), std::move(process)};
 }
 
 UniqueFd Syncer::Begin() {
-  std::array<int, 2> ends{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
-    ThrowErrno("make a socket pair");
-  UniqueFd ours(ends[0]);
-  const UniqueFd theirs(ends[1]);
+  auto [ours, theirs] = SocketPair(SOCK_STREAM);
   SendMessage(channel_.get(), {kJob, {}});
   if (!PassDescriptor(channel_.get(), theirs.get())) {
     ReceiveMessage(channel_.get(), kBounds);  // throws what the other half has said
     throw Error(ErrorKind::kFailed, std::string(kBounds.who) + " ended early");
   }
-  return ours;
+  return std::move(ours);
 }
 
 std::vector<std::string> Syncer::ListTags(size_t origin) {

@@ -136,14 +136,12 @@ int RunMaker(const Maker& maker, const Digest& chain, const Rootfs& rootfs, cons
 void MakeInChild(const Maker& maker, const Digest& chain, const std::optional<IdMap>& map, const Rootfs& rootfs,
                  const std::string& out) {
   Pipe failure = MakePipe();
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-    ThrowErrno("socketpair");
-  const UniqueFd reports(ends[0]);
+  auto ends = SocketPair(SOCK_SEQPACKET);
+  const UniqueFd reports = std::move(ends.first);
   // Above the number at which the child needs them.
-  UniqueFd control = AboveControl(ends[1]);
+  UniqueFd control = AboveControl(ends.second.get());
   UniqueFd errors = AboveControl(failure.write.get());
-  close(ends[1]);
+  ends.second.Reset();
   failure.write.Reset();
   const auto body = [&] {
     return ReportErrors(errors.get(), [&] { RunMaker(maker, chain, rootfs, out, control.get()); });

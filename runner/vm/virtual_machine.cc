@@ -86,13 +86,6 @@ std::pair<BundleCgroup, std::string> MakeMachineGroups(const Pod& pod, bool kvm)
   return MakeGroups(machine, pod.GroupName(pod.plan().apps.front().name));
 }
 
-std::pair<UniqueFd, UniqueFd> StreamPair() {
-  int ends[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-    ThrowErrno("socketpair");
-  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
 }  // namespace
 
 MachineSize SizeOf(const Limits& limits) {
@@ -161,7 +154,7 @@ void VirtualMachine::State::LaunchMachine(const MachineOptions& options, Machine
                                           const Dir& cache) {
   const GuestKernel kernel = FindKernel(options.kernel);
   const std::string initramfs = CachedInitramfs(cache, kernel, ModulesFor(root.type, !config.volumes.empty()));
-  auto [ours, theirs] = StreamPair();
+  auto [ours, theirs] = SocketPair(SOCK_STREAM);
   Pipe console = MakePipe();
   ConfinedProgram program;
   program.kvm = plan.accelerator == Accelerator::kKvm;
@@ -252,11 +245,8 @@ VirtualMachine VirtualMachine::Start(const RunConfig& config, RootImage root, Po
 }
 
 ExitStatus VirtualMachine::Wait() {
-  if (!state_->ended) {
-    const int status = state_->session->Serve();
-    state_->ended =
-        WIFSIGNALED(status) ? ExitStatus{128 + WTERMSIG(status), true} : ExitStatus{WEXITSTATUS(status), false};
-  }
+  if (!state_->ended)
+    state_->ended = ExitStatusOf(state_->session->Serve());
   state_->machine->Kill();
   return *state_->ended;
 }
