@@ -28,6 +28,11 @@ std::optional<uint64_t> LastByte(std::string_view range) {
   return ParseDecimal<uint64_t>(range.substr(dash + 1));
 }
 
+bool LacksABlob(const HttpResponse& response) {
+  return (response.status == kBadRequest || response.status == kNotFound) &&
+         response.body.find("MANIFEST_BLOB_UNKNOWN") != std::string::npos;
+}
+
 bool IsDenied(int status) { return status == 401 || status == 403 || status == 429 || status >= 500; }
 
 }  // namespace
@@ -67,7 +72,12 @@ PutResult PutManifest(RegistryClient& registry, const std::string& reference, st
     request.headers.push_back(condition);
   request.body = AsBytes(bytes);
   request.max_body_bytes = kMaxErrorBodyBytes;
-  const HttpResponse response = registry.Send(std::move(request));
+  const HttpOptions& options = registry.http().options();
+  HttpResponse response = registry.Send(request);
+  for (int tries = 1; tries < options.max_tries && LacksABlob(response); ++tries) {
+    std::this_thread::sleep_for(PauseAfter(tries, options));
+    response = registry.Send(request);
+  }
   if (response.status == kConditionFailed && !condition.empty())
     return PutResult::kConditionFailed;
   if (!response.ok())

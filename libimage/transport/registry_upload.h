@@ -36,8 +36,9 @@ enum class PutResult {
   kConditionFailed,  // nothing was done
 };
 
-// Puts the manifest under a tag or its digest. kNetwork when the registry says that it got something else. `condition`
-// is a header of RFC 9110, 13.1, which few registries heed, or empty.
+// Puts the manifest under a tag or its digest. kNetwork when the registry says that it got something else; a registry
+// that does not know a blob of it is asked again, for some see a blob later than they confirm it. `condition` is a
+// header of RFC 9110, 13.1, which few registries heed, or empty.
 PutResult PutManifest(RegistryClient& registry, const std::string& reference, std::string_view bytes,
                       const Descriptor& manifest, const std::string& what, const std::string& condition = {});
 

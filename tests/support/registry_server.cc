@@ -15,8 +15,8 @@
 namespace gantry::testing {
 namespace {
 
-const std::set<std::string> kKinds{"drop", "lose", "stall", "status",   "cut",  "more",
-                                   "flip", "set",  "unset", "redirect", "part", "forget"};
+const std::set<std::string> kKinds{"drop", "lose",  "stall",    "status", "cut",  "more",  "flip",
+                                   "set",  "unset", "redirect", "refuse", "part", "forget"};
 
 std::string Decoded(std::string_view text) {
   std::string out;
@@ -204,6 +204,8 @@ void RegistryServer::Commit(const Fault& fault, const SeenRequest& request, Exch
   }
   if (fault.kind == "redirect")
     return out.Send(307, {"Location: " + argument + request.target}, "");
+  if (fault.kind == "refuse")
+    return Deliver({.status = 400, .body = Errors(argument)}, out);
   if (fault.kind == "stall" && argument.empty())
     return out.Stall();
   if (fault.kind == "forget") {

@@ -13,6 +13,7 @@
 //   cut N, more, flip N    the body ends after N bytes, goes on, or has another byte at N
 //   set HEADER, unset NAME one header of the true answer is another, or missing
 //   redirect PREFIX        307 to the same target at PREFIX
+//   refuse CODE            400 with that code of an error
 //   part N        takes N bytes of a chunk only, and says so
 //   forget        the upload is not known any more
 #pragma once

@@ -356,6 +356,11 @@ const Case kPushCases[] = {
      std::nullopt, WithToken()},
     {"ManifestMeetsAServerError", "PUT /manifests/ status 500\n"},
     {"ManifestIsTakenUnheard", "PUT /manifests/ lose\n"},
+    {"ManifestComesBeforeABlobIsSeen", "PUT /manifests/ refuse MANIFEST_BLOB_UNKNOWN\n"},
+    {"ManifestLacksABlobForGood",
+     "PUT /manifests/ refuse MANIFEST_BLOB_UNKNOWN\nPUT /manifests/ refuse MANIFEST_BLOB_UNKNOWN\n"
+     "PUT /manifests/ refuse MANIFEST_BLOB_UNKNOWN\n",
+     ErrorKind::kNetwork},
     {"ManifestIsInvalid", "PUT /manifests/ status 400\n", ErrorKind::kNetwork},
     {"HeadMeetsAServerError", "HEAD /blobs/ status 500\nHEAD /manifests/ status 502\n"},
     {"HeadIsForbidden", "HEAD /blobs/ status 403\n", ErrorKind::kFailed},
