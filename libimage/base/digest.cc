@@ -53,10 +53,7 @@ class CheckingSource : public Source {
       throw Error(ErrorKind::kCorrupt, what_ + " ends after " + std::to_string(seen_) + " bytes, its descriptor says " +
                                            std::to_string(*size_));
     }
-    const Digest found = hasher_.Finish();
-    if (found != expected_) {
-      throw Error(ErrorKind::kCorrupt, what_ + " has digest " + found.str() + ", expected " + expected_.str());
-    }
+    RequireDigest(hasher_.Finish(), expected_, what_);
   }
 
   std::unique_ptr<Source> inner_;
@@ -163,6 +160,11 @@ Digest Hasher::Finish() {
 void Hasher::Restart() {
   if (EVP_DigestInit_ex(state_->context.get(), nullptr, nullptr) != 1)
     throw Error(ErrorKind::kFailed, "OpenSSL failed to hash");
+}
+
+void RequireDigest(const Digest& found, const Digest& expected, const std::string& what) {
+  if (found != expected)
+    throw Error(ErrorKind::kCorrupt, what + " has digest " + found.str() + ", expected " + expected.str());
 }
 
 std::unique_ptr<Source> VerifyingSource(std::unique_ptr<Source> inner, Digest expected, uint64_t size,

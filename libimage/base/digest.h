@@ -66,6 +66,9 @@ class Hasher {
   std::unique_ptr<State> state_;
 };
 
+// kCorrupt, in the words of the sources below, unless the digests are one.
+void RequireDigest(const Digest& found, const Digest& expected, const std::string& what);
+
 // Passes `inner` through, and throws kCorrupt as soon as more than `size` bytes came, or at the end when the size or
 // the digest is not the expected one. `what` names the stream in errors ("layer 2 of 'x'").
 std::unique_ptr<Source> VerifyingSource(std::unique_ptr<Source> inner, Digest expected, uint64_t size,

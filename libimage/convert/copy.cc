@@ -141,12 +141,18 @@ class ImageCopy {
 
   // What is said about a layer in annotations and URLs is about its old bytes.
   Descriptor Recompress(size_t i) {
+    const Digest& diff_id = image_.config.diff_ids.at(i);
+    // What is not compressed has its diff ID for digest, which the sink computes.
+    const bool plain = *plan_.layers == Compression::kNone && diff_id.algorithm() == HashAlgorithm::kSha256;
+    const auto open = plain ? OpenUncheckedLayer : OpenLayer;
     const std::unique_ptr<NewBlob> blob = sink_.MakeBlob(LayerName(image_, i));
     const std::unique_ptr<Sink> packed = Compress(
         *blob,
         {.compression = *plan_.layers, .level = options_.level, .threads = std::min(options_.threads, kMaxDeflaters)});
-    Copy(*OpenLayer(watched_, image_, i, options_.threads > 1), *packed);
+    Copy(*open(watched_, image_, i, options_.threads > 1), *packed);
     packed->Finish();
+    if (plain)
+      RequireDigest(blob->digest(), diff_id, LayerName(image_, i));
     return {
         .media_type = LayerType(plan_.manifest_type, *plan_.layers), .digest = blob->digest(), .size = blob->size()};
   }

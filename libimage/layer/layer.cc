@@ -167,10 +167,12 @@ std::string LayerName(const Image& image, size_t index) {
 }
 
 std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
+  return Checked(OpenUncheckedLayer(blobs, image, index, ahead), image, index);
+}
+
+std::unique_ptr<Source> OpenUncheckedLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
   std::unique_ptr<Source> tar = Inflated(blobs, image, index);
-  if (ahead)
-    tar = Prefetch(std::move(tar), kBlocksAhead);
-  return Checked(std::move(tar), image, index);
+  return ahead ? Prefetch(std::move(tar), kBlocksAhead) : std::move(tar);
 }
 
 std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, size_t index,

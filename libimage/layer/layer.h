@@ -53,8 +53,11 @@ std::pair<std::string_view, std::string_view> SplitPath(std::string_view path);
 // its own and ahead of the reader, in whose thread the digest is computed; with `ahead` false all is done there.
 std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead = true);
 
-// As above for one of several layers that are read at once: all is done in the reader's thread until `processor_free`,
-// which is asked before each block; from then on inflating and hashing have a thread each.
+// As OpenLayer without a look at the diff ID, for who hashes the bytes anyway and calls RequireDigest at their end.
+std::unique_ptr<Source> OpenUncheckedLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead = true);
+
+// As OpenLayer for one of several layers that are read at once: all is done in the reader's thread until
+// `processor_free`, which is asked before each block; from then on inflating and hashing have a thread each.
 std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, size_t index,
                                        const std::function<bool()>& processor_free);
 

@@ -253,11 +253,13 @@ TEST(CopyTest, WrongDiffIdIsFoundWhenRecompressing) {
   config.replace(config.rfind(last), last.size(), Digest::Of("another").hex());
   image.manifest.config.digest = Digest::Of(config);
   image = Image::FromBytes(image.manifest.ToJson(), {}, config);
-  MemorySink sink;
-  EXPECT_EQ(
-      CaughtError([&] { Conversion::Copy(Trusted(image), MemoryBlobs(builder), sink, To(Compression::kZstd)); }).kind(),
-      ErrorKind::kCorrupt)
-      << "although the same blob has its right diff ID as the first layer";
+  for (const Compression to : {Compression::kZstd, Compression::kNone}) {
+    MemorySink sink;
+    EXPECT_EQ(CaughtError([&] { Conversion::Copy(Trusted(image), MemoryBlobs(builder), sink, To(to)); }).kind(),
+              ErrorKind::kCorrupt)
+        << "although the same blob has its right diff ID as the first layer";
+    EXPECT_THAT(sink.vouched, SizeIs(0));
+  }
 }
 
 TEST(SquashTest, OneLayerHoldsWhatAllAmountTo) {
