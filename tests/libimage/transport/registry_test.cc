@@ -125,6 +125,27 @@ TEST_F(RegistryTest, NeverBelievesDockerContentDigest) {
   EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
 }
 
+TEST_F(RegistryTest, TellsHowManyRequestsAreLeftAndWarningsOnceEach) {
+  std::vector<std::string> notes;
+  options_.note = [&](const std::string& note) { notes.push_back(note); };
+  before_ = [&](const SeenRequest& request, Exchange& out) {
+    if (!request.target.starts_with("/v2/app/manifests/"))
+      return false;
+    out.Send(200,
+             {"Content-Type: " + content_type_, "RateLimit-Limit: 100;w=21600", "RateLimit-Remaining: 76;w=21600",
+              "Warning: 299 - \"closes \x1b soon\"", "Warning: 199 - \"of a cache\""},
+             bodies_["/v2/app/manifests/v1"]);
+    return true;
+  };
+  Fetch(":v1");
+  Fetch("@" + digest_);
+  ASSERT_EQ(notes.size(), 4u) << "each client tells once";
+  EXPECT_EQ(notes[0], "registry '" + server_.host() + "': requests left: '76;w=21600' of '100;w=21600'");
+  EXPECT_NE(notes[1].find("warning: "), std::string::npos);
+  EXPECT_NE(notes[1].find("soon"), std::string::npos);
+  EXPECT_EQ(notes[1].find('\x1b'), std::string::npos) << "a terminal does not obey it";
+}
+
 TEST_F(RegistryTest, RefusesManifestsOverFourMebibytes) {
   bodies_["/v2/app/manifests/v1"].append(kMaxManifestBytes, ' ');
   EXPECT_EQ(CaughtError([&] { Fetch(":v1"); }).kind(), ErrorKind::kCorrupt);
