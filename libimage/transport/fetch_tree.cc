@@ -161,16 +161,9 @@ class ReferrersFetch {
       DockerReference tagged = name_;
       tagged.digest.reset();
       tagged.tag = tag;
-      if (HasTag(tag))
+      if (registry_.HasTag(tag))
         Take(tagged, subject, tag, entry->second, next);
     }
-  }
-
-  bool HasTag(const std::string& tag) {
-    HttpRequest request = registry_.RequestFor("manifests/" + tag, "signatures of " + Quoted(name_.ToString()));
-    request.method = "HEAD";
-    request.headers = {AcceptedManifests()};
-    return registry_.Send(std::move(request)).ok();
   }
 
   void Take(const DockerReference& name, const Digest& subject, const std::string& tag, std::vector<Descriptor>& into,

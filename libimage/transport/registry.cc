@@ -238,17 +238,26 @@ std::string RegistryClient::GetBlob(const Descriptor& blob, size_t max_bytes, co
   return std::move(response.body);
 }
 
-std::optional<Digest> RegistryClient::HeadManifest(const DockerReference& name) {
-  const std::string what = "manifest of " + Quoted(name.ToString());
-  HttpRequest request = RequestFor("manifests/" + (name.digest ? name.digest->str() : name.WithDefaultTag().tag), what);
+std::optional<HttpResponse> RegistryClient::Head(const std::string& reference, const std::string& what) {
+  HttpRequest request = RequestFor("manifests/" + reference, what);
   request.method = "HEAD";
   request.headers = {AcceptedManifests()};
-  const HttpResponse response = Send(std::move(request));
+  HttpResponse response = Send(std::move(request));
   if (response.status == 404)
     return std::nullopt;
   if (!response.ok())
     ThrowStatus(response, what);
-  return Digest::TryParse(response.Header("docker-content-digest"));
+  return response;
+}
+
+std::optional<Digest> RegistryClient::HeadManifest(const DockerReference& name) {
+  const std::optional<HttpResponse> response =
+      Head(name.digest ? name.digest->str() : name.WithDefaultTag().tag, "manifest of " + Quoted(name.ToString()));
+  return response ? Digest::TryParse(response->Header("docker-content-digest")) : std::nullopt;
+}
+
+bool RegistryClient::HasTag(const std::string& tag) {
+  return Head(tag, "tag " + Quoted(tag) + " of " + Quoted(shared_->repository)).has_value();
 }
 
 void RegistryClient::ReadBlob(const Descriptor& blob, const std::string& what, const HttpClient::BodyWriter& write) {

@@ -68,6 +68,9 @@ class RegistryClient {
   // there is nothing, or the registry does not tell.
   std::optional<Digest> HeadManifest(const DockerReference& name);
 
+  // Whether the tag leads to anything. Only "not found" is a no; a registry that denies or fails throws.
+  bool HasTag(const std::string& tag);
+
   // All tags of the repository, page after page, in the order of the registry; kMaxTags at most.
   std::vector<std::string> ListTags();
 
@@ -124,6 +127,7 @@ class RegistryClient {
   // Learns the way to authorize from the root of the registry.
   void Ping();
   HttpResponse Get(HttpRequest request);
+  std::optional<HttpResponse> Head(const std::string& reference, const std::string& what);
 
   HttpClient& http_;
   std::shared_ptr<Shared> shared_;

@@ -299,25 +299,12 @@ class CopyJob {
   void Run() {
     into_ =
         shared_.Open(clients_.For("to " + to_.host, shared_.plan().http), to_, shared_.to_credentials(), "pull,push");
-    const std::vector<FetchSource>& sources = shared_.plan().origins[origin_].sources;
-    std::string passed_over;
-    for (size_t i = 0; i < sources.size(); ++i) {
-      try {
-        FindAt(i);
-        if (platforms_.empty() && IsSame())
-          return Finish();
-        if (dry_run_)
-          return Answer(kWould, head_ ? head_->str() : "");
-        GetDocuments();
-        break;
-      } catch (const Error& error) {
-        if (i + 1 == sources.size())
-          throw passed_over.empty()
-              ? error
-              : Error(error.kind(), error.message() + " (before that: " + passed_over + ")", error.hint());
-        passed_over += (passed_over.empty() ? "" : "; ") + error.message();
-      }
-    }
+    const std::optional<Digest> present = platforms_.empty() ? Present() : std::nullopt;
+    FindSource(present);
+    if (present && head_ == present)
+      return Finish();
+    if (dry_run_)
+      return Answer(kWould, (head_ ? *head_ : tree_.top.digest).str());
     Offer();
     if (Decided())
       CopyAll();
@@ -336,8 +323,31 @@ class CopyJob {
     return to_.tag.empty() && from_.digest ? from_.digest->str() : to_.WithDefaultTag().tag;
   }
 
+  const SyncOrigin& Origin() const { return shared_.plan().origins[origin_]; }
+
+  // The first source that has the image, and its documents unless they are not needed: what goes wrong at one is told
+  // only when all fail.
+  void FindSource(const std::optional<Digest>& present) {
+    const size_t count = Origin().sources.size();
+    std::string passed_over;
+    for (size_t i = 0; i < count; ++i) {
+      try {
+        FindAt(i);
+        if (!head_ || !(dry_run_ || head_ == present))
+          tree_ = FetchTreeDocuments(*registry_, at_->name, platforms_, documents_);
+        return;
+      } catch (const Error& error) {
+        if (i + 1 == count)
+          throw passed_over.empty()
+              ? error
+              : Error(error.kind(), error.message() + " (before that: " + passed_over + ")", error.hint());
+        passed_over += (passed_over.empty() ? "" : "; ") + error.message();
+      }
+    }
+  }
+
   void FindAt(size_t number) {
-    const FetchSource& source = shared_.plan().origins[origin_].sources[number];
+    const FetchSource& source = Origin().sources[number];
     // What the image is called there, for this tag or digest.
     at_ = source;
     at_->name.tag = from_.tag;
@@ -348,12 +358,12 @@ class CopyJob {
     documents_ = {};
   }
 
-  // Two requests, of which registries that count do not count the first.
-  bool IsSame() {
+  // What the name leads to at the destination.
+  std::optional<Digest> Present() {
     DockerReference there = to_;
     if (Reference().find(':') != std::string::npos)
       there.digest = from_.digest;
-    return head_ && into_->HeadManifest(there) == head_;
+    return into_->HeadManifest(there);
   }
 
   void Finish() {
@@ -370,8 +380,6 @@ class CopyJob {
     SendMessage(channel_, {kind, {digest, std::to_string(blobs), std::to_string(bytes), std::to_string(referrers)}});
   }
 
-  void GetDocuments() { tree_ = FetchTreeDocuments(*registry_, at_->name, platforms_, documents_); }
-
   void Offer() const {
     for (const auto& [digest, bytes] : documents_.documents())
       SendMessage(channel_, {kDocument, {digest.str(), bytes}});
@@ -383,7 +391,7 @@ class CopyJob {
     while (const std::optional<Message> message = ReceiveMessage(channel_, kBounds)) {
       switch (message->kind) {
         case kAsk:
-          Tell(LookAside(clients_.For("aside", shared_.plan().http), shared_.plan().origins[origin_].lookasides,
+          Tell(LookAside(clients_.For("aside", Origin().sources.back().http), Origin().lookasides,
                          [&, manifest = Digest::Parse(Field(*message, 0))](const std::string& base, size_t n) {
                            return shared_.plan().signature_url(base, from_, manifest, n);
                          }));
@@ -442,7 +450,7 @@ class CopyJob {
           DockerReference tagged = at_->name;
           tagged.digest.reset();
           tagged.tag = tag;
-          if (tag != ReferrersTag(subject) && registry_->HeadManifest(tagged))
+          if (tag != ReferrersTag(subject) && registry_->HasTag(tag))
             CopyReferrer(tagged, subject, tag, copy, done, next);
         }
       }

@@ -68,7 +68,7 @@ enum class SyncState { kCopied, kSame, kWouldCopy };
 
 struct SyncResult {
   SyncState state = SyncState::kCopied;
-  std::string digest = {};  // of what has the name now; empty when a dry run could not tell
+  std::string digest = {};  // of what has the name now, or would have
   uint64_t blobs = 0;       // that were sent
   uint64_t bytes = 0;
   uint64_t referrers = 0;

@@ -165,6 +165,21 @@ TEST_F(Referrers, AreFetchedWithWhatRefersToThemAndKept) {
   }
 }
 
+TEST_F(Referrers, ATagThatCannotBeReadIsNotTakenForNone) {
+  RegistryServer server;
+  HttpClient http(options_);
+  RegistryClient registry(http, NameOn(server), std::nullopt);
+  const std::string tag = SignatureTag(subject_.digest);
+  EXPECT_FALSE(registry.HasTag(tag));
+  for (const char* fault : {"403", "500"}) {
+    for (int tries = 0; tries < options_.max_tries; ++tries) server.Script("HEAD " + tag + " status " + fault + "\n");
+    EXPECT_THROW(registry.HasTag(tag), Error) << fault;
+    server.Reset();
+  }
+  server.PutManifest("app", tag, std::string(kOciManifestType), MakeArtifact(subject_, "1").bytes);
+  EXPECT_TRUE(registry.HasTag(tag));
+}
+
 TEST(DigestTag, TellsWhatItIsAbout) {
   const Digest digest = Digest::Of("x");
   for (const std::string& tag : DigestTags(digest)) EXPECT_EQ(SubjectOfTag(tag), digest) << tag;
