@@ -263,7 +263,7 @@ class LayeredConversion {
 
   // Without one where it is too long, or a path is not UTF-8, and nothing has to go.
   std::string WithWhitelist(const AciManifest& manifest) const {
-    const std::string without = Readable(manifest);
+    std::string without = Readable(manifest);
     try {
       return manifest.ToJson([this](const TreePaths::Take& take) { paths_.ForEach(take); });
     } catch (const Error& error) {
