@@ -44,6 +44,7 @@ struct Options {
   PassphraseSource passphrase;
   PolicyOptions network;  // --insecure-options
   std::string platform;
+  bool all = false;
   std::string lookaside;
   std::string registries;
   bool identity = false;
@@ -160,11 +161,23 @@ void SignBare(const Options& options, const SigningPlaces& places, const Signing
     digest_alone.identity.reset();
     made.push_back(sign::SignStatement(digest_alone, key, scheme));
   }
-  if (options.identity) {
+  // An index has none.
+  if (options.identity && image.identity) {
     made.push_back(sign::SignStatement(image, key, scheme));
   }
   for (const image::Attachment& attachment : made) {
     Report(options, image, key.public_key().fingerprint(), places.Keep(subject, attachment));
+  }
+}
+
+void SignWithAll(const Options& options, const SigningPlaces& places, const SigningSubject& subject,
+                 const std::vector<Signer>& signers) {
+  for (const Signer& signer : signers) {
+    if (signer.key) {
+      SignBare(options, places, subject, *signer.key);
+    } else {
+      SignOpenPgp(options, places, subject, signer.openpgp);
+    }
   }
 }
 
@@ -264,6 +277,18 @@ std::optional<RemoteImage> AskForImage(const Options& options) {
   return RemoteImage::Ask(*name, options.platform, options.registries, options.network, options.common);
 }
 
+// With --all: what docker://NAME leads to in its registry, whatever the store has.
+std::optional<image::DockerReference> NameOfAll(const Options& options) {
+  if (!options.all)
+    return std::nullopt;
+  const auto reference = image::Reference::Parse(options.image);
+  if (reference.docker() == nullptr) {
+    throw Error(ErrorKind::kUnsupported, "--all signs what is in a registry, and " + Quoted(options.image) + " is not",
+                "push it first with gantry push --all, or choose one image with --platform");
+  }
+  return *reference.docker();
+}
+
 int Sign(Options options) {
   if (options.forms.empty() && !options.identity) {
     options.forms = {"payload"};
@@ -278,7 +303,10 @@ int Sign(Options options) {
   const bool bare =
       std::any_of(signers.begin(), signers.end(), [](const Signer& signer) { return signer.key.has_value(); });
   std::optional<image::Pusher> pusher = bare || certified ? StartPusher(options) : std::nullopt;
-  std::optional<RemoteImage> remote = only_print ? std::nullopt : AskForImage(options);
+  const std::optional<image::DockerReference> of_all = only_print ? std::nullopt : NameOfAll(options);
+  std::optional<image::Fetcher> all =
+      of_all ? std::optional(AskForAll(*of_all, options.registries, options.network, options.common)) : std::nullopt;
+  std::optional<RemoteImage> remote = only_print || of_all ? std::nullopt : AskForImage(options);
   ConfineSigner(options, openpgp);
   if (const auto aci = AciFile(options); aci && !certified) {
     if (signers.size() != 1 || signers.front().key || options.identity) {
@@ -289,17 +317,19 @@ int Sign(Options options) {
     return 0;
   }
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
-  const SigningSubject subject = FindSubject(options, registries, remote ? &*remote : nullptr);
-  const SigningPlaces places(options.lookaside, registries, StoreRoot(options.common), pusher ? &*pusher : nullptr);
-  for (const Signer& signer : signers) {
-    if (signer.key) {
-      SignBare(options, places, subject, *signer.key);
-    } else {
-      SignOpenPgp(options, places, subject, signer.openpgp);
-    }
+  std::vector<SigningSubject> subjects;
+  if (all) {
+    const image::DockerReference name = ParseAs(options.as).value_or(sign::PolicyName(*of_all));
+    subjects = ReceiveSubjects(*all, name, StoreRoot(options.common), options.identity);
+  } else {
+    subjects.push_back(FindSubject(options, registries, remote ? &*remote : nullptr));
   }
-  if (certified) {
-    SignCertified(options, places, subject, *certified);
+  const SigningPlaces places(options.lookaside, registries, StoreRoot(options.common), pusher ? &*pusher : nullptr);
+  for (const SigningSubject& subject : subjects) {
+    SignWithAll(options, places, subject, signers);
+    if (certified) {
+      SignCertified(options, places, subject, *certified);
+    }
   }
   return 0;
 }
@@ -329,8 +359,10 @@ void AddOptions(CLI::App& app, Options& options) {
       ->type_name("FILE");
   app.add_option("--lookaside", options.lookaside, "write the signatures below DIR, whatever registries.d says")
       ->type_name("DIR");
-  app.add_option("--platform", options.platform, "os/architecture[/variant] to choose; this machine's by default")
-      ->type_name("PLATFORM");
+  CLI::Option* platform =
+      app.add_option("--platform", options.platform, "os/architecture[/variant] to choose; this machine's by default")
+          ->type_name("PLATFORM");
+  app.add_flag("--all", options.all, "an index, and the image for every platform that it lists")->excludes(platform);
   AddInsecureOptions(app, options.network, {"http", "tls"});
   AddLookasideOptions(app, options.as, options.registries);
 }
@@ -351,7 +383,8 @@ int main(int argc, char** argv) {
   CLI::Option* digest =
       app.add_option("--digest", options.digest, "sign this manifest, which need not be here, with --as")
           ->type_name("DIGEST")
-          ->excludes(image);
+          ->excludes(image)
+          ->excludes("--all");
   return ToolMain(app, argc, argv, [&] {
     if (image->empty() && digest->empty()) {
       throw gantry::Error(gantry::ErrorKind::kUsage, "nothing to sign", "name an IMAGE, or --digest and --as");

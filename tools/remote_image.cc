@@ -6,18 +6,32 @@
 
 namespace gantry::tools {
 
-RemoteImage RemoteImage::Ask(const image::DockerReference& name, const std::string& platform,
-                             const std::string& registries, const PolicyOptions& policy, const CommonOptions& common) {
+namespace {
+
+image::Fetcher Start(const image::DockerReference& name, const image::Platform& platform,
+                     const std::vector<std::string>& chosen, const std::string& registries, const PolicyOptions& policy,
+                     const CommonOptions& common) {
   const std::string root = StoreRoot(common);
   image::Store::Open(root);  // what is not there at Confine cannot be read after it
   std::vector<std::string> arguments = PushArguments(policy, common);
   arguments.insert(arguments.end(), {"--root", root});
-  const std::vector<std::string> chosen = ForPlatform(platform);
   arguments.insert(arguments.end(), chosen.begin(), chosen.end());
   if (!registries.empty())
     arguments.insert(arguments.end(), {"--registries.d", registries});
-  return {StartFetch(name, platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform), arguments),
-          root};
+  return StartFetch(name, platform, arguments);
+}
+
+}  // namespace
+
+RemoteImage RemoteImage::Ask(const image::DockerReference& name, const std::string& platform,
+                             const std::string& registries, const PolicyOptions& policy, const CommonOptions& common) {
+  const image::Platform wanted = platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform);
+  return {Start(name, wanted, ForPlatform(platform), registries, policy, common), StoreRoot(common)};
+}
+
+image::Fetcher AskForAll(const image::DockerReference& name, const std::string& registries, const PolicyOptions& policy,
+                         const CommonOptions& common) {
+  return Start(name, image::Platform::Host(), {"--all"}, registries, policy, common);
 }
 
 const image::FetchedImage& RemoteImage::image(const std::optional<image::DockerReference>& as) {

@@ -42,6 +42,10 @@ class RemoteImage {
   std::optional<image::Offer> offer_;  // once it has come
 };
 
+// The same child for all that the name leads to: Fetcher::ReceiveTop. Call before Confine.
+image::Fetcher AskForAll(const image::DockerReference& name, const std::string& registries, const PolicyOptions& policy,
+                         const CommonOptions& common);
+
 // What lookasides hold and, where `policy` asks for such, the repository; `signatures` and `looked_at` were found
 // before.
 sign::Evidence GatherRemote(image::Fetcher& fetcher, const image::DockerReference& name, const Digest& manifest,

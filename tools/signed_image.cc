@@ -1,8 +1,14 @@
 #include "tools/signed_image.h"
 
 #include <ctime>
+#include <memory>
+#include <set>
+#include <utility>
 
 #include "libimage/base/error.h"
+#include "libimage/model/image_tree.h"
+#include "libimage/model/manifest.h"
+#include "libimage/model/media_type.h"
 #include "libimage/store/store.h"
 #include "libsign/signature_files.h"
 #include "tools/publish.h"
@@ -21,7 +27,59 @@ std::string WritableLookaside(const sign::RegistriesD& registries, const image::
   return *directory;
 }
 
+// The walk of ReceiveSubjects.
+class Subjects {
+ public:
+  Subjects(const image::Store& store, const image::DockerReference& name, bool identity)
+      : store_(store), name_(name), identity_(identity) {}
+
+  void Add(const image::Descriptor& manifest, size_t depth = 0) {
+    if (depth > image::kMaxIndexDepth || seen_.size() > image::kMaxTreeNodes)
+      throw Error(ErrorKind::kCorrupt, "the index of " + Quoted(name_.ToString()) + " leads too far");
+    if (!seen_.insert(manifest.digest).second)
+      return;
+    const auto document =
+        image::ParseManifest(store_.ReadBlob(manifest.digest, image::kMaxManifestBytes), manifest.media_type);
+    const auto* index = std::get_if<image::Index>(&document);
+    if (index == nullptr && std::get<image::Manifest>(document).IsArtifact())
+      return;
+    SigningSubject subject{name_, manifest.digest, manifest};
+    if (identity_ && index == nullptr) {
+      const image::FetchedImage loaded = store_.Load({name_.ToString(), manifest});
+      subject.identity = image::FindIdentity(loaded.image(), store_, &store_).digest;
+    }
+    found_.push_back(std::move(subject));
+    if (index != nullptr) {
+      for (const image::Descriptor& entry : index->manifests) {
+        const image::TypeKind kind = image::KindOf(entry.media_type);
+        if (kind == image::TypeKind::kManifest || kind == image::TypeKind::kIndex)
+          Add(entry, depth + 1);
+      }
+    }
+  }
+
+  std::vector<SigningSubject> Take() { return std::move(found_); }
+
+ private:
+  const image::Store& store_;
+  const image::DockerReference& name_;
+  const bool identity_;
+  std::set<Digest> seen_;
+  std::vector<SigningSubject> found_;
+};
+
 }  // namespace
+
+std::vector<SigningSubject> ReceiveSubjects(image::Fetcher& fetcher, const image::DockerReference& name,
+                                            const std::string& store_root, bool identity) {
+  const image::Descriptor top = fetcher.ReceiveTop();
+  if (identity)
+    fetcher.FetchBlobs();
+  const std::unique_ptr<image::Store> store = image::Store::OpenReadOnly(store_root);
+  Subjects subjects(*store, name, identity);
+  subjects.Add(top);
+  return subjects.Take();
+}
 
 sign::SignedImage SigningSubject::WithName(const std::string& shown, const std::string& creator) const {
   if (!name) {

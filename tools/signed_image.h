@@ -3,10 +3,12 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "libimage/base/digest.h"
 #include "libimage/model/attachment.h"
 #include "libimage/model/descriptor.h"
+#include "libimage/transport/fetcher.h"
 #include "libimage/transport/pusher.h"
 #include "libsign/registries_d.h"
 #include "libsign/sigstore_signing.h"
@@ -26,6 +28,11 @@ struct SigningSubject {
   // As it is signed now. kUsage when it has no name.
   sign::SignedImage WithName(const std::string& shown, const std::string& creator) const;
 };
+
+// All that the name of `fetcher` leads to, called `name`: indexes and images, each once, an index before what it lists.
+// Attestations that lie beside images there are left to their makers. With `identity` the layers of all are fetched.
+std::vector<SigningSubject> ReceiveSubjects(image::Fetcher& fetcher, const image::DockerReference& name,
+                                            const std::string& store_root, bool identity);
 
 class SigningPlaces {
  public:
