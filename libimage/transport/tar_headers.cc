@@ -30,7 +30,7 @@ struct TarHeaders::Header {
   std::string_view link() const { return UpToNul(Field(157, 100)); }
   // GNU headers, whose magic ends in blanks, keep times there.
   std::string_view prefix() const {
-    return Field(257, 6) == std::string_view("ustar", 6) ? UpToNul(Field(345, 155)) : std::string_view();
+    return Field(257, 6) == std::string_view("ustar\0", 6) ? UpToNul(Field(345, 155)) : std::string_view();
   }
   bool IsZero() const {
     return std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == 0; });
