@@ -348,6 +348,12 @@ std::unique_ptr<IncomingBlob> LocalStore::ResumeBlob(const Digest& digest, uint6
   return AddBlob(digest, size);
 }
 
+std::optional<UniqueFd> LocalStore::OpenAsFarAsHere(const Digest& digest) const {
+  if (auto whole = root_->TryOpenBeneath(PathOfBlob(digest), O_RDONLY))
+    return whole;
+  return root_->TryOpenBeneath(PathOfPartialBlob(digest), O_RDONLY);
+}
+
 std::string LocalStore::ReadBlob(const Digest& digest, size_t max_bytes) const {
   const std::optional<UniqueFd> fd = root_->TryOpenBeneath(PathOfBlob(digest), O_RDONLY | O_NONBLOCK);
   if (!fd) {

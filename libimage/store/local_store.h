@@ -81,6 +81,7 @@ class LocalStore final : public Store {
   bool HasBlob(const Digest& digest) const override;
   std::unique_ptr<IncomingBlob> AddBlob(const Digest& digest, uint64_t size) override;
   std::unique_ptr<IncomingBlob> ResumeBlob(const Digest& digest, uint64_t size) override;
+  std::optional<UniqueFd> OpenAsFarAsHere(const Digest& digest) const override;
   std::unique_ptr<NewBlob> MakeBlob(std::string_view what) override;
   std::string ReadBlob(const Digest& digest, size_t max_bytes) const override;
 

@@ -98,9 +98,13 @@ class PartialBlob final : public IncomingBlob {
 
 }  // namespace
 
+RelPath PathOfPartialBlob(const Digest& digest) {
+  return RelPath::Parse(std::string(kPartialPrefix) + FileNameOf(digest));
+}
+
 std::unique_ptr<IncomingBlob> OpenPartialBlob(std::shared_ptr<const Dir> root, std::shared_ptr<LeaseFile> session,
                                               const Digest& digest, uint64_t size) {
-  RelPath path = RelPath::Parse(std::string(kPartialPrefix) + FileNameOf(digest));
+  RelPath path = PathOfPartialBlob(digest);
   UniqueFd fd = root->OpenBeneath(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0644);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) < 0)
     return nullptr;

@@ -11,6 +11,8 @@
 
 namespace gantry::image {
 
+RelPath PathOfPartialBlob(const Digest& digest);
+
 // nullptr when another process is at it. `session` is the lease that covers the blob; gc.lock is held.
 std::unique_ptr<IncomingBlob> OpenPartialBlob(std::shared_ptr<const Dir> root, std::shared_ptr<LeaseFile> session,
                                               const Digest& digest, uint64_t size);

@@ -115,6 +115,9 @@ class Store : public Blobs {
   // a collection removes it after a day. Bytes that turn out wrong do not stay. One that another process is at begins
   // anew.
   virtual std::unique_ptr<IncomingBlob> ResumeBlob(const Digest& digest, uint64_t size) = 0;
+  // What is here of a blob: all of it, else what has come of a large one and nobody checked; more may follow in the
+  // same file. nullopt when there is nothing.
+  virtual std::optional<UniqueFd> OpenAsFarAsHere(const Digest& digest) const = 0;
   // One whose digest comes out at its end. `what` names it in errors.
   virtual std::unique_ptr<NewBlob> MakeBlob(std::string_view what) = 0;
   // A small blob whole; checked against digest and size once more, kCorrupt when it does not match.
