@@ -1,5 +1,7 @@
 #include "tools/remote_image.h"
 
+#include <utility>
+
 #include "libsign/verify.h"
 #include "tools/local_image.h"
 #include "tools/network_child.h"
@@ -36,7 +38,7 @@ image::Fetcher AskForAll(const image::DockerReference& name, const std::string& 
 
 const image::FetchedImage& RemoteImage::image(const std::optional<image::DockerReference>& as) {
   if (!offer_)
-    offer_ = fetcher_.Receive();
+    offer_ = fetcher_.Receive(store_);
   if (as)
     offer_->image = image::FetchedImage(offer_->image.image(), *as, offer_->image.index());
   return offer_->image;
@@ -58,9 +60,19 @@ sign::Evidence RemoteImage::Gather(const sign::Policy& policy, const sign::Regis
   return evidence;
 }
 
+RemoteImage& RemoteImage::KeepIn(image::Store& store) {
+  store_ = &store;
+  return *this;
+}
+
+void RemoteImage::FetchBlobs() {
+  if (!std::exchange(fetched_, true))
+    fetcher_.FetchBlobs();
+}
+
 Digest RemoteImage::ComputeIdentity() {
   const image::Image& fetched = image().image();
-  fetcher_.FetchBlobs();
+  FetchBlobs();
   const auto store = image::Store::OpenReadOnly(root_);
   return image::FindIdentity(fetched, *store, store.get()).digest;
 }

@@ -34,11 +34,20 @@ class RemoteImage {
   // gantry-identity(5). Fetches the layers.
   Digest ComputeIdentity();
 
+  // For callers that want the image itself. Before all else: what a manifest of schema 1 becomes goes into `store`,
+  // which is borrowed (Fetcher::Receive).
+  RemoteImage& KeepIn(image::Store& store);
+  // Brings the layers into the store, once, and lets go of them when they have a name or are not needed any more.
+  void FetchBlobs();
+  void Release() { fetcher_.Release(); }
+
  private:
   RemoteImage(image::Fetcher fetcher, std::string root) : fetcher_(std::move(fetcher)), root_(std::move(root)) {}
 
   image::Fetcher fetcher_;
-  std::string root_;                   // of the store that layers go to
+  std::string root_;  // of the store that layers go to
+  image::Store* store_ = nullptr;
+  bool fetched_ = false;
   std::optional<image::Offer> offer_;  // once it has come
 };
 
