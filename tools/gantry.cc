@@ -36,6 +36,7 @@ constexpr std::array kVerbs = {
     Verb{"oci", "run bundles for engines: podman, containerd, Kubernetes"},
     Verb{"push", "put an image that is on this machine into a registry"},
     Verb{"run", "run an image in namespaces of its own"},
+    Verb{"serve", "serve images of other registries in any format, converted as they are asked for"},
     Verb{"sign", "sign an image with OpenPGP and bare keys"},
     Verb{"store", "list, show, remove, check and collect what the store holds"},
     Verb{"sync", "copy many images from registries into one"},

@@ -79,6 +79,7 @@ complete -o default -o bashdefault -F _gantry \
   gantry-oci \
   gantry-push \
   gantry-run \
+  gantry-serve \
   gantry-sign \
   gantry-store \
   gantry-sync \

@@ -92,6 +92,7 @@ for program in \
     gantry-oci \
     gantry-push \
     gantry-run \
+    gantry-serve \
     gantry-sign \
     gantry-store \
     gantry-sync \

@@ -1,0 +1,153 @@
+#include "serve/making.h"
+
+#include <sys/socket.h>
+
+#include <utility>
+
+namespace gantry::serve {
+namespace {
+
+constexpr std::chrono::milliseconds kMoment(20);
+
+}  // namespace
+
+void Making::Set(State state) {
+  {
+    const std::lock_guard lock(mutex_);
+    state_ = state;
+  }
+  changed_.notify_all();
+}
+
+Making::State Making::WaitBegun() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return state_ != State::kWaiting; });
+  return state_;
+}
+
+Making::State Making::WaitOver() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return state_ == State::kDone || state_ == State::kFailed; });
+  return state_;
+}
+
+Making::State Making::WaitForMore() {
+  std::unique_lock lock(mutex_);
+  if (state_ == State::kBegun)
+    changed_.wait_for(lock, kMoment);
+  return state_;
+}
+
+bool Making::began_again() const {
+  const std::lock_guard lock(mutex_);
+  return again_;
+}
+
+Error Making::error() const {
+  const std::lock_guard lock(mutex_);
+  return error_.value();
+}
+
+Record Making::record() const {
+  const std::lock_guard lock(mutex_);
+  return record_.value();
+}
+
+Orders::Orders(UniqueFd channel, Limits limits, Over over)
+    : channel_(std::move(channel)), limits_(limits), over_(std::move(over)), listener_([this] { Hear(); }) {}
+
+Orders::~Orders() { shutdown(channel_.get(), SHUT_RDWR); }
+
+std::shared_ptr<Making> Orders::Place(Order order) {
+  const std::lock_guard lock(mutex_);
+  if (running_.size() >= limits_.running && waiting_.size() >= limits_.waiting)
+    return nullptr;
+  order.id = ++last_id_;
+  auto making = std::make_shared<Making>(std::move(order));
+  waiting_.push_back(making);
+  SendNext();
+  return making;
+}
+
+void Orders::SendNext() {
+  while (!waiting_.empty() && running_.size() < limits_.running) {
+    const std::shared_ptr<Making> next = std::move(waiting_.front());
+    waiting_.pop_front();
+    running_.emplace(next->order().id, next);
+    SendMessage(channel_.get(), next->order().ToMessage());
+  }
+}
+
+size_t Orders::running() const {
+  const std::lock_guard lock(mutex_);
+  return running_.size();
+}
+
+size_t Orders::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_.size();
+}
+
+void Orders::Hear() {
+  try {
+    while (const std::optional<Message> message = ReceiveMessage(channel_.get(), kOrderBounds)) {
+      if (const std::optional<Answer> answer = Answer::FromMessage(*message))
+        Take(*answer);
+    }
+  } catch (const Error&) {
+    // The kitchen is gone, and takes this process along.
+  }
+}
+
+void Orders::Take(const Answer& answer) {
+  std::shared_ptr<Making> making;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = running_.find(answer.id);
+    if (found == running_.end())
+      return;
+    making = found->second;
+  }
+  if (answer.kind == Answer::Kind::kBegun)
+    return making->Set(Making::State::kBegun);
+  if (answer.kind == Answer::Kind::kAgain) {
+    const std::lock_guard lock(making->mutex_);
+    making->again_ = true;
+    return;
+  }
+  if (answer.kind == Answer::Kind::kFailed) {
+    const Error error(answer.error, answer.text, answer.hint);
+    return End(answer.id, nullptr, &error);
+  }
+  try {
+    const Record record = Record::Parse(answer.text);
+    End(answer.id, &record, nullptr);
+  } catch (const Error& error) {
+    End(answer.id, nullptr, &error);
+  }
+}
+
+void Orders::End(uint64_t id, const Record* record, const Error* error) {
+  std::shared_ptr<Making> making;
+  {
+    const std::lock_guard lock(mutex_);
+    making = running_.at(id);
+    running_.erase(id);
+    SendNext();
+  }
+  std::optional<Error> failure = error != nullptr ? std::optional(*error) : std::nullopt;
+  try {
+    over_(making, record, error);
+  } catch (const Error& late) {
+    failure = late;  // what was made cannot be kept
+  }
+  {
+    const std::lock_guard lock(making->mutex_);
+    making->error_ = failure;
+    if (!failure)
+      making->record_ = *record;
+  }
+  making->Set(failure ? Making::State::kFailed : Making::State::kDone);
+}
+
+}  // namespace gantry::serve

@@ -1,0 +1,94 @@
+// What gantry-serve answers: appc discovery and App Container Images, the distribution protocol's pulls, health and
+// figures. Knows what is in the cache, orders what is not, and sees to it that one order serves all who ask.
+// Thread-safe.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "serve/access.h"
+#include "serve/cache.h"
+#include "serve/http_server.h"
+#include "serve/making.h"
+#include "serve/request.h"
+
+namespace gantry::serve {
+
+struct ServiceOptions {
+  std::string url;          // by which clients reach this server: "https://example.com", without a slash at its end
+  std::string public_keys;  // armored; empty: nothing is signed
+  Upstreams upstreams;
+  Orders::Limits limits;
+};
+
+// Counts, which only grow.
+struct Figures {
+  std::array<std::atomic<uint64_t>, 6> answers = {};  // by the first digit of the status; 0: broken off
+  std::atomic<uint64_t> bytes = 0, hits = 0, made = 0, joined = 0, failed = 0, refused = 0, busy = 0;
+};
+
+// All of a file of the cache.
+HttpAnswer FileAnswer(UniqueFd fd, std::string type, std::string etag, std::string how);
+
+class Service {
+ public:
+  // `kitchen` is the channel to the process that makes things; `access` says who may ask, at each moment.
+  Service(ServiceOptions options, Cache& cache, UniqueFd kitchen, std::function<std::shared_ptr<Access>()> access);
+
+  HttpAnswer Answer(const HttpRequest& request);
+  void Count(const HttpLogLine& line);
+
+  // From now on it says that it is not well, for balancers.
+  void Drain() { draining_ = true; }
+
+ private:
+  // What is there, or on its way.
+  struct Found {
+    std::optional<Cache::Entry> entry;
+    std::shared_ptr<Making> making;
+    std::string how;
+  };
+
+  HttpAnswer Route(const HttpRequest& request, std::string& user);
+  HttpAnswer Discover() const;
+  HttpAnswer AnswerAci(const AciRequest& request);
+  HttpAnswer AnswerSignature(const std::string& key, Found found);
+  HttpAnswer AnswerRegistry(const RegistryRequest& request);
+  HttpAnswer AnswerManifest(const RegistryRequest& request);
+  HttpAnswer AnswerPart(const FormedName& name, const Digest& digest, bool manifest);
+  HttpAnswer AnswerTags(const RegistryRequest& request);
+  HttpAnswer AnswerReferrers(const RegistryRequest& request);
+  HttpAnswer AnswerFigures() const;
+  HttpAnswer SendPart(const Cache::Part& part, std::string how);
+
+  // Throws Busy.
+  Found Obtain(Order order);
+  // Until it is whole; throws why it is not there.
+  Cache::Entry Await(const std::string& key, const Found& found);
+  // Once more under the policy of now, where that is another.
+  bool StillAllowed(const std::string& key);
+  ByteStream StreamOf(const std::shared_ptr<Making>& making, const std::string& key) const;
+
+  void End(const std::shared_ptr<Making>& making, const Record* record, const Error* error);
+  void Clean();
+
+  ServiceOptions options_;
+  std::string host_;  // the first part of the names of its ACIs
+  Cache& cache_;
+  std::function<std::shared_ptr<Access>()> access_;
+  Figures figures_;
+  std::atomic<bool> draining_ = false;
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<Making>> makings_;  // by key
+  std::set<std::string> unwanted_;                          // names in the store
+  bool garbage_ = false, cleaning_ = false;
+  std::unique_ptr<Orders> orders_;  // last: its thread uses the others
+};
+
+}  // namespace gantry::serve

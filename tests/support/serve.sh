@@ -1,0 +1,50 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154  # registry and policy are lib.sh's
+# For tests of gantry-serve, after lib.sh.
+
+# start_server [OPTION...]: gantry-serve before $registry, on a free loopback port, with a cache of its own, under the
+# policy in $policy. Sets $server (HOST:PORT), $server_pid and $server_log; a cache can be given with --cache.
+start_server() {
+  local tries=0 cache=$T/cache-$((server_count += 1))
+  need curl
+  server_log=$T/server-$server_count
+  : >"$server_log.out"
+  case " $* " in
+    *" --cache "*) set -- "$@" ;;
+    *) set -- --cache "$cache" "$@" ;;
+  esac
+  gantry-serve --upstream "docker://$registry" --listen 127.0.0.1:0 "$@" >"$server_log.out" 2>"$server_log" &
+  server_pid=$!
+  started_pids+=("$server_pid")
+  until server=$(grep -om1 '127.0.0.1:[0-9]*' "$server_log.out"); do
+    if ! kill -0 "$server_pid" 2>/dev/null || [ $((tries += 1)) -gt 300 ]; then
+      fail "gantry-serve did not start: $(cat "$server_log")"
+    fi
+    sleep 0.05
+  done
+}
+server_count=0
+
+# status_of URL [CURL_OPTION...]: its HTTP status; the body is in $T/body, the headers in $T/headers.
+status_of() {
+  curl -sS -o "$T/body" -D "$T/headers" -w '%{http_code}' "$@" 2>"$T/curl.err" || true
+}
+
+# expect_status STATUS URL [CURL_OPTION...]
+expect_status() {
+  local want=$1 got
+  shift
+  got=$(status_of "$@")
+  [ "$got" = "$want" ] || fail "status $got instead of $want: $* ($(head -c 500 "$T/body"))"
+}
+
+# accept_anything: the policy of this test.
+accept_anything() { printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"; }
+
+# aci_url NAME VERSION: of the App Container Image for this machine.
+aci_url() {
+  local arch
+  arch=$(uname -m)
+  [ "$arch" != x86_64 ] || arch=amd64
+  printf 'http://%s/%s-%s-linux-%s.aci?version=%s' "$server" "$1" "$2" "$arch" "$2"
+}

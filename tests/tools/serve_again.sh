@@ -1,0 +1,50 @@
+# What is in the cache outlives the server, and a registry that is gone: the policy is asked about it before it is served, and
+# upstream only for what the name leads to. A name that moves leads to the new image.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/serve.sh"
+need skopeo gpg jq
+start_registry
+make_busybox_image "$T/layout" v1
+push "$T/layout:v1" box:v1
+accept_anything
+make_gpg_key server
+start_server --cache "$T/cache" --sign-key "$fingerprint"
+expect_status 200 "$(aci_url box v1 | sed 's/aci?/aci.asc?/')"
+expect_status 200 "$(aci_url box v1)"
+cp "$T/body" "$T/box.aci"
+expect_status 200 "http://$server/v2/box--squashed/manifests/v1"
+cp "$T/body" "$T/squashed"
+kill "$server_pid"
+wait "$server_pid" || fail "it ended with $?"
+
+: >"$registry_log"
+start_server --cache "$T/cache" --fresh 0 --sign-key "$fingerprint"
+expect_status 200 "$(aci_url box v1)"
+cmp "$T/body" "$T/box.aci" || fail "another image after a new start"
+expect_status 200 "$(aci_url box v1 | sed 's/aci?/aci.asc?/')"
+expect_exit 0 gpg --verify "$T/body" "$T/box.aci"
+expect_status 200 "http://$server/v2/box--squashed/manifests/v1"
+cmp "$T/body" "$T/squashed" || fail "another form after a new start"
+grep -q 'GET /v2/box/manifests/v1' "$registry_log" || fail "nobody asked what the name leads to"
+for layer in $(gantry-inspect --raw "oci:$T/layout:v1" | jq -r '.layers[].digest'); do
+  ! grep -q "GET /v2/box/blobs/$layer" "$registry_log" || fail "fetched again: $layer"
+done
+
+mkdir "$T/new"
+echo new >"$T/new/file"
+make_image "$T/layout" v2 '{"Cmd":["new"]}' "$T/new"
+push "$T/layout:v2" box:v1
+expect_status 200 "$(aci_url box v1)"
+! cmp -s "$T/body" "$T/box.aci" || fail "the name moved, and nobody saw it"
+cp "$T/body" "$T/box.aci"
+
+# Upstream is gone.
+kill "${started_pids[0]}"
+wait "${started_pids[0]}" || :
+expect_status 200 "$(aci_url box v1)"
+cmp "$T/body" "$T/box.aci" || fail "another image without upstream"
+expect_status 502 "$(aci_url box v3)"
+kill -HUP "$server_pid"
+for _ in $(seq 100); do ! grep -q reloaded "$server_log" || break; sleep 0.05; done
+expect_status 502 "$(aci_url box v1)"

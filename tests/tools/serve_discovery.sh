@@ -1,0 +1,45 @@
+# appc discovery (appc spec, discovery.md) against gantry-serve: a client that knows only a name finds template and keys
+# in the page, the signature beside the image, and both fit. Over TLS, whose certificate is read again on SIGHUP.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/serve.sh"
+need skopeo gpg openssl
+start_registry
+make_busybox_image "$T/layout" 1.0-rc1
+push "$T/layout:1.0-rc1" org/my-box:1.0-rc1
+accept_anything
+make_gpg_key server
+certify() {
+  openssl req -x509 -newkey ed25519 -nodes -keyout "$T/tls.key" -out "$T/tls.pem" -days 2 -subj "/CN=$1" \
+    -addext 'subjectAltName=DNS:images.test' 2>/dev/null
+}
+certify first
+start_server --tls-cert "$T/tls.pem" --tls-key "$T/tls.key" --sign-key "$fingerprint" \
+  --url "https://images.test:8443"
+client=(--cacert "$T/tls.pem" --connect-to "::$server")
+
+# The client: meta tags, keys, template (appc spec, "Meta Discovery").
+name=images.test/org/my-box
+expect_status 200 "https://$name?ac-discovery=1" "${client[@]}"
+meta() { sed -n "s/.*<meta name=\"$1\" content=\"\([^ ]*\) \(.*\)\">.*/\1 \2/p" "$T/body"; }
+read -r prefix template <<<"$(meta ac-discovery)"
+read -r key_prefix keys <<<"$(meta ac-discovery-pubkeys)"
+[[ $name == "$prefix"* && $name == "$key_prefix"* ]] || fail "prefixes $prefix, $key_prefix"
+render() { sed "s|{name}|$name|g; s|{version}|1.0-rc1|g; s|{os}|linux|g; s|{arch}|amd64|g; s|{ext}|$1|g" <<<"$template"; }
+expect_status 200 "$keys" "${client[@]}"
+mkdir -m 0700 "$T/client"
+gpg -q --homedir "$T/client" --import "$T/body" 2>/dev/null
+expect_status 200 "$(render aci.asc)" "${client[@]}"
+cp "$T/body" "$T/box.aci.asc"
+expect_status 200 "$(render aci)" "${client[@]}"
+cp "$T/body" "$T/box.aci"
+expect_exit 0 gpg --homedir "$T/client" --trust-model always --verify "$T/box.aci.asc" "$T/box.aci"
+tar -xOzf "$T/box.aci" manifest | grep -q "\"name\":\"$name\"" || fail "the manifest has another name"
+
+certify second
+kill -HUP "$server_pid"
+for _ in $(seq 100); do
+  openssl s_client -connect "$server" </dev/null 2>/dev/null | grep -q 'subject=CN = second' && exit 0
+  sleep 0.05
+done
+fail "the certificate of before"

@@ -1,0 +1,33 @@
+# The policy is asked about what comes in: what it refuses is 403 with the explanation, for each kind of client, and after
+# SIGHUP what was there already is asked about anew.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/serve.sh"
+need skopeo jq
+start_registry
+make_busybox_image "$T/layout" v1
+push "$T/layout:v1" box:v1
+start_server
+
+expect_status 403 "$(aci_url box v1)"
+expect_text "box:v1' is refused: " "$T/body"
+expect_status 403 "http://$server/v2/box/manifests/v1"
+[ "$(jq -r '.errors[0].code' "$T/body")" = DENIED ] || fail "another error: $(cat "$T/body")"
+expect_text 'is refused' "$T/body"
+! grep -q "GET /v2/box/blobs" <(grep -v "$(gantry-inspect --raw "oci:$T/layout:v1" | jq -r .config.digest)" "$registry_log") ||
+  fail "layers were fetched before the decision"
+grep -q '"error":"image .*is refused' "$server_log" || fail "the log does not say why"
+
+accept_anything
+expect_status 200 "$(aci_url box v1)"
+expect_status 200 "http://$server/v2/box/manifests/v1"
+layer=$(jq -r '.layers[0].digest' "$T/body")
+expect_status 200 "http://$server/v2/box/blobs/$layer"
+expect_status 404 "http://$server/v2/other/blobs/$layer"
+
+printf '{"default":[{"type":"reject"}]}\n' >"$policy"
+kill -HUP "$server_pid"
+for _ in $(seq 100); do ! grep -q reloaded "$server_log" || break; sleep 0.05; done
+expect_status 403 "http://$server/v2/box/blobs/$layer"
+expect_status 403 "$(aci_url box v1)"
+expect_status 403 "http://$server/v2/box/manifests/v1"

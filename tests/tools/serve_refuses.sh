@@ -1,0 +1,35 @@
+# What gantry-serve refuses on its command line, and what it refuses of clients.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/serve.sh"
+registry=127.0.0.1:1
+expect_exit 2 gantry-serve
+expect_text 'no upstream' "$T/err"
+expect_exit 2 gantry-serve --upstream "$registry"
+expect_exit 2 gantry-serve --upstream docker://a.test --upstream docker://b.test
+expect_exit 2 gantry-serve --upstream docker://a.test --listen 0.0.0.0:0
+expect_text 'anyone on the way' "$T/err"
+expect_exit 2 gantry-serve --upstream docker://a.test --tls-cert "$T/x"
+expect_exit 2 gantry-serve --upstream docker://a.test --listen here
+expect_exit 2 gantry-serve --upstream docker://a.test --url 'https://a"b'
+expect_exit 3 gantry-serve --upstream docker://a.test --listen 127.0.0.1:0 --cache "$T/c" --sign-key nobody@example.com
+expect_exit 3 gantry-serve --upstream docker://a.test --listen 127.0.0.1:0 --cache "$T/c" --basic "$T/none"
+accept_anything
+start_server --stall 2
+expect_status 502 "$(aci_url box v1)"
+expect_status 404 "http://$server/v2/UPPER/manifests/v1"
+expect_status 404 "http://$server/v2/a/../../b/manifests/v1" --path-as-is
+expect_status 404 "http://$server/v2/box/manifests/%0a"
+expect_status 404 "http://$server/v2/box@sha256:x/manifests/v1"
+expect_status 404 "http://$server/evil.test%2fx-v1-linux-amd64.aci%00"
+
+# What follows a body is no request: a proxy before this server might have taken it for the body of somebody else's.
+exec 3<>"/dev/tcp/${server/://}"
+printf 'GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n' >&3
+timeout 5 cat <&3 >"$T/answers" || true
+! grep -q '200 OK' "$T/answers" || fail "a body was a request: $(cat "$T/answers")"
+expect_status 200 "http://$server/healthz"
+# A client that says nothing is gone after a while, and stops nobody.
+exec 4<>"/dev/tcp/${server/://}"
+printf 'GET /hea' >&4
+timeout 10 cat <&4 >"$T/answers" || fail "it waits for ever"

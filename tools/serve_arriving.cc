@@ -1,0 +1,79 @@
+#include "tools/serve_arriving.h"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "libimage/base/digest.h"
+#include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+
+namespace gantry::tools {
+namespace {
+
+// How often a reader looks for more: short beside what a block takes to come over a network.
+constexpr std::chrono::milliseconds kPause(2);
+
+class ArrivingSource : public Source {
+ public:
+  ArrivingSource(const image::Store& store, std::shared_future<void> fetched, image::Descriptor blob, std::string what)
+      : store_(store), fetched_(std::move(fetched)), blob_(std::move(blob)), what_(std::move(what)) {}
+
+  Block Next() override {
+    while (at_ < blob_.size) {
+      if (!file_)
+        file_ = store_.OpenAsFarAsHere(blob_.digest);
+      if (Block block = file_ ? Read() : Block(); !block.empty())
+        return block;
+      if (ended_) {
+        throw Error(ErrorKind::kCorrupt,
+                    what_ + " ends after " + std::to_string(at_) + " bytes instead of " + std::to_string(blob_.size));
+      }
+      Wait();
+    }
+    return {};
+  }
+
+ private:
+  Block Read() {
+    std::shared_ptr<std::byte[]> buffer = pool_.Take();
+    const size_t n = ReadFullAt(file_->get(), at_, {buffer.get(), pool_.block_bytes()}, what_);
+    at_ += n;
+    const std::byte* const bytes = buffer.get();
+    return Block(std::move(buffer), {bytes, n});
+  }
+
+  // A part that was given up stays short for ever. At the end the whole blob takes over from there, and the digest
+  // tells whether the two fit.
+  void Wait() {
+    if (fetched_.wait_for(kPause) != std::future_status::ready)
+      return;
+    fetched_.get();
+    ended_ = true;
+    file_.reset();
+  }
+
+  const image::Store& store_;
+  std::shared_future<void> fetched_;
+  image::Descriptor blob_;
+  std::string what_;
+  BlockPool pool_;
+  std::optional<UniqueFd> file_;
+  uint64_t at_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+ArrivingBlobs::ArrivingBlobs(const image::Store& store, std::function<void()> fetch)
+    : store_(store), fetched_(std::async(std::launch::async, std::move(fetch)).share()) {}
+
+std::unique_ptr<Source> ArrivingBlobs::Open(const image::Descriptor& blob, std::string_view what) const {
+  return VerifyingSource(std::make_unique<ArrivingSource>(store_, fetched_, blob, std::string(what)), blob.digest,
+                         blob.size, std::string(what));
+}
+
+void ArrivingBlobs::Finish() { fetched_.get(); }
+
+}  // namespace gantry::tools

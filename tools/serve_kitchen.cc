@@ -1,0 +1,153 @@
+#include "tools/serve_kitchen.h"
+
+#include <poll.h>
+#include <sys/signalfd.h>
+
+#include <csignal>
+#include <list>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "libimage/base/error.h"
+#include "serve/order.h"
+
+namespace gantry::tools {
+namespace {
+
+using serve::Answer;
+using serve::Order;
+using Clock = std::chrono::steady_clock;
+
+class Kitchen {
+ public:
+  Kitchen(const MakeOptions& options, const KitchenLimits& limits, int channel, Process& front)
+      : options_(options), limits_(limits), channel_(channel), front_(front) {
+    const sigset_t signals = ServeSignals();
+    signals_ = UniqueFd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!signals_)
+      ThrowErrno("wait for signals");
+  }
+
+  int Run() {
+    while (true) {
+      std::vector<pollfd> polls{
+          {signals_.get(), POLLIN, 0}, {front_.pidfd(), POLLIN, 0}, {open_ ? channel_ : -1, POLLIN, 0}};
+      for (const Child& child : children_) polls.push_back({child.channel.get(), POLLIN, 0});
+      if (poll(polls.data(), polls.size(), 1000) < 0 && errno != EINTR)
+        ThrowErrno("poll");
+      if (polls[0].revents != 0)
+        PassSignals();
+      if (polls[1].revents != 0)
+        return front_.Wait().code;
+      HearChildren(std::span(polls).subspan(3));
+      if (polls[2].revents != 0)
+        HearFront();
+      EndLate();
+    }
+  }
+
+ private:
+  struct Child {
+    uint64_t id;
+    UniqueFd channel;
+    Process process;
+    Clock::time_point started;
+    bool over = false;
+  };
+
+  void PassSignals() {
+    signalfd_siginfo info{};
+    while (read(signals_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info))
+      front_.Signal(static_cast<int>(info.ssi_signo));
+  }
+
+  void HearFront() {
+    const std::optional<Message> message = ReceiveMessage(channel_, serve::kOrderBounds);
+    open_ = message.has_value();
+    if (!message)
+      return;
+    const std::optional<Order> order = Order::FromMessage(*message);
+    if (!order)
+      throw Error(ErrorKind::kFailed, "the front of the server does not keep to its protocol");
+    if (children_.size() >= limits_.children) {
+      Refuse(order->id, Error(ErrorKind::kFailed, "too many conversions at once"));
+      return;
+    }
+    auto [channel, process] = ForkOverSocket([&](int ours) { return Make(*order, options_, ours); });
+    children_.push_back({order->id, std::move(channel), std::move(process), Clock::now()});
+  }
+
+  void HearChildren(std::span<const pollfd> polls) {
+    size_t at = 0;
+    for (Child& child : children_) {
+      if (polls[at++].revents != 0)
+        Hear(child);
+    }
+    children_.remove_if([](const Child& child) { return child.over; });
+  }
+
+  // A child that answers for an order that is not its own speaks for its own all the same.
+  void Hear(Child& child) {
+    try {
+      const std::optional<Message> message = ReceiveMessage(child.channel.get(), serve::kOrderBounds);
+      std::optional<Answer> answer = message ? Answer::FromMessage(*message) : std::nullopt;
+      if (!answer)
+        throw Error(ErrorKind::kFailed, "the process that converts ended early");
+      answer->id = child.id;
+      if (answer->kind == Answer::Kind::kDone && child.process.Wait().code != 0)
+        throw Error(ErrorKind::kFailed, "the process that converts failed at its end");
+      child.over = answer->kind == Answer::Kind::kDone;
+      Tell(*answer);
+    } catch (const Error& error) {
+      child.over = true;
+      Refuse(child.id, error);
+    }
+  }
+
+  void Refuse(uint64_t id, const Error& why) {
+    Tell({Answer::Kind::kFailed, id, why.message(), why.hint(), why.kind()});
+  }
+
+  // A front that is gone needs no answer; that it is gone the next look tells.
+  void Tell(const Answer& answer) const {
+    try {
+      SendMessage(channel_, answer.ToMessage());
+    } catch (const Error&) {
+    }
+  }
+
+  void EndLate() {
+    for (Child& child : children_) {
+      if (Clock::now() - child.started < limits_.time)
+        continue;
+      child.over = true;
+      Refuse(child.id,
+             Error(ErrorKind::kNetwork, "it took longer than " + std::to_string(limits_.time.count()) + " s"));
+    }
+    children_.remove_if([](const Child& child) { return child.over; });
+  }
+
+  const MakeOptions& options_;
+  KitchenLimits limits_;
+  int channel_;
+  Process& front_;
+  UniqueFd signals_;
+  bool open_ = true;
+  std::list<Child> children_;  // destroyed, they are killed
+};
+
+}  // namespace
+
+sigset_t ServeSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  return signals;
+}
+
+int RunKitchen(const MakeOptions& options, const KitchenLimits& limits, int channel, Process& front) {
+  return Kitchen(options, limits, channel, front).Run();
+}
+
+}  // namespace gantry::tools
