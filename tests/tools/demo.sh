@@ -1,10 +1,10 @@
 # ./dev demo shows the main job, says so without colours when nobody watches, and cleans up.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
-need docker-registry skopeo gpg
+need docker-registry skopeo gpg curl
 
 TMPDIR=$T expect_exit 0 bash "$GANTRY_SOURCE_DIR/tests/demo.sh"
-expect_text '^hello from gantry$' "$T/out"
+[ "$(grep -c '^hello from gantry$' "$T/out")" = 2 ] || fail "did not run twice: $(cat "$T/out")"
 expect_text '^\[exit 4\]$' "$T/out"
 expect_text 'gantry sign --key' "$T/err"
 ! grep -q $'\033' "$T/out" || fail "colours without a terminal"
