@@ -1,12 +1,12 @@
 #!/bin/bash
 # Compares gantry with its peers in one run on one machine and prints ratios; run by ./dev bench [SECTION...], where a
-# section is fetch, upload, sync, unpack, start, convert, recompress, identity, files, verify or repack. Commands of a comparison take
-# turns; every figure is a median. Nothing here passes or fails: what is expected stands beside.
+# section is fetch, upload, sync, unpack, start, convert, recompress, identity, files, verify, repack or serve. Commands of a comparison
+# take turns; every figure is a median. Nothing here passes or fails: what is expected stands beside.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export BENCH_LIB=$here/../support/lib.sh
 cache=$here/../../build/bench
-all=(fetch upload sync unpack start convert recompress identity files verify repack)
+all=(fetch upload sync unpack start convert recompress identity files verify repack serve)
 sections=" ${*:-${all[*]}} "
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
@@ -403,6 +403,72 @@ repack() {
     entry 'umoci repack' "rm -rf $T/new; cp -r $T/layout $T/new; sync" umoci repack --image "$T/new:new" "$T/bundle"
   } | bench_measure 3 0 | table 'repack' 'at most 0.2'
   rm -rf "$T/layout" "$T/bundle" "$T/new" "$T/repack-store" "$T/layer"
+}
+
+# rate URL: requests a second that wrk gets answered, by 32 connections.
+rate() { wrk -t 1 -c 32 -d 5s "$1" | awk '/^Requests\/sec/ {print $2}'; }
+
+# The memory of a process and all below it, each page counted once.
+memory_kib() {
+  local pids=$1 more=$1
+  while [ -n "$more" ]; do
+    more=$(pgrep -d, -P "$more" || :)
+    pids+=${more:+,$more}
+  done
+  for pid in ${pids//,/ }; do awk '/^Pss:/ {print $2}' "/proc/$pid/smaps_rollup" 2>/dev/null || :; done |
+    awk '{sum += $1} END {print sum + 0}'
+}
+
+# What is in the cache, against nginx with the same files; then a hundred conversions at once, of images of two layers.
+serve() {
+  # shellcheck source=../support/serve.sh
+  . "$here/../support/serve.sh"
+  local size ours theirs pair i now most=0 begun pids=()
+  start_registry
+  push "$cache/image:bench" bench/debian:v1
+  start_server --cache "$T/serve" --access-log /dev/null
+  printf '\nserve: what is in the cache, requests a second of 32 connections\n'
+  curl -fsS -o "$T/debian.aci" "$(aci_url bench/debian v1)"
+  curl -fsS -o "$T/manifest" "http://$server/v2/bench/debian/manifests/v1"
+  mkdir -p "$T/www"
+  cp "$T/debian.aci" "$T/manifest" "$T/www/"
+  cat >"$T/nginx.conf" <<END
+pid $T/nginx.pid; error_log $T/nginx.log; daemon off; worker_processes auto;
+events { worker_connections 1024; }
+http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+  server { listen 127.0.0.1:18081; root $T/www; } }
+END
+  nginx -p "$T" -c "$T/nginx.conf" &
+  started_pids+=($!)
+  sleep 1
+  for pair in "debian.aci $(aci_url bench/debian v1)" "manifest http://$server/v2/bench/debian/manifests/v1"; do
+    size=$(stat -c%s "$T/www/${pair%% *}")
+    ours=$(rate "${pair#* }") theirs=$(rate "http://127.0.0.1:18081/${pair%% *}")
+    printf '  %-34s %10s %10s   %.2f of its rate (expected: at least 0.7)\n' "$size bytes: gantry-serve, nginx" "$ours" "$theirs" \
+      "$(echo "$ours $theirs" | awk '{print $1 / $2}')"
+  done
+
+  mkdir -p "$T/base" "$T/own"
+  head -c 20000000 /dev/urandom >"$T/base/data"
+  for i in $(seq 100); do
+    echo "$i" >"$T/own/number"
+    make_image "$T/hundred" "v$i" '{"Cmd":["/x"]}' "$T/base" "$T/own"
+    push "$T/hundred:v$i" "bench/hundred:v$i"
+  done
+  start_server --cache "$T/serve-hundred" --access-log /dev/null --conversions 100
+  begun=$(date +%s%N)
+  for i in $(seq 100); do
+    curl -fsS -o /dev/null "$(aci_url bench/hundred "v$i")" &
+    pids+=($!)
+  done
+  while jobs -rp | grep -qxF "$(printf '%s\n' "${pids[@]}")"; do
+    now=$(memory_kib "$server_pid")
+    most=$((now > most ? now : most))
+    sleep 0.2
+  done
+  wait "${pids[@]}"
+  printf '  100 conversions at once, 20 MB each: %s ms; %s MiB in all, as far as seen (expected: at most 6400)\n' \
+    $((($(date +%s%N) - begun) / 1000000)) $((most / 1024))
 }
 
 for section in "${all[@]}"; do
