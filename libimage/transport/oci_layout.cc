@@ -161,7 +161,7 @@ FetchedImage OciLayout::LoadManifest(const Descriptor& descriptor, const std::st
                 what + " is not an image (its configuration is " + Quoted(manifest->config.media_type) + ")");
   }
   const std::string config = ReadSmall(manifest->config, kMaxConfigBytes, "configuration in " + Quoted(root_->name()));
-  return {Image::FromBytes(bytes, descriptor.media_type, config), std::nullopt, std::move(through)};
+  return {Image::FromBytes(bytes, descriptor.media_type, config), std::nullopt, through};
 }
 
 std::string OciLayout::ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const {

@@ -220,7 +220,7 @@ RawManifest RegistryClient::GetManifest(const DockerReference& name) {
     throw Error(ErrorKind::kCorrupt, what + ": the registry sent bytes whose digest is " + digest.str(),
                 "the registry is broken or hostile; nothing of it was kept");
   }
-  return {.bytes = std::move(response.body), .content_type = std::move(type), .digest = std::move(digest)};
+  return {.bytes = std::move(response.body), .content_type = std::move(type), .digest = digest};
 }
 
 std::string RegistryClient::GetBlob(const Descriptor& blob, size_t max_bytes, const std::string& what) {

@@ -48,7 +48,7 @@ std::optional<std::string> NextPage(std::string_view link) {
       return std::nullopt;
     const std::string_view address = link.substr(open + 1, close - open - 1);
     link.remove_prefix(close + 1);
-    if (LeadsOn(Trimmed(link.substr(0, link.find(",")))))
+    if (LeadsOn(Trimmed(link.substr(0, link.find(',')))))
       return std::string(address);
   }
 }
