@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <cstdlib>
 #include <optional>
 #include <utility>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/convert/copy_tree.h"
 #include "libimage/store/store_sink.h"
@@ -338,6 +340,16 @@ constexpr DestinationFormat kFormats[] = {
 };
 
 }  // namespace
+
+std::optional<int64_t> SourceDateEpoch() {
+  const char* const text = std::getenv("SOURCE_DATE_EPOCH");
+  if (text == nullptr)
+    return std::nullopt;
+  const auto seconds = ParseDecimal<int64_t>(text);
+  if (!seconds)
+    throw Error(ErrorKind::kUsage, "SOURCE_DATE_EPOCH is " + Quoted(text), "expected seconds since 1970");
+  return seconds;
+}
 
 image::AciNaming NamingOf(const image::VerifiedImage& image, const Reference& source, const std::string& called,
                           const std::string& name) {

@@ -20,6 +20,10 @@
 
 namespace gantry::tools {
 
+// The latest time that anything written has, in seconds since 1970 (reproducible-builds.org/specs/source-date-epoch);
+// nullopt when the environment does not say.
+std::optional<int64_t> SourceDateEpoch();
+
 // What the command line says about the result.
 struct WriteOptions {
   image::CopyOptions copy;

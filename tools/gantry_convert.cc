@@ -56,17 +56,6 @@ image::Confinement Kept(const ConvertOptions& options, std::vector<std::string> 
   return keep;
 }
 
-// reproducible-builds.org/specs/source-date-epoch.
-int64_t SourceDateEpoch() {
-  const char* const text = std::getenv("SOURCE_DATE_EPOCH");
-  if (text == nullptr)
-    return 0;
-  const auto seconds = ParseDecimal<int64_t>(text);
-  if (!seconds)
-    throw Error(ErrorKind::kUsage, "SOURCE_DATE_EPOCH is " + Quoted(text), "expected seconds since 1970");
-  return *seconds;
-}
-
 // "gzip", "zstd:19".
 void ParseCompression(const std::string& text, image::CopyOptions& into) {
   const size_t colon = text.find(':');
@@ -93,7 +82,7 @@ WriteOptions WriteOptionsOf(const ConvertOptions& options) {
                      .name = options.name,
                      .store_root = StoreRoot(options.common),
                      .push_arguments = PushArguments(options.policy, options.common),
-                     .epoch = SourceDateEpoch(),
+                     .epoch = SourceDateEpoch().value_or(0),
                      .squash = options.squash,
                      .layers = options.layers,
                      .overwrite = options.overwrite,

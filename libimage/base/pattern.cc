@@ -16,11 +16,12 @@ std::shared_ptr<const re2::RE2> Compile(const std::string& expression) {
   re2::RE2::Options options;
   options.set_log_errors(false);
   options.set_max_mem(kMaxPatternMemory);
-  // In a group, so that there is a part to look at.
+  // In a group, so that there is a part to look at; "a)(b" is an expression only there.
+  const re2::RE2 alone(expression, options);
   auto compiled = std::make_shared<re2::RE2>("(" + expression + ")", options);
-  if (!compiled->ok() || !re2::RE2(expression, options).ok()) {
+  if (!alone.ok() || !compiled->ok()) {
     throw Error(ErrorKind::kUsage,
-                Quoted(expression) + " is no regular expression: " + Quoted(re2::RE2(expression, options).error()),
+                Quoted(expression) + " is no regular expression: " + Quoted((alone.ok() ? *compiled : alone).error()),
                 "they are written as in RE2 and Go");
   }
   return compiled;

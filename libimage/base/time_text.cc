@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "libimage/base/ascii.h"
+#include "libimage/base/error.h"
 
 namespace gantry {
 namespace {
@@ -58,6 +59,13 @@ std::string TimeText(int64_t time) {
     return std::to_string(time);
   }
   return text.data();
+}
+
+std::string Rfc3339(int64_t time) {
+  constexpr int64_t kYear10000 = 253'402'300'800;
+  if (time >= kYear10000)
+    throw Error(ErrorKind::kUsage, "the time " + std::to_string(time) + " is beyond the year 9999");
+  return TimeText(time);
 }
 
 std::optional<int64_t> ParseRfc3339(std::string_view text) {

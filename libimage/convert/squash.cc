@@ -1,11 +1,10 @@
 // All layers of one image as a single one into a sink.
 #include <algorithm>
-#include <array>
-#include <ctime>
 #include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/base/time_text.h"
 #include "libimage/convert/chosen_form.h"
 #include "libimage/convert/convert.h"
 #include "libimage/convert/fan_out.h"
@@ -70,22 +69,12 @@ std::optional<SquashedLayer> WriteLayer(Flattener& flattener, ImageSink& sink, c
   return SquashedLayer{hash.diff_id(), blob->digest(), blob->size()};
 }
 
-// RFC 3339.
-std::string DateOf(int64_t epoch) {
-  const time_t seconds = epoch;
-  tm parts{};
-  std::array<char, 32> text{};
-  if (gmtime_r(&seconds, &parts) == nullptr || parts.tm_year > 8099)
-    throw Error(ErrorKind::kUsage, "the time " + std::to_string(epoch) + " is beyond the year 9999");
-  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
-}
-
 // What is unknown to us stays as it is.
 std::string SquashedConfig(const Image& image, const Digest& diff_id, int64_t epoch) {
   json::Value config = json::Parse(image.config_bytes, "the configuration");
   json::Object history{{"created_by", "gantry convert --squash"}};
   if (epoch != 0 || !image.config.created.empty())
-    history.Set("created", epoch != 0 ? DateOf(epoch) : image.config.created);
+    history.Set("created", epoch != 0 ? Rfc3339(epoch) : image.config.created);
   config.object()->Set("rootfs",
                        json::Object{{"type", "layers"}, {"diff_ids", json::Array{json::Value(diff_id.str())}}});
   config.object()->Set("history", json::Array{json::Value(history)});

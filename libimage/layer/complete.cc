@@ -4,7 +4,6 @@
 
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <map>
 #include <optional>
 #include <utility>
@@ -152,9 +151,7 @@ void Completer::Copy(const Found& from, int dir, const std::string& name) {
     return attributes_.ToFd(out.get(), entry);
   }
   if (type == S_IFLNK) {
-    std::array<char, PATH_MAX> target{};
-    const ssize_t size = readlinkat(from.dir.get(), from.name.c_str(), target.data(), target.size() - 1);
-    if (size < 0 || symlinkat(target.data(), dir, name.c_str()) < 0)
+    if (symlinkat(entry.link.c_str(), dir, name.c_str()) < 0)
       ThrowErrno("copy link " + Quoted(name));
   } else if (mknodat(dir, name.c_str(), type | 0600, from.status.st_rdev) < 0) {
     ThrowErrno("copy device " + Quoted(name));
