@@ -10,6 +10,15 @@ bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 bool StartsName(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool IsNamePart(char c) { return StartsName(c) || (c >= '0' && c <= '9'); }
 
+// Parameters that a shell has, such as $1 and $?, and nobody else: they are empty.
+bool IsSpecial(char c) { return std::string_view("0123456789@*#?-$!").find(c) != std::string_view::npos; }
+
+size_t NameLength(std::string_view text) {
+  size_t length = 0;
+  while (length < text.size() && (length == 0 ? StartsName(text[0]) : IsNamePart(text[length]))) ++length;
+  return length;
+}
+
 class Lexer {
  public:
   Lexer(std::string_view text, const WordRules& rules, size_t depth) : text_(text), rules_(rules), depth_(depth) {
@@ -103,13 +112,14 @@ class Lexer {
     ++at_;
     if (at_ < text_.size() && text_[at_] == '{')
       return Braced(word);
-    size_t end = at_;
-    while (end < text_.size() && (end == at_ ? StartsName(text_[end]) : IsNamePart(text_[end]))) ++end;
-    if (end == at_)
+    const size_t length = NameLength(text_.substr(at_));
+    if (length == 0 && !(at_ < text_.size() && IsSpecial(text_[at_])))
       word += '$';
+    else if (length == 0)
+      ++at_;
     else
-      word += rules_.variable(text_.substr(at_, end - at_)).value_or("");
-    at_ = end;
+      word += rules_.variable(text_.substr(at_, length)).value_or("");
+    at_ += length;
   }
 
   void Braced(std::string& word) {
@@ -123,22 +133,30 @@ class Lexer {
     }
     if (end == text_.size())
       Fail("${ is not closed");
-    const std::string_view inside = text_.substr(begin, end - begin);
-    size_t length = 0;
-    while (length < inside.size() && (length == 0 ? StartsName(inside[0]) : IsNamePart(inside[length]))) ++length;
-    const std::string_view rest = inside.substr(length);
-    if (length == 0 || (!rest.empty() && !rest.starts_with(":-") && !rest.starts_with(":+")))
-      throw Error(ErrorKind::kUnsupported, "${" + std::string(inside) + "} is not supported",
-                  "${NAME}, ${NAME:-otherwise} and ${NAME:+instead} are");
-    const auto value = rules_.variable(inside.substr(0, length));
-    const bool set = value && !value->empty();
     at_ = end + 1;
-    if (rest.empty())
-      word += value.value_or("");
-    else if (rest.starts_with(":-"))
-      word += set ? *value : Lexer(rest.substr(2), rules_, depth_ + 1).Word(false);
-    else if (set)
-      word += Lexer(rest.substr(2), rules_, depth_ + 1).Word(false);
+    Substitute(text_.substr(begin, end - begin), word);
+  }
+
+  // "NAME", "NAME:-otherwise": what stands between the braces. With a colon, an empty value counts as none.
+  void Substitute(std::string_view inside, std::string& word) const {
+    const size_t length = NameLength(inside);
+    std::string_view rest = inside.substr(length);
+    const bool colon = rest.size() > 1 && rest.front() == ':';
+    const char form = rest.empty() ? '\0' : rest[colon ? 1 : 0];
+    if (length == 0 || (form != '\0' && form != '-' && form != '+' && form != '?'))
+      throw Error(ErrorKind::kUnsupported, "${" + std::string(inside) + "} is not supported",
+                  "${NAME}, and with :-otherwise, :+instead or :?message behind the name, are");
+    const auto value = rules_.variable(inside.substr(0, length));
+    const bool set = value && !(colon && value->empty());
+    rest.remove_prefix(form == '\0' ? 0 : colon ? 2 : 1);
+    const auto expanded = [&] { return Lexer(rest, rules_, depth_ + 1).Word(false); };
+    if (form == '?' && !set)
+      throw Error(ErrorKind::kFailed, "the variable " + std::string(inside.substr(0, length)) + " has no value" +
+                                          (rest.empty() ? "" : ": " + expanded()));
+    if (form == '+')
+      word += set ? expanded() : "";
+    else
+      word += set || form != '-' ? value.value_or("") : expanded();
   }
 
   std::string_view text_;

@@ -1,8 +1,10 @@
 // Words of a line of a build script or a Containerfile: quotes, escapes and variables, without a shell.
 //
 // Single quotes keep everything, double quotes all but the escape and variables; outside of both the escape character
-// takes the meaning from the next one. $NAME, ${NAME}, ${NAME:-otherwise} and ${NAME:+instead} are variables where a
-// lookup is given. What is left unclosed is kCorrupt.
+// takes the meaning from the next one. Where a lookup is given, $NAME, ${NAME}, ${NAME:-otherwise}, ${NAME:+instead}
+// and
+// ${NAME:?message} are variables; without the colon, an empty value counts. What is left unclosed is kCorrupt, a value
+// that is required by "?" and missing kFailed.
 #pragma once
 
 #include <cstddef>

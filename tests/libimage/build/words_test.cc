@@ -45,6 +45,24 @@ TEST(WordsTest, DefaultsAndAlternatives) {
   EXPECT_EQ(ExpandText("${B:-${A}}", WithVariables()), "one two");
 }
 
+TEST(WordsTest, WithoutAColonAnEmptyValueCounts) {
+  EXPECT_EQ(ExpandText("<${EMPTY-else}> <${B-else}>", WithVariables()), "<> <else>");
+  EXPECT_EQ(ExpandText("<${EMPTY+set}> <${B+set}>", WithVariables()), "<set> <>");
+  EXPECT_EQ(ExpandText("<${EMPTY?why}> <${A:?why}>", WithVariables()), "<> <one two>");
+}
+
+TEST(WordsTest, WhatIsRequiredAndMissingIsSaid) {
+  for (const char* text : {"${B?no $A}", "${B:?no $A}", "${EMPTY:?no $A}"}) {
+    const Error error = CaughtError([&] { ExpandText(text, WithVariables()); });
+    EXPECT_EQ(error.kind(), ErrorKind::kFailed) << text;
+    EXPECT_THAT(error.message(), ::testing::EndsWith(" has no value: no one two")) << text;
+  }
+}
+
+TEST(WordsTest, ParametersOfAShellAreEmpty) {
+  EXPECT_EQ(ExpandText("<$1> <$$> <$?x> <$ > <$/>", WithVariables()), "<> <> <x> <$ > <$/>");
+}
+
 TEST(WordsTest, RefusesWhatIsNotClosedOrUnknown) {
   for (const char* text : {"'a", "\"a", "${A"})
     EXPECT_EQ(CaughtError([&] { SplitWords(text, WithVariables()); }).kind(), ErrorKind::kCorrupt) << text;
