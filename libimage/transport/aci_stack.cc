@@ -50,19 +50,24 @@ std::string IdOf(const AciFile& file) { return "sha512-" + file.image_id().hex()
 // The files among which dependencies are looked for; each is read when it is asked for, and once.
 class AciFiles {
  public:
-  AciFiles(std::shared_ptr<const AciFile> top, const std::vector<std::string>& given) : top_(std::move(top)) {
+  // `top` is the file that depends on them, and none of them.
+  AciFiles(std::string top, std::string directory, const std::vector<std::string>& given)
+      : top_(std::move(top)), directory_(std::move(directory)) {
     for (const std::string& path : given) candidates_.push_back({.path = path, .given = true});
   }
 
+  // Null when there is none.
+  std::shared_ptr<const AciFile> TryFind(const AciDependency& wanted) {
+    if (auto found = FindAmong(wanted, true))
+      return found;
+    AddFilesBeside();
+    return FindAmong(wanted, false);
+  }
+
   std::shared_ptr<const AciFile> Find(const AciDependency& wanted) {
-    for (const bool given : {true, false}) {
-      if (auto found = FindAmong(wanted, given))
-        return found;
-      if (given)
-        AddFilesBeside();
-    }
-    throw Error(ErrorKind::kNotFound,
-                Quoted(top_->name()) + " depends on the ACI " + Described(wanted) + ", which is not here",
+    if (auto found = TryFind(wanted))
+      return found;
+    throw Error(ErrorKind::kNotFound, Quoted(top_) + " depends on the ACI " + Described(wanted) + ", which is not here",
                 "put its file beside it, with a name that ends in .aci, or give --dependency FILE");
   }
 
@@ -78,8 +83,8 @@ class AciFiles {
   void AddFilesBeside() {
     if (std::exchange(searched_, true))
       return;
-    for (std::string& path : AcisIn(DirectoryOf(top_->name()))) {
-      if (path != top_->name() && path != "./" + top_->name())
+    for (std::string& path : AcisIn(directory_)) {
+      if (path != top_ && path != "./" + top_)
         candidates_.push_back({.path = std::move(path)});
     }
   }
@@ -140,7 +145,7 @@ class AciFiles {
     return file;
   }
 
-  std::shared_ptr<const AciFile> top_;
+  std::string top_, directory_;
   std::vector<Candidate> candidates_;
   bool searched_ = false;
 };
@@ -196,9 +201,15 @@ class Stack {
 
 std::vector<StackedAci> OpenAciStack(const std::string& path, const std::vector<std::string>& dependencies) {
   const auto top = AciFile::Open(path);
-  Stack stack(AciFiles(top, dependencies));
+  Stack stack(AciFiles(top->name(), DirectoryOf(top->name()), dependencies));
   stack.Add(top, {});
   return stack.Take();
+}
+
+std::optional<std::string> FindAci(const AciDependency& wanted, const std::vector<std::string>& given,
+                                   const std::string& directory) {
+  const auto found = AciFiles("", directory, given).TryFind(wanted);
+  return found ? std::optional(found->name()) : std::nullopt;
 }
 
 std::string TopAciIn(const std::string& directory) {

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,11 @@ struct StackedAci {
 // The ACI is the last. kNotFound, naming it, when a dependency is not there; kCorrupt when none of those of its name
 // has the image ID or the size, for circles, and for more than kMaxLayers in all; kUsage when several fit equally.
 std::vector<StackedAci> OpenAciStack(const std::string& path, const std::vector<std::string>& dependencies);
+
+// The file of an ACI that is `wanted`, found as a dependency is: among `given`, else in `directory`. nullopt when none
+// is there; other errors as above.
+std::optional<std::string> FindAci(const AciDependency& wanted, const std::vector<std::string>& given,
+                                   const std::string& directory);
 
 // The file in `directory` that ends in ".aci" and on whose ACI no other there depends. kNotFound when there is none;
 // kUsage, naming some, when there are several. What is no ACI does not count.
