@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,6 +31,15 @@ std::vector<const Dir*> With(const Dir& upper, const std::vector<const Dir*>& ba
               directory ? "a file cannot take its place; copy into it, or remove it first" : "choose another place");
 }
 
+void TrustMarksOf(int fd, const std::string& name) {
+  char value = 0;
+  const bool opaque = fgetxattr(fd, "user.overlay.opaque", &value, 1) == 1 && value == 'y';
+  if (opaque && fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) < 0)
+    ThrowErrno("mark " + Quoted(name));
+  for (const char* mark : {"opaque", "origin", "impure", "uuid", "nlink", "upper"})
+    fremovexattr(fd, (std::string("user.overlay.") + mark).c_str());
+}
+
 }  // namespace
 
 Upper::Upper(const std::vector<const Dir*>& base, const Dir& upper, const UnpackOptions& options)
@@ -54,36 +64,80 @@ bool Upper::IsDirectory(std::string_view path) const {
   return node && node->is_directory();
 }
 
-// The directory of that path in the upper one, with those above it: as they are below, else new.
-UniqueFd Upper::Enter(std::string_view path, std::pair<uint32_t, uint32_t> owner) {
-  UniqueFd at(openat(upper_.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  for (size_t end = 0; at && end < path.size(); ++end) {
-    const size_t begin = end;
-    end = std::min(path.find('/', begin), path.size());
-    const std::string name(path.substr(begin, end - begin)), whole(path.substr(0, end));
-    struct stat status {};
-    const bool here = fstatat(at.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
-    const auto below = here ? std::nullopt : base_.Resolve(whole, false);
-    if ((here && !S_ISDIR(status.st_mode)) || (below && !below->is_directory()))
-      Meet(whole, false);
-    if (!here && mkdirat(at.get(), name.c_str(), 0700) < 0)
-      ThrowErrno("make the directory " + Quoted(whole));
-    at = UniqueFd(openat(at.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!here && at) {
-      Entry entry{.type = EntryType::kDirectory, .mode = 0755, .uid = owner.first, .gid = owner.second};
-      if (below)
-        entry = base_.Describe(*below);
-      else
-        entry.mtime.seconds = time(nullptr);
-      attributes_.ToFd(at.get(), entry);
-    }
-  }
-  if (!at)
-    ThrowErrno("open " + Quoted(path));
-  return at;
+Upper::There Upper::Look(const Place& place, const std::string& name) const {
+  struct stat status {};
+  if (fstatat(place.fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
+    return {true, S_ISDIR(status.st_mode), true};
+  const auto below = place.children ? place.children->Find(name) : std::nullopt;
+  return {false, below && below->is_directory(), below.has_value()};
 }
 
-void Upper::MakeDirectories(const std::string& path, std::pair<uint32_t, uint32_t> owner) { Enter(path, owner); }
+void Upper::Remove(const std::string& path) {
+  upper_.RemoveTree(RelPath::Parse(path));
+  std::erase_if(links_, [&](const auto& link) {
+    return link.second.starts_with(path) && (link.second.size() == path.size() || link.second[path.size()] == '/');
+  });
+}
+
+// The directory `name`, which is made as it is below, else new.
+Upper::Place Upper::Descend(const Place& from, const std::string& name, const CopyRules& rules) {
+  Place to{from.path + (from.path.empty() ? "" : "/") + name, {}, std::nullopt};
+  There there = Look(from, name);
+  auto below = from.children ? from.children->Find(name) : std::nullopt;
+  if (below && !below->is_directory())
+    below.reset();
+  if (there.anything && !there.directory) {
+    // What hides a directory of the layers below would have to go on doing so.
+    if (!rules.replaces || below)
+      Meet(to.path, false);
+    if (there.here)
+      Remove(to.path);
+    there.here = false;
+  }
+  if (!there.here && mkdirat(from.fd.get(), name.c_str(), 0700) < 0)
+    ThrowErrno("make the directory " + Quoted(to.path));
+  to.fd = UniqueFd(openat(from.fd.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!to.fd)
+    ThrowErrno("open " + Quoted(to.path));
+  if (!there.here) {
+    const Owner owner = rules.owner.value_or(kRoot);
+    Entry entry{.type = EntryType::kDirectory, .mode = 0755, .uid = owner.first, .gid = owner.second};
+    if (below)
+      entry = base_.Describe(*below);
+    else
+      entry.mtime.seconds = time(nullptr);
+    attributes_.ToFd(to.fd.get(), entry);
+  }
+  to.below = std::move(below);
+  return to;
+}
+
+// The directory of that path in the upper one, with those above it; valid until the next call.
+const Upper::Place& Upper::Enter(std::string_view path, const CopyRules& rules) {
+  const bool inside =
+      entered_ && path.starts_with(entered_->path) &&
+      (entered_->path.empty() || path.size() == entered_->path.size() || path[entered_->path.size()] == '/');
+  if (!inside) {
+    entered_ = std::make_unique<Place>(
+        Place{"", UniqueFd(openat(upper_.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), base_.Root()});
+    if (!entered_->fd)
+      ThrowErrno("open " + Quoted(upper_.name()));
+    if (entered_->below)
+      entered_->children.emplace(base_, *entered_->below);
+  }
+  for (size_t end = entered_->path.size(); end < path.size();) {
+    const size_t begin = end + (entered_->path.empty() ? 0 : 1);
+    end = std::min(path.find('/', begin), path.size());
+    entered_ = std::make_unique<Place>(Descend(*entered_, std::string(path.substr(begin, end - begin)), rules));
+    if (entered_->below)
+      entered_->children.emplace(base_, *entered_->below);
+  }
+  return *entered_;
+}
+
+void Upper::MakeDirectories(const std::string& path, std::pair<uint32_t, uint32_t> owner) {
+  Enter(path, {.owner = owner});
+}
 
 Entry Upper::AsCopied(const TreeStack& from, const TreeStack::Node& node, const CopyRules& rules) {
   Entry entry = from.Describe(node);
@@ -100,28 +154,37 @@ Entry Upper::AsCopied(const TreeStack& from, const TreeStack::Node& node, const 
 }
 
 void Upper::Copy(const TreeStack& from, const TreeStack::Node& node, const std::string& to, const CopyRules& rules) {
-  const bool left_out = rules.left_out && !node.path.empty() && rules.left_out(node.path);
+  CopyNode(from, node, to, rules, true);
+}
+
+void Upper::CopyNode(const TreeStack& from, const TreeStack::Node& node, const std::string& to, const CopyRules& rules,
+                     bool top) {
   if (node.is_directory())
-    return CopyDirectory(from, node, to, rules, left_out);
+    return CopyDirectory(from, node, to, rules, top);
+  const bool left_out = rules.left_out && rules.left_out(node.path);
   if (!left_out && !S_ISSOCK(node.status.st_mode))
     CopyOther(from, node, to, rules);
 }
 
 void Upper::CopyDirectory(const TreeStack& from, const TreeStack::Node& node, const std::string& to,
-                          const CopyRules& rules, bool left_out) {
+                          const CopyRules& rules, bool top) {
+  const bool left_out = rules.left_out && !node.path.empty() && rules.left_out(node.path);
   if (left_out && !rules.exceptions)
     return;
+  const bool may_keep = rules.implied.contains(node.path) || (top && !rules.replaces);
+  const bool kept = to.empty() || (may_keep && merged_.Resolve(to, false));
   // One that is left out is made for the first exception in it.
   if (!left_out)
-    Enter(to, kRoot);
+    Enter(to, rules);
   for (const TreeStack::Node& child : from.List(node)) {
     std::string path = to;
     path.append(path.empty() ? "" : "/").append(SplitPath(child.path).second);
-    Copy(from, child, path, rules);
+    CopyNode(from, child, path, rules, false);
   }
-  // The root of the image is nothing that is copied. Attributes come last: filling a directory changes its time.
-  if (!left_out && !to.empty())
-    attributes_.ToFd(Enter(to, kRoot).get(), AsCopied(from, node, rules));
+  // Attributes come last: filling a directory changes its time.
+  const std::optional<Entry> entry = left_out ? std::nullopt : std::optional(AsCopied(from, node, rules));
+  if (entry && !kept)
+    attributes_.ToFd(Enter(to, rules).fd.get(), *entry);
 }
 
 void Upper::CopyOther(const TreeStack& from, const TreeStack::Node& node, const std::string& to,
@@ -129,32 +192,56 @@ void Upper::CopyOther(const TreeStack& from, const TreeStack::Node& node, const 
   const Entry entry = AsCopied(from, node, rules);
   const auto [parent, last] = SplitPath(to);
   const std::string name(last);
-  if (const auto there = merged_.Resolve(to, false); there && there->is_directory())
+  const Place& place = Enter(parent, rules);
+  const There there = Look(place, name);
+  if (there.directory && !rules.replaces)
     Meet(to, true);
-  const UniqueFd dir = Enter(parent, kRoot);
-  if (unlinkat(dir.get(), name.c_str(), 0) < 0 && errno != ENOENT)
-    ThrowErrno("replace " + Quoted(to));
-  const auto failed = [&] { ThrowErrno("copy to " + Quoted("/" + to)); };
-  if (entry.type == EntryType::kFile) {
-    if (node.status.st_nlink > 1) {
-      const auto [first, is_new] = links_.emplace(std::pair(node.status.st_dev, node.status.st_ino), to);
-      if (!is_new && linkat(upper_.fd(), first->second.c_str(), dir.get(), name.c_str(), 0) == 0)
-        return;
-    }
-    const UniqueFd in = from.OpenFile(node);
-    const UniqueFd out(openat(dir.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!out)
-      failed();
-    CopyRest(in.get(), out.get(), to);
-    return attributes_.ToFd(out.get(), entry);
-  }
+  if (there.here)
+    Remove(to);
+  if (entry.type == EntryType::kFile)
+    return MakeFile(from, node, to, entry);
   const bool made = entry.type == EntryType::kSymlink
-                        ? symlinkat(entry.link.c_str(), dir.get(), name.c_str()) == 0
-                        : mknodat(dir.get(), name.c_str(), (node.status.st_mode & S_IFMT) | 0600,
+                        ? symlinkat(entry.link.c_str(), place.fd.get(), name.c_str()) == 0
+                        : mknodat(place.fd.get(), name.c_str(), (node.status.st_mode & S_IFMT) | 0600,
                                   makedev(entry.device_major, entry.device_minor)) == 0;
   if (!made)
-    failed();
-  attributes_.ToName(dir.get(), name, entry);
+    ThrowErrno("copy to " + Quoted("/" + to));
+  attributes_.ToName(place.fd.get(), name, entry);
+}
+
+// In the directory that was entered.
+void Upper::MakeFile(const TreeStack& from, const TreeStack::Node& node, const std::string& to, const Entry& entry) {
+  const int dir = entered_->fd.get();
+  const std::string name(SplitPath(to).second);
+  if (node.status.st_nlink > 1) {
+    const auto [first, is_new] = links_.emplace(std::pair(node.status.st_dev, node.status.st_ino), to);
+    if (!is_new && linkat(upper_.fd(), first->second.c_str(), dir, name.c_str(), 0) == 0)
+      return;
+  }
+  const UniqueFd in = from.OpenFile(node);
+  const UniqueFd out(openat(dir, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!out)
+    ThrowErrno("copy to " + Quoted("/" + to));
+  CopyRest(in.get(), out.get(), to);
+  attributes_.ToFd(out.get(), entry);
+}
+
+void TrustUserMarks(const Dir& upper) {
+  TrustMarksOf(upper.fd(), upper.name());
+  for (const std::string& name : upper.List()) {
+    struct stat status {};
+    if (fstatat(upper.fd(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) < 0)
+      ThrowErrno("stat " + Quoted(name));
+    if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode))
+      continue;  // has no attributes of users
+    UniqueFd fd(openat(upper.fd(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd)
+      ThrowErrno("open " + Quoted(name));
+    if (S_ISDIR(status.st_mode))
+      TrustUserMarks(Dir(std::move(fd), name));
+    else
+      TrustMarksOf(fd.get(), name);
+  }
 }
 
 void RemoveRunnersFiles(const std::vector<const Dir*>& base, const Dir& upper, const UnpackOptions& options) {

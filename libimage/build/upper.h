@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -25,7 +26,9 @@ struct CopyRules {
   std::optional<uint32_t> mode;                                // of what is copied, but for links
   bool xattrs = false;                                         // kept, where the source is an image
   std::function<bool(const std::string& path)> left_out = {};  // of the source; may be empty
-  bool exceptions = false;  // something below a directory that is left out may not be
+  bool exceptions = false;             // something below a directory that is left out may not be
+  bool replaces = false;               // takes the place of what it meets, as extracting an archive does
+  std::set<std::string> implied = {};  // directories of the source that say nothing about one that is there already
 };
 
 class Upper {
@@ -37,8 +40,9 @@ class Upper {
   std::string Resolve(std::string_view path) const;
   bool IsDirectory(std::string_view path) const;
 
-  // Copies what `node` is to `to`, a path as Resolve gives it. A directory merges into one that is there; kFailed where
-  // a directory and something else meet.
+  // Copies what `node` is to `to`, a path as Resolve gives it. A directory merges into one that is there, which keeps
+  // its attributes unless the rules replace; kFailed where a directory and something else meet. Directories above it
+  // that are missing belong to the rules' owner.
   void Copy(const TreeStack& from, const TreeStack::Node& node, const std::string& to, const CopyRules& rules);
 
   // Makes what is missing of `path`, owned by `owner`.
@@ -48,10 +52,30 @@ class Upper {
   int64_t newest() const { return newest_; }
 
  private:
-  UniqueFd Enter(std::string_view path, std::pair<uint32_t, uint32_t> owner);
+  using Owner = std::pair<uint32_t, uint32_t>;
+
+  // A directory of the upper one that is open, and what the layers below have there.
+  struct Place {
+    std::string path;
+    UniqueFd fd;
+    std::optional<TreeStack::Node> below;              // a directory, if anything
+    std::optional<TreeStack::OpenNode> children = {};  // of `below`
+  };
+  // A name in a Place: what the upper directory has, else what is below.
+  struct There {
+    bool here = false, directory = false, anything = false;
+  };
+
+  const Place& Enter(std::string_view path, const CopyRules& rules);
+  Place Descend(const Place& from, const std::string& name, const CopyRules& rules);
+  void Remove(const std::string& path);
+  There Look(const Place& place, const std::string& name) const;
+  void CopyNode(const TreeStack& from, const TreeStack::Node& node, const std::string& to, const CopyRules& rules,
+                bool top);
   void CopyDirectory(const TreeStack& from, const TreeStack::Node& node, const std::string& to, const CopyRules& rules,
-                     bool left_out);
+                     bool top);
   void CopyOther(const TreeStack& from, const TreeStack::Node& node, const std::string& to, const CopyRules& rules);
+  void MakeFile(const TreeStack& from, const TreeStack::Node& node, const std::string& to, const Entry& entry);
   Entry AsCopied(const TreeStack& from, const TreeStack::Node& node, const CopyRules& rules);
 
   TreeStack base_;
@@ -60,8 +84,12 @@ class Upper {
   UnpackResult ignored_;
   AttributeWriter attributes_;
   std::map<std::pair<uint64_t, uint64_t>, std::string> links_;  // by inode of the source
+  std::unique_ptr<Place> entered_;                              // the last one: files come in directories
   int64_t newest_ = 0;
 };
+
+// Of an upper directory that an overlay with "userxattr" filled: its marks become those of one without.
+void TrustUserMarks(const Dir& upper);
 
 // Takes out of `upper` what the runner put there for itself: files in /etc that are the container's own, and mount
 // points that the layers below do not have.
