@@ -403,11 +403,20 @@ void MakePlan(const vm::Job& job, const VolumePath* sources, SetupPlan& plan) {
   plan.layer_count = 1;
   plan.upper = kUpper;
   plan.work = kWork;
+  uint64_t shown = job.head.volume_count;
+  if (job.head.keeps_changes != 0) {
+    static char upper[sizeof(VolumePath) + 8], work[sizeof(VolumePath) + 8];
+    snprintf(upper, sizeof upper, "%s/upper", sources[--shown]);
+    snprintf(work, sizeof work, "%s/work", sources[shown]);
+    plan.upper = upper;
+    plan.work = work;
+    plan.user_xattrs = true;  // the host's server may set no others
+  }
   plan.mount_point = kMountPoint;
   plan.etc = job.files;
   plan.etc_count = job.head.file_count;
   plan.volumes = volumes;
-  plan.volume_count = job.head.volume_count;
+  plan.volume_count = shown;
   plan.joined_cgroup = true;
   plan.cgroups = kCgroups;
   plan.cgroup_count = 1;

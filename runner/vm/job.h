@@ -45,6 +45,8 @@ struct JobHead {
   uint64_t file_count = 0;
   uint64_t volumes = 0;  // offset of PackedJobVolume
   uint64_t volume_count = 0;
+  // 1 and up: the last volume takes what changes in the root, in "upper" beside "work", and is not shown to the app.
+  uint64_t keeps_changes = 0;
 };
 
 // A job that was read; everything points into its bytes.
@@ -76,7 +78,7 @@ class JobReader {
     out.working_dir = Text(head.working_dir);
     if (out.root_type == nullptr || out.hostname == nullptr || out.working_dir == nullptr || out.working_dir[0] != '/')
       return false;
-    return ReadFiles(out) && ReadVolumes(out);
+    return ReadFiles(out) && ReadVolumes(out) && (head.keeps_changes == 0 || EndsWithDirectory(out));
   }
 
  private:
@@ -105,6 +107,11 @@ class JobReader {
       out.files[i] = {name, bytes_ + packed.text, packed.size};
     }
     return true;
+  }
+
+  static bool EndsWithDirectory(const Job& job) {
+    const uint64_t count = job.head.volume_count;
+    return count > 0 && job.volumes[count - 1].directory != 0 && job.volumes[count - 1].read_only == 0;
   }
 
   bool ReadVolumes(Job& out) const {

@@ -7,7 +7,7 @@
 namespace gantry::runner::vm {
 
 std::string PackJob(const RunConfig& config, const EtcFiles& etc, const std::string& hostname,
-                    const std::string& root_type, const std::vector<bool>& directories) {
+                    const std::string& root_type, const std::vector<bool>& directories, bool keeps_changes) {
   JobHead head;
   Packer packer(sizeof head);
   head.terminal = config.terminal ? 1 : 0;
@@ -30,6 +30,7 @@ std::string PackJob(const RunConfig& config, const EtcFiles& etc, const std::str
         {packer.Add({config.volumes[i].target}), directories[i] ? 1U : 0U, config.volumes[i].read_only ? 1U : 0U});
   head.volumes = packer.Add(volumes.data(), volumes.size() * sizeof(PackedJobVolume));
   head.volume_count = volumes.size();
+  head.keeps_changes = keeps_changes ? 1 : 0;
   return packer.Finish(head);
 }
 

@@ -137,6 +137,7 @@ struct VirtualMachine::State {
   std::unique_ptr<GuestSession> session;
   std::optional<Error> failure;
   std::optional<ExitStatus> ended;  // before there was an application
+  bool keeps_changes = false;
 
   ~State() {
     if (machine)
@@ -195,7 +196,7 @@ void VirtualMachine::State::Converse(const RootImage& root, int seconds) {
     std::vector<bool> directories;
     for (const Share& share : shares) directories.push_back(share.directory);
     session->SendBlob(FrameType::kJob,
-                      PackJob(config, MakeEtcFiles(hostname, false), hostname, root.type, directories));
+                      PackJob(config, MakeEtcFiles(hostname, false), hostname, root.type, directories, keeps_changes));
     if (session->AwaitRoot(seconds, accounts)) {
       Credentials who = ResolveUser(accounts, config.user);
       who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
@@ -217,10 +218,13 @@ const std::string& VirtualMachine::note() const { return state_->note; }
 
 VirtualMachine VirtualMachine::Start(const RunConfig& config, RootImage root, Pod& pod, const MachineOptions& options,
                                      const Dir& cache, const std::function<void(const std::string&)>& note) {
-  RequireMachineCan(config);
   VirtualMachine out(std::make_unique<State>());
   State& state = *out.state_;
   state.config = config;
+  state.keeps_changes = !options.changes.empty();
+  if (state.keeps_changes)
+    state.config.volumes.push_back({.source = options.changes, .target = "/"});
+  RequireMachineCan(state.config);
   for (Volume& volume : state.config.volumes) {
     if (volume.kind == Volume::Kind::kEmpty)
       volume.source = pod.Path("volumes/" + volume.source);

@@ -23,6 +23,9 @@ struct MachineOptions {
   std::string kernel;  // file; empty: found
   std::optional<Accelerator> accelerator;
   int boot_seconds = 0;  // until init must have spoken; 0: 20, emulated 120
+  // A directory with "upper" and "work", both empty: the first gets what changes in the root, as overlayfs has it with
+  // "userxattr". Empty: changes go away with the machine.
+  std::string changes = {};
 };
 
 // How large the machine is: the limits of memory and processors, the first at least 64M.

@@ -267,6 +267,13 @@ TEST(JobTest, NoOffsetLeadsOutOfIt) {
   std::string other = bytes;
   other[0] = 'x';
   EXPECT_FALSE(JobReader(other.data(), other.size()).Read(job));
+  const auto keeps = [](const std::vector<bool>& directories) {
+    const std::string packed = PackJob(Config(), {}, "name", "erofs", directories, true);
+    Job read;
+    return JobReader(packed.data(), packed.size()).Read(read);
+  };
+  EXPECT_TRUE(keeps({false, true}));
+  EXPECT_FALSE(keeps({true, false})) << "changes in a file";
   const std::string outside = PackJob(Config(), {{"../shadow", "text"}}, "name", "erofs", {true, false});
   EXPECT_FALSE(JobReader(outside.data(), outside.size()).Read(job));
 }
