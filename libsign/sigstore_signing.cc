@@ -1,5 +1,7 @@
 #include "libsign/sigstore_signing.h"
 
+#include <utility>
+
 #include "libimage/base/base64.h"
 #include "libsign/bundle.h"
 #include "libsign/dsse.h"
@@ -25,7 +27,11 @@ image::Attachment SignStatement(const SignedImage& image, const PrivateKey& key,
   }
   const json::Object predicate = {{"creator", image.creator}, {"timestamp", image.time}};
   const Statement statement{{subject}, std::string(image.identity ? kIdentityPredicate : kCosignPredicate), predicate};
-  DsseEnvelope envelope{std::string(kInTotoType), statement.ToJson()};
+  return SignAttestation(statement.ToJson(), key, scheme);
+}
+
+image::Attachment SignAttestation(std::string statement, const PrivateKey& key, const Scheme& scheme) {
+  DsseEnvelope envelope{std::string(kInTotoType), std::move(statement)};
   envelope.signatures.push_back({{}, key.Sign(scheme, envelope.SignedBytes())});
   const Bundle bundle{.key_hint = Bundle::HintFor(key.public_key()), .envelope = std::move(envelope)};
   return {std::string(image::kBundleType), bundle.ToJson()};

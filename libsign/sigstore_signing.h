@@ -29,4 +29,7 @@ image::Attachment SignPayload(const SignedImage& image, const PrivateKey& key, c
 // With an identity it is an identity attestation.
 image::Attachment SignStatement(const SignedImage& image, const PrivateKey& key, const Scheme& scheme);
 
+// The same around an in-toto statement that somebody else made.
+image::Attachment SignAttestation(std::string statement, const PrivateKey& key, const Scheme& scheme);
+
 }  // namespace gantry::sign

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <ctime>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,11 +15,14 @@
 #include "libimage/base/fd.h"
 #include "libimage/base/process.h"
 #include "libimage/store/store.h"
+#include "libimage/transport/aci_file.h"
+#include "libsign/dsse.h"
 #include "libsign/notary.h"
 #include "libsign/openpgp.h"
 #include "libsign/registries_d.h"
 #include "libsign/sigstore_signing.h"
 #include "libsign/simple_signing.h"
+#include "libsign/statement.h"
 #include "tools/local_image.h"
 #include "tools/network_child.h"
 #include "tools/policy_options.h"
@@ -39,6 +43,7 @@ struct Options {
   std::string x509;
   std::string chain;
   std::vector<std::string> forms;
+  std::string statement;
   std::string algorithm;
   std::string home;
   PassphraseSource passphrase;
@@ -194,8 +199,8 @@ void SignCertified(const Options& options, const SigningPlaces& places, const Si
   std::printf("%s\n", place.c_str());
 }
 
-// The file itself and not what is in it, as rkt and gpg verify it: FILE.asc, which must not be there.
-void SignAci(const Options& options, const std::string& file, const std::string& key) {
+// A file as it is, an ACI as rkt and gpg verify it: FILE.asc, which must not be there.
+void SignFile(const Options& options, const std::string& file, const std::string& key) {
   const std::string beside = file + ".asc";
   if (access(beside.c_str(), F_OK) == 0) {
     throw Error(ErrorKind::kUsage, Quoted(beside) + " exists, and holds one signature only",
@@ -222,7 +227,42 @@ std::optional<std::string> AciFile(const Options& options) {
   return aci ? std::optional(file->path) : std::nullopt;
 }
 
+// An in-toto statement that somebody made about this image, such as its provenance.
+std::string ReadStatement(const Options& options, const SigningSubject& subject) {
+  std::string text = ReadFile(options.statement, sign::kMaxEnvelopePayloadBytes);
+  std::set<std::string> about{subject.manifest.hex()};
+  if (!subject.aci.empty())
+    about.insert(image::AciFile::Open(subject.aci)->image_id().hex());
+  const sign::Statement statement = sign::Statement::Parse(text);
+  const bool is_about = std::ranges::any_of(statement.subjects, [&](const sign::Subject& one) {
+    return std::ranges::any_of(one.digests, [&](const auto& digest) { return about.contains(digest.second); });
+  });
+  if (!is_about) {
+    throw Error(ErrorKind::kUsage, Quoted(options.statement) + " is about another image than " + subject.manifest.str(),
+                "name the image that it was made for");
+  }
+  return text;
+}
+
+void SignStatement(const Options& options, const SigningPlaces& places, const SigningSubject& subject,
+                   const std::vector<Signer>& signers) {
+  const std::string statement = ReadStatement(options, subject);
+  for (const Signer& signer : signers) {
+    if (!signer.key) {
+      SignFile(options, options.statement, signer.openpgp);
+      continue;
+    }
+    const sign::Scheme scheme = SchemeFor(options, signer.key->public_key());
+    const std::string place = places.Keep(subject, sign::SignAttestation(statement, *signer.key, scheme));
+    Note(options.common, "attested " + subject.manifest.str() + " with key " + signer.key->public_key().fingerprint());
+    std::printf("%s\n", place.c_str());
+  }
+}
+
 void RequireSense(const Options& options, const std::vector<Signer>& signers) {
+  if (!options.statement.empty() && (options.identity || !options.forms.empty() || !options.x509.empty())) {
+    throw Error(ErrorKind::kUsage, "--statement goes with --key alone", "sign the image and its statement one by one");
+  }
   const bool openpgp = std::any_of(signers.begin(), signers.end(), [](const Signer& signer) { return !signer.key; });
   if (openpgp && options.identity && signers.size() == 1) {
     throw Error(ErrorKind::kUnsupported, "an identity attestation is not made with an OpenPGP key",
@@ -290,7 +330,8 @@ std::optional<image::DockerReference> NameOfAll(const Options& options) {
 }
 
 int Sign(Options options) {
-  if (options.forms.empty() && !options.identity) {
+  const bool attests = !options.statement.empty();
+  if (options.forms.empty() && !options.identity && !attests) {
     options.forms = {"payload"};
   }
   options.identity = options.identity || options.Wants("identity");
@@ -308,12 +349,12 @@ int Sign(Options options) {
       of_all ? std::optional(AskForAll(*of_all, options.registries, options.network, options.common)) : std::nullopt;
   std::optional<RemoteImage> remote = only_print || of_all ? std::nullopt : AskForImage(options);
   ConfineSigner(options, openpgp);
-  if (const auto aci = AciFile(options); aci && !certified) {
+  if (const auto aci = AciFile(options); aci && !certified && !attests) {
     if (signers.size() != 1 || signers.front().key || options.identity) {
       throw Error(ErrorKind::kUnsupported, "an App Container Image is signed with one OpenPGP key",
                   "--as docker://NAME:TAG signs what is in it, with any key");
     }
-    SignAci(options, *aci, signers.front().openpgp);
+    SignFile(options, *aci, signers.front().openpgp);
     return 0;
   }
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
@@ -325,6 +366,10 @@ int Sign(Options options) {
     subjects.push_back(FindSubject(options, registries, remote ? &*remote : nullptr));
   }
   const SigningPlaces places(options.lookaside, registries, StoreRoot(options.common), pusher ? &*pusher : nullptr);
+  if (attests) {
+    SignStatement(options, places, subjects.front(), signers);
+    return 0;
+  }
   for (const SigningSubject& subject : subjects) {
     SignWithAll(options, places, subject, signers);
     if (certified) {
@@ -350,6 +395,8 @@ void AddOptions(CLI::App& app, Options& options) {
       ->allow_extra_args(false)
       ->check(CLI::IsMember({"payload", "bundle", "identity"}))
       ->type_name("LIST");
+  app.add_option("--statement", options.statement, "sign this in-toto statement about the image in place of the image")
+      ->type_name("FILE");
   app.add_flag("--identity", options.identity, "attest what the image is, so that it verifies after a conversion");
   app.add_option("--algorithm", options.algorithm, "of bare keys, in place of the one that all verifiers know")
       ->type_name("NAME");
@@ -362,7 +409,9 @@ void AddOptions(CLI::App& app, Options& options) {
   CLI::Option* platform =
       app.add_option("--platform", options.platform, "os/architecture[/variant] to choose; this machine's by default")
           ->type_name("PLATFORM");
-  app.add_flag("--all", options.all, "an index, and the image for every platform that it lists")->excludes(platform);
+  app.add_flag("--all", options.all, "an index, and the image for every platform that it lists")
+      ->excludes(platform)
+      ->excludes("--statement");
   AddInsecureOptions(app, options.network, {"http", "tls"});
   AddLookasideOptions(app, options.as, options.registries);
 }
