@@ -87,12 +87,12 @@ image::Confinement Kept(const BuildSession& session, std::vector<std::string> pl
   return keep;
 }
 
-// By gantry-sign, which alone has to do with keys.
-void Sign(const BuildSession& session, const WriteRequest& request, const image::Reference& destination) {
+// By gantry-sign, which alone has to do with keys; `more` are options of it.
+void Sign(const BuildSession& session, const WriteRequest& request, const image::Reference& destination,
+          const std::vector<std::string>& more) {
   std::vector<std::string> argv{Sibling("gantry-sign"), "--root", StoreRoot(session.options().common), "--key",
                                 request.sign};
-  if (!request.as.empty())
-    argv.insert(argv.end(), {"--as", request.as});
+  argv.insert(argv.end(), more.begin(), more.end());
   argv.push_back(destination.ToString());
   const ExitStatus status = gantry::Process::Start(argv, {}).Wait();
   if (status.code != 0)
@@ -146,7 +146,10 @@ void WriteImage(BuildSession& session, const image::Draft& draft, const image::B
   if (!request.provenance.empty())
     WriteProvenance(draft, request.provenance, request.destination, id.at(0), request.overwrite);
   if (!request.sign.empty())
-    Sign(session, request, reference);
+    Sign(session, request, reference,
+         request.as.empty() ? std::vector<std::string>() : std::vector<std::string>{"--as", request.as});
+  if (!request.sign.empty() && !request.provenance.empty())
+    Sign(session, request, reference, {"--statement", request.provenance});
 }
 
 }  // namespace gantry::tools
