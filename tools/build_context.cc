@@ -4,20 +4,19 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
-#include "libimage/layer/compression.h"
+#include "libimage/base/stream.h"
+#include "libimage/build/add_archive.h"
 #include "libimage/layer/layer.h"
+#include "libimage/model/execution.h"
 #include "runner/user.h"
 
 namespace gantry::tools {
 namespace {
 
 using image::TreeStack;
-
-constexpr size_t kTarMagicAt = 257;
 
 bool IsDirectory(const std::string& path) {
   struct stat status {};
@@ -30,6 +29,9 @@ bool Exists(const std::string& path) {
 }
 
 std::string FindFile(const std::string& file) {
+  if (!Exists(file))
+    throw Error(ErrorKind::kNotFound, "there is neither a verb nor a Containerfile " + Quoted(file),
+                "gantry-build --help lists the verbs");
   if (!IsDirectory(file))
     return file;
   for (const char* name : {"/Containerfile", "/Dockerfile"}) {
@@ -59,22 +61,8 @@ void RefuseToFetch(const std::string& from) {
                 "fetch it first, and COPY it");
 }
 
-void RefuseToUnpack(const TreeStack& from, const TreeStack::Node& node) {
-  if (!S_ISREG(node.status.st_mode))
-    return;
-  const UniqueFd fd = from.OpenFile(node);
-  std::array<std::byte, 512> head{};
-  const size_t n = ReadFull(fd.get(), head, Quoted(node.path));
-  const std::string_view text = AsText(std::span(head).first(n));
-  const bool tar = text.size() > kTarMagicAt + 5 && text.substr(kTarMagicAt, 5) == "ustar";
-  if (tar || image::DetectCompression(std::span(head).first(n)) != image::Compression::kNone)
-    throw Error(ErrorKind::kUnsupported, "ADD does not unpack archives, such as " + Quoted(node.path),
-                "COPY copies it as it is; unpack it in a RUN");
-}
-
-// Entries that match component by component.
-void Expand(const TreeStack& from, const TreeStack::Node& at, std::string_view rest,
-            std::vector<TreeStack::Node>& into) {
+// Entries that match component by component; links are followed where they lead to something.
+void Expand(const TreeStack& from, const std::string& at, std::string_view rest, std::vector<CopySource>& into) {
   const size_t slash = std::min(rest.find('/'), rest.size());
   const std::string_view component = rest.substr(0, slash);
   if (component.empty() || component == ".") {
@@ -82,15 +70,16 @@ void Expand(const TreeStack& from, const TreeStack::Node& at, std::string_view r
       Expand(from, at, rest.substr(slash + 1), into);
     return;
   }
-  if (!at.is_directory())
+  const auto directory = from.Resolve(at);
+  if (!directory || !directory->is_directory())
     return;
-  for (const TreeStack::Node& node : from.List(at)) {
+  for (const TreeStack::Node& node : from.List(*directory)) {
     if (!image::Matches(component, image::SplitPath(node.path).second))
       continue;
-    if (slash == rest.size())
-      into.push_back(node);
+    if (slash < rest.size())
+      Expand(from, node.path, rest.substr(slash + 1), into);
     else
-      Expand(from, node, rest.substr(slash + 1), into);
+      into.push_back({std::string(image::SplitPath(node.path).second), from.Resolve(node.path).value_or(node)});
   }
 }
 
@@ -134,49 +123,70 @@ CopyPlan PlanCopy(const image::Instruction& step, const image::WordRules& words)
     throw Error(ErrorKind::kCorrupt, step.name + " needs what to copy, and where to");
   plan.to = plan.from.back();
   plan.from.pop_back();
-  plan.pattern = std::ranges::any_of(plan.from, [](const std::string& from) { return image::HasPattern(from); });
+  if (plan.from.size() > 1 && !plan.to.ends_with('/') && plan.to != "." && !plan.to.ends_with("/."))
+    throw Error(ErrorKind::kCorrupt, step.name + " of several files needs a directory to put them into",
+                "end it with a slash: " + Quoted(plan.to + "/"));
   if (step.name == "ADD")
     std::ranges::for_each(plan.from, RefuseToFetch);
   return plan;
 }
 
-std::vector<TreeStack::Node> ChooseSources(const TreeStack& from, const CopyPlan& plan, const image::CopyRules& rules,
-                                           bool adding) {
-  std::vector<TreeStack::Node> chosen;
+std::vector<CopySource> ChooseSources(const TreeStack& from, const CopyPlan& plan, const image::CopyRules& rules) {
+  std::vector<CopySource> chosen;
   for (const std::string& text : plan.from) {
-    std::vector<TreeStack::Node> found;
-    if (image::HasPattern(text)) {
-      if (const auto root = from.Root())
-        Expand(from, *root, text, found);
-    } else if (auto node = from.Resolve(text)) {
-      found.push_back(*std::move(node));
-    }
-    std::erase_if(found, [&](const TreeStack::Node& node) {
+    std::vector<CopySource> found;
+    if (image::HasPattern(text))
+      Expand(from, "", text, found);
+    else if (auto node = from.Resolve(text))
+      found.push_back({std::string(image::SplitPath(image::CleanAbsolute(text)).second), *std::move(node)});
+    const size_t before = found.size();
+    std::erase_if(found, [&](const CopySource& source) {
+      const TreeStack::Node& node = source.node;
       return rules.left_out && !node.path.empty() && rules.left_out(node.path) &&
              !(node.is_directory() && rules.exceptions);
     });
     if (found.empty())
       throw Error(ErrorKind::kNotFound, "there is no " + Quoted(text) + " to copy",
-                  "is it outside of the context, or in its .dockerignore?");
+                  before != 0 ? "the .dockerignore leaves it out"
+                              : "paths are those below the context, which --context chooses");
     chosen.insert(chosen.end(), found.begin(), found.end());
-  }
-  for (const TreeStack::Node& node : chosen) {
-    if (adding)
-      RefuseToUnpack(from, node);
   }
   return chosen;
 }
 
-void CopyInto(image::Upper& upper, const TreeStack& from, const std::vector<TreeStack::Node>& nodes,
-              const CopyPlan& plan, const image::CopyRules& rules) {
+void CopyInto(image::Upper& upper, const TreeStack& from, const std::vector<CopySource>& sources, const CopyPlan& plan,
+              const image::CopyRules& rules) {
   const std::string to = upper.Resolve(plan.to);
-  const bool into = plan.to.ends_with('/') || plan.several() || upper.IsDirectory(to);
-  for (const TreeStack::Node& node : nodes) {
-    if (node.is_directory() || !into)
-      upper.Copy(from, node, to, rules);
+  const bool into = plan.to.ends_with('/') || sources.size() > 1 || upper.IsDirectory(to);
+  for (const CopySource& source : sources) {
+    if (source.node.is_directory() || !into)
+      upper.Copy(from, source.node, to, rules);
     else
-      upper.Copy(from, node, upper.Resolve(to + "/" + std::string(image::SplitPath(node.path).second)), rules);
+      upper.Copy(from, source.node, upper.Resolve(to + "/" + source.name), rules);
   }
+}
+
+void AddInto(image::Upper& upper, const TreeStack& from, const std::vector<CopySource>& sources, const CopyPlan& plan,
+             const image::CopyRules& rules, const Unpacking& unpacking) {
+  std::vector<CopySource> copied;
+  for (const CopySource& source : sources) {
+    const auto open = [&] { return FdSource(from.OpenFile(source.node), Quoted(source.name)); };
+    if (!S_ISREG(source.node.status.st_mode) || !image::IsArchive(open(), Quoted(source.name))) {
+      copied.push_back(source);
+      continue;
+    }
+    if (!unpacking.keeps_attributes)
+      throw Error(ErrorKind::kUnsupported, "--chown and --chmod do not apply to what is in " + Quoted(source.name),
+                  "files of an archive keep their owners and modes; change them in a RUN");
+    const std::string number = std::to_string(&source - sources.data());
+    const Dir unpacked = unpacking.spare.MakeDirs(RelPath::Parse(number), 0700);
+    image::CopyRules extracted{.xattrs = true, .replaces = true};
+    extracted.implied = image::UnpackArchive(open(), unpacked, unpacking.options, Quoted(source.name));
+    const TreeStack tree({&unpacked}, unpacking.options.whiteouts);
+    upper.Copy(tree, tree.Root().value(), upper.Resolve(plan.to), extracted);
+  }
+  if (!copied.empty())
+    CopyInto(upper, from, copied, plan, rules);
 }
 
 std::pair<uint32_t, uint32_t> FindOwner(const TreeStack& image, const std::string& spec) {

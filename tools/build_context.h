@@ -36,20 +36,34 @@ class BuildContext {
 struct CopyPlan {
   std::vector<std::string> from;  // with patterns
   std::string to;                 // absolute, once the working directory is before it
-  bool pattern = false;           // one of `from` is a pattern
-
-  bool several() const { return from.size() > 1 || pattern; }
 };
 
 CopyPlan PlanCopy(const image::Instruction& step, const image::WordRules& words);
 
-// What is meant, in order. kNotFound when there is nothing of a name; kUnsupported for what ADD would fetch or unpack.
-std::vector<image::TreeStack::Node> ChooseSources(const image::TreeStack& from, const CopyPlan& plan,
-                                                  const image::CopyRules& rules, bool adding);
+// Something to copy, under the name that it has where it was found: links are followed.
+struct CopySource {
+  std::string name;
+  image::TreeStack::Node node;
+};
+
+// What is meant, in order. kNotFound when there is nothing of a name.
+std::vector<CopySource> ChooseSources(const image::TreeStack& from, const CopyPlan& plan,
+                                      const image::CopyRules& rules);
 
 // The content of directories, and files under their names, or the only file under the name that the plan gives it.
-void CopyInto(image::Upper& upper, const image::TreeStack& from, const std::vector<image::TreeStack::Node>& nodes,
+void CopyInto(image::Upper& upper, const image::TreeStack& from, const std::vector<CopySource>& sources,
               const CopyPlan& plan, const image::CopyRules& rules);
+
+// What ADD needs to unpack archives.
+struct Unpacking {
+  const Dir& spare;  // an empty directory
+  image::UnpackOptions options;
+  bool keeps_attributes = true;  // false: --chown or --chmod is given, which is kUnsupported for an archive
+};
+
+// The same, but archives are unpacked where the others are copied to.
+void AddInto(image::Upper& upper, const image::TreeStack& from, const std::vector<CopySource>& sources,
+             const CopyPlan& plan, const image::CopyRules& rules, const Unpacking& unpacking);
 
 // USER[:GROUP], numbers or names that the image has; the group of a user without one has the user's number, as Docker
 // has it.

@@ -1,17 +1,19 @@
 // Files of this machine on their way into an image.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
-#include "libimage/build/upper.h"
+#include "tools/build_session.h"
 
 namespace gantry::tools {
 
-// Each of `from` to `to`, or with `into_directory` into that, under its own name: owned by root, modes and times kept.
-// A directory is copied with all that is in it. Returns the newest time.
-int64_t CopyFromHost(image::Upper& upper, const std::vector<std::string>& from, const std::string& to,
-                     bool into_directory);
+// The verbs copy and copy-to-dir: each of `paths` but the last to the last, or with `into_directory` into that, under
+// its own name: owned by root, modes and times kept. A directory is copied with all that is in it.
+int CopyIn(BuildSession& session, const std::vector<std::string>& paths, bool into_directory);
+
+// The verb begin. `base` is an image, or a path that begins with "." or "/": an ACI, a layout, or a directory with the
+// files of an image, which keep their owners.
+int Begin(BuildSession& session, const std::string& base);
 
 }  // namespace gantry::tools

@@ -44,6 +44,14 @@ std::string CacheDirectory(const FileRequest& request) {
   throw Error(ErrorKind::kUsage, "it is not known where layers can be kept", "give --cache DIR, or --no-cache");
 }
 
+// "http_proxy", "NO_PROXY".
+bool IsProxy(const std::string& name) {
+  static const std::set<std::string> kNames{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"};
+  const std::string lower = LowerAscii(name);
+  const bool capitals = std::ranges::none_of(name, [](char c) { return c >= 'a' && c <= 'z'; });
+  return kNames.contains(lower) && (capitals || name == lower);
+}
+
 // One stage while it is built, and after.
 struct Stage {
   const BuildStage& plan;
@@ -59,10 +67,12 @@ class FileBuild {
         request_(request),
         context_(BuildContext::Open(request.file, request.context)),
         file_(Parse()),
-        temporary_(Dir::Open(image::LargeTemporaryDirectory())) {
+        temporary_(Dir::Open(image::LargeTemporaryDirectory())),
+        engine_(TakeEngine(request.engine)) {
     if (!request.no_cache)
       cache_.emplace(CacheDirectory(request));
     for (const std::string& given : request.arguments) Give(given);
+    AddPlatforms();
     for (const Instruction& argument : file_.arguments) Declare(argument, global_);
   }
 
@@ -73,6 +83,7 @@ class FileBuild {
       for (const Instruction& step : file_.stages[i].steps) total_ += step.name.empty() ? 0 : 1;
     }
     for (const size_t i : needed) At(file_.stages[i].from, [&] { Build(i); });
+    WarnOfUnused();
     const Workspace& made = stages_.at(last).workspace;
     if (!request_.write.destination.empty()) {
       WriteImage(session_, made.draft(), made.blobs(), request_.write);
@@ -112,11 +123,33 @@ class FileBuild {
       given_[name] = value;
   }
 
+  // As BuildKit has them before the first FROM: what is built for, and what this machine is.
+  void AddPlatforms() {
+    const std::string& chosen = session_.options().platform;
+    const image::Platform host = image::Platform::Host();
+    for (const auto& [prefix, platform] :
+         {std::pair("BUILD", host), std::pair("TARGET", chosen.empty() ? host : image::Platform::Parse(chosen))}) {
+      const std::string name = prefix;
+      global_[name + "PLATFORM"] = platform.ToString();
+      global_[name + "OS"] = platform.os;
+      global_[name + "ARCH"] = platform.architecture;
+      global_[name + "VARIANT"] = platform.variant;
+    }
+  }
+
+  void WarnOfUnused() const {
+    for (const auto& [name, value] : given_) {
+      if (!declared_.contains(name) && !IsProxy(name))
+        Warn(session_.options().common, "--build-arg " + name + " has no ARG that takes it");
+    }
+  }
+
   // ARG NAME[=VALUE]...: what was given, else what stands there, else what an ARG before the first FROM said.
-  void Declare(const Instruction& step, Variables& into) const {
-    for (const std::string& word : image::SplitWords(step.text, RulesFor(into, nullptr))) {
+  void Declare(const Instruction& step, Variables& into, const Draft* draft = nullptr) {
+    for (const std::string& word : image::SplitWords(step.text, RulesFor(into, draft))) {
       const size_t equals = word.find('=');
       const std::string name = word.substr(0, equals);
+      declared_.insert(name);
       if (const auto given = given_.find(name); given != given_.end())
         into[name] = given->second;
       else if (equals != std::string::npos)
@@ -175,13 +208,35 @@ class FileBuild {
     return needed;
   }
 
+  // What is no stage is an image. gantry-fetch has said why it could not bring one, and knows nothing of stages.
+  Draft OnImage(const std::string& name, size_t number) const {
+    try {
+      return session_.NewDraft(name);
+    } catch (const ChildFailed& failed) {
+      std::string stages;
+      for (size_t i = 0; i < number; ++i) {
+        const std::string& stage = file_.stages[i].name;
+        stages += (i == 0 ? "" : ", ") + (stage.empty() ? std::to_string(i) : Quoted(stage));
+      }
+      const bool is_kind = failed.exit_code >= 1 && failed.exit_code <= 7;
+      throw Error(is_kind ? static_cast<ErrorKind>(failed.exit_code) : ErrorKind::kFailed,
+                  Quoted(name) + " could not be brought here",
+                  stages.empty() ? "is the name right? it is that of an image"
+                                 : "is the name right? the stages before this one are " + stages);
+    }
+  }
+
   void Build(size_t number) {
     const BuildStage& plan = file_.stages[number];
     if (const auto platform = FlagOf(plan.from, "platform"))
       RequirePlatform(image::ExpandText(*platform, RulesFor(global_, nullptr)));
     const std::string base = BaseName(number);
     const auto from = FindStage(base, number);
-    Draft draft = from ? stages_.at(*from).workspace.draft() : session_.NewDraft(base);
+    Draft draft = from ? stages_.at(*from).workspace.draft() : OnImage(base, number);
+    const json::Value* const triggers = draft.Get("OnBuild");
+    if (triggers != nullptr && triggers->array() != nullptr && !triggers->array()->empty())
+      throw Error(ErrorKind::kUnsupported, Quoted(base) + " has instructions for whoever builds on it (ONBUILD)",
+                  "write them into the file, on a base without them");
     Workspace workspace = Workspace::Temporary(temporary_, std::move(draft));
     if (cache_)
       workspace.UseBlobs(cache_->blobs());
@@ -207,6 +262,9 @@ class FileBuild {
 
   void Perform(Stage& stage, size_t number, const Instruction& step) {
     Draft& draft = stage.workspace.draft();
+    if (!step.words && step.text.starts_with("[\""))
+      Warn(session_.options().common, context_.file() + ": line " + std::to_string(step.line) + ": " + step.name +
+                                          " looks like JSON, but is none: it is given to the shell");
     if (step.name == "RUN")
       return PerformRun(stage, step);
     if (step.name == "COPY" || step.name == "ADD")
@@ -214,7 +272,7 @@ class FileBuild {
     if (step.name == "WORKDIR")
       return PerformWorkdir(stage, step);
     if (step.name == "ARG")
-      Declare(step, stage.arguments);
+      Declare(step, stage.arguments, &draft);
     else
       ApplySetting(draft, step, RulesFor(stage.arguments, &draft), stage.has_cmd);
     draft.AddHistory(step.ToString());
@@ -259,16 +317,34 @@ class FileBuild {
           {"user", execution.user},
           {"directory", execution.cwd},
           {"network", request_.net}},
-         [&] { session_.Run(stage.workspace, step.ToString(), run); });
+         [&] {
+           AddProxies(draft, run.env);
+           session_.Run(stage.workspace, step.ToString(), run, {}, engine_);
+         });
+  }
+
+  // As Docker has them: given, and of no ARG. They lead to the same files, and are no input.
+  void AddProxies(const Draft& draft, std::vector<std::string>& environment) const {
+    for (const auto& [name, value] : given_) {
+      if (IsProxy(name) && !declared_.contains(name) && !EnvironmentOf(draft, name))
+        environment.push_back(name + "=" + value);
+    }
   }
 
   void PerformWorkdir(Stage& stage, const Instruction& step) {
     Draft& draft = stage.workspace.draft();
     const std::string path = InDirectory(draft, image::ExpandText(step.text, RulesFor(stage.arguments, &draft)));
     draft.Set("WorkingDir", path);
-    Step(stage, step, {{"directory", path}}, [&] {
-      session_.Add(stage.workspace, step.ToString(), [&](image::Upper& upper) {
-        upper.MakeDirectories(upper.Resolve(path), {0, 0});
+    if (path == "/")
+      return draft.AddHistory(step.ToString());
+    // It is the user's, as BuildKit has it.
+    const json::Value* const user = draft.Get("User");
+    const std::pair<uint32_t, uint32_t> owner = user == nullptr || user->string() == nullptr
+                                                    ? std::pair<uint32_t, uint32_t>(0, 0)
+                                                    : OwnerOf(stage, *user->string());
+    Step(stage, step, {{"directory", path}, {"uid", uint64_t{owner.first}}, {"gid", uint64_t{owner.second}}}, [&] {
+      session_.Add(stage.workspace, step.ToString(), [&](image::Upper& upper, const Dir&) {
+        upper.MakeDirectories(upper.Resolve(path), owner);
         return int64_t{0};
       });
     });
@@ -293,7 +369,7 @@ class FileBuild {
       const Workspace& there = stages_.at(*other).workspace;
       from.layers.emplace(session_.Render(there.draft(), there.blobs(), there.dir()));
     } else {
-      const Draft draft = session_.NewDraft(image::ExpandText(*name, RulesFor(stage.arguments, nullptr)));
+      const Draft draft = OnImage(image::ExpandText(*name, RulesFor(stage.arguments, nullptr)), number);
       from.layers.emplace(session_.Render(draft, stage.workspace.blobs(), stage.workspace.dir()));
     }
     from.stack.emplace(from.layers->pointers(), session_.unpack_options().whiteouts);
@@ -305,34 +381,50 @@ class FileBuild {
     Draft& draft = stage.workspace.draft();
     const image::WordRules words = RulesFor(stage.arguments, &draft);
     CopyPlan plan = PlanCopy(step, words);
-    plan.to = InDirectory(draft, plan.to) + (plan.to.ends_with('/') ? "/" : "");
+    const bool directory = plan.to == "." || plan.to.ends_with('/') || plan.to.ends_with("/.");
+    plan.to = InDirectory(draft, plan.to) + (directory ? "/" : "");
     From from = Source(stage, number, step);
     if (const auto chown = FlagOf(step, "chown"))
       from.rules.owner = OwnerOf(stage, image::ExpandText(*chown, words));
     if (const auto chmod = FlagOf(step, "chmod"))
       from.rules.mode = ModeOf(image::ExpandText(*chmod, words));
-    const auto nodes = ChooseSources(*from.stack, plan, from.rules, step.name == "ADD");
-    const std::vector<std::string> found = session_.InChild([&]() -> std::vector<std::string> {
-      std::string digests;
-      int64_t newest = 0;
-      for (const auto& node : nodes) {
-        const auto one = image::FingerprintOf(*from.stack, node, from.rules, session_.fixed_epoch(), draft.newest());
-        digests += one.digest.str() + " ";
-        newest = std::max(newest, one.newest);
-      }
-      return {Digest::Of(digests).str(), std::to_string(newest)};
-    });
-    draft.NoteInput({step.ToString(), Digest::Parse(found.at(0))});
-    draft.NoteTime(ParseDecimal<int64_t>(found.at(1)).value_or(0));
-    Step(stage, step, {{"copy", found.at(0)}, {"to", plan.to}, {"several", plan.several()}}, [&] {
-      session_.Add(stage.workspace, step.ToString(), [&](image::Upper& upper) {
-        CopyInto(upper, *from.stack, nodes, plan, from.rules);
-        return upper.newest();
+    const std::vector<CopySource> sources = ChooseSources(*from.stack, plan, from.rules);
+    const Digest content = FingerprintOf(draft, from, sources, step);
+    const bool adds = step.name == "ADD";
+    Step(stage, step, {{"copy", content.str()}, {"to", plan.to}, {"unpack", adds}}, [&] {
+      session_.Add(stage.workspace, step.ToString(), [&](image::Upper& upper, const Dir& spare) {
+        const bool as_they_are = !FlagOf(step, "chown") && !FlagOf(step, "chmod");
+        if (adds)
+          AddInto(upper, *from.stack, sources, plan, from.rules, {spare, session_.unpack_options(), as_they_are});
+        else
+          CopyInto(upper, *from.stack, sources, plan, from.rules);
+        return int64_t{0};  // it is noted already
       });
     });
   }
 
+  // Of all that is copied; noted in the draft.
+  Digest FingerprintOf(Draft& draft, const From& from, const std::vector<CopySource>& sources,
+                       const Instruction& step) {
+    const std::vector<std::string> found = session_.InChild([&]() -> std::vector<std::string> {
+      std::string digests;
+      int64_t newest = 0;
+      for (const auto& [name, node] : sources) {
+        const auto one = image::FingerprintOf(*from.stack, node, from.rules, session_.fixed_epoch(), draft.newest());
+        digests += one.digest.str() + Digest::Of(name).str() + " ";
+        newest = std::max(newest, one.newest);
+      }
+      return {Digest::Of(digests).str(), std::to_string(newest)};
+    });
+    const Digest digest = Digest::Parse(found.at(0));
+    draft.NoteInput({step.ToString(), digest});
+    draft.NoteTime(ParseDecimal<int64_t>(found.at(1)).value_or(0));
+    return digest;
+  }
+
   std::pair<uint32_t, uint32_t> OwnerOf(Stage& stage, const std::string& spec) {
+    if (spec.find_first_not_of("0123456789:") == std::string::npos)
+      return FindOwner(image::TreeStack({}, session_.unpack_options().whiteouts), spec);
     const Layers layers = session_.Render(stage.workspace.draft(), stage.workspace.blobs(), stage.workspace.dir());
     const image::TreeStack stack(layers.pointers(), session_.unpack_options().whiteouts);
     return FindOwner(stack, spec);
@@ -343,8 +435,10 @@ class FileBuild {
   BuildContext context_;
   Containerfile file_;
   Dir temporary_;
+  Engine engine_;
   std::optional<image::LayerCache> cache_;
   Variables given_, global_;
+  std::set<std::string, std::less<>> declared_;
   std::map<size_t, Stage> stages_;
   size_t total_ = 0, done_ = 0;
 };
@@ -359,6 +453,7 @@ void AddFileOptions(CLI::App& app, FileRequest& request) {
   app.add_option("--build-arg", request.arguments, "the value of an ARG; NAME alone takes it over from here")
       ->type_name("NAME[=VALUE]")
       ->allow_extra_args(false);
+  AddEngineOptions(app, request.engine);
   app.add_flag("--net", request.net, "RUN has the network of this machine; without, it has none");
   app.add_option("--cache", request.cache, "where layers are kept for later builds")->type_name("DIR");
   app.add_flag("--no-cache", request.no_cache, "make every layer anew, and keep none");

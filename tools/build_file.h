@@ -18,7 +18,8 @@ struct FileRequest {
   std::vector<std::string> arguments;  // --build-arg
   bool no_cache = false;
   bool net = false;
-  WriteRequest write;  // without a destination nothing is written
+  EngineOptions engine;  // of RUN
+  WriteRequest write;    // without a destination nothing is written
 };
 
 void AddFileOptions(CLI::App& app, FileRequest& request);

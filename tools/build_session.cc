@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -15,8 +16,7 @@
 #include "libimage/base/workers.h"
 #include "libimage/build/pack.h"
 #include "libsign/verify.h"
-#include "runner/pod.h"
-#include "runner/process.h"
+#include "tools/destination.h"
 
 namespace gantry::tools {
 namespace {
@@ -24,16 +24,6 @@ namespace {
 constexpr size_t kMaxAnswerFields = 8;
 constexpr size_t kMaxAnswerBytes = 32 * 1024;  // an answer is read after its end, and a pipe holds twice as much
 constexpr std::string_view kScratch = "scratch";
-
-std::optional<int64_t> SourceDateEpoch() {
-  const char* const text = std::getenv("SOURCE_DATE_EPOCH");
-  if (text == nullptr)
-    return std::nullopt;
-  const auto seconds = ParseDecimal<int64_t>(text);
-  if (!seconds)
-    throw Error(ErrorKind::kUsage, "SOURCE_DATE_EPOCH is " + Quoted(text), "expected seconds since 1970");
-  return seconds;
-}
 
 // A place that is found again from another working directory.
 image::Reference Lasting(const LocalName& name) {
@@ -93,6 +83,7 @@ image::VerifiedImage BuildSession::Verify(const LocalName& name) {
   const std::string root = StoreRoot(options_.common);
   image::Confinement keep = DecisionConfinement(*policy_, registries_);
   KeepForImage(name.reference, root, keep);
+  keep.read.insert(keep.read.end(), options_.dependencies.begin(), options_.dependencies.end());
   auto verified = sign::Verifier::VerifyInChild(
       *policy_, [&] { Confine(options_.common, keep); },
       [&]() -> std::optional<sign::Candidate> {
@@ -109,9 +100,10 @@ image::VerifiedImage BuildSession::Verify(const LocalName& name) {
 }
 
 BuildBase BuildSession::OpenBase(const std::string& text) {
-  const LocalName name = BringHere(text, options_.platform, options_.policy, options_.common);
+  LocalName name = BringHere(text, options_.platform, options_.policy, options_.common);
+  name.dependencies = options_.dependencies;
   image::VerifiedImage image = Verify(name);
-  Note(options_.common, "the base is trusted by " + image.vouched_by());
+  Note(options_.common, Quoted(text) + " is trusted by " + image.vouched_by());
   return {std::move(image), Lasting(name), options_.platform};
 }
 
@@ -123,7 +115,7 @@ const BuildBase* BuildSession::BaseOf(const image::Draft& draft) {
       return base.get();
   }
   const image::Reference reference = image::Reference::Parse(draft.base()->name);
-  image::VerifiedImage image = Verify({reference, draft.base()->manifest});
+  image::VerifiedImage image = Verify({reference, draft.base()->manifest, options_.dependencies});
   bases_.push_back(std::make_unique<BuildBase>(BuildBase{std::move(image), reference, options_.platform}));
   return bases_.back().get();
 }
@@ -135,33 +127,41 @@ image::Draft BuildSession::NewDraft(const std::string& base) {
   return image::Draft::On(bases_.back()->image.image(), bases_.back()->name());
 }
 
-std::shared_ptr<const image::Blobs> BuildSession::BlobsOf(const image::Draft& draft,
-                                                          const image::BlobDirectory& blobs) {
+std::shared_ptr<const image::Blobs> BuildSession::BlobsOf(const image::Draft& draft, const image::BlobDirectory& blobs,
+                                                          const Dependencies& below) {
   std::vector<std::shared_ptr<const image::Blobs>> places{std::make_shared<image::BlobDirectory>(blobs)};
-  if (const BuildBase* base = BaseOf(draft)) {
-    if (const auto* file = base->reference.file())
-      places.push_back(OpenFileImage(*file, base->platform).blobs);
+  const auto add = [&](const BuildBase& image) {
+    if (const auto* file = image.reference.file())
+      places.push_back(OpenFileImage(*file, image.platform, options_.dependencies).blobs);
     else
       places.push_back(store_);
-  }
+  };
+  if (const BuildBase* base = BaseOf(draft))
+    add(*base);
+  std::ranges::for_each(below, add);
   return std::make_shared<image::JoinedBlobs>(std::move(places));
 }
 
-Layers BuildSession::Render(const image::Draft& draft, const image::BlobDirectory& blobs, const Dir& work) {
+Layers BuildSession::Render(const image::Draft& draft, const image::BlobDirectory& blobs, const Dir& work,
+                            const Dependencies& below) {
   const BuildBase* base = BaseOf(draft);
+  std::vector<const image::VerifiedImage*> images;
+  for (const BuildBase& dependency : below) images.push_back(&dependency.image);
   Layers layers{{},
-                image::Authoring::Finish(draft, base == nullptr ? nullptr : &base->image, EpochOf(draft)),
+                image::Authoring::Finish(draft, base == nullptr ? nullptr : &base->image, EpochOf(draft), images),
                 store_->NewLease(),
                 {}};
-  for (const image::DraftLayer& layer : draft.layers()) layers.lease->Add({layer.diff_id});
+  layers.lease->Add(layers.image.image().config.diff_ids);
   const std::string root = StoreRoot(options_.common);
-  runner::Rendering how{.open = [&] { return BlobsOf(draft, blobs); },
+  runner::Rendering how{.open = [&] { return BlobsOf(draft, blobs, below); },
                         .keep = runner::RendererConfinement(root),
                         .progress = [&] { return MakeProgress(options_.common); }};
   how.keep.read.push_back(work.name());
   how.keep.read.push_back(blobs.name());
   if (base != nullptr)
     KeepForImage(base->reference, root, how.keep);
+  for (const BuildBase& dependency : below) KeepForImage(dependency.reference, root, how.keep);
+  how.keep.read.insert(how.keep.read.end(), options_.dependencies.begin(), options_.dependencies.end());
   layers.rootfs = runner::Render(layers.image, *store_, map_, how);
   for (const std::string& path : layers.rootfs.layers) layers.dirs.push_back(Dir::Open(path));
   return layers;
@@ -196,40 +196,54 @@ void BuildSession::Step(image::Workspace& workspace, const std::function<void()>
   RemoveSteps(workspace);
 }
 
-void BuildSession::Add(image::Workspace& workspace, const std::string& created_by, const Fill& fill) {
+// What a child keeps that fills or reads a step's directories.
+image::Confinement BuildSession::StepConfinement(const Dir& work) const {
+  image::Confinement keep = runner::RendererConfinement(StoreRoot(options_.common));
+  keep.read = {"/"};
+  keep.write = {work.name()};
+  return keep;
+}
+
+void BuildSession::Add(image::Workspace& workspace, const std::string& created_by, const Fill& fill,
+                       const Dependencies& below) {
   Step(workspace, [&] {
-    const Layers layers = Render(workspace.draft(), workspace.blobs(), workspace.dir());
+    const Layers layers = Render(workspace.draft(), workspace.blobs(), workspace.dir(), below);
     const Dir upper = workspace.NewStep("upper");
+    const Dir spare = workspace.NewStep("spare");
     const auto newest = InChild([&]() -> std::vector<std::string> {
+      Confine(options_.common, StepConfinement(workspace.dir()));
       image::Upper into(layers.pointers(), upper, unpack_options());
-      return {std::to_string(fill(into))};
+      return {std::to_string(fill(into, spare))};
     });
     workspace.draft().NoteTime(ParseDecimal<int64_t>(newest.at(0)).value_or(0));
-    Pack(workspace, layers, upper, created_by);
+    Pack(workspace, layers, upper, created_by, !below.empty());
   });
 }
 
 void BuildSession::Pack(image::Workspace& workspace, const Layers& layers, const Dir& upper,
-                        const std::string& created_by) {
+                        const std::string& created_by, bool on_dependencies) {
   image::Draft& draft = workspace.draft();
   const auto file = workspace.blobs().New();
   const std::vector<std::string> made = InChild([&]() -> std::vector<std::string> {
+    Confine(options_.common, StepConfinement(workspace.dir()));
     const image::UnpackOptions options = unpack_options();
     const image::TreeStack base(layers.pointers(), options.whiteouts);
-    const auto layer = image::PackLayer(
+    const auto packed = image::PackLayer(
         base, upper, file->fd(),
         {.changes = {.epoch = EpochOf(draft), .threads = ProcessorCount()}, .compress = {.threads = ProcessorCount()}});
-    if (!layer)
+    if (!packed)
       return {};
-    return {json::Print(layer->blob.ToJson()), layer->diff_id.str()};
+    return {json::Print(packed->layer.ToJson()), packed->hides ? "hides" : ""};
   });
-  if (made.size() == 2) {
-    const json::Value blob = json::Parse(made[0], "a layer");
-    image::DraftLayer layer{image::Descriptor::Parse(json::Cursor(blob, "a layer")), Digest::Parse(made[1])};
-    workspace.blobs().Commit(*file, layer.blob.digest);
-    draft.AddLayer(std::move(layer), created_by);
-  } else {
+  if (made.empty()) {
     draft.AddHistory(created_by);
+  } else {
+    const json::Value json = json::Parse(made.at(0), "a layer");
+    const image::DraftLayer layer = image::DraftLayer::Parse(json::Cursor(json, "a layer"));
+    workspace.blobs().Commit(*file, layer.blob.digest);
+    draft.AddLayer(layer, created_by);
+    if (on_dependencies && !made.at(1).empty())
+      draft.NoteHiding();
   }
   workspace.Save();
 }
@@ -238,43 +252,6 @@ void BuildSession::RemoveSteps(image::Workspace& workspace) const {
   InChild([&]() -> std::vector<std::string> {
     workspace.RemoveSteps();
     return {};
-  });
-}
-
-int BuildSession::Execute(const Layers& layers, const runner::RunConfig& config) {
-  const Dir pods = Dir::Open(StoreRoot(options_.common) + "/pods");
-  runner::SweepPods(pods, map_);
-  runner::Pod pod = runner::Pod::Create(pods, layers.image.image(), map_);
-  runner::Process process = runner::Process::Start(config, layers.rootfs, pod);
-  if (process.failure())
-    PrintError(*process.failure());
-  const int code = process.Wait().code;
-  pod.Remove();
-  return code;
-}
-
-void BuildSession::Run(image::Workspace& workspace, const std::string& created_by, const runner::RunOptions& run) {
-  Step(workspace, [&] {
-    Layers layers = Render(workspace.draft(), workspace.blobs(), workspace.dir());
-    const Dir upper = workspace.NewStep("upper");
-    const Dir work = workspace.NewStep("work");
-    if (layers.dirs.empty())
-      layers.rootfs.layers.push_back(workspace.NewStep("empty").name());
-    layers.rootfs.upper = upper.name();
-    layers.rootfs.work = work.name();
-    InChild([&]() -> std::vector<std::string> {
-      image::Upper(layers.pointers(), upper, unpack_options());
-      return {};
-    });
-    const int code = Execute(layers, runner::Plan(layers.image.image().config, run));
-    if (code != 0)
-      throw Error(ErrorKind::kFailed, Quoted(created_by) + " ended with " + std::to_string(code),
-                  "the build is as it was before");
-    InChild([&]() -> std::vector<std::string> {
-      image::RemoveRunnersFiles(layers.pointers(), upper, unpack_options());
-      return {};
-    });
-    Pack(workspace, layers, upper, created_by);
   });
 }
 

@@ -20,6 +20,7 @@
 #include "libsign/registries_d.h"
 #include "runner/config.h"
 #include "runner/rootfs.h"
+#include "tools/build_engine.h"
 #include "tools/local_image.h"
 
 namespace gantry::tools {
@@ -29,6 +30,7 @@ struct BuildOptions {
   PolicyOptions policy;
   std::string work_path = ".gantry-build";
   std::string platform;
+  std::vector<std::string> dependencies;  // files of ACIs
 };
 
 // A base, allowed, and where its blobs are.
@@ -40,6 +42,9 @@ struct BuildBase {
   // As a draft remembers it: absolute, and never fetched again.
   std::string name() const { return reference.ToString(); }
 };
+
+// What a draft depends on, in the order of rendering.
+using Dependencies = std::vector<BuildBase>;
 
 // The layers of a draft as directories, the nearest first, held against collection as long as this lives.
 struct Layers {
@@ -67,16 +72,29 @@ class BuildSession {
   // "scratch" is nothing.
   image::Draft NewDraft(const std::string& base);
 
+  // What the manifest depends on: ACIs that --dependency names, then those in the working directory, then images of
+  // that name in the store; never fetched. Noted in the draft as inputs: kFailed when one is another than before.
+  // kNotFound when one is not here.
+  Dependencies FindDependencies(image::Draft& draft);
+
   // Renders what is missing. `blobs` has the layers that were made here; its place is told for confinement.
-  Layers Render(const image::Draft& draft, const image::BlobDirectory& blobs, const Dir& work);
-  std::shared_ptr<const image::Blobs> BlobsOf(const image::Draft& draft, const image::BlobDirectory& blobs);
+  Layers Render(const image::Draft& draft, const image::BlobDirectory& blobs, const Dir& work,
+                const Dependencies& below = {});
+  std::shared_ptr<const image::Blobs> BlobsOf(const image::Draft& draft, const image::BlobDirectory& blobs,
+                                              const Dependencies& below = {});
+  // All paths of the image on what it depends on, as a pathWhitelist has them.
+  std::vector<std::string> PathsOf(const image::Draft& draft, const image::BlobDirectory& blobs, const Dir& work,
+                                   const Dependencies& below);
 
   // Makes one layer: `fill` fills an upper directory in a child, or `run` does so in a container (one of them is
   // empty). The draft gets the layer, if anything changed, and `created_by` in its history; the workspace is saved.
-  using Fill = std::function<int64_t(image::Upper& upper)>;  // returns the newest time of what it read
-  void Add(image::Workspace& workspace, const std::string& created_by, const Fill& fill);
+  // `spare` is an empty directory that is removed afterwards. Returns the newest time of what it read.
+  using Fill = std::function<int64_t(image::Upper& upper, const Dir& spare)>;
+  void Add(image::Workspace& workspace, const std::string& created_by, const Fill& fill,
+           const Dependencies& below = {});
   // kFailed when the command ends with anything but 0.
-  void Run(image::Workspace& workspace, const std::string& created_by, const runner::RunOptions& run);
+  void Run(image::Workspace& workspace, const std::string& created_by, const runner::RunOptions& run,
+           const Dependencies& below = {}, const Engine& engine = {});
 
   // `work` in a child that is root of the user namespace, or a plain child; what it returns.
   using Work = std::function<std::vector<std::string>()>;
@@ -95,9 +113,12 @@ class BuildSession {
  private:
   static std::vector<std::string> InChild(const Work& work, const std::optional<runner::IdMap>& map);
   image::VerifiedImage Verify(const LocalName& name);
+  std::string PlaceOf(const image::AciDependency& wanted) const;
   void Step(image::Workspace& workspace, const std::function<void()>& make);
-  int Execute(const Layers& layers, const runner::RunConfig& config);
-  void Pack(image::Workspace& workspace, const Layers& layers, const Dir& upper, const std::string& created_by);
+  int Execute(const Layers& layers, const runner::RunConfig& config, const Engine& engine, const Dir& changes);
+  void Pack(image::Workspace& workspace, const Layers& layers, const Dir& upper, const std::string& created_by,
+            bool on_dependencies);
+  image::Confinement StepConfinement(const Dir& work) const;
 
   BuildOptions options_;
   std::optional<runner::IdMap> map_;

@@ -17,7 +17,7 @@ using image::Instruction;
 using image::WordRules;
 
 constexpr size_t kMaxListed = 10'000;
-constexpr uint64_t kMaxDurationSeconds = 100'000'000;
+constexpr uint64_t kMaxNanoseconds = 100'000'000 * uint64_t{1'000'000'000};
 
 std::vector<std::string> List(const Draft& draft, const char* member) {
   const json::Value* value = draft.Get(member);
@@ -44,7 +44,7 @@ std::vector<std::pair<std::string, std::string>> Pairs(const Instruction& step, 
   return pairs;
 }
 
-void Expose(Draft& draft, const std::string& word) {
+void Expose(const std::string& word, std::vector<std::string>& into) {
   const size_t slash = std::min(word.find('/'), word.size());
   const std::string protocol = slash == word.size() ? "tcp" : LowerAscii(word.substr(slash + 1));
   const std::string range = word.substr(0, slash);
@@ -53,23 +53,23 @@ void Expose(Draft& draft, const std::string& word) {
   const auto last = dash == std::string::npos ? first : ParseDecimal<uint16_t>(range.substr(dash + 1));
   if (!first || !last || *first == 0 || *last < *first)
     throw Error(ErrorKind::kCorrupt, Quoted(word) + " is no port", "PORT[-PORT][/PROTOCOL]");
-  for (uint32_t port = *first; port <= *last; ++port)
-    draft.AddKey("ExposedPorts", std::to_string(port) + "/" + protocol);
+  for (uint32_t port = *first; port <= *last; ++port) into.push_back(std::to_string(port) + "/" + protocol);
 }
 
 // Go's "1m30s", "500ms".
 uint64_t Nanoseconds(const std::string& text) {
-  static const std::map<std::string, double, std::less<>> kUnits{{"ns", 1},  {"us", 1e3}, {"ms", 1e6},
-                                                                 {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+  constexpr uint64_t kSecond = 1'000'000'000;
+  static const std::map<std::string, uint64_t, std::less<>> kUnits{
+      {"ns", 1}, {"us", 1000}, {"ms", 1'000'000}, {"s", kSecond}, {"m", 60 * kSecond}, {"h", 3600 * kSecond}};
   uint64_t total = 0;
   for (size_t at = 0; at < text.size();) {
     const size_t unit = std::min(text.find_first_not_of("0123456789", at), text.size());
     const size_t end = std::min(text.find_first_of("0123456789", unit), text.size());
     const auto number = ParseDecimal<uint64_t>(text.substr(at, unit - at));
     const auto known = kUnits.find(text.substr(unit, end - unit));
-    if (!number || known == kUnits.end() || *number > kMaxDurationSeconds)
+    if (!number || known == kUnits.end() || *number > (kMaxNanoseconds - total) / known->second)
       throw Error(ErrorKind::kUnsupported, Quoted(text) + " is no time that is supported", "30s, 1m30s, 500ms");
-    total += *number * static_cast<uint64_t>(known->second);
+    total += *number * known->second;
     at = end;
   }
   return total;
@@ -84,14 +84,15 @@ void SetHealthCheck(Draft& draft, const Instruction& step) {
   if (kind != "cmd" || command.empty())
     throw Error(ErrorKind::kCorrupt, "expected 'HEALTHCHECK [OPTIONS] CMD COMMAND' or 'HEALTHCHECK NONE'");
   std::vector<std::string> test{"CMD-SHELL", command};
-  if (command.starts_with('[')) {
-    const json::Value value = json::Parse(command, "HEALTHCHECK");
-    test = json::Cursor(value, "HEALTHCHECK").Strings(kMaxListed);
+  if (auto words = image::JsonWords(command)) {
+    test = *std::move(words);
     test.insert(test.begin(), "CMD");
   }
   json::Object check{{"Test", test}};
-  for (const auto& [flag, member] :
-       {std::pair{"interval", "Interval"}, {"timeout", "Timeout"}, {"start-period", "StartPeriod"}}) {
+  for (const auto& [flag, member] : {std::pair{"interval", "Interval"},
+                                     {"timeout", "Timeout"},
+                                     {"start-period", "StartPeriod"},
+                                     {"start-interval", "StartInterval"}}) {
     if (const auto value = FlagOf(step, flag))
       check.Set(member, Nanoseconds(*value));
   }
@@ -148,10 +149,13 @@ void ApplySetting(Draft& draft, const Instruction& step, const WordRules& words,
   } else if (name == "USER") {
     draft.Set("User", image::ExpandText(step.text, words));
   } else if (name == "EXPOSE") {
-    for (const std::string& word : image::SplitWords(step.text, words)) Expose(draft, word);
+    std::vector<std::string> ports;
+    for (const std::string& word : image::SplitWords(step.text, words)) Expose(word, ports);
+    draft.AddKeys("ExposedPorts", ports);
   } else if (name == "VOLUME") {
-    for (const std::string& path : step.words ? *step.words : image::SplitWords(step.text, words))
-      draft.AddKey("Volumes", InDirectory(draft, path));
+    std::vector<std::string> paths = step.words ? *step.words : image::SplitWords(step.text, words);
+    for (std::string& path : paths) path = InDirectory(draft, path);
+    draft.AddKeys("Volumes", paths);
   } else if (name == "ENTRYPOINT") {
     draft.Set("Entrypoint", CommandOf(draft, step));
     if (!has_cmd)

@@ -10,7 +10,6 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/convert/docker_to_appc.h"
-#include "libimage/layer/tree_stack.h"
 #include "tools/build_copy.h"
 
 namespace gantry::tools {
@@ -141,8 +140,13 @@ void ApplyEnvironment(Draft& draft, const Change& change) {
 
 void ApplyPort(Draft& draft, const Change& change) {
   const std::string name = change.name(change.adds() ? 3 : 1, "port add NAME PROTOCOL PORT | port rm NAME");
-  if (!change.adds())
-    return RequireThere(draft.RemovePort(name), "port", name);
+  if (!change.adds()) {
+    const auto& ports = draft.app().ports;
+    const auto number = ParseDecimal<uint16_t>(name);
+    const auto same = std::ranges::find_if(ports, [&](const auto& port) { return number && port.port == *number; });
+    const bool by_name = std::ranges::find(ports, name, &image::AciPort::name) != ports.end();
+    return RequireThere(draft.RemovePort(by_name || same == ports.end() ? name : same->name), "port", name);
+  }
   RequireAcName(name);
   const auto number = ParseDecimal<uint16_t>(change.words[2]);
   if (!number || *number == 0 || change.count == 0 || change.count > 65536U - *number)
@@ -158,8 +162,11 @@ void ApplyPort(Draft& draft, const Change& change) {
 
 void ApplyMount(Draft& draft, const Change& change) {
   const std::string name = change.name(change.adds() ? 2 : 1, "mount add NAME PATH | mount rm NAME");
-  if (!change.adds())
-    return RequireThere(draft.RemoveMount(name), "mount point", name);
+  if (!change.adds()) {
+    const auto& mounts = draft.app().mount_points;
+    const auto same = std::ranges::find(mounts, name, &image::AciMountPoint::path);
+    return RequireThere(draft.RemoveMount(same == mounts.end() ? name : same->name), "mount point", name);
+  }
   RequireAcName(name);
   if (!change.words[1].starts_with('/'))
     throw Error(ErrorKind::kUsage, Quoted(change.words[1]) + " is no absolute path");
@@ -256,6 +263,17 @@ void SetWorkingDirectory(Draft& draft, const std::string& path) {
   draft.Set("WorkingDir", path);
 }
 
+void SetGroups(Draft& draft, const std::vector<std::string>& groups) {
+  std::vector<int64_t> gids;
+  for (const std::string& group : groups) {
+    const auto gid = ParseDecimal<uint32_t>(group);
+    if (!gid)
+      throw Error(ErrorKind::kUsage, Quoted(group) + " is no number of a group");
+    gids.push_back(*gid);
+  }
+  draft.app().supplementary_gids = std::move(gids);
+}
+
 void AddSetters(CLI::App& app, const std::vector<std::string>& command, BuildAction& action) {
   AddSetter(app, "set-name", "the name of the image", "NAME", action, [](Draft& draft, const std::string& name) {
     RequireIdentifier(name);
@@ -265,6 +283,14 @@ void AddSetters(CLI::App& app, const std::vector<std::string>& command, BuildAct
             [](Draft& draft, const std::string& user) { draft.SetUser(user); });
   AddSetter(app, "set-group", "the group that it runs as", "GROUP", action,
             [](Draft& draft, const std::string& group) { draft.SetGroup(group); });
+  AddVerb<Words>(
+      app, "set-supp-groups", "the groups that it is in beside: GID...", action,
+      [](CLI::App& verb, Words& words) { verb.add_option("GIDS", words.words, "numbers; none to remove them"); },
+      [](BuildSession& session, Words& words) {
+        return Edit(session, [&](Draft& draft) { SetGroups(draft, words.words); });
+      });
+  AddSetter(app, "set-tag", "the version, as the label of that name", "TAG", action,
+            [](Draft& draft, const std::string& tag) { draft.SetAppcLabel("version", tag); });
   for (const char* name : {"set-working-dir", "set-working-directory"}) {
     CLI::App* const verb = AddSetter(app, name, "where it starts", "PATH", action, SetWorkingDirectory);
     Hide(verb, name == std::string("set-working-directory"));
@@ -294,15 +320,6 @@ void AddSetters(CLI::App& app, const std::vector<std::string>& command, BuildAct
   });
 }
 
-int Begin(BuildSession& session, const std::string& base) {
-  // Refused before anything is fetched.
-  const std::string& path = session.options().work_path;
-  if (access((path + "/draft.json").c_str(), F_OK) == 0)
-    Workspace::Begin(path, Draft::Empty(image::Platform::Host()));
-  Workspace::Begin(path, session.NewDraft(base));
-  return 0;
-}
-
 int Discard(BuildSession& session) {
   Workspace workspace = Workspace::Open(session.options().work_path);
   session.RemoveSteps(workspace);
@@ -313,8 +330,14 @@ int Discard(BuildSession& session) {
 void AddLife(CLI::App& app, BuildAction& action) {
   AddVerb<Words>(
       app, "begin", "start a build, on nothing or on an image", action,
-      [](CLI::App& verb, Words& words) { verb.add_option("BASE", words.single, "an image, in any format"); },
+      [](CLI::App& verb, Words& words) {
+        verb.add_option("BASE", words.single, "an image, in any format, or a directory");
+      },
       [](BuildSession& session, Words& words) { return Begin(session, words.single); });
+  CLI::App* const layer = AddVerb<Words>(
+      app, "layer", "nothing: every step that changes files makes a layer", action, [](CLI::App&, Words&) {},
+      [](BuildSession&, Words&) { return 0; });
+  Hide(layer, true);
   for (const char* name : {"end", "abort"}) {
     AddVerb<Words>(
         app, name, "discard the build; what was written stays", action, [](CLI::App&, Words&) {},
@@ -325,28 +348,6 @@ void AddLife(CLI::App& app, BuildAction& action) {
 struct CopyArguments {
   std::vector<std::string> paths;
 };
-
-int CopyIn(BuildSession& session, const std::vector<std::string>& paths, bool into_directory) {
-  if (paths.size() < 2 || (!into_directory && paths.size() != 2))
-    throw Error(ErrorKind::kUsage, "copy what, and where to", "gantry-build copy FROM TO | copy-to-dir FROM... DIR");
-  Workspace workspace = Workspace::Open(session.options().work_path);
-  // Names alone: where the files lie on this machine is nobody's business.
-  std::string created_by = into_directory ? "copy-to-dir" : "copy";
-  for (const std::string& path : paths) {
-    const bool last = &path == &paths.back();
-    created_by += " " + (last ? path : path.substr(path.find_last_of('/') + 1));
-  }
-  const std::vector<std::string> from(paths.begin(), paths.end() - 1);
-  Draft& draft = workspace.draft();
-  const size_t before = draft.layers().size();
-  session.Add(workspace, created_by,
-              [&](image::Upper& upper) { return CopyFromHost(upper, from, paths.back(), into_directory); });
-  if (draft.layers().size() > before) {
-    draft.NoteInput({created_by, draft.layers().back().diff_id});
-    workspace.Save();
-  }
-  return 0;
-}
 
 void AddCopies(CLI::App& app, BuildAction& action) {
   const auto declare = [](CLI::App& verb, CopyArguments& arguments) {
@@ -361,31 +362,27 @@ void AddCopies(CLI::App& app, BuildAction& action) {
 }
 
 struct RunArguments {
-  std::string engine = "ns", working_dir;
+  EngineOptions engine;
+  std::string working_dir;
   bool net = false;
 };
 
 int RunIn(BuildSession& session, const RunArguments& arguments, const std::vector<std::string>& command) {
-  if (arguments.engine != "ns")
-    throw Error(ErrorKind::kUnsupported, "the engine " + Quoted(arguments.engine) + " does not exist here",
-                "--engine ns runs the command in namespaces, as root and without");
+  const Engine engine = TakeEngine(arguments.engine);
   Workspace workspace = Workspace::Open(session.options().work_path);
-  if (!workspace.draft().appc().dependencies.empty())
-    throw Error(ErrorKind::kUnsupported, "nothing can be run on dependencies, which whoever runs the ACI brings",
-                "begin the build on the image instead: gantry build begin IMAGE");
   std::string created_by = "run";
   for (const std::string& word : command) created_by += " " + word;
   runner::RunOptions run{.args = command, .entrypoint = "", .user = "0:0"};
   run.working_dir = arguments.working_dir.empty() ? "/" : arguments.working_dir;
   run.network = arguments.net ? runner::Network::kHost : runner::Network::kNone;
-  session.Run(workspace, created_by, run);
+  session.Run(workspace, created_by, run, session.FindDependencies(workspace.draft()), engine);
   return 0;
 }
 
 void AddRun(CLI::App& app, const std::vector<std::string>& command, BuildAction& action) {
   auto arguments = std::make_shared<RunArguments>();
   CLI::App* run = app.add_subcommand("run", "run a command in the image: run -- CMD [ARG...]");
-  run->add_option("--engine", arguments->engine, "what runs it: ns")->type_name("ENGINE");
+  AddEngineOptions(*run, arguments->engine);
   run->add_option("--working-dir", arguments->working_dir, "where it starts; / by default")->type_name("PATH");
   run->add_flag("--net", arguments->net, "with the network of this machine; without, it has none");
   run->prefix_command();
@@ -449,8 +446,12 @@ void AddManifests(CLI::App& app, BuildAction& action) {
 
 void AddWrites(CLI::App& app, BuildAction& action) {
   const auto perform = [](BuildSession& session, WriteRequest& request) {
-    const Workspace workspace = Workspace::Open(session.options().work_path);
-    WriteImage(session, workspace.draft(), workspace.blobs(), request);
+    Workspace workspace = Workspace::Open(session.options().work_path);
+    Draft draft = workspace.draft();
+    if (draft.hides() && draft.appc().path_whitelist.empty())
+      draft.appc().path_whitelist =
+          session.PathsOf(draft, workspace.blobs(), workspace.dir(), session.FindDependencies(draft));
+    WriteImage(session, draft, workspace.blobs(), request);
     return 0;
   };
   AddVerb<WriteRequest>(

@@ -69,6 +69,11 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--platform", options.build.platform,
                  "os/architecture[/variant] of the base; this machine's by default")
       ->type_name("PLATFORM");
+  app.add_option("--dependency", options.build.dependencies,
+                 "an ACI that may be depended on, beside those in this directory; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("FILE");
+  app.add_flag("--debug", options.build.common.verbose, "as acbuild has it")->group("");
 }
 
 }  // namespace

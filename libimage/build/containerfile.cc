@@ -37,7 +37,7 @@ constexpr std::array kKnown = {
     Known{"CMD", {}, true},
     Known{"STOPSIGNAL"},
     Known{"SHELL", {}, true},
-    Known{"HEALTHCHECK", {"interval", "timeout", "start-period", "retries"}},
+    Known{"HEALTHCHECK", {"interval", "timeout", "start-period", "start-interval", "retries"}},
 };
 
 constexpr std::string_view kSpaces = " \t";
@@ -76,18 +76,6 @@ std::string_view TakeFlags(std::string_view text, const Known& known, Instructio
     text = Skip(text.substr(word.size()));
   }
   return text;
-}
-
-// What is not valid JSON is the other form, as for Docker.
-std::optional<std::vector<std::string>> JsonWords(const std::string& text) {
-  if (!text.starts_with('['))
-    return std::nullopt;
-  try {
-    const json::Value value = json::Parse(text, "words");
-    return json::Cursor(value, "words").Strings(kMaxJsonWords);
-  } catch (const Error&) {
-    return std::nullopt;
-  }
 }
 
 void RefuseHereDocument(const Instruction& instruction) {
@@ -167,6 +155,17 @@ char EscapeOf(std::string_view text) {
 }
 
 }  // namespace
+
+std::optional<std::vector<std::string>> JsonWords(std::string_view text) {
+  if (!text.starts_with('['))
+    return std::nullopt;
+  try {
+    const json::Value value = json::Parse(text, "words");
+    return json::Cursor(value, "words").Strings(kMaxJsonWords);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
 
 std::string Instruction::ToString() const {
   std::string out = name;

@@ -16,6 +16,9 @@ constexpr size_t kMaxContainerfileBytes = 1024 * 1024;
 constexpr size_t kMaxInstructions = 10'000;
 constexpr size_t kMaxStages = 100;
 
+// The JSON form, ["a", "b"]; nullopt for anything else, which is the other form, as for Docker.
+std::optional<std::vector<std::string>> JsonWords(std::string_view text);
+
 struct Instruction {
   size_t line;                                             // from 1
   std::string name;                                        // "RUN"

@@ -1,25 +1,17 @@
 #include "libimage/build/draft.h"
 
 #include <algorithm>
-#include <array>
-#include <ctime>
+#include <map>
+#include <set>
 
 #include "libimage/base/error.h"
+#include "libimage/base/time_text.h"
 #include "libimage/model/media_type.h"
 
 namespace gantry::image {
 namespace {
 
 constexpr size_t kMaxListed = 10'000;
-
-// RFC 3339 with a fraction, as configurations have it; 0 for anything else.
-int64_t SecondsOf(const std::string& date) {
-  tm parts{};
-  const char* const end = strptime(date.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
-  if (end == nullptr)
-    return 0;
-  return std::max<int64_t>(timegm(&parts), 0);
-}
 
 bool RemovePair(std::vector<AppcPair>& pairs, std::string_view name) {
   return std::erase_if(pairs, [&](const AppcPair& pair) { return pair.first == name; }) != 0;
@@ -44,16 +36,10 @@ void SetNamed(std::vector<Named>& all, const Named& one) {
   all.push_back(one);
 }
 
-std::string PortKey(const AciPort& port, uint64_t offset) {
-  return std::to_string(port.port + offset) + "/" + port.protocol;
-}
-
-json::Value LayerToJson(const DraftLayer& layer) {
-  return json::Object{{"blob", layer.blob.ToJson()}, {"diffId", layer.diff_id.str()}};
-}
-
-DraftLayer LayerFromJson(const json::Cursor& from) {
-  return {Descriptor::Parse(from.At("blob")), ParseDigest(from.At("diffId"))};
+std::vector<std::string> PortKeys(const AciPort& port) {
+  std::vector<std::string> keys;
+  for (uint64_t i = 0; i < port.count; ++i) keys.push_back(std::to_string(port.port + i) + "/" + port.protocol);
+  return keys;
 }
 
 std::vector<std::string> Texts(const json::Value* value) {
@@ -67,13 +53,10 @@ bool IsEmpty(const json::Value& value) {
 
 }  // namespace
 
-std::string DateOf(int64_t seconds) {
-  const time_t time = seconds;
-  tm parts{};
-  std::array<char, 32> text{};
-  if (gmtime_r(&time, &parts) == nullptr || parts.tm_year > 8099)
-    throw Error(ErrorKind::kUsage, "the time " + std::to_string(seconds) + " is beyond the year 9999");
-  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts)};
+json::Object DraftLayer::ToJson() const { return {{"blob", blob.ToJson()}, {"diffId", diff_id.str()}}; }
+
+DraftLayer DraftLayer::Parse(const json::Cursor& from) {
+  return {Descriptor::Parse(from.At("blob")), ParseDigest(from.At("diffId"))};
 }
 
 Draft Draft::Empty(const Platform& platform) {
@@ -93,13 +76,13 @@ Draft Draft::On(const Image& base, std::string name) {
   draft.base_layers_ = draft.layers_.size();
   draft.base_ = {std::move(name), base.descriptor.digest};
   draft.base_history_ = base.config.history.size();
-  draft.newest_ = SecondsOf(base.config.created);
+  draft.newest_ = std::max<int64_t>(ParseRfc3339(base.config.created).value_or(0), 0);
   return draft;
 }
 
 std::string Draft::ToJson() const {
   json::Array layers;
-  for (const DraftLayer& layer : layers_) layers.push_back(LayerToJson(layer));
+  for (const DraftLayer& layer : layers_) layers.emplace_back(layer.ToJson());
   json::Array inputs;
   for (const DraftInput& input : inputs_)
     inputs.emplace_back(json::Object{{"name", input.name}, {"digest", input.digest.str()}});
@@ -115,6 +98,8 @@ std::string Draft::ToJson() const {
   if (base_) {
     out.Set("base", json::Object{{"name", base_->name}, {"manifest", base_->manifest.str()}});
   }
+  if (hides_)
+    out.Set("hides", true);
   return json::PrintPretty(out);
 }
 
@@ -122,7 +107,7 @@ Draft Draft::FromJson(std::string_view text) {
   const json::Value document = json::Parse(text, "the draft");
   const json::Cursor root(document, "the draft");
   root.OnlyKeys({"gantryBuild", "config", "annotations", "appc", "layers", "baseLayers", "baseHistory", "inputs",
-                 "newest", "base"});
+                 "newest", "base", "hides"});
   if (root.At("gantryBuild").Unsigned(UINT32_MAX) != 1)
     throw Error(ErrorKind::kUnsupported, "the draft was written by another version of gantry-build",
                 "begin anew, after: gantry build abort");
@@ -134,7 +119,7 @@ Draft Draft::FromJson(std::string_view text) {
   draft.annotations_ = root.At("annotations").StringMap(kMaxAnnotations);
   draft.appc_ = AciManifest::Parse(json::Print(root.At("appc").value()));
   for (const json::Cursor& layer : root.At("layers").Elements(kMaxLayers))
-    draft.layers_.push_back(LayerFromJson(layer));
+    draft.layers_.push_back(DraftLayer::Parse(layer));
   draft.base_layers_ = root.At("baseLayers").Unsigned(draft.layers_.size());
   draft.base_history_ = root.At("baseHistory").Unsigned(UINT32_MAX);
   for (const json::Cursor& input : root.At("inputs").Elements(kMaxListed))
@@ -143,6 +128,8 @@ Draft Draft::FromJson(std::string_view text) {
   if (const auto base = root.Find("base")) {
     draft.base_ = {base->At("name").String(), ParseDigest(base->At("manifest"))};
   }
+  if (const auto hides = root.Find("hides"))
+    draft.hides_ = hides->Bool();
   return draft;
 }
 
@@ -205,10 +192,25 @@ bool Draft::RemoveEnvironment(const std::string& name) {
   return removed != 0;
 }
 
-void Draft::AddKey(const std::string& member, const std::string& key) {
-  json::Object keys = Keys(member);
-  keys.Set(key, json::Object());
-  Set(member, std::move(keys));
+void Draft::AddKeys(const std::string& member, const std::vector<std::string>& keys) {
+  std::map<std::string, json::Value> all;
+  const json::Object before = Keys(member);
+  for (const auto& [key, value] : before.members()) all.emplace(key, value);
+  for (const std::string& key : keys) all.emplace(key, json::Object());
+  json::Object after;
+  for (auto& [key, value] : all) after.Append(key, std::move(value));
+  Set(member, std::move(after));
+}
+
+void Draft::RemoveKeys(const std::string& member, const std::vector<std::string>& keys) {
+  const std::set<std::string> gone(keys.begin(), keys.end());
+  const json::Object before = Keys(member);
+  json::Object after;
+  for (const auto& [key, value] : before.members()) {
+    if (!gone.contains(key))
+      after.Append(key, value);
+  }
+  Set(member, std::move(after));
 }
 
 void Draft::SetLabel(const std::string& name, const std::string& value) {
@@ -275,7 +277,7 @@ AciApp& Draft::app() {
 
 void Draft::AddPort(const AciPort& port) {
   RemovePort(port.name);
-  for (uint64_t i = 0; i < port.count; ++i) AddKey("ExposedPorts", PortKey(port, i));
+  AddKeys("ExposedPorts", PortKeys(port));
   SetNamed(app().ports, port);
 }
 
@@ -283,15 +285,13 @@ bool Draft::RemovePort(const std::string& name) {
   const auto found = std::ranges::find(app().ports, name, &AciPort::name);
   if (found == app().ports.end())
     return false;
-  json::Object keys = Keys("ExposedPorts");
-  for (uint64_t i = 0; i < found->count; ++i) keys.Remove(PortKey(*found, i));
-  Set("ExposedPorts", std::move(keys));
+  RemoveKeys("ExposedPorts", PortKeys(*found));
   return RemoveNamed(app().ports, name);
 }
 
 void Draft::AddMount(const AciMountPoint& mount) {
   RemoveMount(mount.name);
-  AddKey("Volumes", mount.path);
+  AddKeys("Volumes", {mount.path});
   SetNamed(app().mount_points, mount);
 }
 
@@ -299,9 +299,7 @@ bool Draft::RemoveMount(const std::string& name) {
   const auto found = std::ranges::find(app().mount_points, name, &AciMountPoint::name);
   if (found == app().mount_points.end())
     return false;
-  json::Object keys = Keys("Volumes");
-  keys.Remove(found->path);
-  Set("Volumes", std::move(keys));
+  RemoveKeys("Volumes", {found->path});
   return RemoveNamed(app().mount_points, name);
 }
 
@@ -390,14 +388,14 @@ Image Draft::ToImage(int64_t epoch) const {
                                 IsForeignLayer(blob.media_type));
     manifest.layers.push_back(std::move(blob));
   }
-  config.Set("created", DateOf(epoch));
+  config.Set("created", Rfc3339(epoch));
   config.Set("rootfs", json::Object{{"type", "layers"}, {"diff_ids", std::move(diff_ids)}});
   // What is ours in the history has no time of its own.
   if (const json::Value* const history = config.Find("history"); history != nullptr && history->array() != nullptr) {
     json::Array dated = *history->array();
     for (json::Value& entry : dated) {
       if (entry.object() != nullptr && entry.object()->Find("created") == nullptr)
-        entry.object()->Set("created", DateOf(epoch));
+        entry.object()->Set("created", Rfc3339(epoch));
     }
     config.Set("history", std::move(dated));
   }
@@ -405,6 +403,18 @@ Image Draft::ToImage(int64_t epoch) const {
   manifest.config.digest = Digest::Of(config_bytes);
   manifest.config.size = config_bytes.size();
   return Image::FromBytes(manifest.ToJson(), kOciManifestType, config_bytes);
+}
+
+Image Draft::ToImage(int64_t epoch, const std::vector<const Image*>& below) const {
+  Draft seen = *this;
+  std::vector<DraftLayer> layers;
+  for (const Image* image : below) {
+    for (size_t i = 0; i < image->manifest.layers.size(); ++i)
+      layers.push_back({image->manifest.layers[i], image->config.diff_ids[i]});
+  }
+  seen.layers_.insert(seen.layers_.begin(), layers.begin(), layers.end());
+  seen.config_.Remove("history");  // it tells of fewer layers
+  return seen.ToImage(epoch);
 }
 
 AciManifest Draft::Complete(AciManifest generated) const {
@@ -437,13 +447,20 @@ AciManifest Draft::Complete(AciManifest generated) const {
   return generated;
 }
 
-VerifiedImage Authoring::Finish(const Draft& draft, const VerifiedImage* base, int64_t epoch) {
+VerifiedImage Authoring::Finish(const Draft& draft, const VerifiedImage* base, int64_t epoch,
+                                const std::vector<const VerifiedImage*>& below) {
   const bool matches = base == nullptr ? !draft.base() && draft.base_layers() == 0
                                        : draft.base() && draft.base()->manifest == base->image().descriptor.digest;
   if (!matches)
     throw Error(ErrorKind::kFailed, "the draft was begun on another image than the one that was verified");
-  return {FetchedImage(draft.ToImage(epoch), std::nullopt),
-          base == nullptr ? "whoever built it here" : base->vouched_by() + "; built upon here"};
+  std::string vouched_by = base == nullptr ? "whoever built it here" : base->vouched_by() + "; built upon here";
+  std::vector<const Image*> images;
+  for (const VerifiedImage* dependency : below) {
+    images.push_back(&dependency->image());
+    vouched_by += "; " + dependency->vouched_by();
+  }
+  const Image image = images.empty() ? draft.ToImage(epoch) : draft.ToImage(epoch, images);
+  return {FetchedImage(image, std::nullopt), std::move(vouched_by)};
 }
 
 }  // namespace gantry::image

@@ -26,6 +26,9 @@ constexpr std::string_view kUnnamed = "unnamed";  // the ACI name of what has no
 struct DraftLayer {
   Descriptor blob;
   Digest diff_id;
+
+  json::Object ToJson() const;
+  static DraftLayer Parse(const json::Cursor& from);  // of ToJson
 };
 
 // Where the base came from: what was asked for, and what that was then.
@@ -58,7 +61,7 @@ class Draft {
   bool RemoveEnvironment(const std::string& name);         // false when it is not there; so are all others
   void Set(const std::string& member, json::Value value);  // of "config"; an empty one is removed
   const json::Value* Get(const std::string& member) const;
-  void AddKey(const std::string& member, const std::string& key);  // "ExposedPorts", "Volumes"
+  void AddKeys(const std::string& member, const std::vector<std::string>& keys);  // "ExposedPorts", "Volumes"
   void SetLabel(const std::string& name, const std::string& value);
   bool RemoveLabel(const std::string& name);
   void SetPlatform(const Platform& platform);
@@ -91,18 +94,25 @@ class Draft {
   int64_t newest() const { return newest_; }
   void NoteTime(int64_t time) { newest_ = std::max(newest_, time); }
 
+  // Whether a layer hides files of dependencies, which only a list of all that is left can say.
+  bool hides() const { return hides_; }
+  void NoteHiding() { hides_ = true; }
+
   const std::vector<DraftInput>& inputs() const { return inputs_; }
   void NoteInput(DraftInput input) { inputs_.push_back(std::move(input)); }
   std::vector<std::string> Steps() const;  // what was done on the base, as the history has it
 
   // The image as it is now, with an OCI manifest; created at `epoch`.
   Image ToImage(int64_t epoch) const;
+  // The same on top of others: what is seen where the dependencies are rendered.
+  Image ToImage(int64_t epoch, const std::vector<const Image*>& below) const;
   // What `generated`, the manifest of an ACI for that image, becomes with what only an ACI says.
   AciManifest Complete(AciManifest generated) const;
 
  private:
   Draft() = default;
   json::Object Keys(const std::string& member) const;
+  void RemoveKeys(const std::string& member, const std::vector<std::string>& keys);
 
   json::Object config_;
   std::map<std::string, std::string> annotations_;  // of the manifest
@@ -113,17 +123,17 @@ class Draft {
   size_t base_history_ = 0;
   std::vector<DraftInput> inputs_;
   int64_t newest_ = 0;
+  bool hides_ = false;
 };
 
 // The only maker of VerifiedImages beside sign::Verifier and Conversion. What somebody builds here is trusted as far as
 // what he began with, and he vouches for the rest; whoever runs it elsewhere is asked by his own policy.
 class Authoring {
  public:
-  // `base` must be what the draft was begun on (kFailed), null when that was nothing.
-  static VerifiedImage Finish(const Draft& draft, const VerifiedImage* base, int64_t epoch);
+  // `base` must be what the draft was begun on (kFailed), null when that was nothing. `below` is what it depends on, in
+  // the order of rendering, for the image that is seen in the build.
+  static VerifiedImage Finish(const Draft& draft, const VerifiedImage* base, int64_t epoch,
+                              const std::vector<const VerifiedImage*>& below = {});
 };
-
-// RFC 3339, in seconds; kUsage beyond the year 9999.
-std::string DateOf(int64_t seconds);
 
 }  // namespace gantry::image

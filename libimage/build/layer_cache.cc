@@ -23,7 +23,7 @@ std::optional<LayerCache::Made> LayerCache::Find(const Digest& inputs) const {
     const json::Cursor entry(document, "a cached layer");
     if (!entry.Find("blob"))
       return Made{};
-    DraftLayer layer{Descriptor::Parse(entry.At("blob")), ParseDigest(entry.At("diffId"))};
+    DraftLayer layer = DraftLayer::Parse(entry);
     if (!blobs_.Has(layer.blob.digest))
       return std::nullopt;
     return Made{std::move(layer)};
@@ -35,9 +35,7 @@ std::optional<LayerCache::Made> LayerCache::Find(const Digest& inputs) const {
 }
 
 void LayerCache::Keep(const Digest& inputs, const Made& made) const {
-  json::Object entry;
-  if (made.layer)
-    entry = {{"blob", made.layer->blob.ToJson()}, {"diffId", made.layer->diff_id.str()}};
+  const json::Object entry = made.layer ? made.layer->ToJson() : json::Object();
   dir_.WriteFileAtomically(EntryOf(inputs), json::Print(entry), 0600);
 }
 

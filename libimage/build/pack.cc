@@ -5,7 +5,7 @@
 
 namespace gantry::image {
 
-std::optional<DraftLayer> PackLayer(const TreeStack& base, const Dir& tree, int into, const PackOptions& options) {
+std::optional<PackedLayer> PackLayer(const TreeStack& base, const Dir& tree, int into, const PackOptions& options) {
   const Changes changes(base, tree, options.changes);
   if (changes.empty())
     return std::nullopt;
@@ -18,12 +18,13 @@ std::optional<DraftLayer> PackLayer(const TreeStack& base, const Dir& tree, int 
   });
   const auto compressed = Compress(*counted, options.compress);
   const auto tar = TapSink(*compressed, [&](std::span<const std::byte> bytes) { plain.Update(bytes); });
-  changes.Write(*tar);
+  const ChangesResult result = changes.Write(*tar);
   tar->Finish();
-  return DraftLayer{{.media_type = LayerType(kOciManifestType, options.compress.compression),
-                     .digest = packed.Finish(),
-                     .size = size},
-                    plain.Finish()};
+  return PackedLayer{{{.media_type = LayerType(kOciManifestType, options.compress.compression),
+                       .digest = packed.Finish(),
+                       .size = size},
+                      plain.Finish()},
+                     result.whiteouts != 0};
 }
 
 }  // namespace gantry::image

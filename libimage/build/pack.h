@@ -16,8 +16,13 @@ struct PackOptions {
   CompressOptions compress;
 };
 
+struct PackedLayer {
+  DraftLayer layer;
+  bool hides = false;  // something of the base
+};
+
 // Writes the layer that leads from `base` to `tree` (changes.h) into the borrowed descriptor of an empty file. nullopt,
 // and nothing is written, when nothing changed. The same trees and options make the same bytes.
-std::optional<DraftLayer> PackLayer(const TreeStack& base, const Dir& tree, int into, const PackOptions& options);
+std::optional<PackedLayer> PackLayer(const TreeStack& base, const Dir& tree, int into, const PackOptions& options);
 
 }  // namespace gantry::image

@@ -97,12 +97,17 @@ Workspace Workspace::Temporary(const Dir& in, Draft draft) {
   std::string path = in.name() + "/gantry-build-XXXXXX";
   if (mkdtemp(path.data()) == nullptr)
     ThrowErrno("make a directory in " + Quoted(in.name()));
-  Workspace workspace = Begin(path, std::move(draft));
+  Dir dir = Dir::Open(RealPath(path));
+  UniqueFd lock = Lock(dir, path);
+  Workspace workspace(path, std::move(dir), std::move(lock), std::move(draft));
   workspace.temporary_ = true;
   return workspace;
 }
 
-void Workspace::Save() const { dir_.WriteFileAtomically(kDraft, draft_.ToJson(), 0600); }
+void Workspace::Save() const {
+  if (!temporary_)
+    dir_.WriteFileAtomically(kDraft, draft_.ToJson(), 0600);
+}
 
 Dir Workspace::NewStep(const std::string& name) const {
   const RelPath path = kStep / RelPath::Parse(name);

@@ -26,7 +26,7 @@ class Workspace {
   static Workspace Begin(const std::string& path, Draft draft);
   // kNotFound where none was begun; kFailed while another command works there.
   static Workspace Open(const std::string& path);
-  // As Begin, in a directory that is removed with this.
+  // In a directory that is removed with this; nothing is saved there.
   static Workspace Temporary(const Dir& in, Draft draft);
 
   Workspace(Workspace&& other) noexcept;

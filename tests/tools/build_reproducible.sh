@@ -8,13 +8,20 @@ printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
 make_busybox_image "$T/base" v1
 mkdir -p "$T/one/dir"
 echo text >"$T/one/dir/file" && ln -s file "$T/one/dir/link"
+tar -C "$T/one" -cf "$T/one/tree.tar" dir
 cat >"$T/one/Containerfile" <<'END'
+FROM oci:base:v1 AS tools
+WORKDIR /work
+RUN date >when; echo tool >tool; date >again; rm when again
 FROM oci:base:v1
 COPY dir /dir
+ADD tree.tar /tree
+COPY --from=tools /work /work
+RUN touch -d '2001-01-01 00:00:00' /work/tool
 RUN date >/when; rm /when; mkdir -m 0700 /new; echo x >/new/y; touch /etc/passwd
 CMD ["true"]
 END
-touch -h -d '2024-05-06 07:08:09 UTC' "$T/one/dir/file" "$T/one/dir/link" "$T/one/dir" "$T/one"
+touch -h -d '2024-05-06 07:08:09 UTC' "$T/one/tree.tar" "$T/one/dir/file" "$T/one/dir/link" "$T/one/dir" "$T/one"
 (cd "$T" && gantry build -q --no-cache --provenance "$T/p1" one oci:out1 | cut -d' ' -f1 >d1)
 sleep 1.1
 cp -a "$T/one" "$T/another"
@@ -22,7 +29,16 @@ cp -a "$T/one" "$T/another"
 cmp "$T/d1" "$T/d2" || fail "another digest in another place: $(cat "$T/d1" "$T/d2")"
 jq 'del(.subject[].name)' "$T/p1" >"$T/q1" && jq 'del(.subject[].name)' "$T/p2" >"$T/q2"
 cmp "$T/q1" "$T/q2" || fail "another provenance"
-jq -e '.predicate.buildDefinition.resolvedDependencies | length == 2' "$T/p1" >/dev/null || fail "$(cat "$T/p1")"
+jq -e '.predicate.buildDefinition.resolvedDependencies | length == 4' "$T/p1" >/dev/null || fail "$(cat "$T/p1")"
+
+# Layers that were made before, all or some of them, make the same image as none.
+for round in miss hit; do
+  (cd "$T" && gantry build -q one | tail -n 1 >"c-$round")
+  cmp "$T/d1" "$T/c-$round" || fail "another digest at a $round: $(cat "$T/d1" "$T/c-$round")"
+done
+ls "$XDG_CACHE_HOME"/gantry/build/*.json | sed -n '1~2p' | xargs rm
+(cd "$T" && gantry build -q one | tail -n 1 >c-some)
+cmp "$T/d1" "$T/c-some" || fail "another digest where some layers were made before: $(cat "$T/d1" "$T/c-some")"
 
 # The wall clock is an input where nothing dates it.
 cp -r "$T/one" "$T/touched"

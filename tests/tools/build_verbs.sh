@@ -42,6 +42,11 @@ tar -tzf web.aci >names
 expect_text '^rootfs/srv/sub/more$' names
 expect_text '^rootfs/made$' names
 ! grep -E '^rootfs/(opt/first|etc/hosts)$' names || fail "what is gone or the runner's is there"
+gantry build set-supp-groups 10 20 && gantry build set-tag 2.0 && gantry build layer
+gantry build port add more tcp 9000 && gantry build port rm 9000 && gantry build mount rm /data
+gantry build cat-manifest >manifest
+jq -e '.app.supplementaryGIDs == [10,20] and (.labels | map(.value) | index("2.0")) and (.app.ports | map(.name) | index("more") | not)
+  and (.app.mountPoints | map(.name) | index("data") | not)' manifest >/dev/null || fail "$(cat manifest)"
 gantry build end
 expect_exit 3 gantry build cat-manifest
 [ "$(gantry run -q oci:layout | tr '\n' ' ')" = 'page made 1000 ' ] || fail "oci: $(gantry run oci:layout)"
