@@ -70,10 +70,8 @@ int AttachRoot(const BundlePlan& bundle) {
     root = open_tree(AT_FDCWD, bundle.root, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
   if (root < 0)
     FailSetup(Step::kBundleRoot, errno);
-  // Hooks look for it where the bundle has it. Where root of a user namespace cannot go, over everything does as well.
-  if (move_mount(root, "", AT_FDCWD, bundle.root, MOVE_MOUNT_F_EMPTY_PATH) < 0 &&
-      (errno != EACCES || move_mount(root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0))
-    FailSetup(Step::kAttachRoot, errno);
+  // Hooks look for it where the bundle has it.
+  PlaceRoot(root, bundle.root);
   return root;
 }
 

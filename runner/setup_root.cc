@@ -286,6 +286,12 @@ int MountRootByOptions(const SetupPlan& plan) {
   return OpenDirectory(plan.mount_point, plan.layer_count);
 }
 
+void PlaceRoot(int root, const char* place) {
+  if (move_mount(root, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) < 0 &&
+      (errno != EACCES || move_mount(root, "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0))
+    FailSetup(Step::kAttachRoot, errno);
+}
+
 int MountRoot(const SetupPlan& plan) {
   const int root = NewOverlay(plan);
   if (root < 0)

@@ -47,6 +47,10 @@ int MountRoot(const SetupPlan& plan);
 // The same for kernels before 6.8, by mount(2), which MountRoot falls back to.
 int MountRootByOptions(const SetupPlan& plan);
 
+// Gives a detached root its place in the mount namespace: `place`; where root of a user namespace may not go there, any
+// directory that it can reach. Not "/": what is mounted there becomes our root, which cannot be changed for itself.
+void PlaceRoot(int root, const char* place);
+
 // A network namespace of the plan's own gets its loopback device up.
 void RaiseLoopback(const SetupPlan& plan);
 

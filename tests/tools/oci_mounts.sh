@@ -58,3 +58,13 @@ change_bundle '.process.args=["sh","-c","hostname; ps | grep -c sleep"] | del(.h
 expect_exit 0 oci run --bundle "$bundle" n2
 [ "$(head -n1 "$T/out")" = first ] || fail "$(cat "$T/out")"
 oci delete --force n1
+
+# Root of a user namespace that may not go where the bundle is.
+make_bundle '.process.args=["id"] | .linux.namespaces+=[{"type":"user"}] |
+  .linux.uidMappings=[{"containerID":0,"hostID":100000,"size":65536}] | .linux.gidMappings=.linux.uidMappings'
+chown -R 100000:100000 "$bundle/rootfs"
+mkdir -m 0700 "$T/private"
+mv "$bundle" "$T/private/bundle"
+bundle=$T/private/bundle
+run_bundle 0
+expect_text '^uid=0' "$T/out"
