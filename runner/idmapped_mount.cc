@@ -53,10 +53,13 @@ UniqueFd OpenTree(const std::string& path, bool recursive, bool no_follow) {
 }
 
 void MapIds(int tree, const std::vector<IdRange>& uids, const std::vector<IdRange>& gids, bool recursive) {
-  const UniqueFd space = MakeNamespace(uids, gids);
+  MapIds(tree, MakeNamespace(uids, gids), recursive);
+}
+
+void MapIds(int tree, const UniqueFd& user_namespace, bool recursive) {
   mount_attr change{};
   change.attr_set = MOUNT_ATTR_IDMAP;
-  change.userns_fd = static_cast<uint64_t>(space.get());
+  change.userns_fd = static_cast<uint64_t>(user_namespace.get());
   const unsigned flags = AT_EMPTY_PATH | (recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U);
   if (mount_setattr(tree, "", flags, &change, sizeof change) == 0)
     return;

@@ -13,8 +13,9 @@ namespace gantry::runner {
 // the original, so that nothing done to it shows in the host.
 UniqueFd OpenTree(const std::string& path, bool recursive, bool no_follow);
 
-// Files of `tree` that have an id of a range's inside side are shown with that of its outside. kUnsupported for a file
-// system that cannot.
+// Files of `tree` that have an id of a range's inside side, of these or of a user namespace, are shown with that of its
+// outside. kUnsupported for a file system that cannot.
+void MapIds(int tree, const UniqueFd& user_namespace, bool recursive);
 void MapIds(int tree, const std::vector<IdRange>& uids, const std::vector<IdRange>& gids, bool recursive);
 
 }  // namespace gantry::runner

@@ -115,6 +115,10 @@ void MakeEmptyVolume(const Dir& pod, const Volume& volume) {
     ThrowErrno("make the volume " + Quoted(volume.source));
 }
 
+std::optional<OwnIds> ClaimIds(const PodPlan& plan) {
+  return plan.own_ids != 0 ? std::optional(OwnIds::Claim(plan.own_ids)) : std::nullopt;
+}
+
 // The keeper holds nothing of its parent's but the lock, the pods directory and the socket, and hears no signal that is
 // meant for the parent's terminal or group.
 void BecomeKeeper(const std::vector<int>& keep) {
@@ -183,10 +187,12 @@ Pod::Pod(Pod&& other) noexcept
       plan_(std::move(other.plan_)),
       groups_(std::move(other.groups_)),
       map_(std::move(other.map_)),
+      own_ids_(std::move(other.own_ids_)),
       keeper_socket_(std::move(other.keeper_socket_)),
       keeper_(std::exchange(other.keeper_, -1)) {}
 
 Pod Pod::Make(const Dir& pods, PodPlan plan, std::optional<IdMap> map, bool runs) {
+  std::optional<OwnIds> ids = runs ? ClaimIds(plan) : std::nullopt;
   std::string uuid = NewUuid();
   // Absolute, because the child opens it after its working directory has changed.
   const std::string base = RealPath(pods.name());
@@ -196,9 +202,16 @@ Pod Pod::Make(const Dir& pods, PodPlan plan, std::optional<IdMap> map, bool runs
   dir = Dir(UniqueFd(fcntl(dir.fd(), F_DUPFD_CLOEXEC, 3)), base + "/" + uuid);
   plan.created = Now();
   Pod pod(uuid, std::move(own), std::move(dir), std::move(plan), std::move(map));
+  pod.Own(std::move(ids));
   pod.lock_ = MakePodFile(pod.dir_, pod.plan_, pod.groups_, runs);
   pod.MakeTrees();
   return pod;
+}
+
+void Pod::Own(std::optional<OwnIds> ids) {
+  own_ids_ = std::move(ids);
+  if (own_ids_)
+    map_ = own_ids_->map();
 }
 
 void Pod::MakeTrees() const {
@@ -255,6 +268,7 @@ Pod Pod::Take(const Dir& pods, const std::string& uuid, std::optional<IdMap> map
     throw Error(ErrorKind::kFailed, "pod " + uuid + " is not prepared: it is " + std::string(ToString(record.state())),
                 "prepare another with: gantry run prepare");
   Pod pod(uuid, std::move(own), std::move(dir), record.plan(), std::move(map));
+  pod.Own(ClaimIds(pod.plan_));
   pod.lock_ = std::move(lock);
   std::string groups;
   for (const std::string& path : pod.groups_) groups += path + "\n";
@@ -285,7 +299,10 @@ void Pod::StartKeeper() {
     keeper_socket_ = std::move(ours);
     return;
   }
-  BecomeKeeper({theirs.get(), lock_.get(), pods_.fd()});
+  std::vector<int> keep = {theirs.get(), lock_.get(), pods_.fd()};
+  if (own_ids_)
+    keep.push_back(own_ids_->fd());
+  BecomeKeeper(keep);
   // What KeepMounts sends is never read: it lives in the socket's queue until the socket is closed.
   pollfd hangup = {theirs.get(), 0, 0};
   while (poll(&hangup, 1, -1) < 0 && errno == EINTR) {

@@ -25,6 +25,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/fd.h"
 #include "libimage/model/image.h"
+#include "runner/own_ids.h"
 #include "runner/pod_record.h"
 #include "runner/userns.h"
 
@@ -33,7 +34,8 @@ namespace gantry::runner {
 class Pod {
  public:
   // `pods` is the store's pods/ directory. `map` is given when the run has a user namespace; files in the pod may then
-  // belong to ids that only its root may remove. Starts the keeper: for single-threaded callers. The time of creation
+  // belong to ids that only its root may remove. As root a plan may ask for own ids, which the pod has until its keeper
+  // is done. Starts the keeper: for single-threaded callers. The time of creation
   // is set here.
   static Pod Create(const Dir& pods, PodPlan plan, std::optional<IdMap> map);
   // With one app of this image.
@@ -54,6 +56,7 @@ class Pod {
   std::string Path(const std::string& name) const { return path() + "/" + name; }
   const PodPlan& plan() const { return plan_; }
   const std::optional<IdMap>& map() const { return map_; }
+  bool owns_ids() const { return own_ids_.has_value(); }  // the map is of ids that no other pod has
   const Dir& dir() const { return dir_; }
 
   // Where an app has its upper and work directories and its root, absolute; and the name of its control groups.
@@ -78,6 +81,7 @@ class Pod {
  private:
   Pod(std::string uuid, Dir pods, Dir dir, PodPlan plan, std::optional<IdMap> map);
   static Pod Make(const Dir& pods, PodPlan plan, std::optional<IdMap> map, bool runs);
+  void Own(std::optional<OwnIds> ids);
   void MakeTrees() const;
   void StartKeeper();
 
@@ -88,6 +92,7 @@ class Pod {
   PodPlan plan_;
   std::vector<std::string> groups_;  // paths
   std::optional<IdMap> map_;
+  std::optional<OwnIds> own_ids_;
   UniqueFd keeper_socket_;  // its end is the keeper's sign to begin
   pid_t keeper_ = -1;
 };

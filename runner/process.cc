@@ -20,9 +20,11 @@
 #include "runner/console.h"
 #include "runner/container_state.h"
 #include "runner/etc_files.h"
+#include "runner/idmapped_mount.h"
 #include "runner/init_params.h"
 #include "runner/launch.h"
 #include "runner/limits.h"
+#include "runner/mapped_root.h"
 #include "runner/sealed_init.h"
 #include "runner/setup.h"
 #include "runner/user.h"
@@ -66,6 +68,8 @@ struct Process::State {
   std::vector<std::vector<std::string>> volume_options;
   std::vector<std::vector<const char*>> volume_data;
   std::vector<VolumePlan> volumes;
+  std::vector<UniqueFd> volume_trees;  // of a pod with ids of its own
+  std::vector<int> shown_mapped;       // those of them that are shown under those ids
   std::vector<std::string> secret_texts;
   std::vector<SecretPlan> secrets;
   std::vector<NodePlan> nodes;
@@ -97,8 +101,9 @@ struct Process::State {
   void MakePlan(Pod& pod);
   void Clone();
   void Hold();
-  void Introduce(const Dir& root, const std::optional<IdMap>& map);
-  void Converse(const std::optional<IdMap>& map);
+  void Introduce(const Dir& root, const Pod& pod);
+  void SendRoot(const IdMap& map);
+  void Converse(const Pod& pod);
   void Kill();
 };
 
@@ -124,6 +129,13 @@ void Process::State::PlanVolumes(const Pod& pod) {
     } else {
       volume_sources[i] = volume.kind == Volume::Kind::kEmpty ? pod.Path("volumes/" + volume.source) : volume.source;
       plan_of.source = volume_sources[i].c_str();
+      // Root of the user namespace may not go where root may.
+      if (pod.owns_ids()) {
+        volume_trees.push_back(AboveControl(OpenTree(volume_sources[i], volume.recursive, false).get()));
+        plan_of.tree = volume_trees.back().get();
+        if (volume.kind == Volume::Kind::kEmpty)
+          shown_mapped.push_back(plan_of.tree);
+      }
     }
     volumes.push_back(plan_of);
   }
@@ -168,6 +180,7 @@ void Process::State::MakePlan(Pod& pod) {
   plan.init = init.get();
   plan.inner_root = pod.map() && shared != nullptr && !shared->held.empty();
   plan.user_namespace = pod.map() && !plan.inner_root;
+  plan.root_comes = pod.owns_ids();
   plan.single_id = pod.map() && pod.map()->single();
   plan.host_network = host_network;
   plan.terminal = config.terminal;
@@ -235,15 +248,19 @@ void Process::State::Hold() {
 }
 
 // The root is mounted: who the user is can be read there, while the child goes on.
-void Process::State::Introduce(const Dir& root, const std::optional<IdMap>& map) {
+void Process::State::Introduce(const Dir& root, const Pod& pod) {
+  const std::optional<IdMap>& map = pod.map();
   Credentials who = ResolveUser(root, config.user);
   who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
   if (map && (!map->HasUid(who.uid) || !map->HasGid(who.gid)))
     throw Error(ErrorKind::kUnsupported,
-                "user " + std::to_string(who.uid) + ":" + std::to_string(who.gid) + " is not mapped without root",
-                map->single() ? map->note : "choose ids below 65536 with --user, or run as root");
-  if (!map && !config.terminal)
-    GiveAwayPipes(who.uid);
+                "user " + std::to_string(who.uid) + ":" + std::to_string(who.gid) +
+                    (pod.owns_ids() ? " is not among the ids of the pod" : " is not mapped without root"),
+                pod.owns_ids()  ? "give it more of them with --userns=auto:size=N"
+                : map->single() ? map->note
+                                : "choose ids below 65536 with --user, or run as root");
+  if ((!map || pod.owns_ids()) && !config.terminal)
+    GiveAwayPipes(map ? map->OutsideUid(who.uid) : who.uid);
   InitRequest request = RequestFor(config, who, hostname, FilterFor(config, filter));
   if (!config.apparmor.empty())
     request.apparmor = "exec " + config.apparmor;
@@ -264,14 +281,28 @@ void Process::State::Introduce(const Dir& root, const std::optional<IdMap>& map)
     ThrowErrno("send the container its parameters");
 }
 
-void Process::State::Converse(const std::optional<IdMap>& map) {
+// The container's, made by us, for its user namespace may not stack layers that are shown under other ids.
+void Process::State::SendRoot(const IdMap& map) {
+  const UniqueFd space = AboveControl(OpenFile("/proc/" + std::to_string(pid) + "/ns/user", O_RDONLY).get());
+  for (const int tree : shown_mapped) MapIds(tree, space, true);
+  const MappedRoot root = MakeMappedRoot(plan, space, map);
+  if (!root.tree)
+    throw Explain(root.failure, config, plan).error;
+  if (!PassDescriptor(socket.get(), root.tree.get()) && errno != EPIPE)
+    ThrowErrno("send the container its root");
+}
+
+void Process::State::Converse(const Pod& pod) {
   if (config.oom_score_adj) {
     const std::string path = "/proc/" + std::to_string(pid) + "/oom_score_adj";
     if (const int error = WriteControl(path, std::to_string(*config.oom_score_adj)); error != 0)
       ThrowErrno("set the OOM score", error);
   }
-  if (plan.user_namespace) {
-    ApplyIdMap(pid, *map);
+  if (plan.user_namespace)
+    ApplyIdMap(pid, *pod.map());
+  if (plan.root_comes) {
+    SendRoot(*pod.map());
+  } else if (plan.user_namespace) {
     const char go = 1;
     if (send(socket.get(), &go, 1, MSG_NOSIGNAL) < 0)
       ThrowErrno("start the container");
@@ -279,7 +310,7 @@ void Process::State::Converse(const std::optional<IdMap>& map) {
   bool ready = false;
   while (auto received = ReceiveReport(socket.get())) {
     if (received->report.kind == Report::kRoot)
-      Introduce(Dir(std::move(received->fd), "the container's root"), map);
+      Introduce(Dir(std::move(received->fd), "the container's root"), pod);
     else if (received->report.kind == Report::kConsole)
       master = std::move(received->fd);
     else if (received->report.kind == Report::kReady)
@@ -347,7 +378,7 @@ Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const s
   state.cgroup.CloseDescriptors();
   state.Hold();
   pod.Append({PodEvent::Kind::kStarted, state.app, state.pid, StartTimeOf(state.pid).value_or(0)});
-  state.Converse(pod.map());
+  state.Converse(pod);
   return process;
 }
 

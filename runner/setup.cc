@@ -18,7 +18,9 @@
 
 #include <cstring>
 #include <initializer_list>
+#include <span>
 
+#include "libimage/base/pass_descriptor.h"
 #include "runner/setup_steps.h"
 
 namespace gantry::runner {
@@ -27,16 +29,21 @@ namespace {
 // Newer kernels may know more than our headers: the whole field, up to the first that this kernel does not have.
 constexpr int kLastCapability = 63;
 
-// With a user namespace the parent writes the maps first; then we are root in it.
-void BecomeRoot(const SetupPlan& plan) {
+// With a user namespace the parent writes the maps first; then we are root in it. Returns what comes with its word: the
+// root of the container, or -1.
+int BecomeRoot(const SetupPlan& plan) {
   if (!plan.user_namespace && !plan.inner_root)
-    return;
-  char go = 0;
-  if (plan.user_namespace && recv(kControlFd, &go, 1, 0) != 1)
+    return -1;
+  std::byte go{};
+  Arrival arrival{0, -1};
+  if (plan.user_namespace || plan.root_comes)
+    arrival = ReceiveWithDescriptor(kControlFd, std::span(&go, 1));
+  if ((plan.user_namespace && arrival.size != 1) || (plan.root_comes && arrival.fd < 0))
     FailSetup(Step::kIdMap, EPIPE);
   if (syscall(SYS_setresgid, 0, 0, 0) < 0 || (!plan.single_id && syscall(SYS_setgroups, 0, nullptr) < 0) ||
       syscall(SYS_setresuid, 0, 0, 0) < 0)
     FailSetup(Step::kBecomeRoot, errno);
+  return arrival.fd;
 }
 
 // A session of its own: no controlling terminal of the host to push input into (CVE-2017-5226). Kernel keys of the
@@ -84,6 +91,8 @@ void WriteEtc(int root, const EtcFile& file, size_t index) {
 int OpenVolume(const VolumePlan& volume, size_t index) {
   if (volume.source == nullptr)
     return NewMount("tmpfs", volume.data, 0, Step::kVolumeMount, index);
+  if (volume.tree >= 0)
+    return volume.tree;
   const unsigned recursive = volume.recursive ? static_cast<unsigned>(AT_RECURSIVE) : 0U;
   const int source = open_tree(AT_FDCWD, volume.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
   if (source < 0)
@@ -225,10 +234,13 @@ int OpenProcForLabels(const SetupPlan& plan) {
   FailSetup(Step::kStartInit, errno);
 }
 
-void SetUpImage(const SetupPlan& plan) {
+// `coming`: the root, or -1.
+void SetUpImage(const SetupPlan& plan, int coming) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
     FailSetup(Step::kPrivateMounts, errno);
-  const int root = MountRoot(plan);
+  const int root = coming >= 0 ? coming : MountRoot(plan);
+  if (coming >= 0)
+    PlaceRoot(root, plan.mount_point);
   SendDescriptor(Report::kRoot, root, Step::kAttachRoot);
   for (size_t i = 0; i < plan.etc_count; ++i) WriteEtc(root, plan.etc[i], i);
   RaiseLoopback(plan);
@@ -260,7 +272,7 @@ void OpenTerminal(const SetupPlan& plan) {
 void RunSetup(const SetupPlan& plan) {
   if (plan.control != kControlFd && dup2(plan.control, kControlFd) < 0)
     _exit(125);
-  BecomeRoot(plan);
+  const int root = BecomeRoot(plan);
   LeaveSession(plan);
   JoinCgroups(plan);
   TakeOutput(plan);
@@ -270,7 +282,7 @@ void RunSetup(const SetupPlan& plan) {
   else if (plan.bundle != nullptr)
     SetUpBundle(plan, *plan.bundle);
   else
-    SetUpImage(plan);
+    SetUpImage(plan, root);
   DropCapabilities(plan.capabilities);
   StartInit(plan, proc);
 }

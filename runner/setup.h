@@ -26,6 +26,7 @@ struct VolumePlan {
   bool read_only = false;
   bool executable = true;
   const char* const* data = nullptr;  // "key=value", null-terminated
+  int tree = -1;                      // what is at `source`, opened by the parent
 };
 
 // A file of a tmpfs at /run/secrets.
@@ -108,6 +109,7 @@ struct SetupPlan {
   int init = -1;     // executable; above kControlFd, as the tasks are
   bool user_namespace = false;
   bool inner_root = false;  // a user namespace was joined: become its root
+  bool root_comes = false;  // the overlay is made outside, and comes over `control` (mapped_root.h)
   bool single_id = false;
   bool host_network = false;
   bool terminal = false;

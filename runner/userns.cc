@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
 #include <optional>
 
 #include "libimage/base/ascii.h"
@@ -22,32 +23,17 @@ namespace {
 
 constexpr size_t kMaxSubIdBytes = 4 * 1024 * 1024;
 constexpr uint32_t kLeastRange = 1000;  // less than that holds no distribution's system users
+constexpr uint32_t kLastId = 0xFFFFFFFE;
 constexpr uint32_t kUsedRange = 65536;  // all that images are made of; what is beyond stays unmapped
 constexpr const char* kNoRange = "only the ids 0 are mapped: ";
 
-// The longest range of `user` in the text of /etc/subuid: lines of NAME-OR-UID:START:COUNT.
+// The longest range.
 std::optional<IdRange> FindRange(std::string_view text, const std::string& user, uint32_t id) {
-  std::optional<IdRange> best;
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
-    const size_t first = line.find(':');
-    const size_t second = line.find(':', first == std::string_view::npos ? first : first + 1);
-    if (second == std::string_view::npos)
-      continue;
-    const std::string_view owner = line.substr(0, first);
-    const auto start = ParseDecimal<uint32_t>(line.substr(first + 1, second - first - 1));
-    const auto count = ParseDecimal<uint32_t>(line.substr(second + 1));
-    if ((owner != user && owner != std::to_string(id)) || !start || !count || *count < kLeastRange)
-      continue;
-    if (*start == 0 || *start > 0xFFFFFFFE - std::min(*count, kUsedRange))
-      continue;
-    if (!best || *count > best->count)
-      best = IdRange{1, *start, *count};
-  }
-  if (best)
-    best->count = std::min(best->count, kUsedRange);
-  return best;
+  const std::vector<IdRange> ranges = SubIdRanges(text, user, id);
+  const auto longest = std::ranges::max_element(ranges, {}, &IdRange::count);
+  if (longest == ranges.end())
+    return std::nullopt;
+  return IdRange{1, longest->outside, std::min(longest->count, kUsedRange)};
 }
 
 bool InPath(const std::string& program) {
@@ -88,16 +74,6 @@ std::vector<std::string> HelperArguments(const char* helper, pid_t pid, const st
   return out;
 }
 
-std::string ReadIfThere(const std::string& path) {
-  try {
-    return ReadFile(path, kMaxSubIdBytes);
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::kNotFound)
-      return {};
-    throw;
-  }
-}
-
 bool SysctlIs(const char* path, std::string_view value) {
   try {
     const UniqueFd fd = OpenFile(path, O_RDONLY);
@@ -123,7 +99,46 @@ int RunBody(const std::function<int()>& body) {
 bool IdMap::HasUid(uint32_t inside) const { return Has(uids, inside); }
 bool IdMap::HasGid(uint32_t inside) const { return Has(gids, inside); }
 
+uint32_t IdMap::OutsideUid(uint32_t inside) const {
+  for (const IdRange& range : uids) {
+    if (inside >= range.inside && inside - range.inside < range.count)
+      return range.outside + (inside - range.inside);
+  }
+  return std::numeric_limits<uint32_t>::max();
+}
+
 std::string IdMap::Variant() const { return "u" + std::to_string(uids.back().outside); }
+
+std::vector<IdRange> SubIdRanges(std::string_view text, const std::string& user, std::optional<uint32_t> id) {
+  std::vector<IdRange> out;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    const size_t first = line.find(':');
+    const size_t second = line.find(':', first == std::string_view::npos ? first : first + 1);
+    if (second == std::string_view::npos)
+      continue;
+    const std::string_view owner = line.substr(0, first);
+    const auto start = ParseDecimal<uint32_t>(line.substr(first + 1, second - first - 1));
+    const auto count = ParseDecimal<uint32_t>(line.substr(second + 1));
+    if ((owner != user && (!id || owner != std::to_string(*id))) || !start || !count || *count < kLeastRange)
+      continue;
+    if (*start == 0 || *start > kLastId || *count > kLastId - *start + 1)
+      continue;
+    out.push_back({1, *start, *count});
+  }
+  return out;
+}
+
+std::string ReadSubIds(const std::string& path) {
+  try {
+    return ReadFile(path, kMaxSubIdBytes);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kNotFound)
+      return {};
+    throw;
+  }
+}
 
 IdMap PlanIdMap(const std::string& user, uid_t uid, gid_t gid, std::string_view subuid, std::string_view subgid) {
   IdMap map;
@@ -152,7 +167,7 @@ IdMap PlanIdMap() {
     map.note = std::string(kNoRange) + "newuidmap and newgidmap are not installed (Debian package uidmap)";
     return map;
   }
-  return PlanIdMap(user, uid, gid, ReadIfThere("/etc/subuid"), ReadIfThere("/etc/subgid"));
+  return PlanIdMap(user, uid, gid, ReadSubIds("/etc/subuid"), ReadSubIds("/etc/subgid"));
 }
 
 void ApplyIdMap(pid_t pid, const IdMap& map) {

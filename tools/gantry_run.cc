@@ -38,6 +38,9 @@ void AddPodOptions(CLI::App& app, Options& options) {
       ->option_text("none|host");
   app.add_flag("-i,--interactive", options.all.run.interactive, "give it our standard input; else it is empty");
   app.add_flag("-t,--tty", options.all.run.terminal, "give it a terminal of its own");
+  app.add_option("--userns", options.pod.userns,
+                 "host, or auto: a user namespace with ids of its own; default: auto without root, else host")
+      ->type_name("host|auto[:size=N]");
   app.add_option("--hostname", options.all.run.hostname, "its host name; default: from the pod's UUID");
   AddIsolationOptions(app, options.isolation);
   app.add_flag("--strict", options.pod.strict, "refuse what an image asks for and cannot get, instead of telling");
