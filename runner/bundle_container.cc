@@ -22,10 +22,10 @@
 #include <memory>
 
 #include "libimage/base/ascii.h"
+#include "libimage/base/time_text.h"
 #include "runner/attend.h"
 #include "runner/bundle_plan.h"
 #include "runner/bundle_process.h"
-#include "runner/clock.h"
 #include "runner/systemd_scope.h"
 #include "runner/userns.h"
 
@@ -80,7 +80,7 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   state.id = options.id;
   state.bundle = bundle;
   state.rootfs = RealPath(Absolute(bundle, spec.root));
-  state.created = Now();
+  state.created = NowText();
   state.owner = UserName();
   state.annotations = spec.annotations;
   state.own_pids = spec.NewNamespace(CLONE_NEWPID);

@@ -217,40 +217,18 @@ std::string FindHostProgram(const std::string& name) {
   return {};
 }
 
-RunningProgram::RunningProgram(RunningProgram&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
-
-RunningProgram::~RunningProgram() { Kill(); }
-
-RunningProgram RunningProgram::Start(const ConfinedProgram& program, Pod& pod) {
+gantry::Process StartConfined(const ConfinedProgram& program, Pod& pod) {
   ProgramPlan plan(program, pod);
   Launched launched = Launch(plan.setup(), plan.namespaces());
-  RunningProgram out;
-  out.pid_ = launched.pid;
-  out.pidfd_ = std::move(launched.pidfd);
+  gantry::Process out = gantry::Process::Adopt(launched.pid, std::move(launched.pidfd));
   if (plan.rootless()) {
-    ApplyIdMap(out.pid_, OwnMap());
+    ApplyIdMap(out.pid(), OwnMap());
     const char go = 1;
     if (send(launched.socket.get(), &go, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
       ThrowErrno("start " + program.args.front());
   }
   Converse(launched.socket.get(), plan, program);
   return out;
-}
-
-ExitStatus RunningProgram::Wait() {
-  int status = 0;
-  while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-  }
-  pid_ = -1;
-  return ExitStatusOf(status);
-}
-
-void RunningProgram::Kill() {
-  if (pid_ <= 0)
-    return;
-  kill(pid_, SIGKILL);
-  Wait();
 }
 
 }  // namespace gantry::runner

@@ -6,9 +6,6 @@
 // and it counts in the pod's control groups.
 #pragma once
 
-#include <sys/types.h>
-
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,24 +39,7 @@ struct ConfinedProgram {
 // The path of a program in PATH, or where administrators' programs are; empty when there is none.
 std::string FindHostProgram(const std::string& name);
 
-class RunningProgram {
- public:
-  // Returns when the program is executed; throws when it cannot be.
-  static RunningProgram Start(const ConfinedProgram& program, Pod& pod);
-
-  RunningProgram(RunningProgram&&) noexcept;
-  RunningProgram& operator=(RunningProgram&&) = delete;
-  ~RunningProgram();  // kills it
-
-  int pidfd() const { return pidfd_.get(); }
-  pid_t pid() const { return pid_; }
-  ExitStatus Wait();
-  void Kill();
-
- private:
-  RunningProgram() = default;
-  pid_t pid_ = -1;
-  UniqueFd pidfd_;
-};
+// Returns when the program is executed; throws when it cannot be.
+gantry::Process StartConfined(const ConfinedProgram& program, Pod& pod);
 
 }  // namespace gantry::runner

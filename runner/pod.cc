@@ -20,8 +20,8 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/pass_descriptor.h"
+#include "libimage/base/time_text.h"
 #include "runner/bundle_cgroup.h"
-#include "runner/clock.h"
 #include "runner/container_state.h"
 
 namespace gantry::runner {
@@ -56,6 +56,11 @@ bool IsKept(int file) {
   std::array<char, kKeptLine.size()> begin{};
   return pread(file, begin.data(), begin.size(), 0) == static_cast<ssize_t>(begin.size()) &&
          std::string_view(begin.data(), begin.size()) == kKeptLine;
+}
+
+bool IsKept(const Dir& pods, const std::string& uuid) {
+  const auto file = pods.TryOpenBeneath(RelPath::Parse(uuid + "/" + kPodFile), O_RDONLY);
+  return file && IsKept(file->get());
 }
 
 // Files of a user namespace's ids are removed by its root. The plain way comes first: it is nearly always enough.
@@ -200,7 +205,7 @@ Pod Pod::Make(const Dir& pods, PodPlan plan, std::optional<IdMap> map, bool runs
   const RelPath name = RelPath::Parse(uuid);
   Dir dir(own.MakeDirs(name, 0711));
   dir = Dir(UniqueFd(fcntl(dir.fd(), F_DUPFD_CLOEXEC, 3)), base + "/" + uuid);
-  plan.created = Now();
+  plan.created = NowText();
   Pod pod(uuid, std::move(own), std::move(dir), std::move(plan), std::move(map));
   pod.Own(std::move(ids));
   pod.lock_ = MakePodFile(pod.dir_, pod.plan_, pod.groups_, runs);
@@ -391,7 +396,8 @@ size_t SweepPods(const Dir& pods, const std::optional<IdMap>& map) {
   size_t swept = 0;
   for (const std::string& name : pods.List()) {
     UniqueFd lock;
-    if (!IsUuid(name) || !IsDead(pods, name, lock) || (lock && IsKept(lock.get())))
+    // Before the lock: whoever starts a pod that is kept is not to find it locked by us.
+    if (!IsUuid(name) || IsKept(pods, name) || !IsDead(pods, name, lock))
       continue;
     RemoveDead(pods, name, lock, map);
     ++swept;

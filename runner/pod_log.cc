@@ -10,7 +10,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
-#include "runner/clock.h"
+#include "libimage/base/time_text.h"
 
 namespace gantry::runner {
 namespace {
@@ -47,7 +47,7 @@ void LogWriter::Rotate() {
 }
 
 void LogWriter::WriteLine(Stream stream, std::string_view text, bool whole) {
-  std::string line = Now();
+  std::string line = NowText();
   line += stream == Stream::kOutput ? " stdout " : " stderr ";
   line += whole ? "F " : "P ";
   line += text;

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "libimage/base/error.h"
-#include "runner/clock.h"
+#include "libimage/base/time_text.h"
 #include "runner/config_json.h"
 #include "runner/container_state.h"
 
@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::string_view kKept = "kept";
 constexpr std::string_view kMachine = "vm";
-constexpr std::string_view kKinds[] = {"prepared", "runner", "started", "exited", "healthy", "unhealthy", "failed"};
+constexpr std::string_view kKinds[] = {"prepared", "runner", "started", "exited", "healthy", "unhealthy"};
 constexpr std::string_view kStates[] = {"preparing", "prepared", "running", "exited", "killed"};
 constexpr size_t kMaxDiffIds = 1024;
 constexpr size_t kShownOutput = 4096;
@@ -109,7 +109,7 @@ std::string PrintPlan(const PodPlan& plan, const std::vector<std::string>& cgrou
 }
 
 std::string PrintEvent(const PodEvent& event) {
-  json::Object out{{"event", kKinds[static_cast<size_t>(event.kind)]}, {"time", Now()}};
+  json::Object out{{"event", kKinds[static_cast<size_t>(event.kind)]}, {"time", NowText()}};
   if (!event.app.empty())
     out.Append("app", event.app);
   if (event.pid != 0) {
@@ -132,8 +132,6 @@ PodRecord PodRecord::Parse(std::string_view text, const std::string& uuid) {
   for (const std::string_view line : Lines(text)) {
     if (line == kKept) {
       out.plan_.kept = true;
-    } else if (line.starts_with('/')) {
-      out.cgroups_.emplace_back(line);
     } else if (line.starts_with('{')) {
       const json::Value value = json::Parse(line, what);
       const json::Cursor at(value, what);
@@ -187,7 +185,7 @@ PodState PodRecord::state() const {
     return ended > 0 ? PodState::kRunning : PodState::kPreparing;
   if (events_.empty() || events_.back().kind == PodEvent::Kind::kPrepared)
     return events_.empty() ? PodState::kKilled : PodState::kPrepared;
-  return events_.back().kind == PodEvent::Kind::kFailed ? PodState::kExited : PodState::kKilled;
+  return PodState::kKilled;
 }
 
 AppStatus PodRecord::StatusOf(const std::string& app) const {
@@ -218,16 +216,12 @@ AppStatus PodRecord::StatusOf(const std::string& app) const {
 std::optional<int> PodRecord::code() const {
   size_t ended = 0;
   for (const PodEvent& event : events_) {
-    if (event.kind == PodEvent::Kind::kFailed)
-      return event.code == 0 ? 125 : event.code;
     if (event.kind == PodEvent::Kind::kExited && event.code != 0)
       return event.code;
     ended += event.kind == PodEvent::Kind::kExited ? 1 : 0;
   }
   return ended >= plan_.apps.size() && !plan_.apps.empty() ? std::optional(0) : std::nullopt;
 }
-
-std::string PodRecord::ended() const { return events_.empty() ? plan_.created : events_.back().time; }
 
 std::optional<pid_t> PodRecord::runner() const {
   for (auto event = events_.rbegin(); event != events_.rend(); ++event) {

@@ -55,7 +55,6 @@ struct PodEvent {
     kExited,     // `app`: `code`
     kHealthy,    // `app`
     kUnhealthy,  // `app`, `text` is what the check said
-    kFailed,     // `text`: why it could not be started
   };
   Kind kind = Kind::kPrepared;
   std::string app = {};
@@ -99,14 +98,12 @@ class PodRecord {
 
   const std::string& uuid() const { return uuid_; }
   const PodPlan& plan() const { return plan_; }
-  const std::vector<std::string>& cgroups() const { return cgroups_; }
   const std::vector<PodEvent>& events() const { return events_; }
 
   PodState state() const;
   AppStatus StatusOf(const std::string& app) const;
   // The code of the first app that failed, or 0; nullopt while it is not known.
   std::optional<int> code() const;
-  std::string ended() const;  // the time of the last event of a pod that has ended
   // The process that attends to the pod, while it lives.
   std::optional<pid_t> runner() const;
   // The app of that name; an empty one is the only app. kUsage otherwise.
@@ -115,7 +112,6 @@ class PodRecord {
  private:
   std::string uuid_;
   PodPlan plan_;
-  std::vector<std::string> cgroups_;
   std::vector<PodEvent> events_;
   bool locked_ = false;
   bool whole_ = false;  // has a plan

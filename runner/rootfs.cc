@@ -57,6 +57,12 @@ std::optional<Dir> Find(const image::Store& store, const Slot& slot) {
   return store.RenderedLayer(slot.diff_id, slot.chain);
 }
 
+std::vector<std::optional<Dir>> FindAll(const image::Store& store, const std::vector<Slot>& slots) {
+  std::vector<std::optional<Dir>> out;
+  for (const Slot& slot : slots) out.push_back(Find(store, slot));
+  return out;
+}
+
 std::string AbsolutePath(const Dir& dir) {
   std::array<char, 4096> path{};
   const std::string link = "/proc/self/fd/" + std::to_string(dir.fd());
@@ -189,6 +195,24 @@ class Renderer {
   std::atomic<size_t> unfinished_ = 0;  // of those that are unpacked
 };
 
+// `layers`: where those of the slots were found.
+Rootfs Stack(const std::vector<Slot>& slots, const std::vector<std::optional<Dir>>& layers,
+             const std::optional<IdMap>& map) {
+  const auto whiteouts = map ? UnpackOptions::Whiteouts::kOverlayUser : UnpackOptions::Whiteouts::kOverlayTrusted;
+  Rootfs out;
+  out.user_xattrs = map.has_value();
+  for (size_t i = slots.size(); i-- > 0;) {
+    if (!layers[i])
+      throw Error(ErrorKind::kNotFound, "the rendered layer " + slots[i].diff_id.str() + " is gone",
+                  "is something else removing files from the store? try again");
+    out.layers.push_back(AbsolutePath(*layers[i]));
+    // overlayfs does not look at the mark on a layer's root.
+    if (image::HidesAllBelow(*layers[i], whiteouts))
+      break;
+  }
+  return out;
+}
+
 void RenderInChild(const std::optional<IdMap>& map, const std::function<void()>& work) {
   Pipe failure = MakePipe();
   const auto body = [&] {
@@ -223,37 +247,24 @@ Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const s
     options.whiteouts = UnpackOptions::Whiteouts::kOverlayUser;
     options.keep_owners = !map->single();
   }
-  const auto missing = [&](const Slot& slot) { return !Find(store, slot); };
-  if (std::ranges::any_of(slots, missing)) {
-    // Of this process, for the child could not end one of its own.
-    const std::unique_ptr<image::Lease> lease = store.NewLease();
-    lease->Add({image.descriptor.digest});
-    RenderInChild(map, [&] {
-      image::Confine(how.keep);
-      const std::shared_ptr<const image::Blobs> blobs = how.open();
-      const std::unique_ptr<Progress> shown = how.progress();
-      Renderer(image, *blobs, store, slots, options, *shown, how.identity).Run();
-    });
-  }
+  const std::vector<std::optional<Dir>> layers = FindAll(store, slots);
+  if (std::ranges::all_of(layers, [](const auto& layer) { return layer.has_value(); }))
+    return Stack(slots, layers, map);
+  // Of this process, for the child could not end one of its own.
+  const std::unique_ptr<image::Lease> lease = store.NewLease();
+  lease->Add({image.descriptor.digest});
+  RenderInChild(map, [&] {
+    image::Confine(how.keep);
+    const std::shared_ptr<const image::Blobs> blobs = how.open();
+    const std::unique_ptr<Progress> shown = how.progress();
+    Renderer(image, *blobs, store, slots, options, *shown, how.identity).Run();
+  });
   return FindRootfs(image.config.diff_ids, store, map);
 }
 
 Rootfs FindRootfs(const std::vector<Digest>& diff_ids, const image::Store& store, const std::optional<IdMap>& map) {
   const std::vector<Slot> slots = SlotsOf(diff_ids, map);
-  const auto whiteouts = map ? UnpackOptions::Whiteouts::kOverlayUser : UnpackOptions::Whiteouts::kOverlayTrusted;
-  Rootfs out;
-  out.user_xattrs = map.has_value();
-  for (auto slot = slots.rbegin(); slot != slots.rend(); ++slot) {
-    const auto layer = Find(store, *slot);
-    if (!layer)
-      throw Error(ErrorKind::kNotFound, "the rendered layer " + slot->diff_id.str() + " is gone",
-                  "is something else removing files from the store? try again");
-    out.layers.push_back(AbsolutePath(*layer));
-    // overlayfs does not look at the mark on a layer's root.
-    if (image::HidesAllBelow(*layer, whiteouts))
-      break;
-  }
-  return out;
+  return Stack(slots, FindAll(store, slots), map);
 }
 
 }  // namespace gantry::runner

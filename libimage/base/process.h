@@ -42,6 +42,9 @@ class Process {
   static Process Start(const std::vector<std::string>& argv, const std::vector<std::pair<int, int>>& fds,
                        const std::optional<std::vector<std::string>>& environment = std::nullopt);
 
+  // A child that something else made.
+  static Process Adopt(pid_t pid, UniqueFd pidfd) { return {pid, std::move(pidfd)}; }
+
   // Runs `body` in a forked child that exits with the value it returns. For single-threaded callers only: the child
   // may then allocate and throw; an exception that leaves `body` makes it exit with 1. SIGKILL as above.
   static Process Fork(const std::function<int()>& body);

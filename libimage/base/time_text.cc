@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstdio>
 #include <ctime>
 
 #include "libimage/base/ascii.h"
@@ -9,6 +11,10 @@
 
 namespace gantry {
 namespace {
+
+// The years 0 to 9999.
+constexpr int64_t kFirst = -62167219200;
+constexpr int64_t kLast = 253402300799;
 
 // Reads `digits` digits and the separator behind them; leaves `text` behind both.
 std::optional<int> Number(std::string_view& text, size_t digits, char separator) {
@@ -50,14 +56,19 @@ bool SkipFraction(std::string_view& text) {
 
 }  // namespace
 
+// Not by strftime(3), which reads the zone of the host, and be it for UTC.
 std::string TimeText(int64_t time) {
-  const std::time_t seconds = time;
-  std::tm parts{};
-  std::array<char, 64> text{};
-  if (gmtime_r(&seconds, &parts) == nullptr ||
-      std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) {
+  if (time < kFirst || time > kLast)
     return std::to_string(time);
-  }
+  const std::chrono::sys_seconds all{std::chrono::seconds(time)};
+  const auto day = std::chrono::floor<std::chrono::days>(all);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(all - day);
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02dZ", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                static_cast<int>(clock.hours().count()), static_cast<int>(clock.minutes().count()),
+                static_cast<int>(clock.seconds().count()));
   return text.data();
 }
 
@@ -66,6 +77,16 @@ std::string Rfc3339(int64_t time) {
   if (time >= kYear10000)
     throw Error(ErrorKind::kUsage, "the time " + std::to_string(time) + " is beyond the year 9999");
   return TimeText(time);
+}
+
+std::string NowText() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  std::string out = TimeText(now.tv_sec);
+  std::array<char, 16> fraction{};
+  std::snprintf(fraction.data(), fraction.size(), ".%09ldZ", now.tv_nsec);
+  out.replace(out.size() - 1, 1, fraction.data());
+  return out;
 }
 
 std::optional<int64_t> ParseRfc3339(std::string_view text) {
@@ -83,18 +104,12 @@ std::optional<int64_t> ParseRfc3339(std::string_view text) {
   if (!offset || *hour > 23 || *minute > 59 || *second > 60) {
     return std::nullopt;
   }
-  std::tm parts{};
-  parts.tm_year = *year - 1900;
-  parts.tm_mon = *month - 1;
-  parts.tm_mday = *day;
-  parts.tm_hour = *hour;
-  parts.tm_min = *minute;
-  parts.tm_sec = std::min(*second, 59);
-  const std::tm asked = parts;
-  const int64_t time = timegm(&parts);
-  if (parts.tm_mon != asked.tm_mon || parts.tm_mday != asked.tm_mday) {
-    return std::nullopt;  // no such day
-  }
+  const std::chrono::year_month_day date{std::chrono::year(*year), std::chrono::month(static_cast<unsigned>(*month)),
+                                         std::chrono::day(static_cast<unsigned>(*day))};
+  if (!date.ok())
+    return std::nullopt;
+  const int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
+  const int64_t time = ((days * 24 + *hour) * 60 + *minute) * 60 + std::min(*second, 59);
   return time - *offset;
 }
 

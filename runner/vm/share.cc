@@ -81,7 +81,7 @@ Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgrou
   program.filter = false;  // it has its own, and needs calls that containers may not make
   program.root = root;
   program.cgroup = &cgroup;
-  return {RunningProgram::Start(program, pod), std::move(connection), directory};
+  return {StartConfined(program, pod), std::move(connection), directory};
 }
 
 }  // namespace gantry::runner::vm

@@ -11,7 +11,7 @@
 namespace gantry::runner::vm {
 
 struct Share {
-  RunningProgram server;
+  gantry::Process server;
   UniqueFd connection;  // for the machine
   bool directory = false;
 };

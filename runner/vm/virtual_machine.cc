@@ -133,15 +133,14 @@ struct VirtualMachine::State {
   BundleCgroup cgroup;
   std::vector<sock_filter> filter;
   std::vector<Share> shares;
-  std::optional<RunningProgram> machine;
+  std::optional<gantry::Process> machine;
   std::unique_ptr<GuestSession> session;
   std::optional<Error> failure;
   std::optional<ExitStatus> ended;  // before there was an application
   bool keeps_changes = false;
 
   ~State() {
-    if (machine)
-      machine->Kill();
+    machine.reset();
     if (blocked)
       sigprocmask(SIG_SETMASK, &mask_before, nullptr);
   }
@@ -171,7 +170,7 @@ void VirtualMachine::State::LaunchMachine(const MachineOptions& options, Machine
   program.output = console.write.get();
   program.places = {{kernel.file, kKernelPath}, {initramfs, kInitramfsPath}};
   program.root = pod.Path("upper");
-  machine.emplace(RunningProgram::Start(program, pod));
+  machine.emplace(StartConfined(program, pod));
   cgroup.CloseDescriptors();
   pod.Append({PodEvent::Kind::kStarted, pod.plan().apps.front().name, machine->pid(),
               StartTimeOf(machine->pid()).value_or(0)});
@@ -251,7 +250,7 @@ VirtualMachine VirtualMachine::Start(const RunConfig& config, RootImage root, Po
 ExitStatus VirtualMachine::Wait() {
   if (!state_->ended)
     state_->ended = ExitStatusOf(state_->session->Serve());
-  state_->machine->Kill();
+  state_->machine.reset();
   return *state_->ended;
 }
 

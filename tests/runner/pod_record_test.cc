@@ -90,7 +90,6 @@ TEST(PodRecord, ReadsWhatWasWritten) {
   ASSERT_EQ(pod.plan().apps.size(), 2U);
   EXPECT_EQ(pod.plan().apps[0].digest, Digest::Of("m"));
   EXPECT_EQ(pod.plan().apps[0].diff_ids, std::vector{Digest::Of("l")});
-  EXPECT_EQ(pod.cgroups(), std::vector{"/sys/fs/cgroup/x/gantry-" + kUuid});
   EXPECT_EQ(pod.App("two").image, "other");
   EXPECT_EQ(CaughtError([&] { pod.App(""); }).kind(), ErrorKind::kUsage);
   EXPECT_EQ(CaughtError([&] { pod.App("three"); }).kind(), ErrorKind::kUsage);
