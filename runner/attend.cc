@@ -55,7 +55,7 @@ UniqueFd ForwardedSignals() {
   return out;
 }
 
-int Attend(pid_t pid, int pidfd, Console* console, int stop_signal) {
+int Attend(pid_t pid, int pidfd, Console* console, int stop_signal, int settles, const std::function<void()>& settled) {
   const UniqueFd signals = ForwardedSignals();
   bool output_open = console != nullptr;
   for (;;) {
@@ -65,8 +65,14 @@ int Attend(pid_t pid, int pidfd, Console* console, int stop_signal) {
                                       {signals.get(), POLLIN, 0},
                                       {from_master != 0 ? console->master() : -1, from_master, 0},
                                       {console != nullptr && console->wants_input() ? STDIN_FILENO : -1, POLLIN, 0}}};
-    if (poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR)
+    const int ready = poll(waiting.data(), waiting.size(), settles);
+    if (ready < 0 && errno != EINTR)
       ThrowErrno("poll");
+    // After so long without an event: what is busy now settles later.
+    if (ready == 0) {
+      settles = -1;
+      settled();
+    }
     signalfd_siginfo signal{};
     while (waiting[1].revents != 0 && read(signals.get(), &signal, sizeof signal) == sizeof signal)
       Forward(signal, pidfd, console, stop_signal);

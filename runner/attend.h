@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/types.h>
 
+#include <functional>
+
 #include "libimage/base/fd.h"
 
 namespace gantry::runner {
@@ -17,7 +19,8 @@ sigset_t BlockForwardedSignals();
 UniqueFd ForwardedSignals();
 
 // Until the child `pid` has ended; its raw wait status. `console` is null without a terminal. TERM reaches the child as
-// `stop_signal`.
-int Attend(pid_t pid, int pidfd, Console* console, int stop_signal);
+// `stop_signal`. `settled` is called once, when nothing happened for `settles` milliseconds.
+int Attend(pid_t pid, int pidfd, Console* console, int stop_signal, int settles = -1,
+           const std::function<void()>& settled = {});
 
 }  // namespace gantry::runner

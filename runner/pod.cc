@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -161,6 +162,18 @@ bool IsDead(const Dir& pods, const std::string& uuid, UniqueFd& lock) {
 
 }  // namespace
 
+image::Confinement AttendanceConfinement(const std::string& pods, const std::string& uuid,
+                                         const std::vector<std::string>& groups) {
+  image::Confinement keep;
+  keep.write = groups;
+  keep.write.push_back(pods + "/" + uuid);
+  keep.remove = {pods};
+  for (const std::string& group : groups) keep.remove.push_back(group.substr(0, group.rfind('/')));
+  keep.signals = true;
+  keep.capabilities = {CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL};
+  return keep;
+}
+
 std::string NewUuid() {
   std::array<unsigned char, 16> b{};
   if (getrandom(b.data(), b.size(), 0) != static_cast<ssize_t>(b.size()))
@@ -310,6 +323,8 @@ void Pod::StartKeeper() {
   BecomeKeeper(keep);
   // What KeepMounts sends is never read: it lives in the socket's queue until the socket is closed.
   pollfd hangup = {theirs.get(), 0, 0};
+  if (poll(&hangup, 1, kSettled) == 0 && !NeedsHelpers())
+    ConfineKeeper();
   while (poll(&hangup, 1, -1) < 0 && errno == EINTR) {
   }
   try {
@@ -322,6 +337,19 @@ void Pod::StartKeeper() {
   }
   _exit(0);
 }
+
+// To remove what belongs to the ids of a user's range takes newuidmap, which is setuid.
+bool Pod::NeedsHelpers() const { return geteuid() != 0 && map_ && !map_->single(); }
+
+void Pod::ConfineKeeper() const {
+  try {
+    Confine();
+  } catch (const Error&) {
+    // To clean up is the more important: the process that decides about images has failed at the same before.
+  }
+}
+
+void Pod::Confine() const { image::Confine(AttendanceConfinement(pods_.name(), uuid_, groups_)); }
 
 void Pod::KeepMounts(pid_t container) {
   const std::string path = "/proc/" + std::to_string(container) + "/ns/mnt";

@@ -7,6 +7,9 @@
 //   pods/UUID/APP.log      what a detached app wrote (pod_log.h)
 //   pods/UUID/attach       the socket of a detached pod's runner (attach.h)
 //
+// Who attends to a pod, and its keeper, confine themselves (Pod::Confine) once it has lived for a moment: what ends
+// before has no time to spare for that.
+//
 // Few files, because each costs the disk more than most of what else a start does.
 //
 // A Pod makes a small keeper process that outlives the runner. When the runner ends, even by kill -9, the keeper waits
@@ -24,12 +27,20 @@
 
 #include "libimage/base/dir.h"
 #include "libimage/base/fd.h"
+#include "libimage/confine/confine.h"
 #include "libimage/model/image.h"
 #include "runner/own_ids.h"
 #include "runner/pod_record.h"
 #include "runner/userns.h"
 
 namespace gantry::runner {
+
+// In milliseconds, when a pod has lived for a moment.
+constexpr int kSettled = 100;
+
+// What stays allowed to who attends to the pod of that UUID below `pods`, with these control groups.
+image::Confinement AttendanceConfinement(const std::string& pods, const std::string& uuid,
+                                         const std::vector<std::string>& groups);
 
 class Pod {
  public:
@@ -63,6 +74,10 @@ class Pod {
   std::string AppPath(const std::string& app) const;
   std::string GroupName(const std::string& app) const;
 
+  // From now on this process can touch the pod's directory and control groups, signal, and use what it has open; no
+  // other file, no program, no other namespace. For one that has nothing left to do but to attend to the pod.
+  void Confine() const;
+
   // Adds to what is known of it. Its time is set here.
   void Append(const PodEvent& event) const;
 
@@ -84,6 +99,8 @@ class Pod {
   void Own(std::optional<OwnIds> ids);
   void MakeTrees() const;
   void StartKeeper();
+  bool NeedsHelpers() const;
+  void ConfineKeeper() const;
 
   std::string uuid_;
   Dir pods_;

@@ -382,10 +382,11 @@ Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const s
   return process;
 }
 
-ExitStatus Process::Wait() {
+ExitStatus Process::Wait(int settles, const std::function<void()>& settled) {
   if (state_->config.terminal)
     state_->console = std::make_unique<Console>(std::move(state_->master), state_->config.interactive);
-  const int status = Attend(state_->pid, state_->pidfd.get(), state_->console.get(), state_->config.stop_signal);
+  const int status =
+      Attend(state_->pid, state_->pidfd.get(), state_->console.get(), state_->config.stop_signal, settles, settled);
   return Ended(status);
 }
 

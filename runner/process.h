@@ -3,6 +3,7 @@
 
 #include <signal.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,7 +50,8 @@ class Process {
 
   // Hands on signals (HUP, INT, QUIT, USR1, USR2, ALRM; TERM as the image's stop signal), serves the terminal, and
   // returns the application's status: its exit code, or 128 + the signal that killed it.
-  ExitStatus Wait();
+  // `settled` as in attend.h.
+  ExitStatus Wait(int settles = -1, const std::function<void()>& settled = {});
 
  private:
   struct State;

@@ -246,6 +246,9 @@ ExitStatus PodSupervisor::Run(std::vector<Rootfs> roots) {
   }
   shared.held.clear();
   options_.started();
+  // Who probes the health of an app starts processes in it.
+  if (std::ranges::none_of(apps_, [](const auto& app) { return app->health != nullptr; }))
+    loop_.After(kSettled, [this] { pod_.Confine(); });
   loop_.Run([this] { return std::ranges::none_of(apps_, [](const auto& app) { return app->running; }); });
   return failed_.value_or(ExitStatus{});
 }

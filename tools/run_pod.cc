@@ -258,15 +258,15 @@ runner::SuperviseOptions HowToSupervise(const PodOptions& options) {
 }
 
 // Says why the only app was not executed, if so, and waits for it.
-template <typename Started>
-int Await(const PodOptions& options, const runner::Pod& pod, Started process) {
+template <typename Started, typename Wait>
+int Await(const PodOptions& options, const runner::Pod& pod, Started process, Wait wait) {
   if (!process.note().empty())
     Note(options.common, process.note());
   if (process.failure())
     PrintError(*process.failure());
   else
     NotifyReady(options);
-  const int code = process.Wait().code;
+  const int code = wait(process).code;
   if (pod.plan().kept)
     pod.Append({runner::PodEvent::Kind::kExited, pod.plan().apps.front().name, 0, 0, code});
   return code;
@@ -276,7 +276,8 @@ int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<run
   const auto& apps = pod.plan().apps;
   if (apps.size() > 1 || (apps.front().config.health && !apps.front().config.terminal))
     return runner::Supervise(pod, std::move(roots), HowToSupervise(options)).code;
-  return Await(options, pod, runner::Process::Start(apps.front().config, std::move(roots.front()), pod));
+  return Await(options, pod, runner::Process::Start(apps.front().config, std::move(roots.front()), pod),
+               [&](runner::Process& process) { return process.Wait(runner::kSettled, [&] { pod.Confine(); }); });
 }
 
 int RunInForeground(const PodOptions& options, runner::Pod pod, const std::function<int(runner::Pod&)>& run) {
@@ -375,7 +376,8 @@ int ExecuteInMachine(const PodOptions& options, const Dir& pods, const Gathering
   runner::vm::RootImage root =
       runner::vm::OpenRootImage(gathering.images.front().image, *gathering.store, map, roots.front());
   return RunInForeground(options, std::move(pod), [&](runner::Pod& made) {
-    return Await(options, made, StartMachine(options, made, std::move(root)));
+    return Await(options, made, StartMachine(options, made, std::move(root)),
+                 [](runner::vm::VirtualMachine& machine) { return machine.Wait(); });
   });
 }
 
@@ -514,9 +516,11 @@ int PrintConfinements(const PodOptions& options) {
   const image::Reference in_store(image::StoreReference{});
   std::printf(
       "the process that decides:\n%s\nthe process that renders:\n%s\n"
-      "the process that executes:\nall rights that it was started with; it reads nothing that nobody vouched for\n",
+      "the process that executes:\nall rights that it was started with; it reads nothing that nobody vouched for\n\n"
+      "the processes that attend to a pod:\n%s",
       image::Describe(Kept({LoadPolicy(options.policy, options.common)}, in_store, root)).c_str(),
-      image::Describe(runner::RendererConfinement(root)).c_str());
+      image::Describe(runner::RendererConfinement(root)).c_str(),
+      image::Describe(runner::AttendanceConfinement(root + "/pods", "UUID", {})).c_str());
   return 0;
 }
 

@@ -101,7 +101,7 @@ void ApplyLandlock(const Confinement& keep, int abi) {
   }
   if (keep.execute.empty()) {
     // A process that may start programs must be able to signal them, whatever domain they enter.
-    attributes.scoped = kScopeAbstractUnixSocket | kScopeSignal;
+    attributes.scoped = kScopeAbstractUnixSocket | (keep.signals ? 0 : kScopeSignal);
   }
   const UniqueFd ruleset(
       static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, AttributeBytesOfAbi(abi), 0)));
@@ -111,6 +111,7 @@ void ApplyLandlock(const Confinement& keep, int abi) {
   Allow(ruleset.get(), keep.read, kRead & handled);
   Allow(ruleset.get(), keep.execute, kExecute & handled);
   Allow(ruleset.get(), keep.write, kWrite & handled);
+  Allow(ruleset.get(), keep.remove, LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR);
   if (syscall(SYS_landlock_restrict_self, ruleset.get(), 0) < 0) {
     ThrowErrno("enter a Landlock domain");
   }
@@ -337,6 +338,8 @@ std::string CapabilityName(int capability) {
       return "CAP_DAC_READ_SEARCH";
     case CAP_FOWNER:
       return "CAP_FOWNER";
+    case CAP_KILL:
+      return "CAP_KILL";
     case CAP_FSETID:
       return "CAP_FSETID";
     case CAP_MKNOD:
@@ -358,6 +361,8 @@ std::string Describe(const Confinement& keep) {
   out += "\n";
   AppendList(out, "reads:", keep.read);
   AppendList(out, "writes:", keep.write);
+  if (!keep.remove.empty())
+    AppendList(out, "removes from:", keep.remove);
   AppendList(out, "executes:", keep.execute);
   out += std::string("network: ") + (keep.network ? "internet sockets" : "none") + "\n";
   out += std::string("unix sockets: ") + (keep.unix_sockets || keep.network ? "yes" : "none") + "\n";

@@ -15,9 +15,11 @@ namespace gantry::image {
 struct Confinement {
   std::vector<std::string> read;     // open for reading, list
   std::vector<std::string> write;    // read, create, write, rename, remove
+  std::vector<std::string> remove;   // directories: names in them can be removed, and nothing more
   std::vector<std::string> execute;  // read and execute; empty: no execve at all
   bool network = false;              // internet sockets; without it only Unix ones can be made
   bool unix_sockets = true;          // false: socket(2) fails for every family
+  bool signals = false;              // to processes that are not confined, too
   std::vector<int> capabilities;     // CAP_* numbers, as far as the process has them
 };
 
