@@ -24,6 +24,7 @@
 #include "libimage/base/time_text.h"
 #include "runner/bundle_cgroup.h"
 #include "runner/container_state.h"
+#include "runner/pod_manifest.h"
 
 namespace gantry::runner {
 namespace {
@@ -206,6 +207,8 @@ Pod::Pod(Pod&& other) noexcept
       groups_(std::move(other.groups_)),
       map_(std::move(other.map_)),
       own_ids_(std::move(other.own_ids_)),
+      metadata_(std::move(other.metadata_)),
+      metadata_server_(std::move(other.metadata_server_)),
       keeper_socket_(std::move(other.keeper_socket_)),
       keeper_(std::exchange(other.keeper_, -1)) {}
 
@@ -351,6 +354,12 @@ void Pod::ConfineKeeper() const {
 
 void Pod::Confine() const { image::Confine(AttendanceConfinement(pods_.name(), uuid_, groups_)); }
 
+void Pod::ServeMetadata(const UniqueFd& listener) {
+  metadata_->uuid = uuid_;
+  metadata_->manifest = json::Print(PrintPodManifest(plan_));
+  metadata_server_.emplace(MetadataServer::Start(*metadata_, listener));
+}
+
 void Pod::KeepMounts(pid_t container) {
   const std::string path = "/proc/" + std::to_string(container) + "/ns/mnt";
   const UniqueFd mounts(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -363,6 +372,7 @@ void Pod::Remove() {
   if (uuid_.empty())
     return;
   const std::string uuid = std::exchange(uuid_, {});
+  metadata_server_.reset();
   const bool groups_gone = RemoveGroups(groups_, uuid);
   if (!plan_.kept)
     LetBlobsGo(lock_.get());

@@ -23,12 +23,14 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "libimage/base/dir.h"
 #include "libimage/base/fd.h"
 #include "libimage/confine/confine.h"
 #include "libimage/model/image.h"
+#include "runner/metadata_server.h"
 #include "runner/own_ids.h"
 #include "runner/pod_record.h"
 #include "runner/userns.h"
@@ -70,6 +72,13 @@ class Pod {
   bool owns_ids() const { return own_ids_.has_value(); }  // the map is of ids that no other pod has
   const Dir& dir() const { return dir_; }
 
+  // What its metadata service tells. It runs from ServeMetadata on, with a socket that listens in the pod's network, to
+  // Remove; its URL is empty before.
+  void Describe(PodMetadata metadata) { metadata_ = std::move(metadata); }
+  bool WantsListener() const { return metadata_ && !metadata_server_; }
+  void ServeMetadata(const UniqueFd& listener);
+  std::string metadata_url() const { return metadata_server_ ? metadata_server_->url() : ""; }
+
   // Where an app has its upper and work directories and its root, absolute; and the name of its control groups.
   std::string AppPath(const std::string& app) const;
   std::string GroupName(const std::string& app) const;
@@ -110,6 +119,8 @@ class Pod {
   std::vector<std::string> groups_;  // paths
   std::optional<IdMap> map_;
   std::optional<OwnIds> own_ids_;
+  std::optional<PodMetadata> metadata_;
+  std::optional<MetadataServer> metadata_server_;
   UniqueFd keeper_socket_;  // its end is the keeper's sign to begin
   pid_t keeper_ = -1;
 };

@@ -229,11 +229,11 @@ std::vector<ManifestApp> ParsePodManifest(std::string_view text, const std::stri
   return out;
 }
 
-json::Object PrintPodManifest(const PodRecord& pod) {
+json::Object PrintPodManifest(const PodPlan& pod) {
   Array apps;
   Array volumes;
   std::set<std::string> named;
-  for (const AppPlan& app : pod.plan().apps) {
+  for (const AppPlan& app : pod.apps) {
     Array mounts;
     for (size_t i = 0; i < app.config.volumes.size(); ++i) {
       const std::string name = VolumeName(app, i);

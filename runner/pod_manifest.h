@@ -13,7 +13,7 @@ namespace gantry::runner {
 // The name by which an image is run, as an annotation of an app: an AC Identifier cannot hold it.
 constexpr std::string_view kImageAnnotation = "dev.gantry/image";
 
-json::Object PrintPodManifest(const PodRecord& pod);
+json::Object PrintPodManifest(const PodPlan& pod);
 
 struct ManifestApp {
   std::string image;  // to be run: the annotation, else the store's image of that name and version

@@ -99,6 +99,8 @@ std::string PrintPlan(const PodPlan& plan, const std::vector<std::string>& cgrou
   json::Object all{{"created", plan.created}, {"apps", std::move(apps)}};
   if (plan.own_ids != 0)
     all.Append("ownIDs", uint64_t{plan.own_ids});
+  if (plan.metadata)
+    all.Append("metadata", true);
   if (plan.machine)
     all.Append("isolation", kMachine);
   if (!plan.command.empty()) {
@@ -143,6 +145,8 @@ PodRecord PodRecord::Parse(std::string_view text, const std::string& uuid) {
       for (const json::Cursor& app : at.At("apps").Elements(kMaxApps)) out.plan_.apps.push_back(ParseApp(app));
       if (const auto ids = at.Find("ownIDs"))
         out.plan_.own_ids = static_cast<uint32_t>(ids->Unsigned(kMaxSpecId));
+      if (const auto metadata = at.Find("metadata"))
+        out.plan_.metadata = metadata->Bool();
       if (const auto isolation = at.Find("isolation"))
         out.plan_.machine = isolation->String() == kMachine;
       if (const auto command = at.Find("command"))

@@ -42,6 +42,7 @@ struct PodPlan {
   std::string created;  // RFC 3339
   std::vector<AppPlan> apps;
   uint32_t own_ids = 0;                   // so many ids of the host for it alone; 0: those of the host, or of the user
+  bool metadata = false;                  // it has a metadata service
   bool machine = false;                   // in a virtual machine, whose process the app's is recorded to be
   std::vector<std::string> command = {};  // the words that made it, and where, for gantry-generate
   std::string directory = {};

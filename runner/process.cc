@@ -103,7 +103,7 @@ struct Process::State {
   void Hold();
   void Introduce(const Dir& root, const Pod& pod);
   void SendRoot(const IdMap& map);
-  void Converse(const Pod& pod);
+  void Converse(Pod& pod);
   void Kill();
 };
 
@@ -183,6 +183,7 @@ void Process::State::MakePlan(Pod& pod) {
   plan.root_comes = pod.owns_ids();
   plan.single_id = pod.map() && pod.map()->single();
   plan.host_network = host_network;
+  plan.metadata = pod.WantsListener();
   plan.terminal = config.terminal;
   plan.interactive = config.interactive;
   plan.read_only_rootfs = config.read_only_rootfs;
@@ -273,6 +274,8 @@ void Process::State::Introduce(const Dir& root, const Pod& pod) {
     request.process.env.push_back("LISTEN_FDS=" + std::to_string(config.sockets));
     request.process.env.emplace_back("LISTEN_PID=0000000000");  // init knows it
   }
+  if (const std::string url = pod.metadata_url(); !url.empty())
+    request.process.env.push_back("AC_METADATA_URL=" + url);
   const UniqueFd params = MakeInitParams(request);
   // EPIPE: the child failed meanwhile, and its report is on the way.
   const bool sent = PassDescriptor(socket.get(), params.get()) &&
@@ -292,7 +295,7 @@ void Process::State::SendRoot(const IdMap& map) {
     ThrowErrno("send the container its root");
 }
 
-void Process::State::Converse(const Pod& pod) {
+void Process::State::Converse(Pod& pod) {
   if (config.oom_score_adj) {
     const std::string path = "/proc/" + std::to_string(pid) + "/oom_score_adj";
     if (const int error = WriteControl(path, std::to_string(*config.oom_score_adj)); error != 0)
@@ -313,6 +316,8 @@ void Process::State::Converse(const Pod& pod) {
       Introduce(Dir(std::move(received->fd), "the container's root"), pod);
     else if (received->report.kind == Report::kConsole)
       master = std::move(received->fd);
+    else if (received->report.kind == Report::kListener)
+      pod.ServeMetadata(received->fd);
     else if (received->report.kind == Report::kReady)
       ready = true;
     else {

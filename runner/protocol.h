@@ -2,7 +2,8 @@
 // SOCK_SEQPACKET pair. Plain structures: two of the three must not allocate, and init is freestanding of our libraries.
 //
 //   runner -> child   Go (only with a user namespace, after its maps are written)
-//   child  -> runner  Report kRoot with the root's descriptor, kConsole with the terminal's master, or kFailed
+//   child  -> runner  Report kRoot with the root's descriptor, kConsole with the terminal's master, kListener
+//                      with a socket for the metadata service, or kFailed
 //   child  -> runner  kMounted (only with hooks of a bundle); the runner runs its own, then
 //   runner -> child   the container's state for the child's hooks, as a memfd
 //   child becomes init by execveat; the socket stays descriptor kControlFd
@@ -87,7 +88,7 @@ enum class Step : uint32_t {
 };
 
 struct Report {
-  enum Kind : uint32_t { kRoot, kConsole, kMounted, kReady, kFailed };
+  enum Kind : uint32_t { kRoot, kConsole, kListener, kMounted, kReady, kFailed };
   uint32_t kind = kFailed;
   Step step = Step::kIdMap;
   int32_t error = 0;  // errno

@@ -157,6 +157,21 @@ void RaiseLoopback(const SetupPlan& plan) {
 
 namespace {
 
+// Before the runner says which environment the application has, for its address is part of that.
+void OpenListener(const SetupPlan& plan) {
+  if (!plan.metadata)
+    return;
+  RaiseLoopback(plan);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0 || bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 || listen(fd, 16) < 0)
+    FailSetup(Step::kLoopback, errno);
+  SendDescriptor(Report::kListener, fd, Step::kLoopback);
+  close(fd);
+}
+
 // The host's /dev/null, for a program of the host.
 void TakeOutput(const SetupPlan& plan) {
   if (plan.output < 0)
@@ -241,6 +256,7 @@ void SetUpImage(const SetupPlan& plan, int coming) {
   const int root = coming >= 0 ? coming : MountRoot(plan);
   if (coming >= 0)
     PlaceRoot(root, plan.mount_point);
+  OpenListener(plan);
   SendDescriptor(Report::kRoot, root, Step::kAttachRoot);
   for (size_t i = 0; i < plan.etc_count; ++i) WriteEtc(root, plan.etc[i], i);
   RaiseLoopback(plan);

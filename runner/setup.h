@@ -112,6 +112,7 @@ struct SetupPlan {
   bool root_comes = false;  // the overlay is made outside, and comes over `control` (mapped_root.h)
   bool single_id = false;
   bool host_network = false;
+  bool metadata = false;  // the runner gets a socket that listens in the container's network
   bool terminal = false;
   bool interactive = false;
   int output = -1;  // becomes 1 and 2, and 0 is empty; above kControlFd, as the tasks are

@@ -38,6 +38,7 @@ void AddPodOptions(CLI::App& app, Options& options) {
       ->option_text("none|host");
   app.add_flag("-i,--interactive", options.all.run.interactive, "give it our standard input; else it is empty");
   app.add_flag("-t,--tty", options.all.run.terminal, "give it a terminal of its own");
+  app.add_flag("--mds", options.pod.metadata, "give its apps the metadata service of appc at $AC_METADATA_URL");
   app.add_option("--userns", options.pod.userns,
                  "host, or auto: a user namespace with ids of its own; default: auto without root, else host")
       ->type_name("host|auto[:size=N]");

@@ -44,6 +44,7 @@ std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& 
 void RequireMachineCan(const PodOptions& options, size_t apps) {
   const char* const beyond = apps > 1                  ? "run several images"
                              : options.detach          ? "be detached"
+                             : options.metadata        ? "have a metadata service"
                              : options.notify == "app" ? "show its app the notify socket of systemd"
                                                        : nullptr;
   if (beyond != nullptr)

@@ -30,6 +30,7 @@
 #include "runner/vm/virtual_machine.h"
 #include "tools/local_image.h"
 #include "tools/run_machine.h"
+#include "tools/run_metadata.h"
 #include "tools/run_services.h"
 
 namespace gantry::tools {
@@ -143,6 +144,17 @@ struct Gathering {
   bool identities = false;  // the policy may ask for them
   std::vector<Gathered> images;
   runner::PodPlan plan;
+
+  // With what it is told about itself, if so planned.
+  runner::Pod Described(runner::Pod pod) const {
+    if (!plan.metadata)
+      return pod;
+    std::vector<runner::AppMetadata> apps;
+    for (size_t i = 0; i < images.size(); ++i)
+      apps.push_back(DescribeApp(plan.apps[i].name, plan.apps[i].image, images[i].image.image()));
+    pod.Describe(DescribePod(std::move(apps), store->dir()));
+    return pod;
+  }
 
   std::vector<runner::Rootfs> Render(const PodOptions& options, const std::optional<runner::IdMap>& map) const {
     std::vector<runner::Rootfs> out;
@@ -453,6 +465,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
     RequireMachineCan(options, apps.size());
   Gathering gathering = Gather(options, apps);
   const auto map = TakeIds(options, gathering.plan);
+  gathering.plan.metadata = options.metadata;
   gathering.plan.machine = options.machine.has_value();
   if (!options.detach)
     RefuseSharedTerminal(gathering.plan);
@@ -465,7 +478,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   if (options.machine)
     return ExecuteInMachine(options, pods, gathering, map);
   return Execute(
-      options, [&] { return runner::Pod::Create(pods, gathering.plan, map); },
+      options, [&] { return gathering.Described(runner::Pod::Create(pods, gathering.plan, map)); },
       [&] { return gathering.Render(options, map); });
 }
 
@@ -473,6 +486,7 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   RefuseToPrepareMachine(options);
   Gathering gathering = Gather(options, apps);
   const auto map = TakeIds(options, gathering.plan);
+  gathering.plan.metadata = options.metadata;
   const Dir pods = OpenPods(options.common);
   runner::Pod pod = runner::Pod::Prepare(pods, gathering.plan, map);
   try {
@@ -507,7 +521,7 @@ int RunPrepared(const PodOptions& options, const std::string& pod) {
   if (!options.detach)
     RefuseSharedTerminal(gathering.plan);
   return Execute(
-      options, [&] { return runner::Pod::Take(pods, record.uuid(), map); },
+      options, [&] { return gathering.Described(runner::Pod::Take(pods, record.uuid(), map)); },
       [&] { return gathering.Render(options, map); });
 }
 

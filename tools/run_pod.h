@@ -26,7 +26,8 @@ struct PodOptions {
   PolicyOptions policy;
   std::string platform;
   std::optional<runner::vm::MachineOptions> machine;  // a virtual machine instead of namespaces
-  std::string userns;  // host, auto or auto:size=N; empty: auto without root, else host
+  std::string userns;                                 // host, auto or auto:size=N; empty: auto without root, else host
+  bool metadata = false;                              // --mds
   bool json = false;
   bool detach = false;
   bool remove = false;    // --rm

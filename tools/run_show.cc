@@ -149,7 +149,7 @@ int Status(const ShowOptions& options) {
 }
 
 int CatManifest(const ShowOptions& options) {
-  PrintJson(runner::PrintPodManifest(NamedPod(OpenPods(*options.verb.common), options.verb)));
+  PrintJson(runner::PrintPodManifest(NamedPod(OpenPods(*options.verb.common), options.verb).plan()));
   return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "libimage/base/digest.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include <algorithm>
 #include <array>
@@ -119,6 +120,16 @@ std::string Digest::str() const { return std::string(Name(algorithm_)) + ":" + h
 struct Hasher::State {
   std::unique_ptr<EVP_MD_CTX, ContextFree> context;
 };
+
+std::string HmacSha512(std::string_view key, std::string_view bytes) {
+  std::string out(RawLength(HashAlgorithm::kSha512), '\0');
+  unsigned size = 0;
+  if (HMAC(EVP_sha512(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(bytes.data()),
+           bytes.size(), reinterpret_cast<unsigned char*>(out.data()), &size) == nullptr ||
+      size != out.size())
+    throw Error(ErrorKind::kFailed, "OpenSSL does not compute an HMAC");
+  return out;
+}
 
 void PrepareHashing() { Hasher(HashAlgorithm::kSha256).Finish(); }
 

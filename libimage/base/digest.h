@@ -44,6 +44,9 @@ class Digest {
   std::array<std::byte, 64> raw_{};  // zeros after the end of a shorter one; ordered as their digits are
 };
 
+// The 64 bytes of RFC 2104's HMAC with SHA-512.
+std::string HmacSha512(std::string_view key, std::string_view bytes);
+
 // The first hash of a process takes OpenSSL half a millisecond. One that forks others which hash begins with this.
 void PrepareHashing();
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "tests/support/temp_dir.h"
 
@@ -61,6 +62,14 @@ TEST(VerifyingSourceTest, FailsAtTheEndOfShortOrChangedBytes) {
             "blob ends after 2 bytes, its descriptor says 3");
   auto changed = VerifyingSource(StringSource("abd"), Digest::Parse(kSha256OfAbc), 3, "blob");
   EXPECT_EQ(CaughtError([&] { Drain(*changed, 10, "blob"); }).kind(), ErrorKind::kCorrupt);
+}
+
+// RFC 4231, test case 2.
+TEST(HmacSha512Test, IsThatOfTheStandard) {
+  EXPECT_EQ(
+      HexOf(HmacSha512("Jefe", "what do ya want for nothing?")),
+      "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b"
+      "636e070a38bce737");
 }
 
 }  // namespace
