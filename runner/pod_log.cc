@@ -59,7 +59,7 @@ void LogWriter::WriteLine(Stream stream, std::string_view text, bool whole) {
   size_ += written > 0 ? static_cast<uint64_t>(written) : 0;
 }
 
-void LogWriter::Write(Stream stream, std::string_view bytes) {
+void AppLog::Write(Stream stream, std::string_view bytes) {
   std::string& waiting = waiting_[stream];
   waiting += bytes;
   std::string_view rest = waiting;
@@ -75,7 +75,7 @@ void LogWriter::Write(Stream stream, std::string_view bytes) {
   waiting = std::string(rest);
 }
 
-void LogWriter::Flush() {
+void AppLog::Flush() {
   for (auto& [stream, waiting] : waiting_) {
     if (!waiting.empty())
       WriteLine(stream, std::exchange(waiting, {}), false);

@@ -47,6 +47,13 @@ AppPlan ParseApp(const json::Cursor& at) {
   return out;
 }
 
+LogDriver ParseLogDriver(const json::Cursor& at) {
+  const auto* const found = std::ranges::find(kLogDrivers, at.String());
+  if (found == kLogDrivers.end())
+    at.Fail("unknown log driver");
+  return static_cast<LogDriver>(found - kLogDrivers.begin());
+}
+
 PodEvent ParseEvent(const json::Cursor& at) {
   PodEvent out;
   const json::Cursor kind = at.At("event");
@@ -99,6 +106,8 @@ std::string PrintPlan(const PodPlan& plan, const std::vector<std::string>& cgrou
   json::Object all{{"created", plan.created}, {"apps", std::move(apps)}};
   if (plan.own_ids != 0)
     all.Append("ownIDs", uint64_t{plan.own_ids});
+  if (plan.log != LogDriver::kFile)
+    all.Append("log", kLogDrivers[static_cast<size_t>(plan.log)]);
   if (plan.metadata)
     all.Append("metadata", true);
   if (plan.machine)
@@ -145,6 +154,8 @@ PodRecord PodRecord::Parse(std::string_view text, const std::string& uuid) {
       for (const json::Cursor& app : at.At("apps").Elements(kMaxApps)) out.plan_.apps.push_back(ParseApp(app));
       if (const auto ids = at.Find("ownIDs"))
         out.plan_.own_ids = static_cast<uint32_t>(ids->Unsigned(kMaxSpecId));
+      if (const auto log = at.Find("log"))
+        out.plan_.log = ParseLogDriver(*log);
       if (const auto metadata = at.Find("metadata"))
         out.plan_.metadata = metadata->Bool();
       if (const auto isolation = at.Find("isolation"))

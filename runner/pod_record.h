@@ -22,6 +22,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/json.h"
 #include "runner/config.h"
+#include "runner/pod_log.h"
 
 namespace gantry::runner {
 
@@ -41,7 +42,8 @@ struct PodPlan {
   bool kept = false;
   std::string created;  // RFC 3339
   std::vector<AppPlan> apps;
-  uint32_t own_ids = 0;                   // so many ids of the host for it alone; 0: those of the host, or of the user
+  uint32_t own_ids = 0;  // so many ids of the host for it alone; 0: those of the host, or of the user
+  LogDriver log = LogDriver::kFile;
   bool metadata = false;                  // it has a metadata service
   bool machine = false;                   // in a virtual machine, whose process the app's is recorded to be
   std::vector<std::string> command = {};  // the words that made it, and where, for gantry-generate

@@ -17,6 +17,7 @@
 #include "runner/attend.h"
 #include "runner/event_loop.h"
 #include "runner/health.h"
+#include "runner/journal.h"
 #include "runner/process.h"
 #include "runner/redirection.h"
 
@@ -41,7 +42,7 @@ class PodSupervisor {
   struct App {
     const AppPlan* plan = nullptr;
     std::optional<Process> process;
-    std::optional<LogWriter> log;
+    std::unique_ptr<AppLog> log;
     UniqueFd input, output, error;  // ours; a terminal's master is `output` and `input` both
     std::string pending;            // input that the app has not taken
     bool end_of_input = false;
@@ -51,6 +52,7 @@ class PodSupervisor {
   };
 
   void Start(App& app, Rootfs root, SharedNamespaces* shared);
+  std::unique_ptr<AppLog> OpenLog(const std::string& app) const;
   void ServeStreams(App& app);
   void Copy(App& app, UniqueFd& from, Stream stream);
   void Drain(App& app);
@@ -107,8 +109,19 @@ void PodSupervisor::Start(App& app, Rootfs root, SharedNamespaces* shared) {
     app.health = std::make_unique<HealthProbe>(loop_, pod_, *app.plan, app.process->pid());
 }
 
+std::unique_ptr<AppLog> PodSupervisor::OpenLog(const std::string& app) const {
+  switch (pod_.plan().log) {
+    case LogDriver::kJournal:
+      return std::make_unique<JournalWriter>(pod_.uuid(), app);
+    case LogDriver::kNone:
+      return std::make_unique<NoLog>();
+    default:
+      return std::make_unique<LogWriter>(pod_.dir(), app, options_.log);
+  }
+}
+
 void PodSupervisor::ServeStreams(App& app) {
-  app.log.emplace(pod_.dir(), app.plan->name, options_.log);
+  app.log = OpenLog(app.plan->name);
   AttachServer::App functions;
   if (app.plan->config.terminal)
     functions.resize = [&app](uint16_t rows, uint16_t columns) {

@@ -23,7 +23,7 @@ constexpr const char* kNextImage = "---";
 struct Options {
   PodOptions pod;
   AppOptions all;  // of every app
-  std::string network, log_size;
+  std::string network, log_size, log_driver;
   IsolationOptions isolation;
   std::string prepared, manifest;
 };
@@ -38,6 +38,11 @@ void AddPodOptions(CLI::App& app, Options& options) {
       ->option_text("none|host");
   app.add_flag("-i,--interactive", options.all.run.interactive, "give it our standard input; else it is empty");
   app.add_flag("-t,--tty", options.all.run.terminal, "give it a terminal of its own");
+  app.add_option("--log-driver", options.log_driver,
+                 "where its output goes when it is detached: file (the default), journald, or none")
+      ->check(CLI::IsMember({"file", "journald", "none"}))
+      ->type_name("file|journald|none")
+      ->option_text("file|journald|none");
   app.add_flag("--mds", options.pod.metadata, "give its apps the metadata service of appc at $AC_METADATA_URL");
   app.add_option("--userns", options.pod.userns,
                  "host, or auto: a user namespace with ids of its own; default: auto without root, else host")
@@ -71,12 +76,19 @@ void TakeLogSize(Options& options) {
     options.pod.log.bytes = ParseSize(options.log_size, "--log-max-size");
 }
 
+void TakeLogDriver(Options& options) {
+  const auto* const driver = std::ranges::find(runner::kLogDrivers, options.log_driver);
+  if (driver != runner::kLogDrivers.end())
+    options.pod.log_driver = static_cast<runner::LogDriver>(driver - runner::kLogDrivers.begin());
+}
+
 void FinishPodOptions(const CLI::App& app, Options& options) {
   options.all.run.network = options.network == "host" ? runner::Network::kHost : runner::Network::kNone;
   if (const char* terminal = std::getenv("TERM"); terminal != nullptr && *terminal != '\0')
     options.all.run.terminal_type = terminal;
   options.all.run = Planned(app, options.all);
   options.pod.machine = TakeIsolation(options.isolation);
+  TakeLogDriver(options);
   TakeLogSize(options);
 }
 
@@ -151,6 +163,8 @@ int Run(const CLI::App& app, Options& options) {
   if (options.pod.common.print_confinement)
     return PrintConfinements(options.pod);
   FinishPodOptions(app, options);
+  if (!options.log_driver.empty() && !options.pod.detach)
+    throw Error(ErrorKind::kUsage, "--log-driver is for detached pods", "others write where we do: give --detach");
   return RunApps(options.pod, TakeImages(app, options));
 }
 

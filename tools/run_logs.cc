@@ -90,6 +90,11 @@ int Logs(const LogOptions& options) {
   const Dir pods = OpenPods(*options.verb.common);
   const runner::PodRecord pod = NamedPod(pods, options.verb);
   const std::string app = pod.App(options.app).name;
+  if (pod.plan().log == runner::LogDriver::kJournal)
+    throw Error(ErrorKind::kUnsupported, "what pod " + pod.uuid() + " wrote is in the journal",
+                "see it with: journalctl GANTRY_POD=" + pod.uuid());
+  if (pod.plan().log == runner::LogDriver::kNone)
+    throw Error(ErrorKind::kNotFound, "pod " + pod.uuid() + " was started with --log-driver=none, and has no log");
   const Dir dir = pods.OpenDir(RelPath::Parse(pod.uuid()));
   if (!dir.Exists(RelPath::Parse(app + ".log")))
     throw Error(ErrorKind::kNotFound, "there is no log of app " + Quoted(app) + " of pod " + pod.uuid(),

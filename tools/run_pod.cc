@@ -466,6 +466,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   Gathering gathering = Gather(options, apps);
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
+  gathering.plan.log = options.log_driver;
   gathering.plan.machine = options.machine.has_value();
   if (!options.detach)
     RefuseSharedTerminal(gathering.plan);
@@ -487,6 +488,7 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   Gathering gathering = Gather(options, apps);
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
+  gathering.plan.log = options.log_driver;
   const Dir pods = OpenPods(options.common);
   runner::Pod pod = runner::Pod::Prepare(pods, gathering.plan, map);
   try {

@@ -28,6 +28,7 @@ struct PodOptions {
   std::optional<runner::vm::MachineOptions> machine;  // a virtual machine instead of namespaces
   std::string userns;                                 // host, auto or auto:size=N; empty: auto without root, else host
   bool metadata = false;                              // --mds
+  runner::LogDriver log_driver = runner::LogDriver::kFile;
   bool json = false;
   bool detach = false;
   bool remove = false;    // --rm
