@@ -12,6 +12,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "runner/pod.h"
+#include "tools/run_ids.h"
 #include "tools/run_pod.h"
 #include "tools/run_verbs.h"
 #include "tools/table.h"

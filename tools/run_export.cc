@@ -11,6 +11,7 @@
 #include "libimage/base/fd.h"
 #include "libimage/store/store.h"
 #include "runner/pod_export.h"
+#include "tools/run_ids.h"
 #include "tools/run_pod.h"
 #include "tools/run_verbs.h"
 

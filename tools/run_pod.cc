@@ -29,6 +29,7 @@
 #include "runner/vm/root_image.h"
 #include "runner/vm/virtual_machine.h"
 #include "tools/local_image.h"
+#include "tools/run_ids.h"
 #include "tools/run_machine.h"
 #include "tools/run_metadata.h"
 #include "tools/run_services.h"
@@ -399,46 +400,6 @@ void RefuseToPrepareMachine(const PodOptions& options) {
                 "prepare and run it without --isolation=vm, or run its image at once");
 }
 
-constexpr std::string_view kAuto = "auto";
-constexpr std::string_view kAutoSize = "auto:size=";
-
-// How many ids --userns gives the pod; nullopt: it is not to have a user namespace.
-std::optional<uint32_t> WantedIds(const std::string& userns) {
-  if (userns == "host")
-    return std::nullopt;
-  if (userns.empty() || userns == kAuto)
-    return runner::kOwnIdsDefault;
-  const auto size = userns.starts_with(kAutoSize)
-                        ? ParseDecimal<uint32_t>(std::string_view(userns).substr(kAutoSize.size()))
-                        : std::nullopt;
-  if (!size || *size < runner::kOwnIdsLeast || *size > runner::kMaxSpecId)
-    throw Error(ErrorKind::kUsage, "--userns " + Quoted(userns) + ": expected host, auto, or auto:size=N",
-                "N is at least " + std::to_string(runner::kOwnIdsLeast));
-  return size;
-}
-
-// The user namespace of a new pod: as root it is the plan's, else it is of the user's own ids, which are returned.
-std::optional<runner::IdMap> TakeIds(const PodOptions& options, runner::PodPlan& plan) {
-  const auto wanted = WantedIds(options.userns);
-  if (geteuid() == 0) {
-    if (!options.userns.empty() && wanted && options.machine)
-      throw Error(ErrorKind::kUnsupported, "a virtual machine has ids of its own: it takes no --userns=auto");
-    plan.own_ids = options.userns.empty() ? 0 : wanted.value_or(0);
-    return std::nullopt;
-  }
-  if (!wanted)
-    throw Error(ErrorKind::kUnsupported, "without root no container is in the host's user namespace",
-                "leave --userns=host out, or run as root");
-  auto map = MapOfUser(options.common);
-  if (options.userns.starts_with(kAutoSize)) {
-    if (map->single())
-      throw Error(ErrorKind::kUnsupported,
-                  "there is no range for --userns " + Quoted(options.userns) + ": " + map->note);
-    for (auto* ranges : {&map->uids, &map->gids}) ranges->back().count = std::min(ranges->back().count, *wanted - 1);
-  }
-  return map;
-}
-
 void RefuseSharedTerminal(const runner::PodPlan& plan) {
   for (const runner::AppPlan& app : plan.apps) {
     if (plan.apps.size() > 1 && (app.config.terminal || app.config.interactive))
@@ -448,15 +409,6 @@ void RefuseSharedTerminal(const runner::PodPlan& plan) {
 }
 
 }  // namespace
-
-std::optional<runner::IdMap> MapOfUser(const CommonOptions& common) {
-  if (geteuid() == 0)
-    return std::nullopt;
-  runner::IdMap map = runner::PlanIdMap();
-  if (!map.note.empty())
-    Note(common, map.note);
-  return map;
-}
 
 Dir OpenPods(const CommonOptions& common) { return Dir::Open(StoreRoot(common) + "/pods"); }
 

@@ -8,7 +8,6 @@
 #include "runner/config.h"
 #include "runner/pod.h"
 #include "runner/pod_log.h"
-#include "runner/userns.h"
 #include "runner/vm/virtual_machine.h"
 #include "tools/policy_options.h"
 #include "tools/tool_main.h"
@@ -38,9 +37,6 @@ struct PodOptions {
   std::string notify = "runner";     // who tells systemd that the pod is ready: runner, app or none
   std::vector<std::string> command;  // our own words
 };
-
-// The map of a user who is not root; a note when it is a poor one.
-std::optional<runner::IdMap> MapOfUser(const CommonOptions& common);
 
 Dir OpenPods(const CommonOptions& common);
 
