@@ -13,8 +13,10 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "libimage/base/error.h"
+#include "libimage/base/inherited.h"
 #include "libimage/base/pass_descriptor.h"
 #include "runner/userns.h"
 
@@ -36,8 +38,10 @@ long Clone(const SetupPlan& plan, const Namespaces& namespaces, uint64_t flags, 
   }
   const long child = syscall(SYS_clone3, &arguments, sizeof arguments);
   if (child == 0) {
-    if (ours >= 0)
-      close(ours);
+    for (const int fd : {ours, namespaces.cgroup}) {
+      if (fd >= 0)
+        close(fd);
+    }
     RunSetup(plan);
   }
   return child;
@@ -72,6 +76,19 @@ Answer Enter(const Namespaces& namespaces) {
   return enter(true);
 }
 
+// What the container's process needs, and what it is made with. Whoever may trace processes of the container that it
+// comes into could open what else it had of the host's: the process is there before it executes init (CVE-2016-9962).
+void CloseWhatIsNotNeeded(const SetupPlan& plan, const Namespaces& namespaces, int answers) {
+  std::vector<int> keep = {answers, plan.control, plan.init, plan.output, namespaces.cgroup};
+  keep.insert(keep.end(), plan.tasks, plan.tasks + plan.task_count);
+  for (size_t i = 0; i < plan.volume_count; ++i) keep.push_back(plan.volumes[i].tree);
+  if (plan.bundle != nullptr) {
+    keep.push_back(plan.bundle->root_tree);
+    for (size_t i = 0; i < plan.bundle->mount_count; ++i) keep.push_back(plan.bundle->mounts[i].tree);
+  }
+  CloseAllBut(std::move(keep));
+}
+
 // In a process between: a pid namespace that was entered is that of its children, and other namespaces are not to be
 // ours. The container becomes our child.
 [[noreturn]] void Intermediate(const SetupPlan& plan, const Namespaces& namespaces, int answers) {
@@ -79,6 +96,7 @@ Answer Enter(const Namespaces& namespaces) {
   prctl(PR_SET_DUMPABLE, 0);
   Answer answer = Enter(namespaces);
   if (answer.error == 0) {
+    CloseWhatIsNotNeeded(plan, namespaces, answers);
     const long child = Clone(plan, namespaces, CLONE_PARENT, nullptr, -1);
     answer.error = child < 0 ? errno : 0;
     answer.pid = static_cast<pid_t>(child);

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "libimage/base/error.h"
+#include "libimage/base/inherited.h"
 #include "libimage/base/pass_descriptor.h"
 #include "libimage/base/time_text.h"
 #include "runner/bundle_cgroup.h"
@@ -136,15 +137,7 @@ void BecomeKeeper(const std::vector<int>& keep) {
   sigprocmask(SIG_SETMASK, &all, nullptr);
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   for (int fd = 0; fd <= 2; ++fd) dup2(null, fd);
-  int next = 3;
-  std::vector<int> sorted = keep;
-  std::sort(sorted.begin(), sorted.end());
-  for (const int fd : sorted) {
-    if (fd > next)
-      close_range(static_cast<unsigned>(next), static_cast<unsigned>(fd - 1), 0);
-    next = fd + 1;
-  }
-  close_range(static_cast<unsigned>(next), ~0U, 0);
+  CloseAllBut(keep);
   if (chdir("/") < 0)
     _exit(1);
 }

@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "libimage/base/inherited.h"
+
 namespace gantry {
 namespace {
 
@@ -183,9 +185,7 @@ std::pair<UniqueFd, Process> ForkOverSocket(const std::function<int(int channel)
   auto ends = SocketPair(SOCK_STREAM);
   Process process = Process::Fork([&] {
     ends.first.Reset();
-    const auto kept = static_cast<unsigned>(ends.second.get());
-    if (close_range(kept + 1, ~0U, 0) < 0 || (kept > 3 && close_range(3, kept - 1, 0) < 0))
-      return 1;
+    CloseAllBut({ends.second.get()});
     return serve(ends.second.get());
   });
   return {std::move(ends.first), std::move(process)};
