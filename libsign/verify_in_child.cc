@@ -61,7 +61,6 @@ FetchedImage FromFields(std::vector<std::string>& fields) {
 std::optional<VerifiedImage> Verifier::VerifyInChild(const Policy& policy, const std::function<void()>& confine,
                                                      const std::function<std::optional<Candidate>()>& open) {
   Pipe answer = MakePipe();
-  PrepareHashing();
   Process child = Process::Fork([&] {
     return ReportErrors(answer.write.get(), [&] {
       confine();

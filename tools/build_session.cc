@@ -54,7 +54,6 @@ BuildSession::BuildSession(const BuildOptions& options) : options_(options), fix
     map_ = runner::PlanIdMap();
   if (map_ && !map_->note.empty())
     Note(options_.common, map_->note);
-  PrepareHashing();
   store_ = image::Store::Open(StoreRoot(options_.common));
 }
 

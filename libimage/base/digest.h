@@ -47,9 +47,6 @@ class Digest {
 // The 64 bytes of RFC 2104's HMAC with SHA-512.
 std::string HmacSha512(std::string_view key, std::string_view bytes);
 
-// The first hash of a process takes OpenSSL half a millisecond. One that forks others which hash begins with this.
-void PrepareHashing();
-
 // One running hash. Move-only.
 class Hasher {
  public:
@@ -61,7 +58,7 @@ class Hasher {
   void Update(std::span<const std::byte> bytes);
   void UpdateZeros(uint64_t count);
   Digest Finish();  // the last call but for Restart
-  void Restart();   // begins anew, for less than a new Hasher costs
+  void Restart();   // begins anew
 
  private:
   struct State;

@@ -209,10 +209,11 @@ Dir Dir::MakeDirs(const RelPath& path, mode_t mode) const {
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('/', begin), text.size());
     const RelPath name = RelPath::Parse(std::string_view(text).substr(begin, end - begin));
-    if (mkdirat(at.fd(), name.c_str(), mode) < 0 && errno != EEXIST) {
+    // Mostly it is there, and to find that out by making it costs more.
+    std::optional<UniqueFd> found = at.TryOpenBeneath(name, O_RDONLY | O_DIRECTORY);
+    if (!found && mkdirat(at.fd(), name.c_str(), mode) < 0 && errno != EEXIST)
       ThrowErrno("create " + Quoted(name.str()) + " in " + Quoted(at.name()));
-    }
-    at = at.OpenDir(name);
+    at = found ? Dir(*std::move(found), at.name() + "/" + name.str()) : at.OpenDir(name);
     begin = end + 1;
   }
   return at;
