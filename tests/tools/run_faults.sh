@@ -14,6 +14,7 @@ export GANTRY_ROOT=$1/small
 shift
 "$@"
 code=$?
+for _ in $(seq 100); do [ -n "$(ls -A "$GANTRY_ROOT/pods")" ] || break; sleep 0.05; done # the keeper needs a moment
 ls -A "$GANTRY_ROOT/pods" | sed 's/^/left: /'
 exit $code
 END
