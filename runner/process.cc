@@ -331,6 +331,7 @@ void Process::State::Converse(Pod& pod) {
     throw Error(ErrorKind::kFailed, "the container's first process ended before it was set up",
                 "was it killed? see the kernel's log for 'Out of memory'");
   socket.Reset();
+  volume_trees.clear();  // the container has them
 }
 
 void Process::State::Kill() {
