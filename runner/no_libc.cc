@@ -70,6 +70,9 @@ long Raw(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0
 
 int error_number;
 
+// The compiler would else make a call of memcpy out of the loop in memcpy.
+inline void KeepLoop() { asm volatile("" ::: "memory"); }
+
 template <typename... Arguments>
 long Call(long number, Arguments... arguments) {
   const long result = Raw(number, (long)arguments...);
@@ -88,17 +91,24 @@ struct KernelAction {
 
 }  // namespace
 
+// NOLINTBEGIN(readability-identifier-naming, bugprone-reserved-identifier): the library's names
 extern "C" {
 
 int* __errno_location() noexcept { return &error_number; }
 
 void* memcpy(void* to, const void* from, size_t size) noexcept {
-  for (size_t i = 0; i < size; ++i) static_cast<char*>(to)[i] = static_cast<const char*>(from)[i];
+  for (size_t i = 0; i < size; ++i) {
+    static_cast<char*>(to)[i] = static_cast<const char*>(from)[i];
+    KeepLoop();
+  }
   return to;
 }
 
 void* memset(void* to, int byte, size_t size) noexcept {
-  for (size_t i = 0; i < size; ++i) static_cast<char*>(to)[i] = (char)byte;
+  for (size_t i = 0; i < size; ++i) {
+    static_cast<char*>(to)[i] = (char)byte;
+    KeepLoop();
+  }
   return to;
 }
 
@@ -113,7 +123,7 @@ int memcmp(const void* a, const void* b, size_t size) noexcept {
 
 size_t strlen(const char* text) noexcept {
   size_t size = 0;
-  while (text[size] != '\0') ++size;
+  for (; text[size] != '\0'; ++size) KeepLoop();
   return size;
 }
 
@@ -198,7 +208,7 @@ int openat(int dir, const char* path, int flags, ...) {
 
 int open(const char* path, int flags, ...) { return openat(AT_FDCWD, path, flags, 0); }
 
-[[noreturn]] void _exit(int code) {
+void _exit(int code) {
   for (;;) Raw(SYS_exit_group, code);
 }
 
@@ -228,7 +238,8 @@ int stat(const char* path, struct stat* status) noexcept {
 off_t lseek(int fd, off_t offset, int whence) noexcept { return Call(SYS_lseek, fd, offset, whence); }
 int memfd_create(const char* name, unsigned flags) noexcept { return (int)Call(SYS_memfd_create, name, flags); }
 void* mmap(void* at, size_t size, int protection, int flags, int fd, off_t offset) noexcept {
-  return reinterpret_cast<void*>(Call(SYS_mmap, at, size, protection, flags, fd, offset));
+  const long address = Call(SYS_mmap, at, size, protection, flags, fd, offset);
+  return reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr)
 }
 ssize_t pread(int fd, void* into, size_t size, off_t offset) { return Call(SYS_pread64, fd, into, size, offset); }
 ssize_t read(int fd, void* into, size_t size) { return Call(SYS_read, fd, into, size); }
@@ -282,3 +293,4 @@ sighandler_t signal(int number, sighandler_t handler) noexcept {
 }
 
 }  // extern "C"
+// NOLINTEND(readability-identifier-naming, bugprone-reserved-identifier)
