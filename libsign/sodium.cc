@@ -11,8 +11,8 @@ namespace gantry::sign {
 namespace {
 
 void Start() {
-  static const int started = sodium_init();
-  if (started < 0) {
+  static const int kStarted = sodium_init();
+  if (kStarted < 0) {
     throw Error(ErrorKind::kFailed, "libsodium cannot start");
   }
 }

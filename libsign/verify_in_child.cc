@@ -45,7 +45,7 @@ FetchedImage FromFields(std::vector<std::string>& fields) {
   if (!fields[4].empty()) {
     index = Digest::Parse(fields[4]);
   }
-  return {Image::FromBytes(std::move(fields[1]), fields[0], std::move(fields[2])), std::move(name), std::move(index)};
+  return {Image::FromBytes(std::move(fields[1]), fields[0], std::move(fields[2])), std::move(name), index};
 }
 
 [[noreturn]] void ThrowEndedEarly(const ExitStatus& status) {

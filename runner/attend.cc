@@ -37,6 +37,17 @@ void Forward(const signalfd_siginfo& signal, int pidfd, const Console* console, 
   syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0);
 }
 
+// Moves what there is between our streams and the master; whether there may be more output.
+bool Move(Console& console, short master, bool input, bool output_open) {
+  if ((master & POLLOUT) != 0)
+    console.WriteToContainer();
+  if ((master & (POLLIN | POLLHUP | POLLERR)) != 0)
+    output_open = console.CopyOutput();
+  if (input)
+    console.ReadInput();
+  return output_open;
+}
+
 }  // namespace
 
 sigset_t BlockForwardedSignals() {
@@ -76,12 +87,8 @@ int Attend(pid_t pid, int pidfd, Console* console, int stop_signal, int settles,
     signalfd_siginfo signal{};
     while (waiting[1].revents != 0 && read(signals.get(), &signal, sizeof signal) == sizeof signal)
       Forward(signal, pidfd, console, stop_signal);
-    if ((waiting[2].revents & POLLOUT) != 0)
-      console->WriteToContainer();
-    if ((waiting[2].revents & (POLLIN | POLLHUP | POLLERR)) != 0)
-      output_open = console->CopyOutput();
-    if (waiting[3].revents != 0)
-      console->ReadInput();
+    if (console != nullptr)
+      output_open = Move(*console, waiting[2].revents, waiting[3].revents != 0, output_open);
     if (waiting[0].revents == 0)
       continue;
     if (console != nullptr)
