@@ -41,7 +41,7 @@ std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& 
   return std::nullopt;
 }
 
-void RequireMachineCan(const PodOptions& options, size_t apps) {
+runner::vm::MachineParts RequireMachine(const PodOptions& options, size_t apps) {
   const char* const beyond = apps > 1                  ? "run several images"
                              : options.detach          ? "be detached"
                              : options.notify == "app" ? "show its app the notify socket of systemd"
@@ -49,12 +49,15 @@ void RequireMachineCan(const PodOptions& options, size_t apps) {
   if (beyond != nullptr)
     throw Error(ErrorKind::kUnsupported, "a virtual machine cannot " + std::string(beyond),
                 "run it without --isolation=vm");
+  return runner::vm::FindMachineParts(*options.machine);
 }
 
-runner::vm::VirtualMachine StartMachine(const PodOptions& options, runner::Pod& pod, runner::vm::RootImage root) {
+runner::vm::VirtualMachine StartMachine(const PodOptions& options, const runner::vm::MachineParts& parts,
+                                        runner::Pod& pod, runner::vm::RootImage root) {
   const Dir cache = Dir::Create(RealPath(StoreRoot(options.common)) + "/vm", 0711);
-  return runner::vm::VirtualMachine::Start(pod.plan().apps.front().config, std::move(root), pod, *options.machine,
-                                           cache, [&](const std::string& text) { Warn(options.common, text); });
+  return runner::vm::VirtualMachine::Start(pod.plan().apps.front().config, parts, std::move(root), pod,
+                                           *options.machine, cache,
+                                           [&](const std::string& text) { Warn(options.common, text); });
 }
 
 }  // namespace gantry::tools

@@ -25,10 +25,12 @@ void AddIsolationOptions(CLI::App& app, IsolationOptions& options);
 // The machine; nullopt for namespaces. kUsage for options of machines without one.
 std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& options);
 
-// kUnsupported for what pods in namespaces can do and one in a machine cannot. `apps` is how many there are.
-void RequireMachineCan(const PodOptions& options, size_t apps);
+// What the machine is made of. kUnsupported for what pods in namespaces can do and one in a machine cannot, and for
+// what this host does not have. `apps` is how many there are.
+runner::vm::MachineParts RequireMachine(const PodOptions& options, size_t apps);
 
 // The only app of `pod`.
-runner::vm::VirtualMachine StartMachine(const PodOptions& options, runner::Pod& pod, runner::vm::RootImage root);
+runner::vm::VirtualMachine StartMachine(const PodOptions& options, const runner::vm::MachineParts& parts,
+                                        runner::Pod& pod, runner::vm::RootImage root);
 
 }  // namespace gantry::tools

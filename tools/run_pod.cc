@@ -367,15 +367,16 @@ int Execute(const PodOptions& options, const std::function<runner::Pod()>& make,
                          [&](runner::Pod& made) { return RunInNamespaces(options, made, std::move(roots)); });
 }
 
-int ExecuteInMachine(const PodOptions& options, const Dir& pods, const Gathering& gathering,
-                     const std::optional<runner::IdMap>& map) {
+int ExecuteInMachine(const PodOptions& options, const runner::vm::MachineParts& parts, const Dir& pods,
+                     const Gathering& gathering, const std::optional<runner::IdMap>& map) {
   runner::vm::RequireMachineCan(gathering.plan.apps.front().config);
+  runner::vm::RequireParts(gathering.plan.apps.front().config, parts);
   runner::Pod pod = runner::Pod::Create(pods, gathering.plan, map);
   const std::vector<runner::Rootfs> roots = gathering.Render(options, map);
   runner::vm::RootImage root =
-      runner::vm::OpenRootImage(gathering.images.front().image, *gathering.store, map, roots.front());
+      runner::vm::OpenRootImage(parts.root_maker, gathering.images.front().image, *gathering.store, map, roots.front());
   return RunInForeground(options, std::move(pod), [&](runner::Pod& made) {
-    return Await(options, made, StartMachine(options, made, std::move(root)));
+    return Await(options, made, StartMachine(options, parts, made, std::move(root)));
   });
 }
 
@@ -407,8 +408,9 @@ std::optional<runner::IdMap> MapOfUser(const CommonOptions& common) {
 Dir OpenPods(const CommonOptions& common) { return Dir::Open(StoreRoot(common) + "/pods"); }
 
 int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
+  std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
-    RequireMachineCan(options, apps.size());
+    parts = RequireMachine(options, apps.size());
   const auto map = MapOfUser(options.common);
   Gathering gathering = Gather(options, apps);
   gathering.plan.machine = options.machine.has_value();
@@ -421,7 +423,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   const Dir pods = OpenPods(options.common);
   runner::SweepPods(pods, map);
   if (options.machine)
-    return ExecuteInMachine(options, pods, gathering, map);
+    return ExecuteInMachine(options, *parts, pods, gathering, map);
   return Execute(
       options, [&] { return runner::Pod::Create(pods, gathering.plan, map); },
       [&] { return gathering.Render(options, map); });

@@ -44,10 +44,13 @@ std::pair<UniqueFd, UniqueFd> ListenOnce(const std::string& dir) {
 
 }  // namespace
 
-Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgroup& cgroup) {
+void RequireShareServer() {
   if (access(kServer, X_OK) < 0)
     throw Error(ErrorKind::kUnsupported, "a volume of a virtual machine needs " + std::string(kServer),
                 "install qemu-system-common, or run without --volume");
+}
+
+Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgroup& cgroup) {
   struct stat status {};
   if (stat(volume.source.c_str(), &status) < 0)
     ThrowErrno("open the source of volume " + SubjectOf(volume));

@@ -35,14 +35,6 @@ constexpr int kBootSeconds = 20;
 constexpr int kEmulatedBootSeconds = 120;
 constexpr const char* kProgram = "qemu-system-x86_64";
 
-std::string FindMachineProgram() {
-  std::string program = FindHostProgram(kProgram);
-  if (program.empty())
-    throw Error(ErrorKind::kUnsupported, std::string(kProgram) + " is not installed",
-                "install qemu-system-x86, or run without --isolation=vm");
-  return program;
-}
-
 std::vector<std::string> ModulesFor(const std::string& root_type, bool volumes) {
   std::vector<std::string> out = {"virtio_mmio", "virtio_blk", "virtio_console", root_type, "overlay"};
   if (volumes)
@@ -88,6 +80,14 @@ std::pair<BundleCgroup, std::string> MakeMachineGroups(const Pod& pod, bool kvm)
 
 }  // namespace
 
+MachineParts FindMachineParts(const MachineOptions& options) {
+  std::string program = FindHostProgram(kProgram);
+  if (program.empty())
+    throw Error(ErrorKind::kUnsupported, std::string(kProgram) + " is not installed",
+                "install qemu-system-x86, or run without --isolation=vm");
+  return {std::move(program), FindKernel(options.kernel), FindRootMaker()};
+}
+
 MachineSize SizeOf(const Limits& limits) {
   constexpr int64_t kMib = 1024 * 1024;
   constexpr int64_t kMinMib = 64;
@@ -124,6 +124,13 @@ void RequireMachineCan(const RunConfig& config) {
   SizeOf(config.limits);
 }
 
+void RequireParts(const RunConfig& config, const MachineParts& parts) {
+  const bool volumes = !config.volumes.empty();
+  if (volumes)
+    RequireShareServer();
+  ModuleFiles(parts.kernel, ModulesFor(parts.root_maker.type, volumes));
+}
+
 struct VirtualMachine::State {
   RunConfig config;
   sigset_t mask_before{};
@@ -145,14 +152,13 @@ struct VirtualMachine::State {
       sigprocmask(SIG_SETMASK, &mask_before, nullptr);
   }
 
-  void LaunchMachine(const MachineOptions& options, Machine plan, const RootImage& root, Pod& pod, const Dir& cache);
+  void LaunchMachine(const GuestKernel& kernel, Machine plan, const RootImage& root, Pod& pod, const Dir& cache);
   void Converse(const RootImage& root, int seconds);
   void TakeReport(const Report& report);
 };
 
-void VirtualMachine::State::LaunchMachine(const MachineOptions& options, Machine plan, const RootImage& root, Pod& pod,
+void VirtualMachine::State::LaunchMachine(const GuestKernel& kernel, Machine plan, const RootImage& root, Pod& pod,
                                           const Dir& cache) {
-  const GuestKernel kernel = FindKernel(options.kernel);
   const std::string initramfs = CachedInitramfs(cache, kernel, ModulesFor(root.type, !config.volumes.empty()));
   auto [ours, theirs] = SocketPair(SOCK_STREAM);
   Pipe console = MakePipe();
@@ -215,8 +221,9 @@ VirtualMachine::~VirtualMachine() = default;
 const std::optional<Error>& VirtualMachine::failure() const { return state_->failure; }
 const std::string& VirtualMachine::note() const { return state_->note; }
 
-VirtualMachine VirtualMachine::Start(const RunConfig& config, RootImage root, Pod& pod, const MachineOptions& options,
-                                     const Dir& cache, const std::function<void(const std::string&)>& note) {
+VirtualMachine VirtualMachine::Start(const RunConfig& config, const MachineParts& parts, RootImage root, Pod& pod,
+                                     const MachineOptions& options, const Dir& cache,
+                                     const std::function<void(const std::string&)>& note) {
   RequireMachineCan(config);
   VirtualMachine out(std::make_unique<State>());
   State& state = *out.state_;
@@ -231,14 +238,14 @@ VirtualMachine VirtualMachine::Start(const RunConfig& config, RootImage root, Po
     note("the virtual machine is emulated, which is slow: " + choice.reason);
   const MachineSize size = SizeOf(config.limits);
   const bool emulated = choice.accelerator == Accelerator::kTcg;
-  Machine plan{.program = FindMachineProgram(),
+  Machine plan{.program = parts.program,
                .accelerator = choice.accelerator,
                .tsc_khz = emulated ? MeasureTscKhz() : 0,
                .memory_mib = size.memory_mib,
                .cpus = size.cpus};
   state.mask_before = BlockForwardedSignals();
   state.blocked = true;
-  state.LaunchMachine(options, std::move(plan), root, pod, cache);
+  state.LaunchMachine(parts.kernel, std::move(plan), root, pod, cache);
   const int seconds = options.boot_seconds != 0 ? options.boot_seconds : emulated ? kEmulatedBootSeconds : kBootSeconds;
   state.Converse(root, seconds);
   return out;

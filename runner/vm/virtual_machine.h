@@ -15,6 +15,7 @@
 #include "runner/config.h"
 #include "runner/pod.h"
 #include "runner/vm/accelerator.h"
+#include "runner/vm/kernel.h"
 #include "runner/vm/root_image.h"
 
 namespace gantry::runner::vm {
@@ -24,6 +25,15 @@ struct MachineOptions {
   std::optional<Accelerator> accelerator;
   int boot_seconds = 0;  // until init must have spoken; 0: 20, emulated 120
 };
+
+// What of the host machines are made of.
+struct MachineParts {
+  std::string program;  // of QEMU
+  GuestKernel kernel;
+  RootMaker root_maker;
+};
+// kUnsupported or kNotFound for what is not there: before images are fetched, rendered and packed in vain.
+MachineParts FindMachineParts(const MachineOptions& options);
 
 // How large the machine is: the limits of memory and processors, the first at least 64M.
 struct MachineSize {
@@ -35,12 +45,16 @@ MachineSize SizeOf(const Limits& limits);  // kUsage for what no machine can hav
 // kUnsupported with a list of what `config` asks for and a virtual machine cannot give, or not yet; kUsage as SizeOf.
 void RequireMachineCan(const RunConfig& config);
 
+// kUnsupported when this host has no file server or kernel module for what `config` needs.
+void RequireParts(const RunConfig& config, const MachineParts& parts);
+
 class VirtualMachine {
  public:
   // As Process::Start, with the only app of `pod`. `cache` is a directory of the store for what machines share; `note`
   // gets warnings.
-  static VirtualMachine Start(const RunConfig& config, RootImage root, Pod& pod, const MachineOptions& options,
-                              const Dir& cache, const std::function<void(const std::string&)>& note);
+  static VirtualMachine Start(const RunConfig& config, const MachineParts& parts, RootImage root, Pod& pod,
+                              const MachineOptions& options, const Dir& cache,
+                              const std::function<void(const std::string&)>& note);
 
   VirtualMachine(VirtualMachine&&) noexcept;
   VirtualMachine& operator=(VirtualMachine&&) = delete;

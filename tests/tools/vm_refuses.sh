@@ -9,8 +9,25 @@ mkdir -p "$T/base/bin"
 cp "$(command -v busybox)" "$T/base/bin/sh"
 make_image "$T/image" v1 '{"Cmd":["/bin/sh","-c","echo ran"]}' "$T/base"
 
-# Kernels that hang and that fall over: a real one, but for its first instruction (boot.rst, setup_sects).
 for file in /boot/vmlinuz-* "$GANTRY_SOURCE_DIR"/build/kernel/boot/vmlinuz-*; do [ ! -r "$file" ] || break; done
+# What the host does not have is said before anything is rendered.
+mkdir "$T/few"
+few() {
+  local PATH=$GANTRY_BIN:$T/few
+  "$@"
+}
+lacks() {
+  expect_exit 125 few gantry-run -q --insecure-options=image --isolation=vm --accel=tcg "${@:2}" "oci:$T/image"
+  expect_text "$1" "$T/err"
+  [ -z "$(ls -A "$T/store/layers" 2>/dev/null)" ] || fail 'something was rendered in vain'
+}
+lacks 'qemu-system-x86_64 is not installed'
+ln -s "$(command -v qemu-system-x86_64)" "$T/few"
+lacks 'nothing makes one' --kernel "$file"
+ln -s "$(command -v mkfs.erofs || command -v mksquashfs)" "$T/few"
+lacks 'is not a bzImage of Linux' --kernel "$T/image/oci-layout"
+
+# Kernels that hang and that fall over: a real one, but for its first instruction (boot.rst, setup_sects).
 start=$((($(od -An -tu1 -j 0x1f1 -N 1 "$file") + 1) * 512))
 broken() {
   cp "$file" "$T/kernel"
