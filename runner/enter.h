@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "libimage/base/process.h"
+#include "runner/init_params.h"
 #include "runner/pod_record.h"
 
 namespace gantry::runner {
@@ -21,6 +22,13 @@ struct EnterOptions {
   bool terminal = false;     // one of its own
   bool interactive = false;  // it gets our standard input
 };
+
+// The same wherever the container is: the app's configuration as `options` change it; the process that init is to
+// become, for `filter` is FilterFor that configuration and must outlive the request; and what init needs for it.
+RunConfig EnteredConfig(const AppPlan& app, const EnterOptions& options);
+InitRequest EntryRequest(const RunConfig& config, const Credentials& who, const std::string& hostname,
+                         std::span<const sock_filter> filter);
+uint64_t CapabilitiesOfEntry(const RunConfig& config);
 
 class EnteredProcess {
  public:
