@@ -1,10 +1,6 @@
 #include "tools/run_machine.h"
 
-#include <utility>
-
-#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
-#include "libimage/base/fd.h"
 #include "tools/run_pod.h"
 
 namespace gantry::tools {
@@ -43,21 +39,12 @@ std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& 
 
 runner::vm::MachineParts RequireMachine(const PodOptions& options, size_t apps) {
   const char* const beyond = apps > 1                  ? "run several images"
-                             : options.detach          ? "be detached"
                              : options.notify == "app" ? "show its app the notify socket of systemd"
                                                        : nullptr;
   if (beyond != nullptr)
     throw Error(ErrorKind::kUnsupported, "a virtual machine cannot " + std::string(beyond),
                 "run it without --isolation=vm");
   return runner::vm::FindMachineParts(*options.machine);
-}
-
-runner::vm::VirtualMachine StartMachine(const PodOptions& options, const runner::vm::MachineParts& parts,
-                                        runner::Pod& pod, runner::vm::RootImage root) {
-  const Dir cache = Dir::Create(RealPath(StoreRoot(options.common)) + "/vm", 0711);
-  return runner::vm::VirtualMachine::Start(pod.plan().apps.front().config, parts, std::move(root), pod,
-                                           *options.machine, cache,
-                                           [&](const std::string& text) { Warn(options.common, text); });
 }
 
 }  // namespace gantry::tools

@@ -1,12 +1,10 @@
-// --isolation=vm of gantry-run: the only app of a pod, in the foreground, in a virtual machine of its own.
+// --isolation=vm of gantry-run: the only app of a pod in a virtual machine of its own.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 
-#include "runner/pod.h"
-#include "runner/vm/root_image.h"
 #include "runner/vm/virtual_machine.h"
 #include "tools/tool_main.h"
 
@@ -28,9 +26,5 @@ std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& 
 // What the machine is made of. kUnsupported for what pods in namespaces can do and one in a machine cannot, and for
 // what this host does not have. `apps` is how many there are.
 runner::vm::MachineParts RequireMachine(const PodOptions& options, size_t apps);
-
-// The only app of `pod`.
-runner::vm::VirtualMachine StartMachine(const PodOptions& options, const runner::vm::MachineParts& parts,
-                                        runner::Pod& pod, runner::vm::RootImage root);
 
 }  // namespace gantry::tools

@@ -295,9 +295,11 @@ void LetGoOfTerminal() {
     ThrowErrno("change to /");
 }
 
+// How the apps of a pod are run, detached or not.
+using RunPod = std::function<int(runner::Pod&, const runner::SuperviseOptions&)>;
+
 // In the process that attends to a detached pod. `make` gives it.
-int Attend(const PodOptions& options, int report, const std::function<runner::Pod()>& make,
-           const std::function<std::vector<runner::Rootfs>()>& render) {
+int Attend(const PodOptions& options, int report, const std::function<runner::Pod()>& make, const RunPod& run) {
   runner::Pod pod = make();
   runner::SuperviseOptions how = HowToSupervise(options);
   std::optional<Error> not_executed;
@@ -316,7 +318,7 @@ int Attend(const PodOptions& options, int report, const std::function<runner::Po
     LetGoOfTerminal();
   };
   try {
-    const int code = runner::Supervise(pod, render(), how).code;
+    const int code = run(pod, how);
     pod.Remove();
     return code;
   } catch (...) {
@@ -327,8 +329,7 @@ int Attend(const PodOptions& options, int report, const std::function<runner::Po
 }
 
 // Forks the process that attends to the pod, and returns when its apps are executed.
-int Detach(const PodOptions& options, const std::function<runner::Pod()>& make,
-           const std::function<std::vector<runner::Rootfs>()>& render) {
+int Detach(const PodOptions& options, const std::function<runner::Pod()>& make, const RunPod& run) {
   Pipe report = MakePipe();
   std::fflush(nullptr);
   const pid_t child = fork();
@@ -339,7 +340,7 @@ int Detach(const PodOptions& options, const std::function<runner::Pod()>& make,
     setsid();
     prctl(PR_SET_NAME, "gantry-monitor");
     int code = 125;
-    ReportErrors(report.write.get(), [&] { code = Attend(options, report.write.get(), make, render); });
+    ReportErrors(report.write.get(), [&] { code = Attend(options, report.write.get(), make, run); });
     _exit(code);
   }
   report.write.Reset();
@@ -360,7 +361,9 @@ int Detach(const PodOptions& options, const std::function<runner::Pod()>& make,
 int Execute(const PodOptions& options, const std::function<runner::Pod()>& make,
             const std::function<std::vector<runner::Rootfs>()>& render) {
   if (options.detach)
-    return Detach(options, make, render);
+    return Detach(options, make, [&](runner::Pod& pod, const runner::SuperviseOptions& how) {
+      return runner::Supervise(pod, render(), how).code;
+    });
   runner::Pod pod = make();
   std::vector<runner::Rootfs> roots = render();
   return RunInForeground(options, std::move(pod),
@@ -371,12 +374,23 @@ int ExecuteInMachine(const PodOptions& options, const runner::vm::MachineParts& 
                      const Gathering& gathering, const std::optional<runner::IdMap>& map) {
   runner::vm::RequireMachineCan(gathering.plan.apps.front().config);
   runner::vm::RequireParts(gathering.plan.apps.front().config, parts);
-  runner::Pod pod = runner::Pod::Create(pods, gathering.plan, map);
-  const std::vector<runner::Rootfs> roots = gathering.Render(options, map);
-  runner::vm::RootImage root =
-      runner::vm::OpenRootImage(parts.root_maker, gathering.images.front().image, *gathering.store, map, roots.front());
+  const Dir cache = Dir::Create(RealPath(StoreRoot(options.common)) + "/vm", 0711);
+  const auto make = [&] { return runner::Pod::Create(pods, gathering.plan, map); };
+  const auto open_root = [&] {
+    const std::vector<runner::Rootfs> roots = gathering.Render(options, map);
+    return runner::vm::OpenRootImage(parts.root_maker, gathering.images.front().image, *gathering.store, map,
+                                     roots.front());
+  };
+  if (options.detach)
+    return Detach(options, make, [&](runner::Pod& pod, const runner::SuperviseOptions& how) {
+      return runner::vm::Supervise(parts, open_root(), pod, cache, how).code;
+    });
+  runner::Pod pod = make();
+  runner::vm::RootImage root = open_root();
   return RunInForeground(options, std::move(pod), [&](runner::Pod& made) {
-    return Await(options, made, StartMachine(options, parts, made, std::move(root)));
+    const auto warn = [&](const std::string& text) { Warn(options.common, text); };
+    return Await(options, made,
+                 runner::vm::VirtualMachine::Start(parts, std::move(root), made, cache, std::nullopt, warn));
   });
 }
 

@@ -64,6 +64,10 @@ json::Object PodJson(const PodRecord& pod) {
     out.Append("runner", *runner);
   if (const auto code = pod.code(); code && pod.state() == PodState::kExited)
     out.Append("code", *code);
+  for (const runner::PodEvent& event : pod.events()) {
+    if (event.kind == runner::PodEvent::Kind::kFailed)
+      out.Append("reason", event.text);
+  }
   json::Array apps;
   for (const runner::AppPlan& app : pod.plan().apps) apps.emplace_back(AppJson(pod, app));
   out.Append("apps", std::move(apps));

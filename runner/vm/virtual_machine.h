@@ -10,10 +10,13 @@
 #include <optional>
 #include <string>
 
+#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
 #include "runner/config.h"
 #include "runner/pod.h"
+#include "runner/pod_log.h"
+#include "runner/supervisor.h"
 #include "runner/vm/accelerator.h"
 #include "runner/vm/kernel.h"
 #include "runner/vm/root_image.h"
@@ -28,6 +31,7 @@ struct MachineOptions {
 
 // What of the host machines are made of.
 struct MachineParts {
+  MachineOptions options;
   std::string program;  // of QEMU
   GuestKernel kernel;
   RootMaker root_maker;
@@ -50,11 +54,11 @@ void RequireParts(const RunConfig& config, const MachineParts& parts);
 
 class VirtualMachine {
  public:
-  // As Process::Start, with the only app of `pod`. `cache` is a directory of the store for what machines share; `note`
-  // gets warnings.
-  static VirtualMachine Start(const RunConfig& config, const MachineParts& parts, RootImage root, Pod& pod,
-                              const MachineOptions& options, const Dir& cache,
-                              const std::function<void(const std::string&)>& note);
+  // As Process::Start, with the only app of `pod`, which must outlive this. `cache` is a directory of the store for
+  // what machines share. `detached`: its output goes to the pod's logs and to who attaches, else to our own
+  // descriptors. `note` gets warnings.
+  static VirtualMachine Start(const MachineParts& parts, RootImage root, Pod& pod, const Dir& cache,
+                              std::optional<LogLimits> detached, const std::function<void(const std::string&)>& note);
 
   VirtualMachine(VirtualMachine&&) noexcept;
   VirtualMachine& operator=(VirtualMachine&&) = delete;
@@ -62,6 +66,7 @@ class VirtualMachine {
 
   const std::optional<Error>& failure() const;
   const std::string& note() const;
+  // As Process::Wait; meanwhile others may enter (entry.h). The end of a detached one is appended to the pod's record.
   ExitStatus Wait();
 
  private:
@@ -69,5 +74,9 @@ class VirtualMachine {
   explicit VirtualMachine(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+// As runner::Supervise, with the only app of `pod`. A machine that fails is recorded to have, and thrown.
+ExitStatus Supervise(const MachineParts& parts, RootImage root, Pod& pod, const Dir& cache,
+                     const SuperviseOptions& options);
 
 }  // namespace gantry::runner::vm

@@ -34,7 +34,7 @@ Summary Read(FrameRule rule, std::string_view text, size_t piece) {
     Frame frame;
     FrameReader::Result result{};
     while ((result = reader->Next(frame)) == FrameReader::Result::kFrame) {
-      Require(frame.size <= kMaxFrameBytes && frame.stream <= 2);
+      Require(frame.size <= kMaxFrameBytes && frame.stream <= 2 && frame.process < kMaxProcesses);
       for (size_t i = 0; i < frame.size; ++i) out.bytes += static_cast<unsigned char>(frame.payload[i]);
       ++out.frames;
     }

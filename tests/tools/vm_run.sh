@@ -2,7 +2,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/vm.sh"
-need busybox
+need busybox readelf
 [ "$(id -u)" = 0 ] || skip "root's way"
 
 mkdir -p "$T/base/bin" "$T/base/etc/gone" "$T/top/etc"
@@ -49,6 +49,11 @@ expect_exit 0 "${vm[@]}" -u root -v "$T/data:/data" -v "$T/fixed:/fixed:ro" -v "
 head -c 300000 /dev/urandom >"$T/bytes"
 expect_exit 0 "${vm[@]}" -i "oci:$T/image" cat <"$T/bytes"
 cmp "$T/bytes" "$T/out" || fail 'input and output differ'
+
+# Its first process is small, and needs nothing else.
+size=$(stat -c %s "$GANTRY_BUILD_DIR/runner/gantry_guest")
+[ "$size" -lt 1048576 ] || fail "the guest's init has $size bytes"
+! readelf -l "$GANTRY_BUILD_DIR/runner/gantry_guest" | grep -q INTERP || fail "the guest's init is not static"
 
 expect_exit 127 "${vm[@]}" --entrypoint /no/such "oci:$T/image"
 expect_text "cannot execute '/no/such': not found" "$T/err"
