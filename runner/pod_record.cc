@@ -18,8 +18,10 @@ namespace {
 
 constexpr std::string_view kKept = "kept";
 constexpr std::string_view kMachine = "vm";
-constexpr std::string_view kKinds[] = {"prepared", "runner", "started", "exited", "healthy", "unhealthy", "failed"};
+constexpr std::string_view kKinds[] = {"prepared", "runner",    "started", "exited",
+                                       "healthy",  "unhealthy", "failed",  "measured"};
 constexpr std::string_view kStates[] = {"preparing", "prepared", "running", "exited", "killed"};
+constexpr const char* kMeasuredParts[] = {"kernel", "initramfs", "root"};
 constexpr size_t kMaxDiffIds = 1024;
 constexpr size_t kShownOutput = 4096;
 
@@ -65,6 +67,10 @@ PodEvent ParseEvent(const json::Cursor& at) {
     out.code = static_cast<int>(code->Integer(0, 255));
   if (const auto text = at.Find("text"))
     out.text = text->String();
+  for (const char* part : kMeasuredParts) {
+    if (const auto digest = at.Find(part))
+      out.digests.emplace(part, Digest::Parse(digest->String()));
+  }
   return out;
 }
 
@@ -118,6 +124,7 @@ std::string PrintEvent(const PodEvent& event) {
     out.Append("code", event.code);
   if (!event.text.empty())
     out.Append("text", event.text.substr(0, kShownOutput));
+  for (const auto& [part, digest] : event.digests) out.Append(part, digest.str());
   return json::Print(out) + "\n";
 }
 
@@ -203,6 +210,8 @@ AppStatus PodRecord::StatusOf(const std::string& app) const {
       out.code = event.code;
       out.pid.reset();
       out.health.clear();
+    } else if (event.kind == PodEvent::Kind::kMeasured) {
+      out.measured = event.digests;
     } else if (event.kind == PodEvent::Kind::kHealthy || event.kind == PodEvent::Kind::kUnhealthy) {
       out.health = event.kind == PodEvent::Kind::kHealthy ? "healthy" : "unhealthy";
       out.health_output = event.text;

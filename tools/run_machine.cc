@@ -21,6 +21,8 @@ void AddIsolationOptions(CLI::App& app, IsolationOptions& options) {
       ->type_name("SECONDS")
       ->check(CLI::Range(1, 3600))
       ->option_text("SECONDS");
+  app.add_flag("--verified-boot", options.machine.verified,
+               "record the digests of the kernel, initramfs and root that the virtual machine starts with");
 }
 
 std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& options) {
@@ -31,6 +33,7 @@ std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& 
   const char* const given = !options.accelerator.empty() ? "--accel"
                             : !out.kernel.empty()        ? "--kernel"
                             : out.boot_seconds != 0      ? "--boot-timeout"
+                            : out.verified               ? "--verified-boot"
                                                          : nullptr;
   if (given != nullptr)
     throw Error(ErrorKind::kUsage, std::string(given) + " is for virtual machines", "give --isolation=vm, too");

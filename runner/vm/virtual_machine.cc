@@ -78,6 +78,22 @@ std::vector<std::string> BeyondMachines(const RunConfig& config) {
   return out;
 }
 
+// A copy that nobody changes between its digest and its use. It is removed with the pod.
+Digest CopyMeasured(const std::string& from, const std::string& to) {
+  const UniqueFd in = OpenFile(from, O_RDONLY);
+  const UniqueFd out = OpenFile(to, O_WRONLY | O_CREAT | O_EXCL, 0444);
+  Hasher hasher;
+  std::vector<std::byte> buffer(kBlockBytes);
+  for (uint64_t at = 0;;) {
+    const auto piece = std::span(buffer).first(ReadFullAt(in.get(), at, buffer, from));
+    hasher.Update(piece);
+    WriteFull(out.get(), piece, to);
+    at += piece.size();
+    if (piece.size() < buffer.size())
+      return hasher.Finish();
+  }
+}
+
 // The machine's own groups: the limits of the app are set in the guest.
 std::pair<BundleCgroup, std::string> MakeMachineGroups(const Pod& pod, bool kvm) {
   RunConfig machine;
@@ -177,6 +193,8 @@ struct VirtualMachine::State {
   }
 
   void LaunchMachine(const BootFiles& files, Machine plan, const RootImage& root, int port, int console);
+  // The copies that were measured.
+  BootFiles Measure(const RootImage& root, const BootFiles& files);
   void MakeStreams(UniqueFd port, UniqueFd console, std::optional<LogLimits> logs);
   void Until(const std::function<bool()>& done, int seconds, std::string_view did);
   void Converse(const RootImage& root, int seconds);
@@ -208,6 +226,16 @@ void VirtualMachine::State::LaunchMachine(const BootFiles& files, Machine plan, 
   cgroup.CloseDescriptors();
   pod.Append({PodEvent::Kind::kStarted, pod.plan().apps.front().name, machine->pid(),
               StartTimeOf(machine->pid()).value_or(0)});
+}
+
+BootFiles VirtualMachine::State::Measure(const RootImage& root, const BootFiles& files) {
+  const BootFiles out{pod.Path("work/kernel"), pod.Path("work/initramfs")};
+  PodEvent event{PodEvent::Kind::kMeasured, pod.plan().apps.front().name};
+  event.digests.emplace("root", root.digest);
+  event.digests.emplace("kernel", CopyMeasured(files.kernel, out.kernel));
+  event.digests.emplace("initramfs", CopyMeasured(files.initramfs, out.initramfs));
+  pod.Append(event);
+  return out;
 }
 
 void VirtualMachine::State::MakeStreams(UniqueFd port, UniqueFd console, std::optional<LogLimits> logs) {
@@ -301,7 +329,9 @@ VirtualMachine VirtualMachine::Start(const MachineParts& parts, RootImage root, 
   const MachineSize size = SizeOf(state.config.limits);
   const bool emulated = choice.accelerator == Accelerator::kTcg;
   const auto modules = ModulesFor(root.type, NeedsShares(state.config));
-  const BootFiles files{parts.kernel.file, CachedInitramfs(cache, parts.kernel, modules)};
+  BootFiles files{parts.kernel.file, CachedInitramfs(cache, parts.kernel, modules)};
+  if (parts.options.verified)
+    files = state.Measure(root, files);
   auto [ours, theirs] = SocketPair(SOCK_STREAM);
   Pipe console = MakePipe();
   Machine plan{.program = parts.program,

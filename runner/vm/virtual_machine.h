@@ -26,7 +26,8 @@ namespace gantry::runner::vm {
 struct MachineOptions {
   std::string kernel;  // file; empty: found
   std::optional<Accelerator> accelerator;
-  int boot_seconds = 0;  // until init must have spoken; 0: 20, emulated 120
+  int boot_seconds = 0;   // until init must have spoken; 0: 20, emulated 120
+  bool verified = false;  // what it starts with is copied into the pod, and its digests are recorded
 };
 
 // What of the host machines are made of.
