@@ -109,7 +109,8 @@ MachineParts FindMachineParts(const MachineOptions& options) {
   if (program.empty())
     throw Error(ErrorKind::kUnsupported, std::string(kProgram) + " is not installed",
                 "install qemu-system-x86, or run without --isolation=vm");
-  return {options, program, FindKernel(options.kernel), FindRootMaker()};
+  // A link would lead out of what the program is shown of the system.
+  return {options, RealPath(program), FindKernel(options.kernel), FindRootMaker()};
 }
 
 MachineSize SizeOf(const Limits& limits) {

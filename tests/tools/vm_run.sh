@@ -45,6 +45,18 @@ expect_exit 0 "${vm[@]}" -u root -v "$T/data:/data" -v "$T/fixed:/fixed:ro" -v "
 [ "$(stat -c %u:%g "$T/data/made")" = 33:34 ] || fail 'the volume was not written as the guest said'
 [ "$(grep -c shown "$T/out")" = 2 ] && [ ! -e "$T/fixed/x" ] || fail "volumes: $(cat "$T/out" "$T/err")"
 
+# Where nothing makes EROFS, the root is squashfs.
+if command -v mksquashfs >/dev/null; then
+  mkdir "$T/few"
+  for program in qemu-system-x86_64 mksquashfs; do ln -s "$(command -v $program)" "$T/few"; done
+  expect_exit 0 env PATH="$GANTRY_BIN:$T/few" "${vm[@]}" -u root "oci:$T/image" \
+    'grep -c squashfs /proc/filesystems; ls /etc; ls -l /bin/busybox; echo new >/etc/new && cat /etc/new'
+  [ "$(xargs <"$T/out" | sed 's/-rwxr-xr-x 1 .*busybox/program/')" = \
+    '1 group hostname hosts passwd program new' ] || fail "squashfs: $(cat "$T/out" "$T/err")"
+else
+  echo 'without squashfs: mksquashfs is not installed'
+fi
+
 # Much input and output, to the end.
 head -c 300000 /dev/urandom >"$T/bytes"
 expect_exit 0 "${vm[@]}" -i "oci:$T/image" cat <"$T/bytes"
