@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -151,6 +153,29 @@ EnteredProcess EnteredProcess::Start(const AppPlan& app, const std::string& uuid
     state.socket = std::move(launched.socket);
   }
   state.Converse(setup, request);
+  return out;
+}
+
+EnteredProcess EnteredProcess::ByChild(const std::function<int()>& body) {
+  EnteredProcess out(std::make_unique<State>());
+  State& state = *out.state_;
+  const pid_t parent = getpid();
+  state.pid = fork();
+  if (state.pid < 0)
+    ThrowErrno("fork");
+  if (state.pid == 0) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+      _exit(1);
+    try {
+      _exit(body());
+    } catch (const std::exception& error) {
+      dprintf(STDERR_FILENO, "%s\n", error.what());
+      _exit(1);
+    }
+  }
+  state.pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, state.pid, 0)));
+  if (!state.pidfd)
+    ThrowErrno("open a pidfd");
   return out;
 }
 

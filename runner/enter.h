@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,6 +37,9 @@ class EnteredProcess {
   // kNotFound for a program that is not there; returns when it is executed. Descriptors 0 to 2 are ours. For
   // single-threaded callers.
   static EnteredProcess Start(const AppPlan& app, const std::string& uuid, pid_t pid, const EnterOptions& options);
+
+  // A child of ours in its place, which does by itself what has to be done; `body` returns its code. It dies with us.
+  static EnteredProcess ByChild(const std::function<int()>& body);
 
   EnteredProcess(EnteredProcess&&) noexcept;
   EnteredProcess& operator=(EnteredProcess&&) = delete;

@@ -104,7 +104,9 @@ void PodSupervisor::Start(App& app, Rootfs root, SharedNamespaces* shared) {
     ServeStreams(app);
   loop_.Watch(app.process->pidfd(), [this, &app] { Ended(app); });
   if (config.health && !app.process->failure())
-    app.health = std::make_unique<HealthProbe>(loop_, pod_, *app.plan, app.process->pid());
+    app.health = std::make_unique<HealthProbe>(loop_, pod_, *app.plan, [this, &app] {
+      return EnteredProcess::Start(*app.plan, pod_.uuid(), app.process->pid(), {.args = app.plan->config.health->test});
+    });
 }
 
 void PodSupervisor::ServeStreams(App& app) {

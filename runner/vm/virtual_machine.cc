@@ -17,6 +17,7 @@
 #include "runner/container_state.h"
 #include "runner/etc_files.h"
 #include "runner/event_loop.h"
+#include "runner/health.h"
 #include "runner/init_params.h"
 #include "runner/limits.h"
 #include "runner/report.h"
@@ -73,7 +74,6 @@ std::vector<std::string> BeyondMachines(const RunConfig& config) {
   add(!config.apparmor.empty(), "AppArmor profile " + Quoted(config.apparmor));
   add(!config.selinux.empty(), "SELinux label " + Quoted(config.selinux));
   add(!config.pre_start.empty() || !config.post_stop.empty(), "event handlers");
-  add(config.health.has_value(), "a health check (see --no-healthcheck)");
   add(config.sockets > 0, "sockets of systemd");
   return out;
 }
@@ -293,6 +293,13 @@ void VirtualMachine::State::Converse(const RootImage& root, int seconds) {
 // Until the application has ended, and all that it wrote is where it belongs.
 ExitStatus VirtualMachine::State::Attend() {
   const EntryServer entries(pod.dir(), loop, *channel);
+  const AppPlan& app = pod.plan().apps.front();
+  std::optional<HealthProbe> health;
+  if (config.health && !config.terminal && !failure)
+    health.emplace(loop, pod, app, [this, &app] {
+      const EnterOptions check{.args = config.health->test};
+      return EnteredProcess::ByChild([&] { return EnterGuest(pod.dir(), app, pod.uuid(), check).code; });
+    });
   if (caller)
     caller->Begin();
   loop.Run([&] { return (process->status() || channel->ended()) && (!caller || caller->written()); });

@@ -105,6 +105,16 @@ life() {
   expect_exit 3 gantry run status "$uuid"
 }
 
+# The image's health check, in the container of its app.
+health() {
+  uuid=$(gantry run -q --insecure-options=image -d "${isolation[@]}" "oci:$T/checked" sleep 1000)
+  expect_exit 0 gantry run status --wait-ready "$uuid"
+  what 'a healthy one' "$(status '.apps[0] | .health + .healthOutput' | xargs)" 'healthyfine 34'
+  gantry run enter -u 0 "$uuid" sh -c 'busybox mv /etc/text /etc/other'
+  await sh -c "gantry run status --json $uuid | grep -q '\"unhealthy\"'"
+  gantry run rm -f "$uuid" >/dev/null
+}
+
 # One that hears nothing, and one that reads and is attached to.
 ends() {
   detach 'trap "" TERM; echo ready; while :; do sleep 0.05; done'
@@ -125,12 +135,16 @@ ends() {
   gantry run rm "$uuid" >/dev/null
 }
 
+make_image "$T/checked" v1 '{"Cmd":["/bin/sh"],"User":"web","Healthcheck":{"Interval":200000000,"Retries":1,
+  "Test":["CMD-SHELL","test -e /etc/text && echo fine && id -g"]}}' "$T/base"
 echo shown >"$T/fixed/file"
 isolation=(--isolation=namespaces)
 rows
 life
+health
 ends
 isolation=(--isolation=vm "${kernel[@]}")
 rows
 life
+health
 ends

@@ -81,9 +81,6 @@ expect_exit 125 "${vm[@]}" "oci:$T/image" --- "oci:$T/image"
 expect_text 'a virtual machine cannot run several images' "$T/err"
 expect_exit 7 gantry-run --insecure-options=image prepare --isolation=vm "oci:$T/image"
 expect_text 'that is prepared cannot have a virtual machine' "$T/err"
-make_image "$T/checked" v1 '{"Cmd":["/bin/sh"],"Healthcheck":{"Test":["CMD","/bin/true"]}}' "$T/base"
-expect_exit 125 "${vm[@]}" "oci:$T/checked"
-expect_text 'cannot give an app: a health check' "$T/err"
 [ -z "$(ls -A "$T/store/pods")" ] || fail "a pod is left"
 
 # A runner that is killed while its machine starts takes it along.
