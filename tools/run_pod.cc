@@ -381,14 +381,15 @@ int ExecuteInMachine(const PodOptions& options, const runner::vm::MachineParts& 
     return runner::vm::OpenRootImage(parts.root_maker, gathering.images.front().image, *gathering.store, map,
                                      roots.front());
   };
+  const auto warn = [&](const std::string& text) { Warn(options.common, text); };
   if (options.detach)
-    return Detach(options, make, [&](runner::Pod& pod, const runner::SuperviseOptions& how) {
+    return Detach(options, make, [&](runner::Pod& pod, runner::SuperviseOptions how) {
+      how.note = warn;
       return runner::vm::Supervise(parts, open_root(), pod, cache, how).code;
     });
   runner::Pod pod = make();
   runner::vm::RootImage root = open_root();
   return RunInForeground(options, std::move(pod), [&](runner::Pod& made) {
-    const auto warn = [&](const std::string& text) { Warn(options.common, text); };
     return Await(options, made,
                  runner::vm::VirtualMachine::Start(parts, std::move(root), made, cache, std::nullopt, warn));
   });

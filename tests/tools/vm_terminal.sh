@@ -44,7 +44,8 @@ wait "$pid" || status=$?
 [ "$status" = 125 ] || fail "exit $status of a machine that was ended"
 expect_text 'the virtual machine ended before the application did' "$T/said"
 expect_text 'its console said' "$T/said"
-uuid=$("${vm[@]}" -d "oci:$T/image" sleep 1000)
+uuid=$(gantry-run --insecure-options=image --isolation=vm "${kernel[@]:1}" -d "oci:$T/image" sleep 1000 2>"$T/said")
+[ -z "$(sed -n 2p "$T/store/vm/kvm")" ] || expect_text 'the virtual machine is emulated' "$T/said"
 end_machine "$uuid"
 expect_exit 0 gantry-run status --wait --json "$uuid"
 [ "$(jq -r '.state + (.code | tostring)' "$T/out")" = exited125 ] || fail "$(cat "$T/out")"
