@@ -7,7 +7,6 @@
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
@@ -17,21 +16,13 @@
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
+#include "runner/named_socket.h"
 #include "runner/raw_terminal.h"
 
 namespace gantry::runner {
 namespace {
 
 constexpr const char* kSocket = "attach";
-
-// By the directory's descriptor: names of sockets are at most 107 bytes long.
-sockaddr_un Address(const Dir& dir) {
-  sockaddr_un out{};
-  out.sun_family = AF_UNIX;
-  const std::string text = "/proc/self/fd/" + std::to_string(dir.fd()) + "/" + kSocket;
-  text.copy(out.sun_path, sizeof out.sun_path - 1);
-  return out;
-}
 
 bool SendPacket(int socket, AttachPacket kind, std::string_view bytes, int flags) {
   std::string packet(1, static_cast<char>(kind));
@@ -86,13 +77,8 @@ void Show(AttachPacket kind, std::string_view bytes) {
 
 }  // namespace
 
-AttachServer::AttachServer(const Dir& dir, EventLoop& loop) : dir_(dir), loop_(loop) {
-  listener_ = UniqueFd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const sockaddr_un name = Address(dir_);
-  dir_.RemoveFile(RelPath::Parse(kSocket));
-  if (!listener_ || bind(listener_.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) < 0 ||
-      listen(listener_.get(), 16) < 0)
-    ThrowErrno("make the socket " + dir_.name() + "/" + kSocket);
+AttachServer::AttachServer(const Dir& dir, EventLoop& loop)
+    : dir_(dir), loop_(loop), listener_(ListenIn(dir, kSocket, SOCK_SEQPACKET | SOCK_NONBLOCK)) {
   loop_.Watch(listener_.get(), [this] { Accept(); });
 }
 
@@ -167,10 +153,8 @@ void AttachServer::Exited(const std::string& app, int code) {
 }
 
 ExitStatus Attach(const Dir& pod, const AttachOptions& options) {
-  const UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  const sockaddr_un name = Address(pod);
-  if (!socket || connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) < 0 ||
-      !SendPacket(socket.get(), AttachPacket::kHello, options.app, 0))
+  const UniqueFd socket = ConnectIn(pod, kSocket, SOCK_SEQPACKET);
+  if (!socket || !SendPacket(socket.get(), AttachPacket::kHello, options.app, 0))
     throw Error(ErrorKind::kNotFound, "nobody serves the streams of the pod",
                 "only a pod that was started with --detach can be attached to, while it runs");
   sigset_t resized;

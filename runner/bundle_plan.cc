@@ -443,7 +443,7 @@ EntrySetup::~EntrySetup() = default;
 SetupPlan& EntrySetup::plan() { return memory_->plan; }
 const Namespaces& EntrySetup::namespaces() const { return memory_->namespaces; }
 
-Failure EntrySetup::Explain(const Report& report, const SpecProcess& process) const {
+Failure EntrySetup::Explain(const Report& report, const SpecProcess& process) {
   return InWordsOfEngines(report, ProcessSubject(report, process), ProcessHint(report));
 }
 

@@ -52,7 +52,7 @@ class EntrySetup {
   ~EntrySetup();
   SetupPlan& plan();
   const Namespaces& namespaces() const;
-  Failure Explain(const Report& report, const SpecProcess& process) const;
+  static Failure Explain(const Report& report, const SpecProcess& process);
 
  private:
   struct Memory;

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,7 +32,9 @@ namespace {
 
 constexpr uint64_t Bit(int capability) { return uint64_t{1} << capability; }
 
-RunConfig ConfigOf(const AppPlan& app, const EnterOptions& options) {
+}  // namespace
+
+RunConfig EnteredConfig(const AppPlan& app, const EnterOptions& options) {
   RunConfig out = app.config;
   out.args = options.args;
   out.terminal = options.terminal;
@@ -51,12 +55,23 @@ RunConfig ConfigOf(const AppPlan& app, const EnterOptions& options) {
   return out;
 }
 
-uint64_t NeededByInit(const RunConfig& config) {
+InitRequest EntryRequest(const RunConfig& config, const Credentials& who, const std::string& hostname,
+                         std::span<const sock_filter> filter) {
+  InitRequest out = RequestFor(config, who, hostname, filter);
+  out.pre_start.clear();
+  out.post_stop.clear();
+  out.direct = true;
+  out.owns_streams = config.terminal;
+  if (!config.apparmor.empty())
+    out.apparmor = "exec " + config.apparmor;
+  out.selinux = config.selinux;
+  return out;
+}
+
+uint64_t CapabilitiesOfEntry(const RunConfig& config) {
   return config.capabilities | Bit(CAP_CHOWN) | (config.new_privileges ? Bit(CAP_SYS_ADMIN) : 0) |
          (config.ulimits.empty() ? 0 : Bit(CAP_SYS_RESOURCE));
 }
-
-}  // namespace
 
 struct EnteredProcess::State {
   RunConfig config;
@@ -110,24 +125,17 @@ EnteredProcess EnteredProcess::Start(const AppPlan& app, const std::string& uuid
                                      const EnterOptions& options) {
   EnteredProcess out(std::make_unique<State>());
   State& state = *out.state_;
-  state.config = ConfigOf(app, options);
+  state.config = EnteredConfig(app, options);
   const RunConfig& config = state.config;
   const Dir root(OpenFile("/proc/" + std::to_string(pid) + "/root", O_PATH | O_DIRECTORY), "the container's root");
   Credentials who = ResolveUser(root, config.user);
   who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
   std::vector<sock_filter> own;
-  InitRequest request = RequestFor(config, who, ChooseHostname(config, uuid), FilterFor(config, own));
-  request.pre_start.clear();
-  request.post_stop.clear();
-  request.direct = true;
-  request.owns_streams = config.terminal;
-  if (!config.apparmor.empty())
-    request.apparmor = "exec " + config.apparmor;
-  request.selinux = config.selinux;
+  InitRequest request = EntryRequest(config, who, ChooseHostname(config, uuid), FilterFor(config, own));
   BundleCgroup groups = BundleCgroup::OfProcess(pid);
   groups.OpenForJoining();
   EntrySetup setup(pid, groups, request.process, !request.apparmor.empty() || !request.selinux.empty(),
-                   NeededByInit(config));
+                   CapabilitiesOfEntry(config));
   request.keep_groups = setup.plan().single_id;
   // Its namespaces are open: if it lives now, they are its own.
   if (!StartTimeOf(pid))
@@ -145,6 +153,29 @@ EnteredProcess EnteredProcess::Start(const AppPlan& app, const std::string& uuid
     state.socket = std::move(launched.socket);
   }
   state.Converse(setup, request);
+  return out;
+}
+
+EnteredProcess EnteredProcess::ByChild(const std::function<int()>& body) {
+  EnteredProcess out(std::make_unique<State>());
+  State& state = *out.state_;
+  const pid_t parent = getpid();
+  state.pid = fork();
+  if (state.pid < 0)
+    ThrowErrno("fork");
+  if (state.pid == 0) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+      _exit(1);
+    try {
+      _exit(body());
+    } catch (const std::exception& error) {
+      dprintf(STDERR_FILENO, "%s\n", error.what());
+      _exit(1);
+    }
+  }
+  state.pidfd = UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, state.pid, 0)));
+  if (!state.pidfd)
+    ThrowErrno("open a pidfd");
   return out;
 }
 

@@ -4,12 +4,14 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "libimage/base/process.h"
+#include "runner/init_params.h"
 #include "runner/pod_record.h"
 
 namespace gantry::runner {
@@ -22,12 +24,22 @@ struct EnterOptions {
   bool interactive = false;  // it gets our standard input
 };
 
+// The same wherever the container is: the app's configuration as `options` change it; the process that init is to
+// become, for `filter` is FilterFor that configuration and must outlive the request; and what init needs for it.
+RunConfig EnteredConfig(const AppPlan& app, const EnterOptions& options);
+InitRequest EntryRequest(const RunConfig& config, const Credentials& who, const std::string& hostname,
+                         std::span<const sock_filter> filter);
+uint64_t CapabilitiesOfEntry(const RunConfig& config);
+
 class EnteredProcess {
  public:
   // `pid` is the first process of the container of `app` in the pod `uuid`. Throws what could not be done, with
   // kNotFound for a program that is not there; returns when it is executed. Descriptors 0 to 2 are ours. For
   // single-threaded callers.
   static EnteredProcess Start(const AppPlan& app, const std::string& uuid, pid_t pid, const EnterOptions& options);
+
+  // A child of ours in its place, which does by itself what has to be done; `body` returns its code. It dies with us.
+  static EnteredProcess ByChild(const std::function<int()>& body);
 
   EnteredProcess(EnteredProcess&&) noexcept;
   EnteredProcess& operator=(EnteredProcess&&) = delete;

@@ -24,6 +24,16 @@ int64_t MillisecondsNow() {
 
 void EventLoop::Watch(int fd, Action action) { actions_[fd] = std::move(action); }
 void EventLoop::Forget(int fd) { actions_.erase(fd); }
+void EventLoop::WatchRoom(int fd, Action action) { room_actions_[fd] = std::move(action); }
+void EventLoop::ForgetRoom(int fd) { room_actions_.erase(fd); }
+
+void EventLoop::Call(const std::map<int, Action>& actions, int fd) {
+  const auto found = actions.find(fd);
+  if (found == actions.end())
+    return;
+  const Action action = found->second;  // it may forget itself
+  action();
+}
 
 uint64_t EventLoop::After(int64_t milliseconds, Action action) {
   timers_.emplace(next_timer_, Timer{MillisecondsNow() + milliseconds, std::move(action)});
@@ -60,16 +70,12 @@ void EventLoop::Run(const std::function<bool()>& done) {
   while (!done()) {
     std::vector<pollfd> waiting;
     for (const auto& [fd, action] : actions_) waiting.push_back({fd, POLLIN, 0});
+    for (const auto& [fd, action] : room_actions_) waiting.push_back({fd, POLLOUT, 0});
     if (poll(waiting.data(), waiting.size(), NextTimeout()) < 0 && errno != EINTR)
       ThrowErrno("poll");
     for (const pollfd& one : waiting) {
-      if (one.revents == 0)
-        continue;
-      const auto found = actions_.find(one.fd);
-      if (found == actions_.end())
-        continue;
-      const Action action = found->second;  // it may forget itself
-      action();
+      if (one.revents != 0)
+        Call(one.events == POLLIN ? actions_ : room_actions_, one.fd);
     }
     CallTimers();
   }

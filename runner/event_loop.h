@@ -14,6 +14,9 @@ class EventLoop {
   // Calls `action` whenever `fd`, which is borrowed, can be read without waiting, or has ended. One action for each fd.
   void Watch(int fd, Action action);
   void Forget(int fd);
+  // The same for when `fd` can be written to without waiting, or nobody reads it any more.
+  void WatchRoom(int fd, Action action);
+  void ForgetRoom(int fd);
   bool Watches(int fd) const { return actions_.contains(fd); }
 
   // Calls `action` once, after so many milliseconds. The number cancels it.
@@ -30,7 +33,8 @@ class EventLoop {
   };
   int NextTimeout() const;
   void CallTimers();
-  std::map<int, Action> actions_;
+  static void Call(const std::map<int, Action>& actions, int fd);
+  std::map<int, Action> actions_, room_actions_;
   std::map<uint64_t, Timer> timers_;
   uint64_t next_timer_ = 1;
 };

@@ -39,8 +39,8 @@ std::string Utf8Only(const std::string& text) {
 
 }  // namespace
 
-HealthProbe::HealthProbe(EventLoop& loop, const Pod& pod, const AppPlan& app, pid_t pid)
-    : loop_(loop), pod_(pod), app_(app), pid_(pid), started_(MonotonicNow()) {
+HealthProbe::HealthProbe(EventLoop& loop, const Pod& pod, const AppPlan& app, std::function<EnteredProcess()> start)
+    : loop_(loop), pod_(pod), app_(app), start_(std::move(start)), started_(MonotonicNow()) {
   Schedule();
 }
 
@@ -61,7 +61,7 @@ void HealthProbe::Check() {
   text_.clear();
   try {
     const Redirection redirection({-1, pipe.write.get(), pipe.write.get()});
-    process_.emplace(EnteredProcess::Start(app_, pod_.uuid(), pid_, {.args = app_.config.health->test}));
+    process_.emplace(start_());
   } catch (const Error& error) {
     text_ = error.message();
     Finish(false);

@@ -1,8 +1,7 @@
 // The health check of an image, run in the container of its app at intervals (Docker's HEALTHCHECK).
 #pragma once
 
-#include <sys/types.h>
-
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -14,8 +13,9 @@ namespace gantry::runner {
 
 class HealthProbe {
  public:
-  // `app` has a health check. Changes of the state are appended to the pod's record. All must outlive this.
-  HealthProbe(EventLoop& loop, const Pod& pod, const AppPlan& app, pid_t pid);
+  // `app` has a health check; `start` starts it in the app's container, with our descriptors 0 to 2. Changes of the
+  // state are appended to the pod's record. All must outlive this.
+  HealthProbe(EventLoop& loop, const Pod& pod, const AppPlan& app, std::function<EnteredProcess()> start);
   HealthProbe(const HealthProbe&) = delete;
   HealthProbe& operator=(const HealthProbe&) = delete;
   ~HealthProbe();
@@ -28,7 +28,7 @@ class HealthProbe {
   EventLoop& loop_;
   const Pod& pod_;
   const AppPlan& app_;
-  pid_t pid_;
+  std::function<EnteredProcess()> start_;
   int64_t started_;  // milliseconds
   uint64_t timer_ = 0;
   std::optional<EnteredProcess> process_;

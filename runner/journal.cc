@@ -60,4 +60,15 @@ void JournalWriter::WriteLine(Stream stream, std::string_view text, bool whole) 
     write();
 }
 
+std::unique_ptr<AppLog> OpenAppLog(const Pod& pod, const std::string& app, LogLimits limits) {
+  switch (pod.plan().log) {
+    case LogDriver::kJournal:
+      return std::make_unique<JournalWriter>(pod.uuid(), app);
+    case LogDriver::kNone:
+      return std::make_unique<NoLog>();
+    default:
+      return std::make_unique<LogWriter>(pod.dir(), app, limits);
+  }
+}
+
 }  // namespace gantry::runner

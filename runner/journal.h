@@ -6,10 +6,12 @@
 // next.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "libimage/base/fd.h"
+#include "runner/pod.h"
 #include "runner/pod_log.h"
 
 namespace gantry::runner {
@@ -27,5 +29,8 @@ class JournalWriter : public AppLog {
   std::string socket_path_, fields_;
   UniqueFd socket_;
 };
+
+// Where the output of an app of `pod`, which outlives this, goes by the driver of its plan. Throws as JournalWriter.
+std::unique_ptr<AppLog> OpenAppLog(const Pod& pod, const std::string& app, LogLimits limits);
 
 }  // namespace gantry::runner

@@ -18,8 +18,10 @@ namespace {
 
 constexpr std::string_view kKept = "kept";
 constexpr std::string_view kMachine = "vm";
-constexpr std::string_view kKinds[] = {"prepared", "runner", "started", "exited", "healthy", "unhealthy"};
+constexpr std::string_view kKinds[] = {"prepared", "runner",    "started", "exited",
+                                       "healthy",  "unhealthy", "failed",  "measured"};
 constexpr std::string_view kStates[] = {"preparing", "prepared", "running", "exited", "killed"};
+constexpr const char* kMeasuredParts[] = {"kernel", "initramfs", "root"};
 constexpr size_t kMaxDiffIds = 1024;
 constexpr size_t kShownOutput = 4096;
 
@@ -72,6 +74,10 @@ PodEvent ParseEvent(const json::Cursor& at) {
     out.code = static_cast<int>(code->Integer(0, 255));
   if (const auto text = at.Find("text"))
     out.text = text->String();
+  for (const char* part : kMeasuredParts) {
+    if (const auto digest = at.Find(part))
+      out.digests.emplace(part, Digest::Parse(digest->String()));
+  }
   return out;
 }
 
@@ -131,6 +137,7 @@ std::string PrintEvent(const PodEvent& event) {
     out.Append("code", event.code);
   if (!event.text.empty())
     out.Append("text", event.text.substr(0, kShownOutput));
+  for (const auto& [part, digest] : event.digests) out.Append(part, digest.str());
   return json::Print(out) + "\n";
 }
 
@@ -200,7 +207,7 @@ PodState PodRecord::state() const {
     return ended > 0 ? PodState::kRunning : PodState::kPreparing;
   if (events_.empty() || events_.back().kind == PodEvent::Kind::kPrepared)
     return events_.empty() ? PodState::kKilled : PodState::kPrepared;
-  return PodState::kKilled;
+  return events_.back().kind == PodEvent::Kind::kFailed ? PodState::kExited : PodState::kKilled;
 }
 
 AppStatus PodRecord::StatusOf(const std::string& app) const {
@@ -220,6 +227,8 @@ AppStatus PodRecord::StatusOf(const std::string& app) const {
       out.code = event.code;
       out.pid.reset();
       out.health.clear();
+    } else if (event.kind == PodEvent::Kind::kMeasured) {
+      out.measured = event.digests;
     } else if (event.kind == PodEvent::Kind::kHealthy || event.kind == PodEvent::Kind::kUnhealthy) {
       out.health = event.kind == PodEvent::Kind::kHealthy ? "healthy" : "unhealthy";
       out.health_output = event.text;
@@ -231,6 +240,8 @@ AppStatus PodRecord::StatusOf(const std::string& app) const {
 std::optional<int> PodRecord::code() const {
   size_t ended = 0;
   for (const PodEvent& event : events_) {
+    if (event.kind == PodEvent::Kind::kFailed)
+      return event.code == 0 ? 125 : event.code;
     if (event.kind == PodEvent::Kind::kExited && event.code != 0)
       return event.code;
     ended += event.kind == PodEvent::Kind::kExited ? 1 : 0;

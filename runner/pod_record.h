@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -58,6 +59,8 @@ struct PodEvent {
     kExited,     // `app`: `code`
     kHealthy,    // `app`
     kUnhealthy,  // `app`, `text` is what the check said
+    kFailed,     // `text`: why it could not be started
+    kMeasured,   // `app`: `digests` of what its virtual machine starts with
   };
   Kind kind = Kind::kPrepared;
   std::string app = {};
@@ -65,7 +68,8 @@ struct PodEvent {
   uint64_t start_time = 0;  // StartTimeOf
   int code = 0;
   std::string text = {};
-  std::string time = {};  // RFC 3339; set when it is written
+  std::map<std::string, Digest> digests = {};  // "kernel", "initramfs", "root"
+  std::string time = {};                       // RFC 3339; set when it is written
 };
 
 // The lines of the file as it begins, and of one more event.
@@ -88,6 +92,7 @@ struct AppStatus {
   unsigned starts = 0;          // more than one is a restart
   std::string health;           // "", "starting", "healthy" or "unhealthy"
   std::string health_output;
+  std::map<std::string, Digest> measured;  // as of kMeasured; empty: not
 };
 
 // A pod as it was found.

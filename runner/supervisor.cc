@@ -52,7 +52,6 @@ class PodSupervisor {
   };
 
   void Start(App& app, Rootfs root, SharedNamespaces* shared);
-  std::unique_ptr<AppLog> OpenLog(const std::string& app) const;
   void ServeStreams(App& app);
   void Copy(App& app, UniqueFd& from, Stream stream);
   void Drain(App& app);
@@ -106,22 +105,13 @@ void PodSupervisor::Start(App& app, Rootfs root, SharedNamespaces* shared) {
     ServeStreams(app);
   loop_.Watch(app.process->pidfd(), [this, &app] { Ended(app); });
   if (config.health && !app.process->failure())
-    app.health = std::make_unique<HealthProbe>(loop_, pod_, *app.plan, app.process->pid());
-}
-
-std::unique_ptr<AppLog> PodSupervisor::OpenLog(const std::string& app) const {
-  switch (pod_.plan().log) {
-    case LogDriver::kJournal:
-      return std::make_unique<JournalWriter>(pod_.uuid(), app);
-    case LogDriver::kNone:
-      return std::make_unique<NoLog>();
-    default:
-      return std::make_unique<LogWriter>(pod_.dir(), app, options_.log);
-  }
+    app.health = std::make_unique<HealthProbe>(loop_, pod_, *app.plan, [this, &app] {
+      return EnteredProcess::Start(*app.plan, pod_.uuid(), app.process->pid(), {.args = app.plan->config.health->test});
+    });
 }
 
 void PodSupervisor::ServeStreams(App& app) {
-  app.log = OpenLog(app.plan->name);
+  app.log = OpenAppLog(pod_, app.plan->name, options_.log);
   AttachServer::App functions;
   if (app.plan->config.terminal)
     functions.resize = [&app](uint16_t rows, uint16_t columns) {

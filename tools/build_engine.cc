@@ -55,16 +55,21 @@ int BuildSession::Execute(const Layers& layers, const runner::RunConfig& config,
   const std::string store = StoreRoot(options_.common);
   const Dir pods = Dir::Open(store + "/pods");
   runner::SweepPods(pods, map_);
-  runner::Pod pod = runner::Pod::Create(pods, layers.image.image(), map_);
+  const image::Image& image = layers.image.image();
+  runner::PodPlan plan;
+  plan.machine = engine.kind == Engine::Kind::kMachine;
+  plan.apps.push_back({"app", image.descriptor.digest.str(), image.descriptor.digest, image.config.diff_ids, config});
+  runner::Pod pod = runner::Pod::Create(pods, std::move(plan), map_);
   int code = 0;
   if (engine.kind == Engine::Kind::kNamespaces) {
     code = RunInNamespaces(config, layers.rootfs, pod);
   } else {
     runner::vm::MachineOptions machine = engine.machine;
     machine.changes = changes.name();
-    auto root = runner::vm::OpenRootImage(layers.image, *store_, map_, layers.rootfs);
+    const runner::vm::MachineParts parts = runner::vm::FindMachineParts(machine);
+    auto root = runner::vm::OpenRootImage(parts.root_maker, layers.image, *store_, map_, layers.rootfs);
     const Dir cache = Dir::Create(RealPath(store) + "/vm", 0711);
-    auto made = runner::vm::VirtualMachine::Start(config, std::move(root), pod, machine, cache,
+    auto made = runner::vm::VirtualMachine::Start(parts, std::move(root), pod, cache, std::nullopt,
                                                   [&](const std::string& text) { Warn(options_.common, text); });
     if (made.failure())
       PrintError(*made.failure());

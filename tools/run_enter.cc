@@ -9,6 +9,7 @@
 #include "libimage/base/error.h"
 #include "runner/attach.h"
 #include "runner/enter.h"
+#include "runner/vm/entry.h"
 #include "tools/run_pod.h"
 #include "tools/run_verbs.h"
 
@@ -41,8 +42,8 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
   }
   if (!words.empty() && words.front() == "--")
     words.erase(words.begin());
-  const runner::PodRecord pod = NamedPod(OpenPods(*options.verb.common), options.verb);
-  RefuseMachine(pod, "entered");
+  const Dir pods = OpenPods(*options.verb.common);
+  const runner::PodRecord pod = NamedPod(pods, options.verb);
   const runner::AppPlan& app = pod.App(options.app);
   runner::EnterOptions enter{.args = words.empty() ? std::vector<std::string>{"/bin/sh"} : words,
                              .env = options.env,
@@ -54,9 +55,12 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
     enter.working_dir = options.working_dir;
   if (const char* terminal = std::getenv("TERM"); options.terminal && terminal != nullptr && *terminal != '\0')
     enter.env.insert(enter.env.begin(), std::string("TERM=") + terminal);
+  const pid_t pid = RunningPid(pod, app.name);
   try {
-    auto process = runner::EnteredProcess::Start(app, pod.uuid(), RunningPid(pod, app.name), enter);
-    return Report(options.verb, pod.uuid(), app.name, process.Wait().code);
+    const ExitStatus status =
+        pod.plan().machine ? runner::vm::EnterGuest(pods.OpenDir(RelPath::Parse(pod.uuid())), app, pod.uuid(), enter)
+                           : runner::EnteredProcess::Start(app, pod.uuid(), pid, enter).Wait();
+    return Report(options.verb, pod.uuid(), app.name, status.code);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kNotFound)
       throw;

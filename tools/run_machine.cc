@@ -1,10 +1,6 @@
 #include "tools/run_machine.h"
 
-#include <utility>
-
-#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
-#include "libimage/base/fd.h"
 #include "tools/run_pod.h"
 
 namespace gantry::tools {
@@ -25,6 +21,8 @@ void AddIsolationOptions(CLI::App& app, IsolationOptions& options) {
       ->type_name("SECONDS")
       ->check(CLI::Range(1, 3600))
       ->option_text("SECONDS");
+  app.add_flag("--verified-boot", options.machine.verified,
+               "record the digests of the kernel, initramfs and root that the virtual machine starts with");
 }
 
 std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& options) {
@@ -35,27 +33,22 @@ std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& 
   const char* const given = !options.accelerator.empty() ? "--accel"
                             : !out.kernel.empty()        ? "--kernel"
                             : out.boot_seconds != 0      ? "--boot-timeout"
+                            : out.verified               ? "--verified-boot"
                                                          : nullptr;
   if (given != nullptr)
     throw Error(ErrorKind::kUsage, std::string(given) + " is for virtual machines", "give --isolation=vm, too");
   return std::nullopt;
 }
 
-void RequireMachineCan(const PodOptions& options, size_t apps) {
+runner::vm::MachineParts RequireMachine(const PodOptions& options, size_t apps) {
   const char* const beyond = apps > 1                  ? "run several images"
-                             : options.detach          ? "be detached"
                              : options.metadata        ? "have a metadata service"
                              : options.notify == "app" ? "show its app the notify socket of systemd"
                                                        : nullptr;
   if (beyond != nullptr)
     throw Error(ErrorKind::kUnsupported, "a virtual machine cannot " + std::string(beyond),
                 "run it without --isolation=vm");
-}
-
-runner::vm::VirtualMachine StartMachine(const PodOptions& options, runner::Pod& pod, runner::vm::RootImage root) {
-  const Dir cache = Dir::Create(RealPath(StoreRoot(options.common)) + "/vm", 0711);
-  return runner::vm::VirtualMachine::Start(pod.plan().apps.front().config, std::move(root), pod, *options.machine,
-                                           cache, [&](const std::string& text) { Warn(options.common, text); });
+  return runner::vm::FindMachineParts(*options.machine);
 }
 
 }  // namespace gantry::tools

@@ -1,12 +1,10 @@
-// --isolation=vm of gantry-run: the only app of a pod, in the foreground, in a virtual machine of its own.
+// --isolation=vm of gantry-run: the only app of a pod in a virtual machine of its own.
 #pragma once
 
 #include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 
-#include "runner/pod.h"
-#include "runner/vm/root_image.h"
 #include "runner/vm/virtual_machine.h"
 #include "tools/tool_main.h"
 
@@ -25,10 +23,8 @@ void AddIsolationOptions(CLI::App& app, IsolationOptions& options);
 // The machine; nullopt for namespaces. kUsage for options of machines without one.
 std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& options);
 
-// kUnsupported for what pods in namespaces can do and one in a machine cannot. `apps` is how many there are.
-void RequireMachineCan(const PodOptions& options, size_t apps);
-
-// The only app of `pod`.
-runner::vm::VirtualMachine StartMachine(const PodOptions& options, runner::Pod& pod, runner::vm::RootImage root);
+// What the machine is made of. kUnsupported for what pods in namespaces can do and one in a machine cannot, and for
+// what this host does not have. `apps` is how many there are.
+runner::vm::MachineParts RequireMachine(const PodOptions& options, size_t apps);
 
 }  // namespace gantry::tools

@@ -309,9 +309,11 @@ void LetGoOfTerminal() {
     ThrowErrno("change to /");
 }
 
+// How the apps of a pod are run, detached or not.
+using RunPod = std::function<int(runner::Pod&, const runner::SuperviseOptions&)>;
+
 // In the process that attends to a detached pod. `make` gives it.
-int Attend(const PodOptions& options, int report, const std::function<runner::Pod()>& make,
-           const std::function<std::vector<runner::Rootfs>()>& render) {
+int Attend(const PodOptions& options, int report, const std::function<runner::Pod()>& make, const RunPod& run) {
   runner::Pod pod = make();
   runner::SuperviseOptions how = HowToSupervise(options);
   std::optional<Error> not_executed;
@@ -330,7 +332,7 @@ int Attend(const PodOptions& options, int report, const std::function<runner::Po
     LetGoOfTerminal();
   };
   try {
-    const int code = runner::Supervise(pod, render(), how).code;
+    const int code = run(pod, how);
     pod.Remove();
     return code;
   } catch (...) {
@@ -341,8 +343,7 @@ int Attend(const PodOptions& options, int report, const std::function<runner::Po
 }
 
 // Forks the process that attends to the pod, and returns when its apps are executed.
-int Detach(const PodOptions& options, const std::function<runner::Pod()>& make,
-           const std::function<std::vector<runner::Rootfs>()>& render) {
+int Detach(const PodOptions& options, const std::function<runner::Pod()>& make, const RunPod& run) {
   Pipe report = MakePipe();
   std::fflush(nullptr);
   const pid_t child = fork();
@@ -353,7 +354,7 @@ int Detach(const PodOptions& options, const std::function<runner::Pod()>& make,
     setsid();
     prctl(PR_SET_NAME, "gantry-monitor");
     int code = 125;
-    ReportErrors(report.write.get(), [&] { code = Attend(options, report.write.get(), make, render); });
+    ReportErrors(report.write.get(), [&] { code = Attend(options, report.write.get(), make, run); });
     _exit(code);
   }
   report.write.Reset();
@@ -374,22 +375,37 @@ int Detach(const PodOptions& options, const std::function<runner::Pod()>& make,
 int Execute(const PodOptions& options, const std::function<runner::Pod()>& make,
             const std::function<std::vector<runner::Rootfs>()>& render) {
   if (options.detach)
-    return Detach(options, make, render);
+    return Detach(options, make, [&](runner::Pod& pod, const runner::SuperviseOptions& how) {
+      return runner::Supervise(pod, render(), how).code;
+    });
   runner::Pod pod = make();
   std::vector<runner::Rootfs> roots = render();
   return RunInForeground(options, std::move(pod),
                          [&](runner::Pod& made) { return RunInNamespaces(options, made, std::move(roots)); });
 }
 
-int ExecuteInMachine(const PodOptions& options, const Dir& pods, const Gathering& gathering,
-                     const std::optional<runner::IdMap>& map) {
+int ExecuteInMachine(const PodOptions& options, const runner::vm::MachineParts& parts, const Dir& pods,
+                     const Gathering& gathering, const std::optional<runner::IdMap>& map) {
   runner::vm::RequireMachineCan(gathering.plan.apps.front().config);
-  runner::Pod pod = runner::Pod::Create(pods, gathering.plan, map);
-  const std::vector<runner::Rootfs> roots = gathering.Render(options, map);
-  runner::vm::RootImage root =
-      runner::vm::OpenRootImage(gathering.images.front().image, *gathering.store, map, roots.front());
+  runner::vm::RequireParts(gathering.plan.apps.front().config, parts);
+  const Dir cache = Dir::Create(RealPath(StoreRoot(options.common)) + "/vm", 0711);
+  const auto make = [&] { return runner::Pod::Create(pods, gathering.plan, map); };
+  const auto open_root = [&] {
+    const std::vector<runner::Rootfs> roots = gathering.Render(options, map);
+    return runner::vm::OpenRootImage(parts.root_maker, gathering.images.front().image, *gathering.store, map,
+                                     roots.front());
+  };
+  const auto warn = [&](const std::string& text) { Warn(options.common, text); };
+  if (options.detach)
+    return Detach(options, make, [&](runner::Pod& pod, runner::SuperviseOptions how) {
+      how.note = warn;
+      return runner::vm::Supervise(parts, open_root(), pod, cache, how).code;
+    });
+  runner::Pod pod = make();
+  runner::vm::RootImage root = open_root();
   return RunInForeground(options, std::move(pod), [&](runner::Pod& made) {
-    return Await(options, made, StartMachine(options, made, std::move(root)),
+    return Await(options, made,
+                 runner::vm::VirtualMachine::Start(parts, std::move(root), made, cache, std::nullopt, warn),
                  [](runner::vm::VirtualMachine& machine) { return machine.Wait(); });
   });
 }
@@ -413,8 +429,9 @@ void RefuseSharedTerminal(const runner::PodPlan& plan) {
 Dir OpenPods(const CommonOptions& common) { return Dir::Open(StoreRoot(common) + "/pods"); }
 
 int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
+  std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
-    RequireMachineCan(options, apps.size());
+    parts = RequireMachine(options, apps.size());
   Gathering gathering = Gather(options, apps);
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
@@ -429,7 +446,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   const Dir pods = OpenPods(options.common);
   runner::SweepPods(pods, map);
   if (options.machine)
-    return ExecuteInMachine(options, pods, gathering, map);
+    return ExecuteInMachine(options, *parts, pods, gathering, map);
   return Execute(
       options, [&] { return gathering.Described(runner::Pod::Create(pods, gathering.plan, map)); },
       [&] { return gathering.Render(options, map); });

@@ -52,6 +52,10 @@ json::Object AppJson(const PodRecord& pod, const runner::AppPlan& app) {
     out.Append("health", status.health);
   if (!status.health_output.empty())
     out.Append("healthOutput", status.health_output);
+  json::Object measured;
+  for (const auto& [part, digest] : status.measured) measured.Append(part, digest.str());
+  if (!status.measured.empty())
+    out.Append("verifiedBoot", std::move(measured));
   return out;
 }
 
@@ -64,6 +68,10 @@ json::Object PodJson(const PodRecord& pod) {
     out.Append("runner", *runner);
   if (const auto code = pod.code(); code && pod.state() == PodState::kExited)
     out.Append("code", *code);
+  for (const runner::PodEvent& event : pod.events()) {
+    if (event.kind == runner::PodEvent::Kind::kFailed)
+      out.Append("reason", event.text);
+  }
   json::Array apps;
   for (const runner::AppPlan& app : pod.plan().apps) apps.emplace_back(AppJson(pod, app));
   out.Append("apps", std::move(apps));
@@ -125,6 +133,8 @@ void Print(const PodRecord& pod) {
       std::printf("exited-%s=%s\n", name, status.exited.c_str());
     if (!status.health.empty())
       std::printf("health-%s=%s\n", name, status.health.c_str());
+    for (const auto& [part, digest] : status.measured)
+      std::printf("%s-%s=%s\n", part.c_str(), name, digest.str().c_str());
     if (status.starts > 1)
       std::printf("starts-%s=%u\n", name, status.starts);
   }

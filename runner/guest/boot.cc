@@ -122,9 +122,12 @@ void MountRootImage(const char* type) {
 void MountShares(const vm::Job& job, VolumePath (&sources)[vm::kMaxJobVolumes]) {
   if (job.head.volume_count > 0)
     mkdir("/volumes", 0755);
+  unsigned share = 0;
   for (uint64_t i = 0; i < job.head.volume_count; ++i) {
+    if (job.volumes[i].memory != 0)
+      continue;
     char tag[32];
-    snprintf(tag, sizeof tag, "volume-%u", static_cast<unsigned>(i));
+    snprintf(tag, sizeof tag, "volume-%u", share++);
     snprintf(sources[i], sizeof sources[i], "/volumes/%u", static_cast<unsigned>(i));
     mkdir(sources[i], 0755);
     const unsigned long read_only = job.volumes[i].read_only != 0 ? MS_RDONLY : 0;

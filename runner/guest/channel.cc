@@ -61,11 +61,12 @@ void Channel::Open() {
   GiveUp(fd_ < 0 ? "find the port to the host" : "reach the host by its port", errno);
 }
 
-void Channel::Send(FrameType type, uint16_t stream, const void* payload, size_t size) {
+void Channel::Send(FrameType type, uint8_t stream, const void* payload, size_t size, uint16_t process) {
   vm::FrameHeader header;
   header.size = static_cast<uint32_t>(size);
   header.type = type;
   header.stream = stream;
+  header.process = process;
   if (room() < sizeof header + size)
     Flush();
   memcpy(out_ + out_end_, &header, sizeof header);

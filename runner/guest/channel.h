@@ -19,8 +19,7 @@ class Channel {
   int fd() const { return fd_; }
 
   // Queues a frame; waits for room if it must. Large frames are for those who looked at room() first.
-  void Send(FrameType type, uint16_t stream, const void* payload, size_t size);
-  void Send(FrameType type) { Send(type, 0, nullptr, 0); }
+  void Send(FrameType type, uint8_t stream, const void* payload, size_t size, uint16_t process = 0);
 
   size_t room() const { return sizeof out_ - out_end_; }
   bool wants_to_write() const { return out_end_ > 0; }

@@ -1,7 +1,8 @@
 // What the runner and the guest's init say to each other over one virtio-serial port, in frames.
 //
 // A frame is a header of 8 bytes and at most kMaxFrameBytes of payload; numbers as the processor has them, for both
-// sides run on the same one. A journey:
+// sides run on the same one. Each frame is about one process of the guest: 0 is the application, whose end is that of
+// the machine, the others were entered. The application's journey:
 //
 //   guest  kHello                    init runs; before it, only the console tells what goes on
 //   host   kJob... kJob(empty)       the job (job.h), in pieces; not before the root image was checked
@@ -9,12 +10,16 @@
 //   host   kParams... kParams(empty) InitParams (protocol.h), in pieces
 //   guest  kReport...                what the container's child and its init reported (protocol.h)
 //   guest  kStarted                  the application was executed, or a kReport said why not
-//   both   kInput, kInputEnd, kSignal, kResize, kOutputClosed; kOutput, kCredit, kInputClosed
-//   guest  kExit                     the wait status; all output came before it. Nothing follows
-//   guest  kProblem                  instead of any of these: why the guest cannot go on. Nothing follows
+//   both   kInput, kInputEnd, kSignal, kResize, kOutputClosed, kTaken; kOutput, kCredit, kInputClosed
+//   guest  kExit                     the wait status; all output came before it. Nothing of the process follows
+//   guest  kProblem                  instead of any of these: why it cannot go on. Nothing of the process follows
 //
-// Input is sent only as far as kCredit allows, so that signals never wait behind input that nobody reads. The host may
-// leave output unread; then the guest leaves the application's unread.
+// A process that is entered begins, once the application has been started, with kEnter in place of all before kPasswd;
+// the rest is the same. A problem of the application is the end of the machine.
+//
+// Bytes of streams are sent only as far as the other side has room for: input as kCredit allows, output within a window
+// of kOutputWindow that kTaken opens again. So nothing waits behind bytes that nobody reads, and nothing has to be held
+// without a bound.
 // Both sides take the other for hostile: each type has its bounds, and what breaks them ends the conversation.
 // Freestanding: the guest's init has no library of ours.
 #pragma once
@@ -25,15 +30,17 @@
 
 namespace gantry::runner::vm {
 
-constexpr uint32_t kProtocolVersion = 1;
+constexpr uint32_t kProtocolVersion = 2;
 constexpr const char kPortName[] = "gantry.0";
 constexpr size_t kMaxFrameBytes = 32 * 1024;
 constexpr size_t kMaxBlobBytes = 16 * 1024 * 1024;    // of a job or of parameters, all pieces
 constexpr size_t kMaxAccountBytes = 4 * 1024 * 1024;  // of an account file, all pieces
 constexpr uint32_t kMaxCredit = 1024 * 1024;          // of input on its way
+constexpr uint32_t kOutputWindow = 256 * 1024;        // of output on its way, of one process
+constexpr uint16_t kMaxProcesses = 16;                // of one guest that are spoken with at a time
 constexpr size_t kMaxProblemBytes = 512;
 
-enum class FrameType : uint16_t {
+enum class FrameType : uint8_t {
   // from the host
   kJob = 1,
   kParams,
@@ -42,6 +49,8 @@ enum class FrameType : uint16_t {
   kSignal,        // int32_t
   kResize,        // WindowSize
   kOutputClosed,  // stream 1 or 2: nobody reads it any more
+  kTaken,         // uint32_t: so many bytes of output were read
+  kEnter,         // EnterRequest
   // from the guest
   kHello = 32,  // uint32_t: kProtocolVersion
   kPasswd,
@@ -61,16 +70,25 @@ struct WindowSize {
   uint16_t columns = 0;
 };
 
+// A process in the container of the application.
+struct EnterRequest {
+  uint32_t terminal = 0;
+  uint32_t interactive = 0;
+  uint64_t capabilities = 0;  // of the init that makes it
+};
+
 struct FrameHeader {
   uint32_t size = 0;  // of the payload
   FrameType type = FrameType::kJob;
-  uint16_t stream = 0;
+  uint8_t stream = 0;
+  uint16_t process = 0;
 };
 static_assert(sizeof(FrameHeader) == 8);
 
 struct Frame {
   FrameType type = FrameType::kJob;
-  uint16_t stream = 0;
+  uint8_t stream = 0;
+  uint16_t process = 0;
   const char* payload = nullptr;
   size_t size = 0;
 
@@ -86,12 +104,15 @@ struct Frame {
 using FrameRule = bool (*)(const FrameHeader&);
 
 inline bool HostMaySend(const FrameHeader& header) {
+  if (header.process >= kMaxProcesses)
+    return false;
   if (header.type == FrameType::kOutputClosed)
     return (header.stream == 1 || header.stream == 2) && header.size == 0;
   if (header.stream != 0)
     return false;
   switch (header.type) {
     case FrameType::kJob:
+      return header.process == 0 && header.size <= kMaxFrameBytes;
     case FrameType::kParams:
       return header.size <= kMaxFrameBytes;
     case FrameType::kInput:
@@ -99,7 +120,10 @@ inline bool HostMaySend(const FrameHeader& header) {
     case FrameType::kInputEnd:
       return header.size == 0;
     case FrameType::kSignal:
-      return header.size == sizeof(int32_t);
+    case FrameType::kTaken:
+      return header.size == sizeof(uint32_t);
+    case FrameType::kEnter:
+      return header.process != 0 && header.size == sizeof(EnterRequest);
     case FrameType::kResize:
       return header.size == sizeof(WindowSize);
     default:
@@ -110,6 +134,8 @@ inline bool HostMaySend(const FrameHeader& header) {
 constexpr size_t kReportBytes = 208;  // sizeof(Report); protocol.h is checked against it where both are known
 
 inline bool GuestMaySend(const FrameHeader& header) {
+  if (header.process >= kMaxProcesses)
+    return false;
   if (header.type == FrameType::kOutput)
     return (header.stream == 1 || header.stream == 2) && header.size > 0 && header.size <= kMaxFrameBytes;
   if (header.type == FrameType::kProblem)
@@ -118,6 +144,7 @@ inline bool GuestMaySend(const FrameHeader& header) {
     return false;
   switch (header.type) {
     case FrameType::kHello:
+      return header.process == 0 && header.size == sizeof(uint32_t);
     case FrameType::kCredit:
     case FrameType::kExit:
       return header.size == sizeof(uint32_t);
@@ -162,7 +189,7 @@ class FrameReader {
       return Result::kBroken;
     if (end_ - begin_ - sizeof header < header.size)
       return Result::kNone;
-    out = {header.type, header.stream, buffer_ + begin_ + sizeof header, header.size};
+    out = {header.type, header.stream, header.process, buffer_ + begin_ + sizeof header, header.size};
     begin_ += sizeof header + header.size;
     return Result::kFrame;
   }

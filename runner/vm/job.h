@@ -22,11 +22,18 @@ struct PackedJobFile {
   uint64_t size = 0;
 };
 
-// A volume is the virtiofs tag "volume-N", N being its place in the list.
+// A volume is the virtiofs tag "volume-N", N being its place among those that are; or it is memory of the guest's.
 struct PackedJobVolume {
   uint64_t target = 0;
   uint32_t directory = 0;  // 0: a file, which lies in the share under the name kSharedFile
   uint32_t read_only = 0;
+  uint32_t memory = 0;  // 1: what follows is about it
+  uint32_t executable = 0;
+  uint32_t mode = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t reserved = 0;
+  uint64_t size = 0;  // 0: as the kernel limits it
 };
 constexpr const char kSharedFile[] = "file";
 
@@ -111,7 +118,8 @@ class JobReader {
 
   static bool EndsWithDirectory(const Job& job) {
     const uint64_t count = job.head.volume_count;
-    return count > 0 && job.volumes[count - 1].directory != 0 && job.volumes[count - 1].read_only == 0;
+    return count > 0 && job.volumes[count - 1].directory != 0 && job.volumes[count - 1].memory == 0 &&
+           job.volumes[count - 1].read_only == 0;
   }
 
   bool ReadVolumes(Job& out) const {

@@ -1,5 +1,7 @@
 #include "runner/vm/machine.h"
 
+#include "runner/vm/frame.h"
+
 namespace gantry::runner::vm {
 namespace {
 
@@ -40,8 +42,9 @@ std::vector<std::string> MachineArguments(const Machine& machine) {
   Add(out, {"-kernel", kKernelPath, "-initrd", kInitramfsPath, "-append", KernelArguments(machine)});
   Add(out, {"-add-fd", "fd=" + std::to_string(kConsoleFd) + ",set=1", "-chardev",
             "file,id=console,path=/dev/fdset/1,append=on", "-serial", "chardev:console"});
-  Add(out, {"-chardev", "socket,id=channel,fd=" + std::to_string(kChannelFd), "-device",
-            "virtio-serial-device,max_ports=2", "-device", "virtserialport,chardev=channel,name=gantry.0"});
+  Add(out,
+      {"-chardev", "socket,id=channel,fd=" + std::to_string(kChannelFd), "-device", "virtio-serial-device,max_ports=2",
+       "-device", std::string("virtserialport,chardev=channel,name=") + kPortName});
   Add(out, {"-add-fd", "fd=" + std::to_string(kRootFd) + ",set=2", "-blockdev",
             "driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=/dev/fdset/2,file.locking=off",
             "-device", "virtio-blk-device,drive=root"});

@@ -25,9 +25,18 @@ std::string PackJob(const RunConfig& config, const EtcFiles& etc, const std::str
   head.files = packer.Add(files.data(), files.size() * sizeof(PackedJobFile));
   head.file_count = files.size();
   std::vector<PackedJobVolume> volumes;
-  for (size_t i = 0; i < config.volumes.size(); ++i)
-    volumes.push_back(
-        {packer.Add({config.volumes[i].target}), directories[i] ? 1U : 0U, config.volumes[i].read_only ? 1U : 0U});
+  for (size_t i = 0; i < config.volumes.size(); ++i) {
+    const Volume& volume = config.volumes[i];
+    volumes.push_back({.target = packer.Add({volume.target}),
+                       .directory = directories[i] ? 1U : 0U,
+                       .read_only = volume.read_only ? 1U : 0U,
+                       .memory = volume.kind == Volume::Kind::kTmpfs ? 1U : 0U,
+                       .executable = volume.executable ? 1U : 0U,
+                       .mode = volume.mode.value_or(01777),
+                       .uid = volume.uid.value_or(0),
+                       .gid = volume.gid.value_or(0),
+                       .size = volume.size.value_or(0)});
+  }
   head.volumes = packer.Add(volumes.data(), volumes.size() * sizeof(PackedJobVolume));
   head.volume_count = volumes.size();
   head.keeps_changes = keeps_changes ? 1 : 0;

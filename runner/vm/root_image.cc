@@ -30,21 +30,7 @@ constexpr size_t kMaxFailureBytes = 64 * 1024;
 constexpr const char* kImageFile = "root";
 constexpr const char* kDigestFile = "digest";
 
-struct Maker {
-  std::string type;
-  std::string program;
-};
-
-Maker FindMaker() {
-  if (std::string program = FindHostProgram("mkfs.erofs"); !program.empty())
-    return {"erofs", std::move(program)};
-  if (std::string program = FindHostProgram("mksquashfs"); !program.empty())
-    return {"squashfs", std::move(program)};
-  throw Error(ErrorKind::kUnsupported, "a virtual machine needs its root as a file system image, and nothing makes one",
-              "install erofs-utils (mkfs.erofs) or squashfs-tools (mksquashfs)");
-}
-
-std::vector<std::string> Command(const Maker& maker, const Digest& chain, const std::string& tree,
+std::vector<std::string> Command(const RootMaker& maker, const Digest& chain, const std::string& tree,
                                  const std::string& out) {
   if (maker.type == "squashfs")
     return {maker.program, tree, out, "-noappend", "-no-progress", "-quiet", "-comp", "gzip"};
@@ -121,7 +107,7 @@ image::Confinement MakerConfinement(const std::string& tree, const std::string& 
   return keep;
 }
 
-int RunMaker(const Maker& maker, const Digest& chain, const Rootfs& rootfs, const std::string& out, int control) {
+int RunMaker(const RootMaker& maker, const Digest& chain, const Rootfs& rootfs, const std::string& out, int control) {
   // The pod's or the store's own directory would be in the way of others: one of the image that is being made.
   const std::string tree = MountTree(rootfs, out + "/mount", control);
   image::Confine(MakerConfinement(tree, out));
@@ -133,7 +119,7 @@ int RunMaker(const Maker& maker, const Digest& chain, const Rootfs& rootfs, cons
 }
 
 // The child does the work that needs mounts; the reports of the mount, and errors of all else, come by sockets.
-void MakeInChild(const Maker& maker, const Digest& chain, const std::optional<IdMap>& map, const Rootfs& rootfs,
+void MakeInChild(const RootMaker& maker, const Digest& chain, const std::optional<IdMap>& map, const Rootfs& rootfs,
                  const std::string& out) {
   Pipe failure = MakePipe();
   auto ends = SocketPair(SOCK_SEQPACKET);
@@ -165,7 +151,7 @@ std::optional<RootImage> Find(const image::Store& store, const image::Image& ima
   return RootImage{dir->OpenBeneath(RelPath::Parse(kImageFile), O_RDONLY), type, dir->name(), Digest::Parse(digest)};
 }
 
-void Make(const Maker& maker, const image::Image& image, image::Store& store, const std::optional<IdMap>& map,
+void Make(const RootMaker& maker, const image::Image& image, image::Store& store, const std::optional<IdMap>& map,
           const Rootfs& rootfs, const std::string& variant) {
   const auto incoming = store.AddLayer(image.config.diff_ids.back(), variant);
   const Dir& dir = incoming->dir();
@@ -187,10 +173,18 @@ void Make(const Maker& maker, const image::Image& image, image::Store& store, co
 
 }  // namespace
 
-RootImage OpenRootImage(const image::VerifiedImage& verified, image::Store& store, const std::optional<IdMap>& map,
-                        const Rootfs& rootfs) {
+RootMaker FindRootMaker() {
+  if (std::string program = FindHostProgram("mkfs.erofs"); !program.empty())
+    return {"erofs", std::move(program)};
+  if (std::string program = FindHostProgram("mksquashfs"); !program.empty())
+    return {"squashfs", std::move(program)};
+  throw Error(ErrorKind::kUnsupported, "a virtual machine needs its root as a file system image, and nothing makes one",
+              "install erofs-utils (mkfs.erofs) or squashfs-tools (mksquashfs)");
+}
+
+RootImage OpenRootImage(const RootMaker& maker, const image::VerifiedImage& verified, image::Store& store,
+                        const std::optional<IdMap>& map, const Rootfs& rootfs) {
   const image::Image& image = verified.image();
-  const Maker maker = FindMaker();
   // "e" or "s", and what the layers are told apart by.
   const std::string variant =
       maker.type.substr(0, 1) + ChainOf(image).hex().substr(0, kChainDigits) + (map ? map->Variant() : "");

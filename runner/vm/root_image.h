@@ -15,6 +15,13 @@
 
 namespace gantry::runner::vm {
 
+// The program that makes such images.
+struct RootMaker {
+  std::string type;  // "erofs" or "squashfs"
+  std::string program;
+};
+RootMaker FindRootMaker();  // kUnsupported when there is neither
+
 struct RootImage {
   UniqueFd file;     // to be read; opened once, so what is checked is what the guest gets
   std::string type;  // "erofs" or "squashfs"
@@ -22,9 +29,9 @@ struct RootImage {
   Digest digest;     // as it was when it was made, under the layers of the verified image
 };
 
-// `rootfs` is what Render gave for `image`. kUnsupported when there is neither program.
-RootImage OpenRootImage(const image::VerifiedImage& image, image::Store& store, const std::optional<IdMap>& map,
-                        const Rootfs& rootfs);
+// `rootfs` is what Render gave for `image`.
+RootImage OpenRootImage(const RootMaker& maker, const image::VerifiedImage& image, image::Store& store,
+                        const std::optional<IdMap>& map, const Rootfs& rootfs);
 
 // Reads all of it: kCorrupt when it is not what its digest says. The guest must not be told to mount it before.
 void CheckRootImage(const RootImage& image);

@@ -1,13 +1,13 @@
 #include "runner/vm/share.h"
 
-#include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
+#include "runner/named_socket.h"
 #include "runner/vm/job.h"
 
 namespace gantry::runner::vm {
@@ -26,28 +26,25 @@ constexpr uint64_t kServerCapabilities = Bit(CAP_CHOWN) | Bit(CAP_DAC_OVERRIDE) 
 std::string SubjectOf(const Volume& volume) { return Quoted(volume.source + ":" + volume.target); }
 
 // A socket that listens, and the one connection to it: nobody else finds the way to it.
-std::pair<UniqueFd, UniqueFd> ListenOnce(const std::string& dir) {
-  const UniqueFd place = OpenFile(dir, O_PATH | O_DIRECTORY);
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  const std::string path = "/proc/self/fd/" + std::to_string(place.get()) + "/socket";
-  path.copy(name.sun_path, sizeof name.sun_path - 1);
-  UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  UniqueFd connection(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const auto* address = reinterpret_cast<const sockaddr*>(&name);
-  if (!listener || !connection || bind(listener.get(), address, sizeof name) < 0 || listen(listener.get(), 1) < 0 ||
-      connect(connection.get(), address, sizeof name) < 0)
+std::pair<UniqueFd, UniqueFd> ListenOnce(const Dir& dir) {
+  constexpr const char* kSocket = "socket";
+  UniqueFd listener = ListenIn(dir, kSocket, SOCK_STREAM);
+  UniqueFd connection = ConnectIn(dir, kSocket, SOCK_STREAM);
+  if (!connection)
     ThrowErrno("make a socket for a volume");
-  unlinkat(place.get(), "socket", 0);
+  unlinkat(dir.fd(), kSocket, 0);
   return {std::move(listener), std::move(connection)};
 }
 
 }  // namespace
 
-Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgroup& cgroup) {
+void RequireShareServer() {
   if (access(kServer, X_OK) < 0)
     throw Error(ErrorKind::kUnsupported, "a volume of a virtual machine needs " + std::string(kServer),
                 "install qemu-system-common, or run without --volume");
+}
+
+Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgroup& cgroup) {
   struct stat status {};
   if (stat(volume.source.c_str(), &status) < 0)
     ThrowErrno("open the source of volume " + SubjectOf(volume));
@@ -58,7 +55,7 @@ Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgrou
   const std::string root = pod.Path("work/" + std::to_string(index));
   if (mkdir(root.c_str(), 0755) < 0)
     ThrowErrno("make the directory " + Quoted(root));
-  auto [listener, connection] = ListenOnce(root);
+  auto [listener, connection] = ListenOnce(Dir::Open(root));
   ConfinedProgram program;
   program.args = {kServer,
                   "--fd=3",

@@ -16,8 +16,11 @@ struct Share {
   bool directory = false;
 };
 
-// Starts the server for the `index`-th volume of the pod, whose source is of the host, in `cgroup`. kUnsupported when
-// there is no virtiofsd, an error with the volume's name when its source cannot be shown.
+// kUnsupported when there is no virtiofsd.
+void RequireShareServer();
+
+// Starts the server for the `index`-th volume of the pod, whose source is of the host, in `cgroup`. An error with
+// the volume's name when its source cannot be shown.
 Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgroup& cgroup);
 
 }  // namespace gantry::runner::vm

@@ -16,16 +16,22 @@
 #include "runner/confined_program.h"
 #include "runner/container_state.h"
 #include "runner/etc_files.h"
+#include "runner/event_loop.h"
+#include "runner/health.h"
 #include "runner/init_params.h"
 #include "runner/limits.h"
 #include "runner/report.h"
 #include "runner/setup.h"
-#include "runner/vm/guest_session.h"
+#include "runner/vm/caller_streams.h"
+#include "runner/vm/entry.h"
+#include "runner/vm/guest_channel.h"
+#include "runner/vm/guest_process.h"
 #include "runner/vm/initramfs.h"
 #include "runner/vm/job.h"
 #include "runner/vm/kernel.h"
 #include "runner/vm/machine.h"
 #include "runner/vm/pack_job.h"
+#include "runner/vm/pod_streams.h"
 #include "runner/vm/share.h"
 
 namespace gantry::runner::vm {
@@ -35,19 +41,15 @@ constexpr int kBootSeconds = 20;
 constexpr int kEmulatedBootSeconds = 120;
 constexpr const char* kProgram = "qemu-system-x86_64";
 
-std::string FindMachineProgram() {
-  std::string program = FindHostProgram(kProgram);
-  if (program.empty())
-    throw Error(ErrorKind::kUnsupported, std::string(kProgram) + " is not installed",
-                "install qemu-system-x86, or run without --isolation=vm");
-  return program;
-}
-
-std::vector<std::string> ModulesFor(const std::string& root_type, bool volumes) {
+std::vector<std::string> ModulesFor(const std::string& root_type, bool shares) {
   std::vector<std::string> out = {"virtio_mmio", "virtio_blk", "virtio_console", root_type, "overlay"};
-  if (volumes)
+  if (shares)
     out.emplace_back("virtiofs");
   return out;
+}
+
+bool NeedsShares(const RunConfig& config) {
+  return std::ranges::any_of(config.volumes, [](const Volume& volume) { return volume.kind != Volume::Kind::kTmpfs; });
 }
 
 // What namespaces give and machines do not, or not yet.
@@ -59,7 +61,6 @@ std::vector<std::string> BeyondMachines(const RunConfig& config) {
       out.push_back(what);
   };
   for (const Volume& volume : config.volumes) {
-    add(volume.kind == Volume::Kind::kTmpfs, "a file system in memory at " + Quoted(volume.target));
     add(!volume.recursive, "volume " + Quoted(volume.target) + " without what is mounted below it");
   }
   for (const Secret& secret : config.secrets) add(true, "secret " + Quoted(secret.name));
@@ -73,9 +74,24 @@ std::vector<std::string> BeyondMachines(const RunConfig& config) {
   add(!config.apparmor.empty(), "AppArmor profile " + Quoted(config.apparmor));
   add(!config.selinux.empty(), "SELinux label " + Quoted(config.selinux));
   add(!config.pre_start.empty() || !config.post_stop.empty(), "event handlers");
-  add(config.health.has_value(), "a health check (see --no-healthcheck)");
   add(config.sockets > 0, "sockets of systemd");
   return out;
+}
+
+// A copy that nobody changes between its digest and its use. It is removed with the pod.
+Digest CopyMeasured(const std::string& from, const std::string& to) {
+  const UniqueFd in = OpenFile(from, O_RDONLY);
+  const UniqueFd out = OpenFile(to, O_WRONLY | O_CREAT | O_EXCL, 0444);
+  Hasher hasher;
+  std::vector<std::byte> buffer(kBlockBytes);
+  for (uint64_t at = 0;;) {
+    const auto piece = std::span(buffer).first(ReadFullAt(in.get(), at, buffer, from));
+    hasher.Update(piece);
+    WriteFull(out.get(), piece, to);
+    at += piece.size();
+    if (piece.size() < buffer.size())
+      return hasher.Finish();
+  }
 }
 
 // The machine's own groups: the limits of the app are set in the guest.
@@ -87,6 +103,15 @@ std::pair<BundleCgroup, std::string> MakeMachineGroups(const Pod& pod, bool kvm)
 }
 
 }  // namespace
+
+MachineParts FindMachineParts(const MachineOptions& options) {
+  const std::string program = FindHostProgram(kProgram);
+  if (program.empty())
+    throw Error(ErrorKind::kUnsupported, std::string(kProgram) + " is not installed",
+                "install qemu-system-x86, or run without --isolation=vm");
+  // A link would lead out of what the program is shown of the system.
+  return {options, RealPath(program), FindKernel(options.kernel), FindRootMaker()};
+}
 
 MachineSize SizeOf(const Limits& limits) {
   constexpr int64_t kMib = 1024 * 1024;
@@ -124,7 +149,24 @@ void RequireMachineCan(const RunConfig& config) {
   SizeOf(config.limits);
 }
 
+void RequireParts(const RunConfig& config, const MachineParts& parts) {
+  const bool shares = NeedsShares(config);
+  if (shares)
+    RequireShareServer();
+  ModuleFiles(parts.kernel, ModulesFor(parts.root_maker.type, shares));
+}
+
+// Files that the machine is started with.
+struct BootFiles {
+  std::string kernel, initramfs;
+};
+
 struct VirtualMachine::State {
+  explicit State(Pod& of) : pod(of) {}
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  Pod& pod;
   RunConfig config;
   sigset_t mask_before{};
   bool blocked = false;
@@ -133,8 +175,14 @@ struct VirtualMachine::State {
   BundleCgroup cgroup;
   std::vector<sock_filter> filter;
   std::vector<Share> shares;
+  std::vector<bool> directories;  // for each volume, whether its share is one
   std::optional<gantry::Process> machine;
-  std::unique_ptr<GuestSession> session;
+  EventLoop loop;
+  std::unique_ptr<GuestChannel> channel;
+  std::unique_ptr<GuestProcess> process;
+  std::unique_ptr<CallerSignals> signals;
+  std::unique_ptr<CallerStreams> caller;  // one of these two
+  std::unique_ptr<PodStreams> detached;
   std::optional<Error> failure;
   std::optional<ExitStatus> ended;  // before there was an application
   bool keeps_changes = false;
@@ -145,38 +193,65 @@ struct VirtualMachine::State {
       sigprocmask(SIG_SETMASK, &mask_before, nullptr);
   }
 
-  void LaunchMachine(const MachineOptions& options, Machine plan, const RootImage& root, Pod& pod, const Dir& cache);
+  void LaunchMachine(const BootFiles& files, Machine plan, const RootImage& root, int port, int console);
+  // The copies that were measured.
+  BootFiles Measure(const RootImage& root, const BootFiles& files);
+  void MakeStreams(UniqueFd port, UniqueFd console, std::optional<LogLimits> logs);
+  void Until(const std::function<bool()>& done, int seconds, std::string_view did);
   void Converse(const RootImage& root, int seconds);
   void TakeReport(const Report& report);
+  ExitStatus Attend();
 };
 
-void VirtualMachine::State::LaunchMachine(const MachineOptions& options, Machine plan, const RootImage& root, Pod& pod,
-                                          const Dir& cache) {
-  const GuestKernel kernel = FindKernel(options.kernel);
-  const std::string initramfs = CachedInitramfs(cache, kernel, ModulesFor(root.type, !config.volumes.empty()));
-  auto [ours, theirs] = SocketPair(SOCK_STREAM);
-  Pipe console = MakePipe();
+void VirtualMachine::State::LaunchMachine(const BootFiles& files, Machine plan, const RootImage& root, int port,
+                                          int console) {
   ConfinedProgram program;
   program.kvm = plan.accelerator == Accelerator::kKvm;
   std::tie(cgroup, note) = MakeMachineGroups(pod, program.kvm);
   program.cgroup = &cgroup;
-  program.fds = {theirs.get(), console.write.get(), root.file.get()};
-  for (size_t i = 0; i < config.volumes.size(); ++i) {
-    shares.push_back(StartShare(config.volumes[i], i, pod, cgroup));
+  program.fds = {port, console, root.file.get()};
+  for (const Volume& volume : config.volumes) {
+    directories.push_back(false);
+    if (volume.kind == Volume::Kind::kTmpfs)
+      continue;
+    shares.push_back(StartShare(volume, shares.size(), pod, cgroup));
+    directories.back() = shares.back().directory;
     program.fds.push_back(shares.back().connection.get());
   }
   plan.shares = shares.size();
   program.args = MachineArguments(plan);
-  program.output = console.write.get();
-  program.places = {{kernel.file, kKernelPath}, {initramfs, kInitramfsPath}};
+  program.output = console;
+  program.places = {{files.kernel, kKernelPath}, {files.initramfs, kInitramfsPath}};
   program.root = pod.Path("upper");
   machine.emplace(StartConfined(program, pod));
   cgroup.CloseDescriptors();
   pod.Append({PodEvent::Kind::kStarted, pod.plan().apps.front().name, machine->pid(),
               StartTimeOf(machine->pid()).value_or(0)});
-  session =
-      std::make_unique<GuestSession>(GuestSession::Ends{std::move(ours), std::move(console.read), machine->pidfd()},
-                                     config, [this](const Report& report) { TakeReport(report); });
+}
+
+BootFiles VirtualMachine::State::Measure(const RootImage& root, const BootFiles& files) {
+  const BootFiles out{pod.Path("work/kernel"), pod.Path("work/initramfs")};
+  PodEvent event{PodEvent::Kind::kMeasured, pod.plan().apps.front().name};
+  event.digests.emplace("root", root.digest);
+  event.digests.emplace("kernel", CopyMeasured(files.kernel, out.kernel));
+  event.digests.emplace("initramfs", CopyMeasured(files.initramfs, out.initramfs));
+  pod.Append(event);
+  return out;
+}
+
+void VirtualMachine::State::MakeStreams(UniqueFd port, UniqueFd console, std::optional<LogLimits> logs) {
+  channel = std::make_unique<GuestChannel>(std::move(port), std::move(console), loop);
+  process = std::make_unique<GuestProcess>(
+      GuestProcess::Surroundings{.send = [this](FrameType type, uint8_t stream,
+                                                std::string_view payload) { channel->Send(0, type, stream, payload); },
+                                 .fail = [this](std::string_view did) { channel->Fail(did); },
+                                 .failed = [this](const Report& report) { TakeReport(report); }});
+  channel->Serve(0, [this](const Frame& frame) { process->Take(frame); });
+  signals = std::make_unique<CallerSignals>(loop, *process, config.stop_signal);
+  if (logs)
+    detached = std::make_unique<PodStreams>(loop, *process, pod, pod.plan().apps.front(), *logs);
+  else
+    caller = std::make_unique<CallerStreams>(loop, *process, *signals, config.terminal, config.interactive);
 }
 
 void VirtualMachine::State::TakeReport(const Report& report) {
@@ -187,25 +262,55 @@ void VirtualMachine::State::TakeReport(const Report& report) {
   failure = std::move(failed.error);
 }
 
+// Or until a signal of the caller's ends it before.
+void VirtualMachine::State::Until(const std::function<bool()>& done, int seconds, std::string_view did) {
+  bool late = false;
+  const uint64_t timer = loop.After(int64_t{seconds} * 1000, [&] { late = true; });
+  loop.Run([&] { return done() || late || channel->ended() || signals->ended_by() != 0; });
+  loop.Cancel(timer);
+  if (signals->ended_by() != 0)
+    ended = ExitStatus{128 + signals->ended_by(), false};
+  else if (!done())
+    channel->Fail(late ? did : "ended before the application was started");
+}
+
 void VirtualMachine::State::Converse(const RootImage& root, int seconds) {
   // While the kernel starts; the guest mounts nothing before it gets its job.
   CheckRootImage(root);
-  AccountFiles accounts;
-  if (session->AwaitHello(seconds)) {
-    std::vector<bool> directories;
-    for (const Share& share : shares) directories.push_back(share.directory);
-    session->SendBlob(FrameType::kJob,
-                      PackJob(config, MakeEtcFiles(hostname, false), hostname, root.type, directories, keeps_changes));
-    if (session->AwaitRoot(seconds, accounts)) {
-      Credentials who = ResolveUser(accounts, config.user);
-      who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
-      session->SendBlob(FrameType::kParams,
-                        PackInitParams(RequestFor(config, who, hostname, FilterFor(config, filter))));
-      session->AwaitStarted(seconds);
-    }
-  }
-  if (session->ended_by() != 0)
-    ended = ExitStatus{128 + session->ended_by(), false};
+  Until([&] { return channel->hello(); }, seconds, "did not start in time");
+  if (ended)
+    return;
+  process->SendBlob(FrameType::kJob,
+                    PackJob(config, MakeEtcFiles(hostname, false), hostname, root.type, directories, keeps_changes));
+  Until([&] { return process->has_root(); }, seconds, "did not make the container in time");
+  if (ended)
+    return;
+  Credentials who = ResolveUser(process->accounts(), config.user);
+  who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
+  process->SendBlob(FrameType::kParams, PackInitParams(RequestFor(config, who, hostname, FilterFor(config, filter))));
+  Until([&] { return process->started(); }, seconds, "did not start the application in time");
+}
+
+// Until the application has ended, and all that it wrote is where it belongs.
+ExitStatus VirtualMachine::State::Attend() {
+  const EntryServer entries(pod.dir(), loop, *channel);
+  const AppPlan& app = pod.plan().apps.front();
+  std::optional<HealthProbe> health;
+  if (config.health && !config.terminal && !failure)
+    health.emplace(loop, pod, app, [this, &app] {
+      const EnterOptions check{.args = config.health->test};
+      return EnteredProcess::ByChild([&] { return EnterGuest(pod.dir(), app, pod.uuid(), check).code; });
+    });
+  if (caller)
+    caller->Begin();
+  loop.Run([&] { return (process->status() || channel->ended()) && (!caller || caller->written()); });
+  if (process->status())
+    return ExitStatusOf(*process->status());
+  // Somebody killed it, and the application in it: as in namespaces, that is no failure of ours.
+  const ExitStatus status = machine->Wait();
+  if (status.code != 128 + SIGKILL)
+    channel->Fail("ended before the application did");
+  return {128 + SIGKILL, true};
 }
 
 VirtualMachine::VirtualMachine(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -215,43 +320,79 @@ VirtualMachine::~VirtualMachine() = default;
 const std::optional<Error>& VirtualMachine::failure() const { return state_->failure; }
 const std::string& VirtualMachine::note() const { return state_->note; }
 
-VirtualMachine VirtualMachine::Start(const RunConfig& config, RootImage root, Pod& pod, const MachineOptions& options,
-                                     const Dir& cache, const std::function<void(const std::string&)>& note) {
-  VirtualMachine out(std::make_unique<State>());
+VirtualMachine VirtualMachine::Start(const MachineParts& parts, RootImage root, Pod& pod, const Dir& cache,
+                                     std::optional<LogLimits> detached,
+                                     const std::function<void(const std::string&)>& note) {
+  VirtualMachine out(std::make_unique<State>(pod));
   State& state = *out.state_;
-  state.config = config;
-  state.keeps_changes = !options.changes.empty();
+  state.config = pod.plan().apps.front().config;
+  state.keeps_changes = !parts.options.changes.empty();
   if (state.keeps_changes)
-    state.config.volumes.push_back({.source = options.changes, .target = "/"});
+    state.config.volumes.push_back({.source = parts.options.changes, .target = "/"});
   RequireMachineCan(state.config);
   for (Volume& volume : state.config.volumes) {
     if (volume.kind == Volume::Kind::kEmpty)
       volume.source = pod.Path("volumes/" + volume.source);
   }
-  state.hostname = ChooseHostname(config, pod.uuid());
-  const AcceleratorChoice choice = ChooseAccelerator(options.accelerator, cache);
+  state.hostname = ChooseHostname(state.config, pod.uuid());
+  const AcceleratorChoice choice = ChooseAccelerator(parts.options.accelerator, cache);
   if (!choice.reason.empty())
     note("the virtual machine is emulated, which is slow: " + choice.reason);
-  const MachineSize size = SizeOf(config.limits);
+  const MachineSize size = SizeOf(state.config.limits);
   const bool emulated = choice.accelerator == Accelerator::kTcg;
-  Machine plan{.program = FindMachineProgram(),
+  const auto modules = ModulesFor(root.type, NeedsShares(state.config));
+  BootFiles files{parts.kernel.file, CachedInitramfs(cache, parts.kernel, modules)};
+  if (parts.options.verified)
+    files = state.Measure(root, files);
+  auto [ours, theirs] = SocketPair(SOCK_STREAM);
+  Pipe console = MakePipe();
+  Machine plan{.program = parts.program,
                .accelerator = choice.accelerator,
                .tsc_khz = emulated ? MeasureTscKhz() : 0,
                .memory_mib = size.memory_mib,
                .cpus = size.cpus};
   state.mask_before = BlockForwardedSignals();
   state.blocked = true;
-  state.LaunchMachine(options, std::move(plan), root, pod, cache);
-  const int seconds = options.boot_seconds != 0 ? options.boot_seconds : emulated ? kEmulatedBootSeconds : kBootSeconds;
+  state.LaunchMachine(files, std::move(plan), root, theirs.get(), console.write.get());
+  theirs.Reset();
+  console.write.Reset();
+  state.MakeStreams(std::move(ours), std::move(console.read), detached);
+  const int seconds = parts.options.boot_seconds != 0 ? parts.options.boot_seconds
+                      : emulated                      ? kEmulatedBootSeconds
+                                                      : kBootSeconds;
   state.Converse(root, seconds);
   return out;
 }
 
 ExitStatus VirtualMachine::Wait() {
-  if (!state_->ended)
-    state_->ended = ExitStatusOf(state_->session->Serve());
-  state_->machine.reset();
-  return *state_->ended;
+  State& state = *state_;
+  if (!state.ended)
+    state.ended = state.Attend();
+  state.machine.reset();
+  if (state.detached) {
+    state.pod.Append({PodEvent::Kind::kExited, state.pod.plan().apps.front().name, 0, 0, state.ended->code});
+    state.detached->Exited(state.ended->code);
+  }
+  return *state.ended;
+}
+
+ExitStatus Supervise(const MachineParts& parts, RootImage root, Pod& pod, const Dir& cache,
+                     const SuperviseOptions& options) {
+  const auto detached = options.detached ? std::optional(options.log) : std::nullopt;
+  auto machine = VirtualMachine::Start(parts, std::move(root), pod, cache, detached, options.note);
+  if (machine.failure())
+    options.failed(*machine.failure());
+  if (!machine.note().empty())
+    options.note(machine.note());
+  options.started();
+  try {
+    return machine.Wait();
+  } catch (const Error& error) {
+    constexpr int kOwnFailure = 125;
+    pod.Append({PodEvent::Kind::kExited, pod.plan().apps.front().name, 0, 0, kOwnFailure});
+    pod.Append({PodEvent::Kind::kFailed, {}, 0, 0, 0, error.message() + "\n" + error.hint()});
+    throw;
+  }
 }
 
 }  // namespace gantry::runner::vm

@@ -10,11 +10,15 @@
 #include <optional>
 #include <string>
 
+#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
 #include "runner/config.h"
 #include "runner/pod.h"
+#include "runner/pod_log.h"
+#include "runner/supervisor.h"
 #include "runner/vm/accelerator.h"
+#include "runner/vm/kernel.h"
 #include "runner/vm/root_image.h"
 
 namespace gantry::runner::vm {
@@ -22,11 +26,22 @@ namespace gantry::runner::vm {
 struct MachineOptions {
   std::string kernel;  // file; empty: found
   std::optional<Accelerator> accelerator;
-  int boot_seconds = 0;  // until init must have spoken; 0: 20, emulated 120
+  int boot_seconds = 0;   // until init must have spoken; 0: 20, emulated 120
+  bool verified = false;  // what it starts with is copied into the pod, and its digests are recorded
   // A directory with "upper" and "work", both empty: the first gets what changes in the root, as overlayfs has it with
   // "userxattr". Empty: changes go away with the machine.
   std::string changes = {};
 };
+
+// What of the host machines are made of.
+struct MachineParts {
+  MachineOptions options;
+  std::string program;  // of QEMU
+  GuestKernel kernel;
+  RootMaker root_maker;
+};
+// kUnsupported or kNotFound for what is not there: before images are fetched, rendered and packed in vain.
+MachineParts FindMachineParts(const MachineOptions& options);
 
 // How large the machine is: the limits of memory and processors, the first at least 64M.
 struct MachineSize {
@@ -38,12 +53,16 @@ MachineSize SizeOf(const Limits& limits);  // kUsage for what no machine can hav
 // kUnsupported with a list of what `config` asks for and a virtual machine cannot give, or not yet; kUsage as SizeOf.
 void RequireMachineCan(const RunConfig& config);
 
+// kUnsupported when this host has no file server or kernel module for what `config` needs.
+void RequireParts(const RunConfig& config, const MachineParts& parts);
+
 class VirtualMachine {
  public:
-  // As Process::Start, with the only app of `pod`. `cache` is a directory of the store for what machines share; `note`
-  // gets warnings.
-  static VirtualMachine Start(const RunConfig& config, RootImage root, Pod& pod, const MachineOptions& options,
-                              const Dir& cache, const std::function<void(const std::string&)>& note);
+  // As Process::Start, with the only app of `pod`, which must outlive this. `cache` is a directory of the store for
+  // what machines share. `detached`: its output goes to the pod's logs and to who attaches, else to our own
+  // descriptors. `note` gets warnings.
+  static VirtualMachine Start(const MachineParts& parts, RootImage root, Pod& pod, const Dir& cache,
+                              std::optional<LogLimits> detached, const std::function<void(const std::string&)>& note);
 
   VirtualMachine(VirtualMachine&&) noexcept;
   VirtualMachine& operator=(VirtualMachine&&) = delete;
@@ -51,6 +70,7 @@ class VirtualMachine {
 
   const std::optional<Error>& failure() const;
   const std::string& note() const;
+  // As Process::Wait; meanwhile others may enter (entry.h). The end of a detached one is appended to the pod's record.
   ExitStatus Wait();
 
  private:
@@ -58,5 +78,9 @@ class VirtualMachine {
   explicit VirtualMachine(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+// As runner::Supervise, with the only app of `pod`. A machine that fails is recorded to have, and thrown.
+ExitStatus Supervise(const MachineParts& parts, RootImage root, Pod& pod, const Dir& cache,
+                     const SuperviseOptions& options);
 
 }  // namespace gantry::runner::vm

@@ -1,9 +1,12 @@
-// Both ends of the channel of a virtual machine: frames of a guest, frames of a host, and a job as the guest reads it.
+// Both ends of the channel of a virtual machine: frames of a guest, frames of a host, what the host makes of a process
+// of the guest, and a job as the guest reads it.
 #include <algorithm>
 #include <cstring>
 #include <memory>
 
+#include "libimage/base/error.h"
 #include "runner/vm/frame.h"
+#include "runner/vm/guest_process.h"
 #include "runner/vm/job.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -34,7 +37,7 @@ Summary Read(FrameRule rule, std::string_view text, size_t piece) {
     Frame frame;
     FrameReader::Result result{};
     while ((result = reader->Next(frame)) == FrameReader::Result::kFrame) {
-      Require(frame.size <= kMaxFrameBytes && frame.stream <= 2);
+      Require(frame.size <= kMaxFrameBytes && frame.stream <= 2 && frame.process < kMaxProcesses);
       for (size_t i = 0; i < frame.size; ++i) out.bytes += static_cast<unsigned char>(frame.payload[i]);
       ++out.frames;
     }
@@ -64,11 +67,47 @@ void CheckJob(std::string_view text) {
   Require(sum <= 255 * text.size() * kMaxJobFiles);
 }
 
+// The host's view of a process, whatever a guest says of it: within its bounds, or over.
+void CheckProcess(std::string_view text) {
+  size_t output = 0;
+  GuestProcess process(
+      {.send = [](FrameType, uint8_t, std::string_view) {},
+       .fail = [](std::string_view did) { throw gantry::Error(gantry::ErrorKind::kFailed, std::string(did)); },
+       .failed = [](const gantry::runner::Report&) {},
+       .output = [&](uint8_t, std::string_view bytes) { output += bytes.size(); }});
+  const auto reader = std::make_unique<FrameReader>(GuestMaySend);
+  while (!text.empty()) {
+    size_t room = 0;
+    char* into = reader->Room(room);
+    const size_t count = std::min(room, text.size());
+    std::memcpy(into, text.data(), count);
+    reader->Took(count);
+    text.remove_prefix(count);
+    Frame frame;
+    try {
+      while (reader->Next(frame) == FrameReader::Result::kFrame) {
+        if (frame.type == FrameType::kHello)
+          continue;  // of the channel
+        const bool over = process.status().has_value();
+        process.Take(frame);
+        Require(!over && output <= kOutputWindow && process.room() <= kMaxCredit);
+        Require(process.accounts().passwd.size() <= kMaxAccountBytes &&
+                process.accounts().group.size() <= kMaxAccountBytes);
+      }
+    } catch (const gantry::Error&) {
+      return;
+    }
+    if (room == 0)
+      return;
+  }
+}
+
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text = gantry::fuzz::Text(data, size);
   for (const FrameRule rule : {GuestMaySend, HostMaySend}) Require(Read(rule, text, size) == Read(rule, text, 5));
+  CheckProcess(text);
   CheckJob(text);
   return 0;
 }

@@ -102,6 +102,14 @@ TEST(PodRecord, SaysWhetherItIsAVirtualMachine) {
   EXPECT_TRUE(PodRecord::Parse(PrintPlan(plan, {}), kUuid).plan().machine);
 }
 
+TEST(PodRecord, KeepsWhatAMachineStartedWith) {
+  PodEvent event{PodEvent::Kind::kMeasured, "one"};
+  event.digests = {{"kernel", Digest::Of("k")}, {"initramfs", Digest::Of("i")}, {"root", Digest::Of("r")}};
+  const PodRecord record = PodRecord::Parse(File({event, Started("one", getpid())}), kUuid);
+  EXPECT_EQ(record.StatusOf("one").measured, event.digests);
+  EXPECT_TRUE(record.StatusOf("two").measured.empty());
+}
+
 TEST(PodRecord, StateFollowsFromEventsAndProcesses) {
   const auto state = [](const std::vector<PodEvent>& events) { return PodRecord::Parse(File(events), kUuid).state(); };
   EXPECT_EQ(state({}), PodState::kKilled);

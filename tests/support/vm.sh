@@ -21,5 +21,12 @@ find_kernel() {
   skip 'no kernel with modules, neither in /boot nor in build/kernel (./dev test fetches one)'
 }
 find_kernel
+# The one that gantry-run chooses, or is told.
+gantry_kernel() {
+  local cloud
+  [ ${#kernel[@]} = 1 ] || { echo "${kernel[2]}" && return; }
+  cloud=$(ls -v /boot/vmlinuz-*-cloud-* 2>/dev/null | tail -1)
+  echo "${cloud:-$(ls -v /boot/vmlinuz-* | tail -1)}"
+}
 # shellcheck disable=SC2034 # of the tests that source this
 vm=(gantry-run -q --insecure-options=image --isolation=vm "${kernel[@]}")

@@ -2,13 +2,13 @@
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/vm.sh"
-need busybox
+need busybox jq readelf
 [ "$(id -u)" = 0 ] || skip "root's way"
 
 mkdir -p "$T/base/bin" "$T/base/etc/gone" "$T/top/etc"
 touch "$T/top/etc/.wh.gone"
 cp "$(command -v busybox)" "$T/base/bin/busybox"
-for name in sh chown cat id pwd grep ls uname ip head sha256sum wc ps; do ln -s busybox "$T/base/bin/$name"; done
+for name in sh chown cat id pwd grep ls uname ip head sha256sum sleep wc ps; do ln -s busybox "$T/base/bin/$name"; done
 printf 'root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n' >"$T/base/etc/passwd"
 printf 'web:x:34:\nextra:x:70:web\n' >"$T/base/etc/group"
 make_image "$T/image" v1 '{"Entrypoint":["/bin/sh","-c"],"Env":["A=image"],"WorkingDir":"/srv","User":"web"}' \
@@ -45,10 +45,39 @@ expect_exit 0 "${vm[@]}" -u root -v "$T/data:/data" -v "$T/fixed:/fixed:ro" -v "
 [ "$(stat -c %u:%g "$T/data/made")" = 33:34 ] || fail 'the volume was not written as the guest said'
 [ "$(grep -c shown "$T/out")" = 2 ] && [ ! -e "$T/fixed/x" ] || fail "volumes: $(cat "$T/out" "$T/err")"
 
+# Where nothing makes EROFS, the root is squashfs.
+if command -v mksquashfs >/dev/null; then
+  mkdir "$T/few"
+  for program in qemu-system-x86_64 mksquashfs; do ln -s "$(command -v $program)" "$T/few"; done
+  expect_exit 0 env PATH="$GANTRY_BIN:$T/few" "${vm[@]}" -u root "oci:$T/image" \
+    'grep -c squashfs /proc/filesystems; ls /etc; ls -l /bin/busybox; echo new >/etc/new && cat /etc/new'
+  [ "$(xargs <"$T/out" | sed 's/-rwxr-xr-x 1 .*busybox/program/')" = \
+    '1 group hostname hosts passwd program new' ] || fail "squashfs: $(cat "$T/out" "$T/err")"
+else
+  echo 'without squashfs: mksquashfs is not installed'
+fi
+
 # Much input and output, to the end.
 head -c 300000 /dev/urandom >"$T/bytes"
 expect_exit 0 "${vm[@]}" -i "oci:$T/image" cat <"$T/bytes"
 cmp "$T/bytes" "$T/out" || fail 'input and output differ'
+
+# What it starts with is on record.
+uuid=$("${vm[@]}" -d --verified-boot "oci:$T/image" 'sleep 1000')
+expect_exit 0 gantry-run status --json "$uuid"
+recorded() { # PART FILE...: the digest is that of one of the files
+  sha256sum "${@:2}" | grep -q "^$(jq -r ".apps[0].verifiedBoot.$1" "$T/out" | cut -d: -f2) " || fail "another $1: $(cat "$T/out")"
+}
+recorded kernel "$(gantry_kernel)"
+recorded initramfs "$T"/store/vm/initramfs-*
+recorded root "$T"/store/layers/*.e*/root
+gantry-run status "$uuid" | grep -q '^root-image=sha256:' || fail 'no digest in the status'
+gantry-run rm -f "$uuid" >/dev/null
+
+# Its first process is small, and needs nothing else.
+size=$(stat -c %s "$GANTRY_BUILD_DIR/runner/gantry_guest")
+[ "$size" -lt 1048576 ] || fail "the guest's init has $size bytes"
+! readelf -l "$GANTRY_BUILD_DIR/runner/gantry_guest" | grep -q INTERP || fail "the guest's init is not static"
 
 expect_exit 127 "${vm[@]}" --entrypoint /no/such "oci:$T/image"
 expect_text "cannot execute '/no/such': not found" "$T/err"

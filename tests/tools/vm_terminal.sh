@@ -2,7 +2,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/vm.sh"
-need busybox expect
+need busybox expect jq
 [ "$(id -u)" = 0 ] || skip "root's way"
 
 mkdir -p "$T/base/bin"
@@ -20,8 +20,8 @@ for _ in $(seq 600); do ! grep -q ready "$T/app" || break; sleep 0.1; done
 uuid=$(ls "$T/store/pods")
 expect_exit 0 gantry-run list
 expect_text "^${uuid:0:8}.*running" "$T/out"
-expect_exit 125 gantry-run enter "$uuid" cat /etc/passwd
-expect_text 'runs in a virtual machine and cannot be entered' "$T/err"
+expect_exit 0 gantry-run enter -t "$uuid" sh -c 'tty; stty size'
+expect_text '^/dev/pts/' "$T/out"
 expect_exit 7 gantry-run export -o "$T/root.tar" "$uuid"
 expect_text 'runs in a virtual machine and cannot be exported' "$T/err"
 [ ! -e "$T/root.tar" ] || fail 'something was exported'
@@ -31,15 +31,23 @@ wait "$pid" || status=$?
 [ "$status" = 5 ] || fail "exit $status after a signal that the application handles"
 expect_text heard "$T/app"
 
-# One that does not listen is ended with its machine.
+# A machine that ends under its application is a failure of ours, and says so: at once, and to whoever asks later.
 for _ in $(seq 100); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done # the keeper needs a moment
 : >"$T/app"
-"${vm[@]}" --stop-timeout 1 "oci:$T/image" sh -c 'trap "" TERM; echo ready; while :; do sleep 0.1; done' >"$T/app" 2>"$T/said" &
+"${vm[@]}" "oci:$T/image" sh -c 'echo ready; exec sleep 1000' >"$T/app" 2>"$T/said" &
 pid=$!
 for _ in $(seq 600); do ! grep -q ready "$T/app" || break; sleep 0.1; done
-expect_exit 0 gantry-run stop --json "$(ls "$T/store/pods")"
-expect_text '"killed"' "$T/out"
+end_machine() { kill -TERM "$(pgrep -P "$(gantry-run status --json "$1" | jq .apps[0].pid)")"; }
+end_machine "$(ls "$T/store/pods")"
 status=0
 wait "$pid" || status=$?
 [ "$status" = 125 ] || fail "exit $status of a machine that was ended"
 expect_text 'the virtual machine ended before the application did' "$T/said"
+expect_text 'its console said' "$T/said"
+uuid=$(gantry-run --insecure-options=image --isolation=vm "${kernel[@]:1}" -d "oci:$T/image" sleep 1000 2>"$T/said")
+[ -z "$(sed -n 2p "$T/store/vm/kvm")" ] || expect_text 'the virtual machine is emulated' "$T/said"
+end_machine "$uuid"
+expect_exit 0 gantry-run status --wait --json "$uuid"
+[ "$(jq -r '.state + (.code | tostring)' "$T/out")" = exited125 ] || fail "$(cat "$T/out")"
+jq -r .reason "$T/out" | grep -q 'ended before the application did' || fail "no reason: $(cat "$T/out")"
+gantry-run rm "$uuid" >/dev/null

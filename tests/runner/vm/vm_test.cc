@@ -10,6 +10,7 @@
 #include "libimage/base/fd.h"
 #include "runner/vm/accelerator.h"
 #include "runner/vm/frame.h"
+#include "runner/vm/guest_channel.h"
 #include "runner/vm/initramfs.h"
 #include "runner/vm/job.h"
 #include "runner/vm/kernel.h"
@@ -35,6 +36,7 @@ RunConfig Config() {
   config.capabilities = 5;
   config.limits.pids = 7;
   config.volumes = {{"/a", "/data", true}, {"/b", "/file", false}};
+  config.volumes.push_back({.target = "/mem", .kind = Volume::Kind::kTmpfs, .mode = 0750, .size = 4096});
   return config;
 }
 
@@ -188,9 +190,8 @@ TEST(AcceleratorTest, AProbeEndsAndSaysWhy) {
   EXPECT_THAT(problem, Not(HasSubstr("\n")));
 }
 
-std::string FrameBytes(FrameType type, uint16_t stream, const std::string& payload) {
-  const FrameHeader header{static_cast<uint32_t>(payload.size()), type, stream};
-  return std::string(reinterpret_cast<const char*>(&header), sizeof header) + payload;
+std::string FrameBytes(FrameType type, uint8_t stream, const std::string& payload, uint16_t process = 0) {
+  return PrintFrame(process, type, stream, payload);
 }
 
 // What a reader makes of `bytes` that come `piece` at a time: a line each.
@@ -225,16 +226,21 @@ TEST(FrameReaderTest, WhatOneSideMayNotSayIsTheEnd) {
   for (const std::string& bytes :
        {FrameBytes(FrameType::kJob, 0, "x"), FrameBytes(FrameType::kOutput, 3, "x"),
         FrameBytes(FrameType::kOutput, 1, ""), FrameBytes(FrameType::kExit, 0, "12345"),
-        FrameBytes(FrameType::kOutput, 1, std::string(kMaxFrameBytes + 1, 'x')), std::string(8, '\xff')})
+        FrameBytes(FrameType::kOutput, 1, std::string(kMaxFrameBytes + 1, 'x')), std::string(8, '\xff'),
+        FrameBytes(FrameType::kHello, 0, "1234", 1), FrameBytes(FrameType::kStarted, 0, "", kMaxProcesses)})
     EXPECT_EQ(ReadFrames(GuestMaySend, bytes, 4096), "broken");
-  for (const std::string& bytes : {FrameBytes(FrameType::kExit, 0, "1234"), FrameBytes(FrameType::kSignal, 0, "123"),
-                                   FrameBytes(FrameType::kInput, 0, ""), FrameBytes(FrameType::kInputEnd, 1, "")})
+  for (const std::string& bytes :
+       {FrameBytes(FrameType::kExit, 0, "1234"), FrameBytes(FrameType::kSignal, 0, "123"),
+        FrameBytes(FrameType::kInput, 0, ""), FrameBytes(FrameType::kInputEnd, 1, ""),
+        FrameBytes(FrameType::kEnter, 0, std::string(16, 'x')), FrameBytes(FrameType::kEnter, 0, "short", 1),
+        FrameBytes(FrameType::kJob, 0, "x", 1), FrameBytes(FrameType::kTaken, 0, "12345"),
+        FrameBytes(FrameType::kInputEnd, 0, "", kMaxProcesses)})
     EXPECT_EQ(ReadFrames(HostMaySend, bytes, 4096), "broken");
 }
 
 TEST(JobTest, ArrivesAsItWasPacked) {
   const EtcFiles etc = {{"hostname", "name\n"}, {"hosts", std::string("a\0b", 3)}};
-  const std::string bytes = PackJob(Config(), etc, "name", "erofs", {true, false});
+  const std::string bytes = PackJob(Config(), etc, "name", "erofs", {true, false, false});
   Job job;
   ASSERT_TRUE(JobReader(bytes.data(), bytes.size()).Read(job));
   EXPECT_STREQ(job.root_type, "erofs");
@@ -246,14 +252,18 @@ TEST(JobTest, ArrivesAsItWasPacked) {
   EXPECT_EQ(job.head.pids, 7U);
   ASSERT_EQ(job.head.file_count, 2U);
   EXPECT_EQ(std::string(job.files[1].text, job.files[1].size), std::string("a\0b", 3));
-  ASSERT_EQ(job.head.volume_count, 2U);
+  ASSERT_EQ(job.head.volume_count, 3U);
   EXPECT_STREQ(job.targets[0], "/data");
   EXPECT_EQ(job.volumes[0].directory, 1U);
   EXPECT_EQ(job.volumes[1].read_only, 0U);
+  EXPECT_EQ(job.volumes[1].memory, 0U);
+  EXPECT_EQ(job.volumes[2].memory, 1U);
+  EXPECT_EQ(job.volumes[2].mode, 0750U);
+  EXPECT_EQ(job.volumes[2].size, 4096U);
 }
 
 TEST(JobTest, NoOffsetLeadsOutOfIt) {
-  const std::string bytes = PackJob(Config(), {{"hosts", "text"}}, "name", "erofs", {true, false});
+  const std::string bytes = PackJob(Config(), {{"hosts", "text"}}, "name", "erofs", {true, false, false});
   Job job;
   for (size_t size = 0; size < bytes.size() - 8; ++size) {
     const std::vector<char> cut(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size));
@@ -267,14 +277,17 @@ TEST(JobTest, NoOffsetLeadsOutOfIt) {
   std::string other = bytes;
   other[0] = 'x';
   EXPECT_FALSE(JobReader(other.data(), other.size()).Read(job));
-  const auto keeps = [](const std::vector<bool>& directories) {
-    const std::string packed = PackJob(Config(), {}, "name", "erofs", directories, true);
+  const auto keeps = [](size_t volumes, const std::vector<bool>& directories) {
+    RunConfig config = Config();
+    config.volumes.resize(volumes);
+    const std::string packed = PackJob(config, {}, "name", "erofs", directories, true);
     Job read;
     return JobReader(packed.data(), packed.size()).Read(read);
   };
-  EXPECT_TRUE(keeps({false, true}));
-  EXPECT_FALSE(keeps({true, false})) << "changes in a file";
-  const std::string outside = PackJob(Config(), {{"../shadow", "text"}}, "name", "erofs", {true, false});
+  EXPECT_TRUE(keeps(2, {false, true}));
+  EXPECT_FALSE(keeps(2, {true, false})) << "changes in a file";
+  EXPECT_FALSE(keeps(3, {true, true, true})) << "changes in memory";
+  const std::string outside = PackJob(Config(), {{"../shadow", "text"}}, "name", "erofs", {true, false, false});
   EXPECT_FALSE(JobReader(outside.data(), outside.size()).Read(job));
 }
 

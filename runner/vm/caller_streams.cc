@@ -1,0 +1,110 @@
+#include "runner/vm/caller_streams.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "runner/attend.h"
+
+namespace gantry::runner::vm {
+
+CallerSignals::CallerSignals(EventLoop& loop, GuestProcess& process, int stop_signal)
+    : loop_(loop), process_(process), stop_signal_(stop_signal), signals_(ForwardedSignals()) {
+  loop_.Watch(signals_.get(), [this] { Hear(); });
+}
+
+void CallerSignals::Hear() {
+  signalfd_siginfo signal{};
+  while (read(signals_.get(), &signal, sizeof signal) == sizeof signal) {
+    const auto number = static_cast<int32_t>(signal.ssi_signo);
+    if (number == SIGWINCH)
+      resize_();
+    else if (process_.started())
+      process_.Signal(number == SIGTERM ? stop_signal_ : number);
+    else if (number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT)
+      ended_by_ = number;
+  }
+}
+
+CallerStreams::CallerStreams(EventLoop& loop, GuestProcess& process, CallerSignals& signals, bool terminal,
+                             bool interactive)
+    : loop_(loop), process_(process), signals_(signals), terminal_(terminal), interactive_(interactive) {
+  process_.SetStreams([this](uint8_t stream, std::string_view bytes) { Add(stream, bytes); }, [this] { WatchInput(); });
+}
+
+void CallerStreams::Begin() {
+  if (terminal_ && interactive_)
+    raw_ = std::make_unique<RawTerminal>();
+  if (terminal_) {
+    signals_.OnResize([this] { SendWindow(); });
+    SendWindow();
+  }
+}
+
+CallerStreams::~CallerStreams() {
+  loop_.Forget(STDIN_FILENO);
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) loop_.ForgetRoom(fd);
+}
+
+void CallerStreams::SendWindow() {
+  if (const auto size = CallersWindow())
+    process_.Resize(size->ws_row, size->ws_col);
+}
+
+void CallerStreams::WatchInput() {
+  if (interactive_ && process_.room() > 0)
+    loop_.Watch(STDIN_FILENO, [this] { ReadInput(); });
+  else
+    loop_.Forget(STDIN_FILENO);
+}
+
+void CallerStreams::ReadInput() {
+  std::array<char, kMaxFrameBytes> buffer;
+  const ssize_t count = read(STDIN_FILENO, buffer.data(), std::min(buffer.size(), process_.room()));
+  if (count < 0 && (errno == EAGAIN || errno == EINTR))
+    return;
+  if (count > 0)
+    process_.Input({buffer.data(), static_cast<size_t>(count)});
+  else
+    process_.EndInput();
+  WatchInput();
+}
+
+void CallerStreams::Add(uint8_t stream, std::string_view bytes) {
+  const size_t index = stream - size_t{1};
+  if (!open_[index]) {
+    process_.Taken(bytes.size());
+    return;
+  }
+  if (unwritten_[index].empty())
+    loop_.WatchRoom(stream, [this, stream] { Write(stream); });
+  unwritten_[index] += bytes;
+}
+
+// No more at once than a pipe takes that has said that it has room: whoever does not read must not keep signals from
+// the process.
+void CallerStreams::Write(uint8_t stream) {
+  std::string& pending = unwritten_[stream - 1];
+  struct stat status {};
+  const bool file = fstat(stream, &status) == 0 && S_ISREG(status.st_mode);
+  const ssize_t count =
+      write(stream, pending.data(), file ? pending.size() : std::min<size_t>(pending.size(), PIPE_BUF));
+  if (count < 0 && (errno == EAGAIN || errno == EINTR))
+    return;
+  process_.Taken(count < 0 ? pending.size() : static_cast<size_t>(count));
+  if (count < 0) {
+    open_[stream - 1] = false;
+    process_.OutputClosed(stream);
+  }
+  pending.erase(0, count < 0 ? pending.size() : static_cast<size_t>(count));
+  if (pending.empty())
+    loop_.ForgetRoom(stream);
+}
+
+}  // namespace gantry::runner::vm

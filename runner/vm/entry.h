@@ -1,0 +1,58 @@
+// One more process in the container of a running guest: what EnteredProcess (enter.h) is for namespaces.
+//
+// Whoever enters has the process's streams and speaks the protocol of the guest's port (frame.h) with the runner of the
+// pod, over the socket `enter` of the pod's directory; the runner, which has the port, hands the frames on under the
+// number that it gave the process. The user of the runner and root may enter.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "libimage/base/dir.h"
+#include "libimage/base/fd.h"
+#include "libimage/base/process.h"
+#include "runner/enter.h"
+#include "runner/event_loop.h"
+#include "runner/vm/guest_channel.h"
+
+namespace gantry::runner::vm {
+
+class EntryServer {
+ public:
+  // Makes the socket in `pod`, once the application is started. All three must outlive this.
+  EntryServer(const Dir& pod, EventLoop& loop, GuestChannel& channel);
+  EntryServer(const EntryServer&) = delete;
+  EntryServer& operator=(const EntryServer&) = delete;
+  ~EntryServer();
+
+ private:
+  struct Client {
+    UniqueFd socket;  // none: it went away, and the process is to end
+    std::unique_ptr<FrameReader> reader;
+    bool entered = false;
+    size_t params = 0;  // bytes, so far
+    size_t credit = 0;  // of input
+    std::string unsent = {};
+  };
+  void Accept();
+  void Hear(uint16_t process);
+  bool HandOn(Client& client, uint16_t process, const Frame& frame);
+  void Take(uint16_t process, const Frame& frame);
+  void Write(uint16_t process);
+  void Drop(uint16_t process);
+
+  const Dir& pod_;
+  EventLoop& loop_;
+  GuestChannel& channel_;
+  UniqueFd listener_;
+  std::map<uint16_t, Client> clients_;
+};
+
+// Runs a process in the container of `app`, in the machine of the pod whose directory is `pod`, with our descriptors 0
+// to 2, our terminal and our signals, and waits for it. Errors as of EnteredProcess::Start; kNotFound for a pod whose
+// runner does not serve.
+ExitStatus EnterGuest(const Dir& pod, const AppPlan& app, const std::string& uuid, const EnterOptions& options);
+
+}  // namespace gantry::runner::vm
