@@ -183,6 +183,7 @@ Pod::Pod(Pod&& other) noexcept
       plan_(std::move(other.plan_)),
       groups_(std::move(other.groups_)),
       map_(std::move(other.map_)),
+      network_(std::move(other.network_)),
       keeper_socket_(std::move(other.keeper_socket_)),
       keeper_(std::exchange(other.keeper_, -1)) {}
 
@@ -293,12 +294,20 @@ void Pod::StartKeeper() {
   try {
     RemoveGroups(groups_, uuid_);
     theirs.Reset();
+    ReleaseNetwork(pods_, uuid_, true);
     if (!IsKept(lock_.get()))
       RemovePodTree(pods_, uuid_, map_);
   } catch (const std::exception&) {
     _exit(1);  // the next sweep finds it
   }
   _exit(0);
+}
+
+void Pod::AttachNetwork(pid_t container) {
+  network_.emplace(PodNetwork::Attach(plan_.apps.front().config, dir_, uuid_, container));
+  PodEvent event{PodEvent::Kind::kNetwork};
+  event.addresses = network_->attached().addresses;
+  Append(event);
 }
 
 void Pod::KeepMounts(pid_t container) {
@@ -314,6 +323,9 @@ void Pod::Remove() {
     return;
   const std::string uuid = std::exchange(uuid_, {});
   const bool groups_gone = RemoveGroups(groups_, uuid);
+  network_.reset();
+  if (IsAttached(plan_.apps.front().config.network))
+    ReleaseNetwork(pods_, uuid, keeper_ < 0);
   if (!plan_.kept)
     LetBlobsGo(lock_.get());
   // Whoever closes a removed directory last frees its blocks: that is to be the keeper.
@@ -346,6 +358,16 @@ Pod::~Pod() {
 
 namespace {
 
+// The network of a dead pod whose lock we hold; what went wrong, if so.
+std::optional<Error> ReleaseDead(const Dir& pods, const std::string& uuid) {
+  try {
+    ReleaseNetwork(Dir(UniqueFd(fcntl(pods.fd(), F_DUPFD_CLOEXEC, 3)), RealPath(pods.name())), uuid, true);
+  } catch (const Error& error) {
+    return error.WithContext("pod " + uuid);
+  }
+  return std::nullopt;
+}
+
 // A dead pod whose lock we hold.
 void RemoveDead(const Dir& pods, const std::string& uuid, const UniqueFd& lock, const std::optional<IdMap>& map) {
   if (lock)
@@ -376,6 +398,8 @@ size_t SweepPods(const Dir& pods, const std::optional<IdMap>& map) {
     UniqueFd lock;
     if (!IsUuid(name) || !IsDead(pods, name, lock) || (lock && IsKept(lock.get())))
       continue;
+    if (ReleaseDead(pods, name))
+      continue;  // no reason not to run another: gc tells it
     RemoveDead(pods, name, lock, map);
     ++swept;
   }
@@ -384,15 +408,22 @@ size_t SweepPods(const Dir& pods, const std::optional<IdMap>& map) {
 
 std::vector<std::string> SweepPods(const Dir& pods, const std::optional<IdMap>& map, const SweepAges& ages) {
   std::vector<std::string> swept;
+  std::optional<Error> failed;
   for (const std::string& name : pods.List()) {
     UniqueFd lock;
     if (!IsUuid(name) || !IsDead(pods, name, lock))
       continue;
+    if (auto error = ReleaseDead(pods, name)) {
+      failed = std::move(error);
+      continue;
+    }
     if (lock && IsKept(lock.get()) && !IsOld(pods, name, lock.get(), ages))
       continue;
     RemoveDead(pods, name, lock, map);
     swept.push_back(name);
   }
+  if (failed)
+    throw *std::move(failed);
   return swept;
 }
 
@@ -406,6 +437,8 @@ void RemovePod(const Dir& pods, const std::string& uuid, const std::optional<IdM
     const timespec pause = {0, 10'000'000};
     nanosleep(&pause, nullptr);
   }
+  if (auto error = ReleaseDead(pods, uuid))
+    throw *std::move(error);
   RemoveDead(pods, uuid, lock, map);
 }
 

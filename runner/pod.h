@@ -4,6 +4,7 @@
 //   pods/UUID/upper, work  the overlay's; the container's root is mounted over the directory of the pod. With several
 //                          apps each has a directory apps/NAME with these two, over which its root is mounted
 //   pods/UUID/volumes/     empty volumes, which apps share
+//   pods/UUID/network      what was attached, to be undone at the end (net/pod_network.h)
 //   pods/UUID/APP.log      what a detached app wrote (pod_log.h)
 //   pods/UUID/attach       the socket of a detached pod's runner (attach.h)
 //
@@ -25,6 +26,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/fd.h"
 #include "libimage/model/image.h"
+#include "runner/net/pod_network.h"
 #include "runner/pod_record.h"
 #include "runner/userns.h"
 
@@ -63,6 +65,11 @@ class Pod {
   // Adds to what is known of it. Its time is set here.
   void Append(const PodEvent& event) const;
 
+  // Gives the network namespace of `container`, our child, the network that the plan says; once, for all apps. It is
+  // released by Remove. Before that network() is null.
+  void AttachNetwork(pid_t container);
+  const AttachedNetwork* network() const { return network_ ? &network_->attached() : nullptr; }
+
   // The keeper shares the mount namespace of `container`, a child of ours, so that the end of the container does not
   // have to wait until it is dismantled.
   void KeepMounts(pid_t container);
@@ -88,6 +95,7 @@ class Pod {
   PodPlan plan_;
   std::vector<std::string> groups_;  // paths
   std::optional<IdMap> map_;
+  std::optional<PodNetwork> network_;
   UniqueFd keeper_socket_;  // its end is the keeper's sign to begin
   pid_t keeper_ = -1;
 };

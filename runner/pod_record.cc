@@ -18,9 +18,11 @@ namespace {
 
 constexpr std::string_view kKept = "kept";
 constexpr std::string_view kMachine = "vm";
-constexpr std::string_view kKinds[] = {"prepared", "runner", "started", "exited", "healthy", "unhealthy", "failed"};
+constexpr std::string_view kKinds[] = {"prepared", "runner",    "started", "exited",
+                                       "healthy",  "unhealthy", "failed",  "network"};
 constexpr std::string_view kStates[] = {"preparing", "prepared", "running", "exited", "killed"};
 constexpr size_t kMaxDiffIds = 1024;
+constexpr size_t kMaxAddresses = 256;
 constexpr size_t kShownOutput = 4096;
 
 std::vector<std::string_view> Lines(std::string_view text) {
@@ -65,6 +67,8 @@ PodEvent ParseEvent(const json::Cursor& at) {
     out.code = static_cast<int>(code->Integer(0, 255));
   if (const auto text = at.Find("text"))
     out.text = text->String();
+  if (const auto addresses = at.Find("addresses"))
+    out.addresses = addresses->Strings(kMaxAddresses);
   return out;
 }
 
@@ -118,6 +122,8 @@ std::string PrintEvent(const PodEvent& event) {
     out.Append("code", event.code);
   if (!event.text.empty())
     out.Append("text", event.text.substr(0, kShownOutput));
+  if (!event.addresses.empty())
+    out.Append("addresses", event.addresses);
   return json::Print(out) + "\n";
 }
 
@@ -221,6 +227,16 @@ std::optional<int> PodRecord::code() const {
     ended += event.kind == PodEvent::Kind::kExited ? 1 : 0;
   }
   return ended >= plan_.apps.size() && !plan_.apps.empty() ? std::optional(0) : std::nullopt;
+}
+
+std::vector<std::string> PodRecord::addresses() const {
+  if (state() != PodState::kRunning && state() != PodState::kPreparing)
+    return {};
+  for (auto event = events_.rbegin(); event != events_.rend(); ++event) {
+    if (event->kind == PodEvent::Kind::kNetwork)
+      return event->addresses;
+  }
+  return {};
 }
 
 std::string PodRecord::ended() const { return events_.empty() ? plan_.created : events_.back().time; }

@@ -55,6 +55,7 @@ struct PodEvent {
     kHealthy,    // `app`
     kUnhealthy,  // `app`, `text` is what the check said
     kFailed,     // `text`: why it could not be started
+    kNetwork,    // `addresses`: those of the pod
   };
   Kind kind = Kind::kPrepared;
   std::string app = {};
@@ -62,6 +63,7 @@ struct PodEvent {
   uint64_t start_time = 0;  // StartTimeOf
   int code = 0;
   std::string text = {};
+  std::vector<std::string> addresses = {};
   std::string time = {};  // RFC 3339; set when it is written
 };
 
@@ -105,6 +107,8 @@ class PodRecord {
   AppStatus StatusOf(const std::string& app) const;
   // The code of the first app that failed, or 0; nullopt while it is not known.
   std::optional<int> code() const;
+  // Of its network; empty when it has ended, or has none.
+  std::vector<std::string> addresses() const;
   std::string ended() const;  // the time of the last event of a pod that has ended
   // The process that attends to the pod, while it lives.
   std::optional<pid_t> runner() const;

@@ -79,6 +79,7 @@ struct Process::State {
   std::vector<UniqueFd> duplicates;
   EtcFiles etc;
   std::vector<EtcFile> etc_files;
+  std::optional<SharedEtcFiles> later_etc;
   SetupPlan plan;
   int unified = -1;
 
@@ -94,11 +95,13 @@ struct Process::State {
   void PlanVolumes(const Pod& pod);
   void PlanSecrets();
   void PlanGroups();
+  void PlanEtc(const Pod& pod);
   void MakePlan(Pod& pod);
   void Clone();
   void Hold();
   void Introduce(const Dir& root, const std::optional<IdMap>& map);
-  void Converse(const std::optional<IdMap>& map);
+  void AttachNetwork(Pod& pod);
+  void Converse(Pod& pod);
   void Kill();
 };
 
@@ -148,14 +151,28 @@ void Process::State::PlanGroups() {
   unified = cgroup.unified();
 }
 
+// Of the first app of a network that is still to be attached they are known later.
+void Process::State::PlanEtc(const Pod& pod) {
+  if (IsAttached(config.network) && pod.network() == nullptr) {
+    later_etc.emplace();
+    plan.await_network = true;
+    plan.etc = later_etc->files();
+    plan.etc_count = SharedEtcFiles::kCount;
+    return;
+  }
+  etc = MakeEtcFiles(config, hostname, pod.network());
+  for (const auto& [name, text] : etc) etc_files.push_back({name.c_str(), text.data(), text.size()});
+  plan.etc = etc_files.data();
+  plan.etc_count = etc_files.size();
+}
+
 void Process::State::MakePlan(Pod& pod) {
   if (rootfs.layers.empty() || rootfs.layers.size() > kMaxOverlayLayers)
     throw Error(ErrorKind::kUnsupported, "an image of " + std::to_string(rootfs.layers.size()) + " layers cannot run",
                 "overlayfs stacks 1 to 500; squash it with: gantry convert");
   const bool host_network = config.network == Network::kHost;
   hostname = ChooseHostname(config, pod.uuid());
-  etc = MakeEtcFiles(hostname, host_network);
-  for (const auto& [name, text] : etc) etc_files.push_back({name.c_str(), text.data(), text.size()});
+  PlanEtc(pod);
   mount_point = pod.AppPath(app);
   upper = rootfs.upper.empty() ? mount_point + "/upper" : rootfs.upper;
   work = rootfs.work.empty() ? mount_point + "/work" : rootfs.work;
@@ -179,8 +196,6 @@ void Process::State::MakePlan(Pod& pod) {
   plan.upper = upper.c_str();
   plan.work = work.c_str();
   plan.mount_point = mount_point.c_str();
-  plan.etc = etc_files.data();
-  plan.etc_count = etc_files.size();
   plan.volumes = volumes.data();
   plan.volume_count = volumes.size();
   plan.secrets = secrets.data();
@@ -264,7 +279,18 @@ void Process::State::Introduce(const Dir& root, const std::optional<IdMap>& map)
     ThrowErrno("send the container its parameters");
 }
 
-void Process::State::Converse(const std::optional<IdMap>& map) {
+// While the child mounts its root.
+void Process::State::AttachNetwork(Pod& pod) {
+  pod.AttachNetwork(pid);
+  later_etc->Fill(MakeEtcFiles(config, hostname, pod.network()));
+  const char go = 1;
+  // EPIPE: the child failed meanwhile, and its report is on the way.
+  if (send(socket.get(), &go, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+    ThrowErrno("start the container");
+}
+
+void Process::State::Converse(Pod& pod) {
+  const std::optional<IdMap>& map = pod.map();
   if (config.oom_score_adj) {
     const std::string path = "/proc/" + std::to_string(pid) + "/oom_score_adj";
     if (const int error = WriteControl(path, std::to_string(*config.oom_score_adj)); error != 0)
@@ -276,6 +302,8 @@ void Process::State::Converse(const std::optional<IdMap>& map) {
     if (send(socket.get(), &go, 1, MSG_NOSIGNAL) < 0)
       ThrowErrno("start the container");
   }
+  if (later_etc)
+    AttachNetwork(pod);
   bool ready = false;
   while (auto received = ReceiveReport(socket.get())) {
     if (received->report.kind == Report::kRoot)
@@ -347,7 +375,7 @@ Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const s
   state.cgroup.CloseDescriptors();
   state.Hold();
   pod.Append({PodEvent::Kind::kStarted, state.app, state.pid, StartTimeOf(state.pid).value_or(0)});
-  state.Converse(pod.map());
+  state.Converse(pod);
   return process;
 }
 

@@ -111,8 +111,10 @@ void RequireMachineCan(const RunConfig& config) {
 #if !defined(__x86_64__)
   throw Error(ErrorKind::kUnsupported, "virtual machines are for x86-64 alone", "run without --isolation=vm");
 #endif
-  if (config.network == Network::kHost)
-    throw Error(ErrorKind::kUnsupported, "a virtual machine cannot have the host's network",
+  if (config.network != Network::kNone)
+    throw Error(ErrorKind::kUnsupported,
+                config.network == Network::kHost ? "a virtual machine cannot have the host's network"
+                                                 : "a virtual machine cannot have a network yet",
                 "run it with --net=none, or without --isolation=vm");
   if (config.volumes.size() > kMaxJobVolumes)
     throw Error(ErrorKind::kUnsupported, "a virtual machine takes at most 16 volumes", "show a directory above them");
@@ -195,7 +197,7 @@ void VirtualMachine::State::Converse(const RootImage& root, int seconds) {
     std::vector<bool> directories;
     for (const Share& share : shares) directories.push_back(share.directory);
     session->SendBlob(FrameType::kJob,
-                      PackJob(config, MakeEtcFiles(hostname, false), hostname, root.type, directories));
+                      PackJob(config, MakeEtcFiles(config, hostname, nullptr), hostname, root.type, directories));
     if (session->AwaitRoot(seconds, accounts)) {
       Credentials who = ResolveUser(accounts, config.user);
       who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
