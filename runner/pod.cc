@@ -294,7 +294,7 @@ void Pod::StartKeeper() {
   try {
     RemoveGroups(groups_, uuid_);
     theirs.Reset();
-    ReleaseNetwork(pods_, uuid_, true);
+    ReleaseNetwork(pods_, uuid_);
     if (!IsKept(lock_.get()))
       RemovePodTree(pods_, uuid_, map_);
   } catch (const std::exception&) {
@@ -324,18 +324,21 @@ void Pod::Remove() {
   const std::string uuid = std::exchange(uuid_, {});
   const bool groups_gone = RemoveGroups(groups_, uuid);
   network_.reset();
-  if (IsAttached(plan_.apps.front().config.network))
-    ReleaseNetwork(pods_, uuid, keeper_ < 0);
   if (!plan_.kept)
     LetBlobsGo(lock_.get());
   // Whoever closes a removed directory last frees its blocks: that is to be the keeper.
   dir_ = Dir(UniqueFd(), dir_.name());
   lock_.Reset();
   keeper_socket_.Reset();
+  // A network is undone by the keeper, too, who has the rights for that: then the next pod can have the same ports.
+  const bool attached = IsAttached(plan_.apps.front().config.network);
+  int status = 0;
+  while ((getpid() == 1 || attached) && keeper_ > 0 && waitpid(keeper_, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (attached && (keeper_ < 0 || status != 0))
+    ReleaseNetwork(pods_, uuid);
   if (keeper_ < 0 && !plan_.kept)
     RemovePodTree(pods_, uuid, map_);
-  while (getpid() == 1 && keeper_ > 0 && waitpid(keeper_, nullptr, 0) < 0 && errno == EINTR) {
-  }
   if (!groups_gone)
     throw Error(ErrorKind::kFailed, "a control group of pod " + uuid + " could not be removed",
                 "a process in it does not die; remove it later with: gantry run gc");
@@ -361,7 +364,7 @@ namespace {
 // The network of a dead pod whose lock we hold; what went wrong, if so.
 std::optional<Error> ReleaseDead(const Dir& pods, const std::string& uuid) {
   try {
-    ReleaseNetwork(Dir(UniqueFd(fcntl(pods.fd(), F_DUPFD_CLOEXEC, 3)), RealPath(pods.name())), uuid, true);
+    ReleaseNetwork(Dir(UniqueFd(fcntl(pods.fd(), F_DUPFD_CLOEXEC, 3)), RealPath(pods.name())), uuid);
   } catch (const Error& error) {
     return error.WithContext("pod " + uuid);
   }

@@ -75,8 +75,8 @@ class Pod {
   void KeepMounts(pid_t container);
 
   // The control groups now, and the hold on the image's blobs; the directory by the keeper, for whom only process 1 of
-  // a pid namespace waits, because the kernel would kill the keeper with it. The container must have ended. Of a kept
-  // pod directory and blobs stay. The last call.
+  // a pid namespace waits, because the kernel would kill the keeper with it, and whoever has a network to be undone.
+  // The container must have ended. Of a kept pod directory and blobs stay. The last call.
   void Remove();
 
   // It is kept no more: for one that could not be started.

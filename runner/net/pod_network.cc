@@ -143,7 +143,7 @@ PodNetwork PodNetwork::Attach(const RunConfig& config, const Dir& pod, const std
   return out;
 }
 
-void ReleaseNetwork(const Dir& pods, const std::string& uuid, bool tidy) {
+void ReleaseNetwork(const Dir& pods, const std::string& uuid) {
   const RelPath name = RelPath::Parse(uuid + "/" + kFile);
   const auto file = pods.TryOpenBeneath(name, O_RDONLY);
   if (!file)
@@ -152,14 +152,12 @@ void ReleaseNetwork(const Dir& pods, const std::string& uuid, bool tidy) {
   const json::Cursor at(value, kFile);
   const std::string& kind = at.At("kind").String();
   if (kind == kBridge)
-    DetachPrivate(pods.name() + "/" + uuid, uuid, tidy);
+    DetachPrivate(pods.name() + "/" + uuid, uuid);
   else if (kind == kPasta)
     KillPasta(at);
   else if (kind == kNamed)
     ReleaseNamed(pods, uuid, at);
-  // The host's side of a bridge is left to be tidied.
-  if (tidy || kind != kBridge)
-    pods.RemoveFile(name);
+  pods.RemoveFile(name);
 }
 
 }  // namespace gantry::runner

@@ -40,8 +40,7 @@ class PodNetwork {
   std::optional<gantry::Process> pasta_;
 };
 
-// Undoes what the pod's directory says of a network; nothing where it says nothing. `tidy`: also what takes its time
-// and nobody waits for. `pods` knows its absolute path.
-void ReleaseNetwork(const Dir& pods, const std::string& uuid, bool tidy);
+// Undoes what the pod's directory says of a network; nothing where it says nothing. `pods` knows its absolute path.
+void ReleaseNetwork(const Dir& pods, const std::string& uuid);
 
 }  // namespace gantry::runner

@@ -183,21 +183,21 @@ AttachedNetwork AttachPrivate(const std::string& pod, const std::string& uuid, i
   return out;
 }
 
-void DetachPrivate(const std::string& pod, const std::string& uuid, bool tidy) {
+void DetachPrivate(const std::string& pod, const std::string& uuid) {
+  Netlink host = Netlink::Open();
+  host.DeleteLink(DeviceOf(uuid));
   LeaseBook book = LeaseBook::Open(LeaseBook::DirectoryOf(kPrivateNetwork));
   const std::vector<Lease> before = book.leases();
   const auto own = std::ranges::find(before, pod, &Lease::pod);
   book.Release(pod);
   const bool publishes = own != before.end() && !own->ports.empty();
-  if (book.leases().empty() && tidy) {
+  if (book.leases().empty()) {
     if (HasTable(kPrivateNetwork))
       RunNft(std::string("delete table ip ") + kPrivateNetwork + "\n");
-    Netlink::Open().DeleteLink(kPrivateNetwork);
+    host.DeleteLink(kPrivateNetwork);
   } else if ((publishes || book.removed_dead()) && HasTable(kPrivateNetwork)) {
     WriteTable(book.leases());
   }
-  if (tidy)
-    Netlink::Open().DeleteLink(DeviceOf(uuid));
 }
 
 }  // namespace gantry::runner

@@ -24,8 +24,8 @@ constexpr Subnet kPrivateSubnet{172U << 24 | 16U << 16 | 28U << 8, 22};
 AttachedNetwork AttachPrivate(const std::string& pod, const std::string& uuid, int netns, const NetworkRequest& request,
                               std::vector<UniqueFd>& reserved);
 
-// No error when there is nothing to undo. With `tidy` bridge and table go, too, when this was the last pod.
-void DetachPrivate(const std::string& pod, const std::string& uuid, bool tidy);
+// No error when there is nothing to undo.
+void DetachPrivate(const std::string& pod, const std::string& uuid);
 
 // What `nft -f` takes: the table `name` of `subnet` as it is to be.
 std::string TableOf(const std::string& name, const Subnet& subnet, const std::vector<Lease>& leases);
