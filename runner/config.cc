@@ -9,6 +9,7 @@
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
+#include "runner/net/pod_network.h"
 
 namespace gantry::runner {
 
@@ -248,7 +249,11 @@ RunConfig Plan(const image::ImageConfig& image, const RunOptions& options) {
   TakeConfinement(options, config);
   config.user = options.user.value_or(image.user);
   config.hostname = Hostname(options.hostname);
+  options.net.Check();
+  if (!options.net.ports.empty() && !IsAttached(options.network))
+    throw Error(ErrorKind::kUsage, "ports are published of a network of the pod's own", "give --net=private");
   config.network = options.network;
+  config.net = options.net;
   config.interactive = options.interactive;
   config.terminal = options.terminal;
   config.read_only_rootfs = options.read_only_rootfs;

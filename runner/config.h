@@ -13,6 +13,7 @@
 
 #include "libimage/model/config.h"
 #include "libimage/model/execution.h"
+#include "runner/net/network_request.h"
 #include "runner/spec.h"
 
 namespace gantry::runner {
@@ -47,8 +48,10 @@ struct Volume {
 };
 
 enum class Network {
-  kNone,  // a network namespace with only a loopback device
-  kHost,  // the host's
+  kNone,     // a network namespace with only a loopback device
+  kHost,     // the host's
+  kPrivate,  // one that reaches others through the host
+  kNamed,    // those of CNI configurations
 };
 
 // A file at /run/secrets/NAME, in memory. `source` is read at the start and its bytes are stored nowhere.
@@ -123,6 +126,7 @@ struct RunOptions {
   std::string hostname = {};  // empty: the host's with the host's network, else from the pod's UUID
   std::vector<std::string> volumes = {};
   Network network = Network::kNone;
+  NetworkRequest net = {};
   bool interactive = false;  // stdin is ours; else /dev/null
   bool terminal = false;     // a terminal of its own
   std::string terminal_type = "xterm";
@@ -157,6 +161,7 @@ struct RunConfig {
   std::string hostname;           // may be empty, see RunOptions
   std::vector<Volume> volumes;
   Network network = Network::kNone;
+  NetworkRequest net;
   bool interactive = false;
   bool terminal = false;
   bool read_only_rootfs = false;

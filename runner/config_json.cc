@@ -73,6 +73,7 @@ void PutList(json::Object& out, const char* name, const Items& items, Print prin
 
 constexpr std::string_view kVolumeKinds[] = {"host", "empty", "tmpfs"};
 constexpr std::string_view kRateKinds[] = {"readBytes", "writeBytes", "readOperations", "writeOperations"};
+constexpr std::string_view kNetworks[] = {"none", "host", "private", "named"};
 constexpr std::string_view kFilterKinds[] = {"default", "none", "profile"};
 
 template <typename Kind, size_t kCount>
@@ -228,13 +229,55 @@ void ParseConfinement(const json::Cursor& at, RunConfig& out) {
   out.selinux = Text(at, "selinux");
 }
 
+json::Object PrintPort(const PublishedPort& port) {
+  return {{"hostAddress", uint64_t{port.host_address}},
+          {"hostPort", uint64_t{port.host_port}},
+          {"port", uint64_t{port.port}},
+          {"udp", port.udp}};
+}
+
+PublishedPort ParsePort(const json::Cursor& at) {
+  return {static_cast<uint32_t>(at.At("hostAddress").Unsigned(kMaxId)),
+          static_cast<uint16_t>(at.At("hostPort").Unsigned(0xFFFF)),
+          static_cast<uint16_t>(at.At("port").Unsigned(0xFFFF)), at.At("udp").Bool()};
+}
+
+json::Object PrintNetwork(const NetworkRequest& net) {
+  json::Object out;
+  PutList(out, "ports", net.ports, PrintPort);
+  PutList(out, "hosts", net.hosts, [](const HostEntry& host) {
+    return json::Object{{"name", host.name}, {"address", host.address}};
+  });
+  Put(out, "dns", net.resolver.servers);
+  Put(out, "dnsSearch", net.resolver.searches);
+  Put(out, "dnsOptions", net.resolver.options);
+  Put(out, "names", net.names);
+  Put(out, "configurations", net.configurations);
+  return out;
+}
+
+NetworkRequest ParseNetwork(const json::Cursor& at) {
+  NetworkRequest out;
+  out.ports = List<PublishedPort>(at, "ports", ParsePort);
+  out.hosts = List<HostEntry>(at, "hosts", [](const json::Cursor& one) {
+    return HostEntry{one.At("name").String(), one.At("address").String()};
+  });
+  out.resolver = {Texts(at, "dns"), Texts(at, "dnsSearch"), Texts(at, "dnsOptions")};
+  out.names = Texts(at, "names");
+  out.configurations = Text(at, "configurations");
+  return out;
+}
+
 }  // namespace
 
 json::Object PrintConfig(const RunConfig& config) {
   json::Object out{{"args", config.args}, {"env", config.env}, {"workingDir", config.working_dir}};
   Put(out, "user", config.user);
   Put(out, "hostname", config.hostname);
-  Put(out, "hostNetwork", config.network == Network::kHost);
+  if (config.network != Network::kNone)
+    out.Append("network", kNetworks[static_cast<size_t>(config.network)]);
+  if (json::Object net = PrintNetwork(config.net); !net.empty())
+    out.Append("net", std::move(net));
   Put(out, "interactive", config.interactive);
   Put(out, "terminal", config.terminal);
   Put(out, "readOnly", config.read_only_rootfs);
@@ -259,7 +302,10 @@ RunConfig ParseConfig(const json::Cursor& at) {
   out.working_dir = at.At("workingDir").String();
   out.user = Text(at, "user");
   out.hostname = Text(at, "hostname");
-  out.network = Flag(at, "hostNetwork") ? Network::kHost : Network::kNone;
+  if (const auto network = at.Find("network"))
+    out.network = KindOf<Network>(*network, kNetworks);
+  if (const auto net = at.Find("net"))
+    out.net = ParseNetwork(*net);
   out.interactive = Flag(at, "interactive");
   out.terminal = Flag(at, "terminal");
   out.read_only_rootfs = Flag(at, "readOnly");

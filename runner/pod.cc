@@ -202,6 +202,7 @@ Pod::Pod(Pod&& other) noexcept
       own_ids_(std::move(other.own_ids_)),
       metadata_(std::move(other.metadata_)),
       metadata_server_(std::move(other.metadata_server_)),
+      network_(std::move(other.network_)),
       keeper_socket_(std::move(other.keeper_socket_)),
       keeper_(std::exchange(other.keeper_, -1)) {}
 
@@ -326,6 +327,7 @@ void Pod::StartKeeper() {
   try {
     RemoveGroups(groups_, uuid_);
     theirs.Reset();
+    ReleaseNetwork(pods_, uuid_);
     if (!IsKept(lock_.get()))
       RemovePodTree(pods_, uuid_, map_);
   } catch (const std::exception&) {
@@ -334,8 +336,10 @@ void Pod::StartKeeper() {
   _exit(0);
 }
 
-// To remove what belongs to the ids of a user's range takes newuidmap, which is setuid.
-bool Pod::NeedsHelpers() const { return geteuid() != 0 && map_ && !map_->single(); }
+// What belongs to the ids of a user's range is removed by newuidmap, which is setuid; a network is undone by programs.
+bool Pod::NeedsHelpers() const {
+  return IsAttached(plan_.apps.front().config.network) || (geteuid() != 0 && map_ && !map_->single());
+}
 
 void Pod::ConfineKeeper() const {
   try {
@@ -353,6 +357,13 @@ void Pod::ServeMetadata(const UniqueFd& listener) {
   metadata_server_.emplace(MetadataServer::Start(*metadata_, listener));
 }
 
+void Pod::AttachNetwork(pid_t container) {
+  network_.emplace(PodNetwork::Attach(plan_.apps.front().config, dir_, uuid_, container));
+  PodEvent event{PodEvent::Kind::kNetwork};
+  event.addresses = network_->attached().addresses;
+  Append(event);
+}
+
 void Pod::KeepMounts(pid_t container) {
   const std::string path = "/proc/" + std::to_string(container) + "/ns/mnt";
   const UniqueFd mounts(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -367,16 +378,22 @@ void Pod::Remove() {
   const std::string uuid = std::exchange(uuid_, {});
   metadata_server_.reset();
   const bool groups_gone = RemoveGroups(groups_, uuid);
+  network_.reset();
   if (!plan_.kept)
     LetBlobsGo(lock_.get());
   // Whoever closes a removed directory last frees its blocks: that is to be the keeper.
   dir_ = Dir(UniqueFd(), dir_.name());
   lock_.Reset();
   keeper_socket_.Reset();
+  // A network is undone by the keeper, too, who has the rights for that: then the next pod can have the same ports.
+  const bool attached = IsAttached(plan_.apps.front().config.network);
+  int status = 0;
+  while ((getpid() == 1 || attached) && keeper_ > 0 && waitpid(keeper_, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (attached && (keeper_ < 0 || status != 0))
+    ReleaseNetwork(pods_, uuid);
   if (keeper_ < 0 && !plan_.kept)
     RemovePodTree(pods_, uuid, map_);
-  while (getpid() == 1 && keeper_ > 0 && waitpid(keeper_, nullptr, 0) < 0 && errno == EINTR) {
-  }
   if (!groups_gone)
     throw Error(ErrorKind::kFailed, "a control group of pod " + uuid + " could not be removed",
                 "a process in it does not die; remove it later with: gantry run gc");
@@ -398,6 +415,16 @@ Pod::~Pod() {
 }
 
 namespace {
+
+// The network of a dead pod whose lock we hold; what went wrong, if so.
+std::optional<Error> ReleaseDead(const Dir& pods, const std::string& uuid) {
+  try {
+    ReleaseNetwork(Dir(UniqueFd(fcntl(pods.fd(), F_DUPFD_CLOEXEC, 3)), RealPath(pods.name())), uuid);
+  } catch (const Error& error) {
+    return error.WithContext("pod " + uuid);
+  }
+  return std::nullopt;
+}
 
 // A dead pod whose lock we hold.
 void RemoveDead(const Dir& pods, const std::string& uuid, const UniqueFd& lock, const std::optional<IdMap>& map) {
@@ -430,6 +457,8 @@ size_t SweepPods(const Dir& pods, const std::optional<IdMap>& map) {
     // Before the lock: whoever starts a pod that is kept is not to find it locked by us.
     if (!IsUuid(name) || IsKept(pods, name) || !IsDead(pods, name, lock))
       continue;
+    if (ReleaseDead(pods, name))
+      continue;  // no reason not to run another: gc tells it
     RemoveDead(pods, name, lock, map);
     ++swept;
   }
@@ -438,15 +467,22 @@ size_t SweepPods(const Dir& pods, const std::optional<IdMap>& map) {
 
 std::vector<std::string> SweepPods(const Dir& pods, const std::optional<IdMap>& map, const SweepAges& ages) {
   std::vector<std::string> swept;
+  std::optional<Error> failed;
   for (const std::string& name : pods.List()) {
     UniqueFd lock;
     if (!IsUuid(name) || !IsDead(pods, name, lock))
       continue;
+    if (auto error = ReleaseDead(pods, name)) {
+      failed = std::move(error);
+      continue;
+    }
     if (lock && IsKept(lock.get()) && !IsOld(pods, name, lock.get(), ages))
       continue;
     RemoveDead(pods, name, lock, map);
     swept.push_back(name);
   }
+  if (failed)
+    throw *std::move(failed);
   return swept;
 }
 
@@ -460,6 +496,8 @@ void RemovePod(const Dir& pods, const std::string& uuid, const std::optional<IdM
     const timespec pause = {0, 10'000'000};
     nanosleep(&pause, nullptr);
   }
+  if (auto error = ReleaseDead(pods, uuid))
+    throw *std::move(error);
   RemoveDead(pods, uuid, lock, map);
 }
 

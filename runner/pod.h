@@ -4,6 +4,7 @@
 //   pods/UUID/upper, work  the overlay's; the container's root is mounted over the directory of the pod. With several
 //                          apps each has a directory apps/NAME with these two, over which its root is mounted
 //   pods/UUID/volumes/     empty volumes, which apps share
+//   pods/UUID/network      what was attached, to be undone at the end (net/pod_network.h)
 //   pods/UUID/APP.log      what a detached app wrote (pod_log.h)
 //   pods/UUID/attach       the socket of a detached pod's runner (attach.h)
 //
@@ -31,6 +32,7 @@
 #include "libimage/confine/confine.h"
 #include "libimage/model/image.h"
 #include "runner/metadata_server.h"
+#include "runner/net/pod_network.h"
 #include "runner/own_ids.h"
 #include "runner/pod_record.h"
 #include "runner/userns.h"
@@ -89,13 +91,18 @@ class Pod {
   // Adds to what is known of it. Its time is set here.
   void Append(const PodEvent& event) const;
 
+  // Gives the network namespace of `container`, our child, the network that the plan says; once, for all apps. It is
+  // released by Remove. Before that network() is null.
+  void AttachNetwork(pid_t container);
+  const AttachedNetwork* network() const { return network_ ? &network_->attached() : nullptr; }
+
   // The keeper shares the mount namespace of `container`, a child of ours, so that the end of the container does not
   // have to wait until it is dismantled.
   void KeepMounts(pid_t container);
 
   // The control groups now, and the hold on the image's blobs; the directory by the keeper, for whom only process 1 of
-  // a pid namespace waits, because the kernel would kill the keeper with it. The container must have ended. Of a kept
-  // pod directory and blobs stay. The last call.
+  // a pid namespace waits, because the kernel would kill the keeper with it, and whoever has a network to be undone.
+  // The container must have ended. Of a kept pod directory and blobs stay. The last call.
   void Remove();
 
   // It is kept no more: for one that could not be started.
@@ -120,6 +127,7 @@ class Pod {
   std::optional<OwnIds> own_ids_;
   std::optional<PodMetadata> metadata_;
   std::optional<MetadataServer> metadata_server_;
+  std::optional<PodNetwork> network_;
   UniqueFd keeper_socket_;  // its end is the keeper's sign to begin
   pid_t keeper_ = -1;
 };

@@ -18,11 +18,12 @@ namespace {
 
 constexpr std::string_view kKept = "kept";
 constexpr std::string_view kMachine = "vm";
-constexpr std::string_view kKinds[] = {"prepared", "runner",    "started", "exited",
-                                       "healthy",  "unhealthy", "failed",  "measured"};
+constexpr std::string_view kKinds[] = {"prepared",  "runner", "started",  "exited", "healthy",
+                                       "unhealthy", "failed", "measured", "network"};
 constexpr std::string_view kStates[] = {"preparing", "prepared", "running", "exited", "killed"};
 constexpr const char* kMeasuredParts[] = {"kernel", "initramfs", "root"};
 constexpr size_t kMaxDiffIds = 1024;
+constexpr size_t kMaxAddresses = 256;
 constexpr size_t kShownOutput = 4096;
 
 std::vector<std::string_view> Lines(std::string_view text) {
@@ -78,6 +79,8 @@ PodEvent ParseEvent(const json::Cursor& at) {
     if (const auto digest = at.Find(part))
       out.digests.emplace(part, Digest::Parse(digest->String()));
   }
+  if (const auto addresses = at.Find("addresses"))
+    out.addresses = addresses->Strings(kMaxAddresses);
   return out;
 }
 
@@ -138,6 +141,8 @@ std::string PrintEvent(const PodEvent& event) {
   if (!event.text.empty())
     out.Append("text", event.text.substr(0, kShownOutput));
   for (const auto& [part, digest] : event.digests) out.Append(part, digest.str());
+  if (!event.addresses.empty())
+    out.Append("addresses", event.addresses);
   return json::Print(out) + "\n";
 }
 
@@ -247,6 +252,16 @@ std::optional<int> PodRecord::code() const {
     ended += event.kind == PodEvent::Kind::kExited ? 1 : 0;
   }
   return ended >= plan_.apps.size() && !plan_.apps.empty() ? std::optional(0) : std::nullopt;
+}
+
+std::vector<std::string> PodRecord::addresses() const {
+  if (state() != PodState::kRunning && state() != PodState::kPreparing)
+    return {};
+  for (auto event = events_.rbegin(); event != events_.rend(); ++event) {
+    if (event->kind == PodEvent::Kind::kNetwork)
+      return event->addresses;
+  }
+  return {};
 }
 
 std::optional<pid_t> PodRecord::runner() const {

@@ -61,6 +61,7 @@ struct PodEvent {
     kUnhealthy,  // `app`, `text` is what the check said
     kFailed,     // `text`: why it could not be started
     kMeasured,   // `app`: `digests` of what its virtual machine starts with
+    kNetwork,    // `addresses`: those of the pod
   };
   Kind kind = Kind::kPrepared;
   std::string app = {};
@@ -69,7 +70,8 @@ struct PodEvent {
   int code = 0;
   std::string text = {};
   std::map<std::string, Digest> digests = {};  // "kernel", "initramfs", "root"
-  std::string time = {};                       // RFC 3339; set when it is written
+  std::vector<std::string> addresses = {};
+  std::string time = {};  // RFC 3339; set when it is written
 };
 
 // The lines of the file as it begins, and of one more event.
@@ -112,6 +114,8 @@ class PodRecord {
   AppStatus StatusOf(const std::string& app) const;
   // The code of the first app that failed, or 0; nullopt while it is not known.
   std::optional<int> code() const;
+  // Of its network; empty when it has ended, or has none.
+  std::vector<std::string> addresses() const;
   // The process that attends to the pod, while it lives.
   std::optional<pid_t> runner() const;
   // The app of that name; an empty one is the only app. kUsage otherwise.

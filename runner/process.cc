@@ -83,6 +83,7 @@ struct Process::State {
   std::vector<UniqueFd> duplicates;
   EtcFiles etc;
   std::vector<EtcFile> etc_files;
+  std::optional<SharedEtcFiles> later_etc;
   SetupPlan plan;
   int unified = -1;
 
@@ -98,11 +99,13 @@ struct Process::State {
   void PlanVolumes(const Pod& pod);
   void PlanSecrets();
   void PlanGroups();
+  void PlanEtc(const Pod& pod);
   void MakePlan(Pod& pod);
   void Clone();
   void Hold();
   void Introduce(const Dir& root, const Pod& pod);
   void SendRoot(const IdMap& map);
+  void AttachNetwork(Pod& pod);
   void Converse(Pod& pod);
   void Kill();
 };
@@ -160,14 +163,28 @@ void Process::State::PlanGroups() {
   unified = cgroup.unified();
 }
 
+// Of the first app of a network that is still to be attached they are known later.
+void Process::State::PlanEtc(const Pod& pod) {
+  if (IsAttached(config.network) && pod.network() == nullptr) {
+    later_etc.emplace();
+    plan.await_network = true;
+    plan.etc = later_etc->files();
+    plan.etc_count = SharedEtcFiles::kCount;
+    return;
+  }
+  etc = MakeEtcFiles(config, hostname, pod.network());
+  for (const auto& [name, text] : etc) etc_files.push_back({name.c_str(), text.data(), text.size()});
+  plan.etc = etc_files.data();
+  plan.etc_count = etc_files.size();
+}
+
 void Process::State::MakePlan(Pod& pod) {
   if (rootfs.layers.empty() || rootfs.layers.size() > kMaxOverlayLayers)
     throw Error(ErrorKind::kUnsupported, "an image of " + std::to_string(rootfs.layers.size()) + " layers cannot run",
                 "overlayfs stacks 1 to 500; squash it with: gantry convert");
   const bool host_network = config.network == Network::kHost;
   hostname = ChooseHostname(config, pod.uuid());
-  etc = MakeEtcFiles(hostname, host_network);
-  for (const auto& [name, text] : etc) etc_files.push_back({name.c_str(), text.data(), text.size()});
+  PlanEtc(pod);
   mount_point = pod.AppPath(app);
   upper = rootfs.upper.empty() ? mount_point + "/upper" : rootfs.upper;
   work = rootfs.work.empty() ? mount_point + "/work" : rootfs.work;
@@ -193,8 +210,6 @@ void Process::State::MakePlan(Pod& pod) {
   plan.upper = upper.c_str();
   plan.work = work.c_str();
   plan.mount_point = mount_point.c_str();
-  plan.etc = etc_files.data();
-  plan.etc_count = etc_files.size();
   plan.volumes = volumes.data();
   plan.volume_count = volumes.size();
   plan.secrets = secrets.data();
@@ -295,6 +310,16 @@ void Process::State::SendRoot(const IdMap& map) {
     ThrowErrno("send the container its root");
 }
 
+// While the child mounts its root.
+void Process::State::AttachNetwork(Pod& pod) {
+  pod.AttachNetwork(pid);
+  later_etc->Fill(MakeEtcFiles(config, hostname, pod.network()));
+  const char go = 1;
+  // EPIPE: the child failed meanwhile, and its report is on the way.
+  if (send(socket.get(), &go, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+    ThrowErrno("start the container");
+}
+
 void Process::State::Converse(Pod& pod) {
   if (config.oom_score_adj) {
     const std::string path = "/proc/" + std::to_string(pid) + "/oom_score_adj";
@@ -310,6 +335,8 @@ void Process::State::Converse(Pod& pod) {
     if (send(socket.get(), &go, 1, MSG_NOSIGNAL) < 0)
       ThrowErrno("start the container");
   }
+  if (later_etc)
+    AttachNetwork(pod);
   bool ready = false;
   while (auto received = ReceiveReport(socket.get())) {
     if (received->report.kind == Report::kRoot)

@@ -158,7 +158,7 @@ std::string Subject(const Report& report, const RunConfig& config, const SetupPl
     case Step::kOpenLayer:
       return i < plan.layer_count ? " " + Quoted(plan.layers[i]) : "";
     case Step::kEtc:
-      return i < plan.etc_count ? std::string(" /") + plan.etc[i].name : "";
+      return i < plan.etc_count && plan.etc[i].name != nullptr ? std::string(" /") + plan.etc[i].name : "";
     case Step::kWorkingDir:
     case Step::kChangeDir:
       return " " + Quoted(config.working_dir);

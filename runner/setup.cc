@@ -258,7 +258,13 @@ void SetUpImage(const SetupPlan& plan, int coming) {
     PlaceRoot(root, plan.mount_point);
   OpenListener(plan);
   SendDescriptor(Report::kRoot, root, Step::kAttachRoot);
-  for (size_t i = 0; i < plan.etc_count; ++i) WriteEtc(root, plan.etc[i], i);
+  char go = 0;
+  if (plan.await_network && recv(kControlFd, &go, 1, 0) != 1)
+    FailSetup(Step::kEtc, EPIPE);
+  for (size_t i = 0; i < plan.etc_count; ++i) {
+    if (plan.etc[i].name != nullptr)
+      WriteEtc(root, plan.etc[i], i);
+  }
   RaiseLoopback(plan);
   const KernelMounts kernel = MountKernelFileSystems(plan, root);
   MakeNodes(plan, root);

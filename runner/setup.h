@@ -123,8 +123,9 @@ struct SetupPlan {
   const char* upper = nullptr;
   const char* work = nullptr;
   const char* mount_point = nullptr;
-  const EtcFile* etc = nullptr;
+  const EtcFile* etc = nullptr;  // one without a name is left out
   size_t etc_count = 0;
+  bool await_network = false;  // what is at `etc`, in shared memory, is written by the parent, who then sends a byte
   const VolumePlan* volumes = nullptr;
   size_t volume_count = 0;
   const SecretPlan* secrets = nullptr;

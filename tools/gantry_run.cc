@@ -10,6 +10,7 @@
 #include "libimage/model/aci_manifest.h"
 #include "runner/pod_manifest.h"
 #include "tools/run_machine.h"
+#include "tools/run_net.h"
 #include "tools/run_options.h"
 #include "tools/run_pod.h"
 #include "tools/run_verbs.h"
@@ -23,7 +24,8 @@ constexpr const char* kNextImage = "---";
 struct Options {
   PodOptions pod;
   AppOptions all;  // of every app
-  std::string network, log_size, log_driver;
+  NetOptions net;
+  std::string log_size, log_driver;
   IsolationOptions isolation;
   std::string prepared, manifest;
 };
@@ -32,10 +34,7 @@ void AddPodOptions(CLI::App& app, Options& options) {
   AddPolicyOptions(app, options.pod.policy);
   app.add_option("--platform", options.pod.platform,
                  "OS/ARCH[/VARIANT] to choose from an index; default: this machine's");
-  app.add_option("--net", options.network, "none: only loopback (the default); host: the host's network")
-      ->check(CLI::IsMember({"none", "host"}))
-      ->type_name("none|host")
-      ->option_text("none|host");
+  AddNetOptions(app, options.net);
   app.add_flag("-i,--interactive", options.all.run.interactive, "give it our standard input; else it is empty");
   app.add_flag("-t,--tty", options.all.run.terminal, "give it a terminal of its own");
   app.add_option("--log-driver", options.log_driver,
@@ -47,7 +46,6 @@ void AddPodOptions(CLI::App& app, Options& options) {
   app.add_option("--userns", options.pod.userns,
                  "host, or auto: a user namespace with ids of its own; default: auto without root, else host")
       ->type_name("host|auto[:size=N]");
-  app.add_option("--hostname", options.all.run.hostname, "its host name; default: from the pod's UUID");
   AddIsolationOptions(app, options.isolation);
   app.add_flag("--strict", options.pod.strict, "refuse what an image asks for and cannot get, instead of telling");
   app.add_option("--pod-manifest", options.manifest, "run the apps of an appc pod manifest")->type_name("FILE");
@@ -83,7 +81,7 @@ void TakeLogDriver(Options& options) {
 }
 
 void FinishPodOptions(const CLI::App& app, Options& options) {
-  options.all.run.network = options.network == "host" ? runner::Network::kHost : runner::Network::kNone;
+  TakeNet(options.net, options.all.run);
   if (const char* terminal = std::getenv("TERM"); terminal != nullptr && *terminal != '\0')
     options.all.run.terminal_type = terminal;
   options.all.run = Planned(app, options.all);

@@ -444,6 +444,7 @@ runner::RunOptions Over(const runner::RunOptions& all, const runner::RunOptions&
   out.health = own.health && all.health;
   out.hostname = all.hostname;
   out.network = all.network;
+  out.net = all.net;
   out.interactive = all.interactive;
   out.terminal = all.terminal;
   out.terminal_type = all.terminal_type;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "libimage/base/error.h"
 #include "runner/pod_manifest.h"
@@ -59,6 +60,19 @@ json::Object AppJson(const PodRecord& pod, const runner::AppPlan& app) {
   return out;
 }
 
+json::Object PortJson(const runner::PublishedPort& port) {
+  return {{"hostAddress", runner::ToString(port.host_address)},
+          {"hostPort", uint64_t{port.host_port}},
+          {"port", uint64_t{port.port}},
+          {"protocol", port.udp ? "udp" : "tcp"}};
+}
+
+// All apps of a pod have its network.
+std::vector<runner::PublishedPort> PortsOf(const PodRecord& pod) {
+  const auto& apps = pod.plan().apps;
+  return apps.empty() ? std::vector<runner::PublishedPort>{} : apps.front().config.net.ports;
+}
+
 json::Object PodJson(const PodRecord& pod) {
   json::Object out{{"uuid", pod.uuid()},
                    {"state", ToString(pod.state())},
@@ -72,6 +86,12 @@ json::Object PodJson(const PodRecord& pod) {
     if (event.kind == runner::PodEvent::Kind::kFailed)
       out.Append("reason", event.text);
   }
+  if (const auto addresses = pod.addresses(); !addresses.empty())
+    out.Append("addresses", addresses);
+  json::Array ports;
+  for (const runner::PublishedPort& port : PortsOf(pod)) ports.emplace_back(PortJson(port));
+  if (!ports.empty())
+    out.Append("ports", std::move(ports));
   json::Array apps;
   for (const runner::AppPlan& app : pod.plan().apps) apps.emplace_back(AppJson(pod, app));
   out.Append("apps", std::move(apps));
@@ -120,6 +140,8 @@ void Print(const PodRecord& pod) {
               pod.plan().created.c_str());
   if (const auto runner = pod.runner())
     std::printf("runner=%d\n", *runner);
+  for (const std::string& address : pod.addresses()) std::printf("address=%s\n", address.c_str());
+  for (const runner::PublishedPort& port : PortsOf(pod)) std::printf("port=%s\n", port.ToString().c_str());
   for (const runner::AppPlan& app : pod.plan().apps) {
     const AppStatus status = pod.StatusOf(app.name);
     const char* name = app.name.c_str();

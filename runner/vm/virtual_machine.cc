@@ -136,8 +136,10 @@ void RequireMachineCan(const RunConfig& config) {
 #if !defined(__x86_64__)
   throw Error(ErrorKind::kUnsupported, "virtual machines are for x86-64 alone", "run without --isolation=vm");
 #endif
-  if (config.network == Network::kHost)
-    throw Error(ErrorKind::kUnsupported, "a virtual machine cannot have the host's network",
+  if (config.network != Network::kNone)
+    throw Error(ErrorKind::kUnsupported,
+                config.network == Network::kHost ? "a virtual machine cannot have the host's network"
+                                                 : "a virtual machine cannot have a network yet",
                 "run it with --net=none, or without --isolation=vm");
   if (config.volumes.size() > kMaxJobVolumes)
     throw Error(ErrorKind::kUnsupported, "a virtual machine takes at most 16 volumes", "show a directory above them");
@@ -280,8 +282,8 @@ void VirtualMachine::State::Converse(const RootImage& root, int seconds) {
   Until([&] { return channel->hello(); }, seconds, "did not start in time");
   if (ended)
     return;
-  process->SendBlob(FrameType::kJob,
-                    PackJob(config, MakeEtcFiles(hostname, false), hostname, root.type, directories, keeps_changes));
+  process->SendBlob(FrameType::kJob, PackJob(config, MakeEtcFiles(config, hostname, nullptr), hostname, root.type,
+                                             directories, keeps_changes));
   Until([&] { return process->has_root(); }, seconds, "did not make the container in time");
   if (ended)
     return;

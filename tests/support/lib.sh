@@ -70,6 +70,55 @@ need() {
   done
 }
 
+# in_namespaces_of_its_own FLAGS...: the rest of the script runs in new ones, by the flags of unshare(1).
+in_namespaces_of_its_own() {
+  local status=0
+  [ "${GANTRY_TEST_INSIDE-}" != 1 ] || return 0
+  need unshare
+  unshare "$@" true 2>/dev/null || skip "no namespaces to be made here: unshare $*"
+  GANTRY_TEST_INSIDE=1 unshare "$@" bash "$0" || status=$?
+  exit "$status"
+}
+
+# make_outside: in a network namespace of its own this machine gets the address 10.77.0.1 and a neighbour, 10.77.0.2, by
+# whom it has its default route: for `outside COMMAND...`. /run is empty.
+make_outside() {
+  need ip nsenter
+  mount -t tmpfs tmpfs /run
+  ip link set lo up
+  unshare -n sleep 1000 &
+  neighbour=$!
+  started_pids+=("$neighbour")
+  until [ "$(readlink "/proc/$neighbour/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
+  ip link add out0 type veth peer name eth0 netns "$neighbour"
+  ip addr add 10.77.0.1/24 dev out0
+  ip link set out0 up
+  outside ip link set lo up
+  outside ip addr add 10.77.0.2/24 dev eth0
+  outside ip link set eth0 up
+  ip route add default via 10.77.0.2
+}
+outside() { nsenter -t "$neighbour" -n "$@"; }
+
+# serve NAME PROTOCOL PORT: the Perl text of a server that answers everyone with NAME and the address it is asked from.
+serve() {
+  case $2 in
+    tcp) printf 'use IO::Socket::INET; $s = IO::Socket::INET->new(LocalPort => %d, Listen => 9, ReuseAddr => 1) or die $!;
+      while ($c = $s->accept) { print $c "%s ", $c->peerhost, "\n"; close $c }' "$3" "$1" ;;
+    udp) printf 'use IO::Socket::INET; $s = IO::Socket::INET->new(LocalPort => %d, Proto => "udp") or die $!;
+      while ($s->recv($b, 99)) { $s->send("%s " . $s->peerhost . "\n") }' "$3" "$1" ;;
+  esac
+}
+
+# ask PROTOCOL ADDRESS PORT, outside_asks ...: prints what such a server says; it gives up after a second.
+ask() {
+  local text='use IO::Socket::INET; $SIG{ALRM} = sub { exit 9 }; alarm 1;
+    $s = IO::Socket::INET->new(PeerAddr => $ARGV[1], PeerPort => $ARGV[2], Proto => $ARGV[0]) or exit 8;
+    $s->send("x") if $ARGV[0] eq "udp"; $s->recv($b, 99); print $b; exit($b eq "")'
+  perl -e "$text" "$@"
+}
+outside_asks() { outside bash -c "$(declare -f ask)"'; ask "$@"' ask "$@"; }
+
 # expect_exit CODE COMMAND...: runs it with its output in $T/out and $T/err, and fails on another exit code.
 expect_exit() {
   local want=$1 got=0

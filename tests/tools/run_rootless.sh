@@ -25,6 +25,8 @@ as() {
 want=4 as 54321 "oci:$T/image" sh -c 'id -u; touch /made; stat -c %u /made; cat /proc/self/uid_map; exit 4'
 expect_text '^0$' "$T/out"
 expect_text '^ *0 +54321 +1$' "$T/out"
+want=0 as 54321 "oci:$T/image" --name one -- id -u --- "oci:$T/image" --name two -- id -g
+[ "$(xargs <"$T/out")" = "0 0" ] || fail "two apps: $(cat "$T/out")"
 want=125 as 54321 -u web "oci:$T/image" id
 expect_text 'subuid has no range' "$T/err"
 

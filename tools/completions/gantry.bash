@@ -35,7 +35,7 @@ _gantry() {
       return
       ;;
     --net)
-      mapfile -t COMPREPLY < <(compgen -W "host none" -- "$current")
+      mapfile -t COMPREPLY < <(compgen -W "host none private" -- "$current")
       return
       ;;
     --platform)

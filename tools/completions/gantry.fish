@@ -48,7 +48,7 @@ function __gantry_complete
             printf '%s\n' image http tls
             return
         case --net
-            printf '%s\n' host none
+            printf '%s\n' host none private
             return
         case --platform
             printf '%s\n' linux/{amd64,arm64,arm/v7,386,ppc64le,riscv64,s390x}

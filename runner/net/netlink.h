@@ -1,0 +1,55 @@
+// What a private network needs of links, addresses and routes, said to the kernel by rtnetlink(7).
+//
+// Everything asked for is new or the same as before: an answer that it exists already is no error, where that can be
+// meant. IPv4.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "libimage/base/fd.h"
+#include "runner/net/network_request.h"
+
+namespace gantry::runner {
+
+using MacAddress = std::array<uint8_t, 6>;
+
+struct VethPair {
+  std::string name;  // of our end
+  int bridge = 0;    // that it is a port of
+  std::string peer_name;
+  int peer_netns = -1;  // where the peer goes
+  MacAddress peer_mac{};
+};
+
+class Netlink {
+ public:
+  // Speaks about our network namespace, or about the one that `netns` is: that is entered for a moment, so the caller
+  // is single-threaded.
+  static Netlink Open();
+  static Netlink OpenIn(int netns);
+
+  std::optional<int> FindLink(const std::string& name);            // its index
+  int MakeBridge(const std::string& name, const MacAddress& mac);  // up; that of the name, if there is one
+  void SetUp(int link);
+  void MakeVeth(const VethPair& pair);       // our end up: the kernel takes no other
+  void DeleteLink(const std::string& name);  // no error when absent
+  void AddAddress(int link, Ipv4 address, unsigned prefix);
+  void AddDefaultRoute(Ipv4 gateway);
+  // A route, other than the default, to something in the network.
+  std::optional<std::string> FindRouteInto(Ipv4 network, unsigned prefix);
+
+ private:
+  explicit Netlink(UniqueFd socket) : socket_(std::move(socket)) {}
+  class Request;
+  int Talk(Request& request, std::string* answer = nullptr);  // 0 or an errno
+  UniqueFd socket_;
+  uint32_t sequence_ = 0;
+};
+
+// Whether nftables has a table of that name in the family ip. Asked of the kernel itself: this is for every start.
+bool HasTable(const std::string& name);
+
+}  // namespace gantry::runner
