@@ -49,5 +49,5 @@ uuid=$(gantry-run --insecure-options=image --isolation=vm "${kernel[@]:1}" -d "o
 end_machine "$uuid"
 expect_exit 0 gantry-run status --wait --json "$uuid"
 [ "$(jq -r '.state + (.code | tostring)' "$T/out")" = exited125 ] || fail "$(cat "$T/out")"
-jq -r .reason "$T/out" | grep -q 'ended before the application did' || fail "no reason: $(cat "$T/out")"
+expect_text '"reason": .*ended before the application did' "$T/out"
 gantry-run rm "$uuid" >/dev/null
