@@ -27,7 +27,7 @@ std::string ToJson(const Cache::Entry& entry) {
                                   {"form", order.form},
                                   {"platform", order.platform},
                                   {"aciName", order.aci_name},
-                                  {"signature", entry.signature},
+                                  {"signedBy", entry.signed_by},
                                   {"record", entry.record.ToJson()}});
 }
 
@@ -42,7 +42,7 @@ Cache::Entry ParseEntry(const std::string& text) {
                  .form = root.At("form").String(),
                  .platform = root.At("platform").String(),
                  .aci_name = root.At("aciName").String()};
-  entry.signature = root.At("signature").Bool();
+  entry.signed_by = root.At("signedBy").String();
   entry.record = Record::Parse(root.At("record").String(kMaxRecordBytes));
   return entry;
 }
@@ -164,12 +164,12 @@ void Cache::Touch(const std::string& key) {
   utimensat(dir_.fd(), PathOf(kRecordsDir, FileOf(key) + ".json").c_str(), nullptr, 0);
 }
 
-void Cache::SetSigned(const std::string& key) {
+void Cache::SetSigned(const std::string& key, const std::string& by) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(key);
   if (found == entries_.end())
     return;
-  found->second.signature = true;
+  found->second.signed_by = by;
   Write(key, found->second);
 }
 

@@ -35,7 +35,7 @@ class Cache {
     Clock::time_point checked = {};
     uint64_t generation = 0;  // in which it was checked; 0: before this process
     uint64_t used = 0;
-    bool signature = false;  // FILE.asc is there
+    std::string signed_by = {};  // which key made FILE.asc, in the words of who had it made; empty: none
   };
 
   // Opens `directory` and creates what is missing; reads the records, and removes what a killed process left. A record
@@ -54,7 +54,7 @@ class Cache {
   // replaced.
   void Add(const Order& order, const Record& record);
   void Touch(const std::string& key);  // it was found unchanged
-  void SetSigned(const std::string& key);
+  void SetSigned(const std::string& key, const std::string& by);
   void Remove(const std::string& key);
 
   // Where the manifest or blob is that `digest` names, for those that belong to an image of `name`.

@@ -1,4 +1,5 @@
-// The process of gantry-serve that talks to clients. It can start nothing, and write nothing but the cache and the log.
+// The process of gantry-serve that talks to clients. It can start nothing, connect to nothing, and write nothing but
+// the cache and the log.
 #pragma once
 
 #include <chrono>

@@ -189,6 +189,7 @@ class HttpServer::State {
     current.request = {.method = request.method,
                        .path = request.path,
                        .client = request.remote_addr,
+                       .streams = request.version != "HTTP/1.0",
                        .header = [&request](const char* name) { return request.get_header_value(name); },
                        .query =
                            [&request](const char* name) {

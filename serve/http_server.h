@@ -18,9 +18,10 @@
 namespace gantry::serve {
 
 struct HttpRequest {
-  std::string method;                                                 // "GET" or "HEAD"
-  std::string path;                                                   // percent-decoded
-  std::string client;                                                 // its address
+  std::string method;   // "GET" or "HEAD"
+  std::string path;     // percent-decoded
+  std::string client;   // its address
+  bool streams = true;  // takes a body without a length and can tell whether it is whole: not so in HTTP/1.0
   std::function<std::string(const char* name)> header;                // empty when absent
   std::function<std::optional<std::string>(const char* name)> query;  // the decoded value of a parameter
 };

@@ -83,7 +83,11 @@ HttpAnswer FileAnswer(UniqueFd fd, std::string type, std::string etag, std::stri
 
 Service::Service(ServiceOptions options, Cache& cache, UniqueFd kitchen,
                  std::function<std::shared_ptr<Access>()> access)
-    : options_(std::move(options)), host_(HostOf(options_.url)), cache_(cache), access_(std::move(access)) {
+    : options_(std::move(options)),
+      host_(HostOf(options_.url)),
+      signer_(Digest::Of(options_.public_keys).str()),
+      cache_(cache),
+      access_(std::move(access)) {
   orders_ = std::make_unique<Orders>(std::move(kitchen), options_.limits,
                                      [this](const std::shared_ptr<Making>& making, const Record* record,
                                             const Error* error) { End(making, record, error); });
@@ -131,7 +135,7 @@ HttpAnswer Service::Route(const HttpRequest& request, std::string& user) {
   if (const auto registry = RegistryRequest::Parse(request.path))
     return AnswerRegistry(*registry);
   if (const auto aci = AciRequest::Parse(request.path, host_, request.query("version")))
-    return AnswerAci(*aci);
+    return AnswerAci(*aci, request.streams);
   return ErrorAnswer(request.path, 404, "there is nothing by this name",
                      "gantry-serve(8) says how images are called here");
 }
@@ -206,7 +210,7 @@ void Service::End(const std::shared_ptr<Making>& making, const Record* record, c
       if (error->kind() == ErrorKind::kRefused || error->kind() == ErrorKind::kNotFound)
         cache_.Remove(key);
     } else if (order.kind == Order::Kind::kSign) {
-      cache_.SetSigned(order.aci_name);
+      cache_.SetSigned(order.aci_name, signer_);
     } else if (record->unchanged) {
       cache_.Touch(key);
     } else {
@@ -252,7 +256,7 @@ bool Service::StillAllowed(const std::string& key) {
 
 // --- App Container Images ---
 
-HttpAnswer Service::AnswerAci(const AciRequest& request) {
+HttpAnswer Service::AnswerAci(const AciRequest& request, bool streams) {
   const Order order{.kind = Order::Kind::kAci,
                     .name = request.repository,
                     .reference = request.version,
@@ -264,7 +268,7 @@ HttpAnswer Service::AnswerAci(const AciRequest& request) {
   Found found = Obtain(order);
   if (request.signature)
     return AnswerSignature(key, std::move(found));
-  if (found.making && found.making->WaitBegun() == Making::State::kBegun)
+  if (found.making && streams && found.making->WaitBegun() == Making::State::kBegun)
     return {.type = kAciType, .stream = StreamOf(found.making, key), .how = found.how};
   const Cache::Entry entry = Await(key, found);
   return FileAnswer(cache_.OpenFile(key, false), kAciType, QuotedTag(entry.record.image_id), found.how);
@@ -272,7 +276,7 @@ HttpAnswer Service::AnswerAci(const AciRequest& request) {
 
 HttpAnswer Service::AnswerSignature(const std::string& key, Found found) {
   const Cache::Entry entry = Await(key, found);
-  if (!entry.signature) {
+  if (entry.signed_by != signer_) {
     const Order order{.kind = Order::Kind::kSign, .reference = FileOf(key), .aci_name = key};
     std::shared_ptr<Making> making;
     {

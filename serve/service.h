@@ -57,7 +57,7 @@ class Service {
 
   HttpAnswer Route(const HttpRequest& request, std::string& user);
   HttpAnswer Discover() const;
-  HttpAnswer AnswerAci(const AciRequest& request);
+  HttpAnswer AnswerAci(const AciRequest& request, bool streams);
   HttpAnswer AnswerSignature(const std::string& key, Found found);
   HttpAnswer AnswerRegistry(const RegistryRequest& request);
   HttpAnswer AnswerManifest(const RegistryRequest& request);
@@ -79,7 +79,8 @@ class Service {
   void Clean();
 
   ServiceOptions options_;
-  std::string host_;  // the first part of the names of its ACIs
+  std::string host_;    // the first part of the names of its ACIs
+  std::string signer_;  // tells the keys of now from those that the cache may have signatures by
   Cache& cache_;
   std::function<std::shared_ptr<Access>()> access_;
   Figures figures_;

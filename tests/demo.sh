@@ -73,8 +73,8 @@ type_in gantry run "docker://$registry/demo/hello:v1" sh -c 'id; ls -l /opt /bin
 step "Serve what the registry has as signed App Container Images, made as they are asked for, to whoever knows the name."
 : >serve.out
 architecture=$(uname -m)
-printf '%s$%s gantry serve --upstream docker://%s --listen 127.0.0.1:0 --sign-key demo@example.com &\n' "$bold" "$plain" "$registry"
-gantry serve --upstream "docker://$registry" --listen 127.0.0.1:0 --sign-key demo@example.com >serve.out 2>serve.log &
+printf '%s$%s gantry serve --upstream docker://%s --listen 127.0.0.1:0 --cache made --sign-key demo@example.com &\n' "$bold" "$plain" "$registry"
+gantry serve --upstream "docker://$registry" --listen 127.0.0.1:0 --cache made --sign-key demo@example.com >serve.out 2>serve.log &
 started_pids+=($!)
 until server=$(grep -o '127.0.0.1:[0-9]*' serve.out); do
   kill -0 "${started_pids[-1]}" 2>/dev/null || fail "$(cat serve.log)"

@@ -100,8 +100,9 @@ std::string PublicKeys(const MakeOptions& make) {
   return keys.output;
 }
 
+// It listens before, and opens no socket after: clients come to it.
 image::Confinement FrontConfinement(const serve::FrontOptions& front) {
-  image::Confinement keep{.read = image::SystemFiles(), .network = true};
+  image::Confinement keep{.read = image::SystemFiles(), .network = false, .unix_sockets = false};
   for (const std::string& file : {front.http.certificate, front.http.key, front.passwords, front.tokens}) {
     // With its directory: a new file may take its place.
     if (!file.empty())

@@ -85,10 +85,10 @@ TEST_F(CacheTest, ANewFileTakesTheSignatureOfTheOldOneAlong) {
   const auto cache = Open();
   cache->Add(order, Make(dir_, order, "one"));
   dir_.dir().WriteFileAtomically(RelPath::Parse("cache/files/" + FileOf(KeyOf(order)) + ".aci.asc"), "signature");
-  cache->SetSigned(KeyOf(order));
-  EXPECT_TRUE(cache->Find(KeyOf(order))->signature);
+  cache->SetSigned(KeyOf(order), "me");
+  EXPECT_EQ(cache->Find(KeyOf(order))->signed_by, "me");
   cache->Add(order, Make(dir_, order, "two"));
-  EXPECT_FALSE(cache->Find(KeyOf(order))->signature);
+  EXPECT_EQ(cache->Find(KeyOf(order))->signed_by, "");
   EXPECT_THROW(cache->OpenFile(KeyOf(order), true), Error);
   EXPECT_EQ(ReadOf(*cache, order), "two");
 }

@@ -41,6 +41,12 @@ expect_status 200 "$(aci_url org/box v1)" -r 0-9 -H 'If-Range: "other"'
 expect_status 416 "$(aci_url org/box v1)" -r 99999999-
 [ ! -s "$registry_log" ] || fail "upstream was asked: $(cat "$registry_log")"
 
+# A client that could not tell a part from the whole waits for the whole.
+push "$T/layout:v1" org/box:v3
+expect_status 200 "$(aci_url org/box v3)" --http1.0
+expect_text "Content-Length: $(stat -c%s "$T/body")" "$T/headers"
+gzip -t <"$T/body" || fail "HTTP/1.0 got something else"
+
 # Without the version beside it, by the path alone, and with the host in it.
 expect_status 200 "http://$server/127.0.0.1/org/box-v1-linux-amd64.aci"
 cmp "$T/body" "$T/box.aci" || fail "another by the path"

@@ -39,6 +39,15 @@ expect_status 200 "$(aci_url box v1)"
 ! cmp -s "$T/body" "$T/box.aci" || fail "the name moved, and nobody saw it"
 cp "$T/body" "$T/box.aci"
 
+# Another key signs anew what the first one signed.
+make_gpg_key other
+kill "$server_pid"
+wait "$server_pid" || fail "it ended with $?"
+start_server --cache "$T/cache" --fresh 0 --sign-key "$fingerprint"
+expect_status 200 "$(aci_url box v1 | sed 's/aci?/aci.asc?/')"
+expect_exit 0 gpg --status-fd 1 --verify "$T/body" "$T/box.aci"
+expect_text "VALIDSIG $fingerprint" "$T/out"
+
 # Upstream is gone.
 kill "${started_pids[0]}"
 wait "${started_pids[0]}" || :

@@ -15,6 +15,9 @@ expect_exit 2 gantry-serve --upstream docker://a.test --url 'https://a"b'
 expect_exit 3 gantry-serve --upstream docker://a.test --listen 127.0.0.1:0 --cache "$T/c" --sign-key nobody@example.com
 expect_exit 3 gantry-serve --upstream docker://a.test --listen 127.0.0.1:0 --cache "$T/c" --basic "$T/none"
 accept_anything
+expect_exit 0 gantry-serve --upstream docker://a.test --print-confinement --cache "$T/none"
+expect_text '^executes: nothing$' "$T/out"
+expect_text '^network: none$' "$T/out"
 start_server --stall 2
 expect_status 502 "$(aci_url box v1)"
 expect_status 404 "http://$server/v2/UPPER/manifests/v1"

@@ -224,6 +224,27 @@ TEST_F(ServeTest, ALayerThatIsNotItsDigestBreaksTheAnswerOff) {
   EXPECT_TRUE(ReadAnswer(server.Ask(target_)).whole);
 }
 
+// A path that a layer holds twice makes the conversion begin again, when bytes are out already.
+TEST_F(ServeTest, AConversionThatBeginsAgainGivesNobodyBytesOfTwo) {
+  const std::string last = Noise(3'000'000, 8);
+  ImageBuilder image;
+  image.Layer(TarBuilder().File("f", Noise(6'000'000, 7)).File("g", Noise(6'000'000, 9)).File("f", last).Build(),
+              image::Compression::kNone);
+  for (const auto& [digest, bytes] : image.Blobs()) registry_.PutBlob("app", digest.str(), bytes);
+  registry_.PutManifest("app", "twice", std::string(image::kOciManifestType), image.ManifestBytes());
+  const Server server(registry_.host());
+  const std::string target = "/app-twice-linux-" + Arch() + ".aci";
+  const Got first = ReadAnswer(server.Ask(target));
+  const Got second = ReadAnswer(server.Ask(target));
+  ASSERT_TRUE(second.whole) << second.head;
+  EXPECT_GT(second.body.size(), 9'000'000u);
+  EXPECT_LT(second.body.size(), 10'000'000u);
+  if (first.whole)
+    EXPECT_TRUE(first.body == second.body);
+  else
+    EXPECT_GT(first.body.size(), 1'000'000u);
+}
+
 TEST_F(ServeTest, SendsAwayWhatIsTooMuchToWaitFor) {
   registry_.Script("GET " + LayerPath(0) + " stall 5000000");
   const Server server(registry_.host(), {"--conversions", "1", "--waiting", "0"});
