@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
+#include <utility>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/build/lines.h"
+#include "libimage/build/words.h"
 
 namespace gantry::image {
 namespace {
@@ -78,16 +79,56 @@ std::string_view TakeFlags(std::string_view text, const Known& known, Instructio
   return text;
 }
 
-void RefuseHereDocument(const Instruction& instruction) {
-  if (instruction.name != "RUN" && instruction.name != "COPY" && instruction.name != "ADD")
+// "<<END", "3<<-'END'": a word that begins a here-document, for BuildKit and for the shell alike.
+std::optional<HereDocument> DocumentOf(std::string_view word) {
+  word.remove_prefix(std::min(word.find_first_not_of("0123456789"), word.size()));
+  if (!word.starts_with("<<"))
+    return std::nullopt;
+  word.remove_prefix(2);
+  const bool strips_tabs = word.starts_with('-');
+  word.remove_prefix(strips_tabs ? 1 : 0);
+  std::string delimiter;
+  for (const char c : word) delimiter += c == '"' || c == '\'' || c == '\\' ? std::string() : std::string(1, c);
+  if (delimiter.empty() || delimiter.find('<') != std::string::npos)
+    return std::nullopt;
+  return HereDocument{std::move(delimiter), strips_tabs};
+}
+
+std::vector<HereDocument> DocumentsIn(const std::string& line, char escape) {
+  std::vector<HereDocument> documents;
+  const std::string name = Upper(FirstWord(line));
+  if (line.find("<<") == std::string::npos || (name != "RUN" && name != "COPY" && name != "ADD"))
+    return documents;
+  std::vector<std::string> words;
+  try {
+    words = SplitWords(line, {.escape = escape, .keep_quotes = true});
+  } catch (const Error&) {
+    return documents;  // the shell may know what that means
+  }
+  for (const std::string& word : words) {
+    if (auto document = DocumentOf(word))
+      documents.push_back(*std::move(document));
+  }
+  if (!documents.empty() && name != "RUN")
+    throw Error(ErrorKind::kUnsupported, "here-documents of " + name + " are not supported",
+                "put the text into a file, and " + name + " it");
+  return documents;
+}
+
+// A document alone is the script; behind a command, the shell reads it.
+void AddDocuments(const std::vector<HereDocument>& documents, Instruction& run) {
+  if (documents.empty())
     return;
-  const size_t at = instruction.text.find("<<");
-  const std::string_view after =
-      at == std::string::npos ? std::string_view() : std::string_view(instruction.text).substr(at + 2);
-  const bool starts_word = !after.empty() && (std::isalpha(static_cast<unsigned char>(after.front())) != 0 ||
-                                              after.front() == '-' || after.front() == '"' || after.front() == '\'');
-  if (starts_word)
-    throw Error(ErrorKind::kUnsupported, "here-documents are not supported", "put the text into a file, and COPY it");
+  const bool alone = documents.size() == 1 && run.text.find_first_of(kSpaces) == std::string::npos;
+  if (alone && documents[0].content.starts_with("#!"))
+    throw Error(ErrorKind::kUnsupported, "a here-document with a line '#!' is not supported",
+                "put it into a file, COPY and RUN that, or leave the line out");
+  if (alone) {
+    run.text = documents[0].content;
+    return;
+  }
+  for (const HereDocument& document : documents)
+    run.text.append("\n").append(document.content).append(document.delimiter);
 }
 
 Instruction ParseInstruction(const LogicalLine& line) {
@@ -99,7 +140,7 @@ Instruction ParseInstruction(const LogicalLine& line) {
     throw Error(ErrorKind::kCorrupt, instruction.name + " of nothing");
   if (known.json)
     instruction.words = JsonWords(instruction.text);
-  RefuseHereDocument(instruction);
+  AddDocuments(line.documents, instruction);
   return instruction;
 }
 
@@ -177,7 +218,8 @@ Containerfile Containerfile::Parse(std::string_view text) {
   Containerfile file;
   file.escape = EscapeOf(text.substr(0, kMaxContainerfileBytes));
   size_t count = 0;
-  for (const LogicalLine& line : JoinLines(text, file.escape, kMaxContainerfileBytes)) {
+  const auto documents = [&](const std::string& line) { return DocumentsIn(line, file.escape); };
+  for (const LogicalLine& line : JoinLines(text, file.escape, kMaxContainerfileBytes, documents)) {
     try {
       if (++count > kMaxInstructions)
         throw Error(ErrorKind::kCorrupt, "more than " + std::to_string(kMaxInstructions) + " instructions");

@@ -23,7 +23,7 @@ struct Instruction {
   size_t line;                                             // from 1
   std::string name;                                        // "RUN"
   std::vector<std::pair<std::string, std::string>> flags;  // "from", "builder"; the value is empty without "="
-  std::string text;                                        // what follows, as written
+  std::string text;                                        // what follows, as written; here-documents of RUN put in
   std::optional<std::vector<std::string>> words;           // of the JSON form, ["a", "b"]
 
   std::string ToString() const;  // in one spelling, for history and cache

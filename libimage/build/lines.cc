@@ -12,9 +12,31 @@ namespace {
 
 constexpr std::string_view kSpaces = " \t\r";
 
+// The next line of `text` from `begin` on, which moves behind it.
+std::string_view TakeLine(std::string_view text, size_t& begin, size_t& number) {
+  const size_t end = std::min(text.find('\n', begin), text.size());
+  const std::string_view line = text.substr(begin, end - begin);
+  begin = end + 1;
+  ++number;
+  return line;
+}
+
+void TakeDocument(std::string_view text, size_t& begin, size_t& number, HereDocument& into) {
+  while (begin < text.size()) {
+    std::string_view line = TakeLine(text, begin, number);
+    if (into.strips_tabs)
+      line.remove_prefix(std::min(line.find_first_not_of('\t'), line.size()));
+    if (line == into.delimiter || (line.ends_with('\r') && line.substr(0, line.size() - 1) == into.delimiter))
+      return;
+    into.content.append(line).push_back('\n');
+  }
+  throw Error(ErrorKind::kCorrupt, "the here-document " + Quoted(into.delimiter) + " has no end",
+              "it ends with a line that is " + Quoted(into.delimiter) + " and nothing else");
+}
+
 }  // namespace
 
-std::vector<LogicalLine> JoinLines(std::string_view text, char escape, size_t max_bytes) {
+std::vector<LogicalLine> JoinLines(std::string_view text, char escape, size_t max_bytes, const DocumentsOf& documents) {
   if (text.size() > max_bytes)
     throw Error(ErrorKind::kCorrupt, "longer than " + std::to_string(max_bytes) + " bytes");
   if (text.find('\0') != std::string_view::npos)
@@ -23,11 +45,8 @@ std::vector<LogicalLine> JoinLines(std::string_view text, char escape, size_t ma
   std::optional<LogicalLine> open;
   size_t number = 0;
   for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string_view line = text.substr(begin, end - begin);
+    const std::string_view line = TakeLine(text, begin, number);
     const std::string_view trimmed = Trimmed(line);
-    begin = end + 1;
-    ++number;
     if (trimmed.empty() || trimmed.front() == '#')
       continue;
     const bool continued = trimmed.back() == escape;
@@ -38,8 +57,18 @@ std::vector<LogicalLine> JoinLines(std::string_view text, char escape, size_t ma
     if (continued)
       part.remove_suffix(1);
     open->text += part;
-    if (!continued)
-      lines.push_back(*std::exchange(open, std::nullopt));
+    if (continued)
+      continue;
+    lines.push_back(*std::exchange(open, std::nullopt));
+    if (!documents)
+      continue;
+    LogicalLine& made = lines.back();
+    try {
+      made.documents = documents(made.text);
+      for (HereDocument& document : made.documents) TakeDocument(text, begin, number, document);
+    } catch (const Error& error) {
+      throw error.WithContext("line " + std::to_string(made.number));
+    }
   }
   if (open)
     lines.push_back(*std::move(open));

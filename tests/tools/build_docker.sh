@@ -20,13 +20,26 @@ ENV SEEN=\$TARGETPLATFORM/\$TARGETARCH/\$NAME PRICE="\\\$5" COSTS=\$1
 USER app
 WORKDIR /home/app/work/deep
 RUN touch mine
+USER root
+RUN <<'DONE'
+  for n in 1 2; do
+    # not a comment of the file
+    echo "\$n \$0" >>/script
+  done
+DONE
+RUN cat <<A >/shell && cat <<-B >>/shell
+\$GREETING \\\$HOME
+A
+	done
+B
+USER app
 COPY a* /single
 COPY link.txt /links/
 COPY dir*ory /links/tree/
 COPY closed /tmp
 COPY --chown=app:extra a1 /made/for/app/
 HEALTHCHECK --start-interval=2s CMD [ -e /single ] || exit 1
-CMD ["sh", "-c", "echo \$SEEN \$PRICE \$COSTS; cd /; stat -c '%U:%G %a %n' home/app/work home/app/work/deep single links/link.txt links/tree/target tmp made/for made/for/app/a1 2>&1; cat links/link.txt tmp/inner; ls links/tree"]
+CMD ["sh", "-c", "echo \$SEEN \$PRICE \$COSTS; cd /; stat -c '%U:%G %a %n' home/app/work home/app/work/deep single links/link.txt links/tree/target tmp made/for made/for/app/a1 2>&1; cat script shell links/link.txt tmp/inner; ls links/tree"]
 END
 gantry build -q --build-arg TAG=v1 . oci:made >/dev/null
 gantry run -q --no-healthcheck oci:made >"$T/got"
@@ -41,6 +54,10 @@ root:root 644 links/tree/target
 root:root 1777 tmp
 app:extra 755 made/for
 app:extra 644 made/for/app/a1
+1 /bin/sh
+2 /bin/sh
+hello \$HOME
+done
 linked
 two
 target

@@ -30,7 +30,7 @@ expect_text 'another gantry-build is at work' "$T/err"
 exec 9>&-
 gantry build abort
 
-for line in 'ONBUILD RUN x' 'RUN --mount=type=cache x' 'COPY --link a /' 'RUN <<END'; do
+for line in 'ONBUILD RUN x' 'RUN --mount=type=cache x' 'COPY --link a /' 'COPY <<END /x'; do
   printf 'FROM scratch\n%s\n' "$line" >Containerfile
   expect_exit 7 gantry build Containerfile
   expect_text 'Containerfile: line 2: ' "$T/err"

@@ -55,9 +55,31 @@ TEST(ContainerfileTest, WordsOfTheJsonForm) {
   EXPECT_FALSE(file.stages[0].steps[1].words);
 }
 
+TEST(ContainerfileTest, AHereDocumentAloneIsTheScript) {
+  const Containerfile file =
+      Containerfile::Parse("FROM a\nRUN <<-'END'\n\tone \\\n# no comment\n\n\t\ttwo\n\tEND\nUSER x\n");
+  EXPECT_EQ(file.stages[0].steps.at(0).text, "one \\\n# no comment\n\ntwo\n");
+  EXPECT_EQ(file.stages[0].steps.at(1).line, 8U);
+}
+
+TEST(ContainerfileTest, HereDocumentsBehindACommandAreTheShells) {
+  const Containerfile file = Containerfile::Parse(
+      "FROM a\nRUN cat <<A >x && \\\n  cat <<\"B\" >y\none\nA\n$two\nB\nRUN echo '<<A' $((1<<2)) <<<A\nRUN true\n");
+  EXPECT_EQ(file.stages[0].steps.at(0).text, "cat <<A >x &&   cat <<\"B\" >y\none\nA\n$two\nB");
+  EXPECT_EQ(file.stages[0].steps.at(1).text, "echo '<<A' $((1<<2)) <<<A");
+  EXPECT_EQ(file.stages[0].steps.size(), 3U);
+}
+
+TEST(ContainerfileTest, AHereDocumentMustEnd) {
+  const Error error = ParseError("FROM a\nRUN <<A\nRUN x\n A\n");
+  EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
+  EXPECT_THAT(error.message(), HasSubstr("line 2: the here-document 'A' has no end"));
+}
+
 TEST(ContainerfileTest, WhatIsNotSupportedIsSaidWithItsLine) {
-  for (const char* text : {"FROM a\nONBUILD RUN x\n", "FROM a\nRUN --mount=type=cache x\n", "FROM a\nRUN <<EOF\n",
-                           "FROM a\nCOPY --link a b\n", "FROM a\nMAINTAINER me\n"}) {
+  for (const char* text :
+       {"FROM a\nONBUILD RUN x\n", "FROM a\nRUN --mount=type=cache x\n", "FROM a\nCOPY <<EOF /x\nEOF\n",
+        "FROM a\nRUN <<EOF\n#!/bin/sh\nEOF\n", "FROM a\nCOPY --link a b\n", "FROM a\nMAINTAINER me\n"}) {
     const Error error = ParseError(text);
     EXPECT_EQ(error.kind(), ErrorKind::kUnsupported) << text;
     EXPECT_THAT(error.message(), HasSubstr("line 2: ")) << text;
