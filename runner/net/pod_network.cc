@@ -152,7 +152,7 @@ void ReleaseNetwork(const Dir& pods, const std::string& uuid) {
   const json::Cursor at(value, kFile);
   const std::string& kind = at.At("kind").String();
   if (kind == kBridge)
-    DetachPrivate(pods.name() + "/" + uuid, uuid);
+    DetachPrivate(pods.name() + "/" + uuid);
   else if (kind == kPasta)
     KillPasta(at);
   else if (kind == kNamed)

@@ -183,9 +183,7 @@ AttachedNetwork AttachPrivate(const std::string& pod, const std::string& uuid, i
   return out;
 }
 
-void DetachPrivate(const std::string& pod, const std::string& uuid) {
-  Netlink host = Netlink::Open();
-  host.DeleteLink(DeviceOf(uuid));
+void DetachPrivate(const std::string& pod) {
   LeaseBook book = LeaseBook::Open(LeaseBook::DirectoryOf(kPrivateNetwork));
   const std::vector<Lease> before = book.leases();
   const auto own = std::ranges::find(before, pod, &Lease::pod);
@@ -194,7 +192,7 @@ void DetachPrivate(const std::string& pod, const std::string& uuid) {
   if (book.leases().empty()) {
     if (HasTable(kPrivateNetwork))
       RunNft(std::string("delete table ip ") + kPrivateNetwork + "\n");
-    host.DeleteLink(kPrivateNetwork);
+    Netlink::Open().DeleteLink(kPrivateNetwork);
   } else if ((publishes || book.removed_dead()) && HasTable(kPrivateNetwork)) {
     WriteTable(book.leases());
   }

@@ -24,8 +24,9 @@ constexpr Subnet kPrivateSubnet{172U << 24 | 16U << 16 | 28U << 8, 22};
 AttachedNetwork AttachPrivate(const std::string& pod, const std::string& uuid, int netns, const NetworkRequest& request,
                               std::vector<UniqueFd>& reserved);
 
-// No error when there is nothing to undo.
-void DetachPrivate(const std::string& pod, const std::string& uuid);
+// No error when there is nothing to undo. The pod's devices are not deleted, which takes tens of milliseconds: the
+// kernel does it on its own, with the network namespace.
+void DetachPrivate(const std::string& pod);
 
 // What `nft -f` takes: the table `name` of `subnet` as it is to be.
 std::string TableOf(const std::string& name, const Subnet& subnet, const std::vector<Lease>& leases);
