@@ -1,5 +1,6 @@
 // gantry-sign: signatures over what an image is and what it is called, with OpenPGP, bare and certified keys.
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -200,13 +201,12 @@ void SignCertified(const Options& options, const SigningPlaces& places, const Si
 }
 
 // A file as it is, an ACI as rkt and gpg verify it: FILE.asc, which must not be there.
-void SignFile(const Options& options, const std::string& file, const std::string& key) {
+void SignFile(const Options& options, const std::string& file, const UniqueFd& content, const std::string& key) {
   const std::string beside = file + ".asc";
   if (access(beside.c_str(), F_OK) == 0) {
     throw Error(ErrorKind::kUsage, Quoted(beside) + " exists, and holds one signature only",
                 "move it away to sign the file anew");
   }
-  const UniqueFd content = OpenFile(file, O_RDONLY);
   const sign::MadeSignature made =
       sign::SignDetached(content.get(), {key, Given(options.home), Given(options.passphrase.file)});
   const size_t slash = beside.rfind('/');
@@ -227,21 +227,38 @@ std::optional<std::string> AciFile(const Options& options) {
   return aci ? std::optional(file->path) : std::nullopt;
 }
 
-// An in-toto statement that somebody made about this image, such as its provenance.
+// An in-toto statement that somebody made about this image and nothing else, such as its provenance. One that verifiers
+// take for a signature would sign whatever its subjects say.
 std::string ReadStatement(const Options& options, const SigningSubject& subject) {
   std::string text = ReadFile(options.statement, sign::kMaxEnvelopePayloadBytes);
   std::set<std::string> about{subject.manifest.hex()};
   if (!subject.aci.empty())
     about.insert(image::AciFile::Open(subject.aci)->image_id().hex());
   const sign::Statement statement = sign::Statement::Parse(text);
-  const bool is_about = std::ranges::any_of(statement.subjects, [&](const sign::Subject& one) {
+  if (statement.predicate_type == sign::kCosignPredicate || statement.predicate_type == sign::kIdentityPredicate) {
+    throw Error(ErrorKind::kUsage,
+                Quoted(options.statement) + " is a signature by its type, " + Quoted(statement.predicate_type),
+                "sign the image itself: leave --statement out");
+  }
+  const bool is_about = std::ranges::all_of(statement.subjects, [&](const sign::Subject& one) {
     return std::ranges::any_of(one.digests, [&](const auto& digest) { return about.contains(digest.second); });
   });
   if (!is_about) {
     throw Error(ErrorKind::kUsage, Quoted(options.statement) + " is about another image than " + subject.manifest.str(),
-                "name the image that it was made for");
+                "name the image that it was made for, and that alone");
   }
   return text;
+}
+
+// What was looked at, whatever the file holds by now.
+UniqueFd InMemory(const std::string& text) {
+  UniqueFd fd(memfd_create("statement", MFD_CLOEXEC));
+  if (!fd)
+    ThrowErrno("make a file in memory");
+  WriteFull(fd.get(), AsBytes(text), "a file in memory");
+  if (lseek(fd.get(), 0, SEEK_SET) < 0)
+    ThrowErrno("rewind a file in memory");
+  return fd;
 }
 
 void SignStatement(const Options& options, const SigningPlaces& places, const SigningSubject& subject,
@@ -249,7 +266,7 @@ void SignStatement(const Options& options, const SigningPlaces& places, const Si
   const std::string statement = ReadStatement(options, subject);
   for (const Signer& signer : signers) {
     if (!signer.key) {
-      SignFile(options, options.statement, signer.openpgp);
+      SignFile(options, options.statement, InMemory(statement), signer.openpgp);
       continue;
     }
     const sign::Scheme scheme = SchemeFor(options, signer.key->public_key());
@@ -354,7 +371,7 @@ int Sign(Options options) {
       throw Error(ErrorKind::kUnsupported, "an App Container Image is signed with one OpenPGP key",
                   "--as docker://NAME:TAG signs what is in it, with any key");
     }
-    SignFile(options, *aci, signers.front().openpgp);
+    SignFile(options, *aci, OpenFile(*aci, O_RDONLY), signers.front().openpgp);
     return 0;
   }
   const auto registries = sign::RegistriesD::Load(Given(options.registries));

@@ -32,6 +32,15 @@ sed 's/"sha256":"[0-9a-f]*"/"sha256":"00"/' statement.json >other.json
 expect_exit 2 gantry sign --key key.key --statement other.json oci:made:v1
 expect_text 'is about another image' "$T/err"
 
+# Nor is a signature of anything else to be had for a statement.
+jq -c '.subject += [{name: "x", digest: {sha256: ("0" * 64)}}]' statement.json >more.json
+expect_exit 2 gantry sign --key key.key --statement more.json oci:made:v1
+for type in https://sigstore.dev/cosign/sign/v1 urn:gantry:identity:1; do
+  jq -c --arg type "$type" '.predicateType = $type' statement.json >signature.json
+  expect_exit 2 gantry sign --key key.key --statement signature.json oci:made:v1
+  expect_text 'is a signature by its type' "$T/err"
+done
+
 # An ACI and its statement, by an OpenPGP key.
 make_gpg_key builder
 printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
