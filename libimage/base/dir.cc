@@ -249,7 +249,13 @@ void Dir::Rename(const RelPath& from, const RelPath& to) const {
 }
 
 void Dir::RemoveFile(const RelPath& path) const {
-  if (unlinkat(fd_.get(), path.c_str(), 0) < 0 && errno != ENOENT) {
+  const std::optional<RelPath> parent = path.Parent();
+  const std::optional<UniqueFd> holder =
+      parent ? TryOpenBeneath(*parent, O_PATH | O_DIRECTORY) : std::optional<UniqueFd>();
+  if (parent && !holder)
+    return;
+  const std::string name(path.Name());
+  if (unlinkat(holder ? holder->get() : fd_.get(), name.c_str(), 0) < 0 && errno != ENOENT) {
     ThrowErrno("remove " + Quoted(path.str()) + " in " + Quoted(name_));
   }
 }

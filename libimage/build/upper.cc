@@ -246,7 +246,12 @@ void TrustUserMarks(const Dir& upper) {
 
 void RemoveRunnersFiles(const std::vector<const Dir*>& base, const Dir& upper, const UnpackOptions& options) {
   const TreeStack below(base, options.whiteouts);
-  for (const char* file : {"etc/hostname", "etc/hosts", "etc/resolv.conf"}) upper.RemoveFile(RelPath::Parse(file));
+  // A command may have put something else in the place of the directory.
+  const RelPath etc = RelPath::Parse("etc");
+  if (const auto status = upper.Stat(etc); status && S_ISDIR(status->st_mode)) {
+    const Dir files = upper.OpenDir(etc);
+    for (const char* file : {"hostname", "hosts", "resolv.conf"}) files.RemoveFile(RelPath::Parse(file));
+  }
   for (const char* directory : {"etc", "dev", "proc", "sys"}) {
     if (!below.Resolve(directory, false) && unlinkat(upper.fd(), directory, AT_REMOVEDIR) < 0 && errno != ENOENT &&
         errno != ENOTEMPTY && errno != ENOTDIR)

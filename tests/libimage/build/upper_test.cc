@@ -120,6 +120,30 @@ TEST_F(UpperTest, ALinkIsToWhatItWasAndNotToWhatTookItsPlace) {
   EXPECT_EQ(TextOf("upper/b"), "first");
 }
 
+TEST_F(UpperTest, TheRunnersFilesAreTakenOutOfEtcAndOfNothingThatTookItsPlace) {
+  const auto remove = [&] {
+    const Dir base = Dir::Open(Path("base")), upper = Dir::Open(Path("upper"));
+    RemoveRunnersFiles({&base}, upper, kOptions);
+  };
+  Put("base/etc/passwd", "below");
+  Put("upper/etc/hosts", "the runner's");
+  Put("upper/etc/motd", "the command's");
+  remove();
+  EXPECT_FALSE(fs::exists(Path("upper/etc/hosts")));
+  EXPECT_EQ(TextOf("upper/etc/motd"), "the command's");
+
+  fs::remove_all(Path("upper/etc"));
+  Put("host/hosts", "the host's");
+  fs::create_directory_symlink(Path("host"), Path("upper/etc"));
+  remove();
+  EXPECT_EQ(TextOf("host/hosts"), "the host's");
+
+  fs::remove(Path("upper/etc"));
+  Put("upper/etc", "a file");
+  remove();
+  EXPECT_EQ(TextOf("upper/etc"), "a file");
+}
+
 TEST_F(UpperTest, MarksOfAMachineBecomeThoseOfRoot) {
   if (geteuid() != 0)
     GTEST_SKIP() << "trusted attributes are root's";
