@@ -193,9 +193,17 @@ void AddPrepareVerbs(CLI::App& app, Options& options, std::vector<Action>& actio
                      true});
 }
 
+// Verbs leave what they do not know to the program, which takes words for those of an image's command.
+void RefuseWhatNoVerbKnows(const CLI::App& app, const CLI::App& verb) {
+  if (const std::vector<std::string> rest = app.remaining(); !rest.empty())
+    throw Error(ErrorKind::kUsage, "gantry run " + verb.get_name() + " knows no " + Quoted(rest.front()),
+                "gantry run " + verb.get_name() + " --help");
+}
+
 // A verb that executes nothing has the exit codes of all programs.
-int Act(const Action& action) {
+int Act(const CLI::App& app, const Action& action) {
   try {
+    RefuseWhatNoVerbKnows(app, *action.verb);
     return action.act();
   } catch (const Error& error) {
     if (action.executes)
@@ -238,7 +246,7 @@ int main(int argc, char** argv) {
       [&] {
         for (const Action& action : actions) {
           if (action.verb->parsed())
-            return Act(action);
+            return Act(app, action);
         }
         return Run(app, options);
       },

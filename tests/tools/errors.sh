@@ -16,6 +16,8 @@ says 2 "'frob' is not a command" gantry-store frob
 says 2 'a subcommand is required' gantry-store
 says 2 "invalid image name 'docker://Foo'" gantry-fetch docker://Foo
 says 125 "(there is no network 'lan'|CNI networks need root)" gantry-run --net lan oci:x
+says 2 "gantry run gc knows no '--all'" gantry-run gc --all
+says 2 "gantry run list knows no 'x'" gantry-run list x
 says 3 "no image 'absent'" gantry-inspect absent
 says 3 "open '/nowhere'" gantry-verify --policy /nowhere oci:x
 says 7 "inspect does not go to the network for 'appc:example.com/x'" gantry-inspect appc:example.com/x
