@@ -86,13 +86,6 @@ Data InputData(std::string_view bytes) {
   return Data(raw);
 }
 
-Data FileData(int fd) {
-  Start();
-  gpgme_data_t raw = nullptr;
-  Check(gpgme_data_new_from_fd(&raw, fd), "read what is signed");
-  return Data(raw);
-}
-
 // What gpg is to read. GPGME calls back from C, so that what the source throws is kept for Rethrow.
 class SourceData {
  public:
@@ -533,8 +526,19 @@ MadeSignature SignMessage(std::string_view payload, const SigningKey& with) {
   return Make(InputData(payload).get(), GPGME_SIG_MODE_NORMAL, with);
 }
 
-MadeSignature SignDetached(int content, const SigningKey& with) {
-  return Make(FileData(content).get(), GPGME_SIG_MODE_DETACH, with);
+MadeSignature SignDetached(Source& content, const SigningKey& with) {
+  Start();
+  const SourceData read(content);
+  try {
+    MadeSignature made = Make(read.data(), GPGME_SIG_MODE_DETACH, with);
+    if (read.ended())
+      return made;
+  } catch (const Error&) {
+    read.Rethrow();
+    throw;
+  }
+  read.Rethrow();
+  throw Error(ErrorKind::kFailed, "gpg did not read all that is signed");
 }
 
 }  // namespace gantry::sign

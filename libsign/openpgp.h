@@ -80,7 +80,7 @@ struct MadeSignature {
 };
 MadeSignature SignMessage(std::string_view payload, const SigningKey& with);
 
-// An armored detached signature over all that can be read from `content`.
-MadeSignature SignDetached(int content, const SigningKey& with);
+// An armored detached signature over all of `content`. Throws what `content` throws.
+MadeSignature SignDetached(Source& content, const SigningKey& with);
 
 }  // namespace gantry::sign

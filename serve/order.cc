@@ -74,6 +74,7 @@ std::string Record::ToJson() const {
   if (!image_id.empty()) {
     out.Set("file", file);
     out.Set("imageID", image_id);
+    out.Set("digest", digest);
   }
   out.Set("size", size);
   if (top) {
@@ -99,6 +100,7 @@ Record Record::Parse(std::string_view text) {
     out.unchanged = unchanged->Bool();
   if (const auto id = root.Find("imageID")) {
     out.image_id = id->String();
+    out.digest = root.At("digest").String();
     out.file = static_cast<int>(root.At("file").Unsigned(1));
   }
   out.size = root.At("size").Unsigned(std::numeric_limits<uint64_t>::max());

@@ -30,8 +30,10 @@ struct Order {
   std::string reference;  // tag or digest; of kSign the name of the file
   std::string form;       // Form::ToString, of kImage
   std::string platform;   // of kAci
-  std::string aci_name;   // of kAci: what the image will call itself
-  std::string known;      // the digest upstream of what is there already, or empty: then nothing is made anew
+  std::string aci_name;   // of kAci: what clients call the image
+  // The digest upstream of what is there already: then nothing is made anew; or empty. Of kSign, where only the kitchen
+  // knows it, that of the file.
+  std::string known;
   std::vector<std::string> names = {};  // of kClean: names in the store that go
 
   Message ToMessage() const;
@@ -65,6 +67,7 @@ struct Record {
   // kAci.
   int file = 0;          // which of the two
   std::string image_id;  // "sha512-HEX"
+  std::string digest;    // of the file, by whoever wrote it
   // kImage.
   std::optional<image::Descriptor> top = {};  // what the name leads to
   std::vector<image::Descriptor> manifests = {}, blobs = {};

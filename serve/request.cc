@@ -177,6 +177,14 @@ std::optional<AciRequest> AciRequest::Parse(std::string_view path, const std::st
   return out;
 }
 
+std::string HostOf(const std::string& url) {
+  const size_t begin = url.find("://");
+  std::string host = url.substr(begin == std::string::npos ? 0 : begin + 3);
+  if (const size_t colon = host.rfind(':'); colon != std::string::npos && host.back() != ']')
+    host.resize(colon);
+  return host;
+}
+
 std::optional<RegistryRequest> RegistryRequest::Parse(std::string_view path) {
   constexpr std::string_view kBase = "/v2/";
   if (path == kBase || path == "/v2")

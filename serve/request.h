@@ -73,6 +73,9 @@ struct AciRequest {
                                          const std::optional<std::string>& version);
 };
 
+// "example.com" of "https://example.com:8443": what the names of App Container Images here begin with.
+std::string HostOf(const std::string& url);
+
 // A request of the distribution protocol (distribution-spec, "Endpoints").
 struct RegistryRequest {
   enum class Kind { kPing, kManifest, kBlob, kTags, kReferrers };

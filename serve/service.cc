@@ -33,15 +33,6 @@ int StatusOf(ErrorKind kind) {
   }
 }
 
-// "example.com" of "https://example.com:8443".
-std::string HostOf(const std::string& url) {
-  const size_t begin = url.find("://");
-  std::string host = url.substr(begin == std::string::npos ? 0 : begin + 3);
-  if (const size_t colon = host.rfind(':'); colon != std::string::npos && host.back() != ']')
-    host.resize(colon);
-  return host;
-}
-
 HttpAnswer Plain(int status, const std::string& text) { return {.status = status, .text = text + "\n"}; }
 
 std::string QuotedTag(const std::string& text) { return "\"" + text + "\""; }
@@ -274,24 +265,32 @@ HttpAnswer Service::AnswerAci(const AciRequest& request, bool streams) {
   return FileAnswer(cache_.OpenFile(key, false), kAciType, QuotedTag(entry.record.image_id), found.how);
 }
 
+std::shared_ptr<Making> Service::Sign(const std::string& key) {
+  const Order order{.kind = Order::Kind::kSign, .reference = FileOf(key), .aci_name = key};
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Making>& place = makings_[KeyOf(order)];
+  if (!place)
+    place = orders_->Place(order);
+  if (!place) {
+    makings_.erase(KeyOf(order));
+    throw Busy();
+  }
+  return place;
+}
+
 HttpAnswer Service::AnswerSignature(const std::string& key, Found found) {
   const Cache::Entry entry = Await(key, found);
-  if (entry.signed_by != signer_) {
-    const Order order{.kind = Order::Kind::kSign, .reference = FileOf(key), .aci_name = key};
-    std::shared_ptr<Making> making;
-    {
-      const std::lock_guard lock(mutex_);
-      std::shared_ptr<Making>& place = makings_[KeyOf(order)];
-      if (!place)
-        place = orders_->Place(order);
-      making = place;
-      if (!making) {
-        makings_.erase(KeyOf(order));
-        throw Busy();
-      }
-    }
-    if (making->WaitOver() == Making::State::kFailed)
-      throw making->error();
+  for (int tries = 0; entry.signed_by != signer_; ++tries) {
+    const std::shared_ptr<Making> making = Sign(key);
+    if (making->WaitOver() != Making::State::kFailed)
+      break;
+    const Error error = making->error();
+    const bool made_elsewhere = error.kind() == ErrorKind::kNotFound || error.kind() == ErrorKind::kCorrupt;
+    if (!made_elsewhere || tries > 0)
+      throw error;
+    // Of before a restart, or not what was made: only what the kitchen knows is signed.
+    cache_.Remove(key);
+    Await(key, Obtain(entry.order));
   }
   return FileAnswer(cache_.OpenFile(key, true), "application/pgp-signature", {}, found.how);
 }

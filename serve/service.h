@@ -58,6 +58,7 @@ class Service {
   HttpAnswer Route(const HttpRequest& request, std::string& user);
   HttpAnswer Discover() const;
   HttpAnswer AnswerAci(const AciRequest& request, bool streams);
+  std::shared_ptr<Making> Sign(const std::string& key);
   HttpAnswer AnswerSignature(const std::string& key, Found found);
   HttpAnswer AnswerRegistry(const RegistryRequest& request);
   HttpAnswer AnswerManifest(const RegistryRequest& request);

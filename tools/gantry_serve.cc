@@ -134,6 +134,7 @@ int Serve(ServeOptions options) {
   if (!make.sign_key.empty())
     front.service.public_keys = PublicKeys(make);
   front.service.upstreams = make.upstreams;
+  make.host = serve::HostOf(front.service.url.empty() ? "http://" + front.http.address : front.service.url);
   front.fresh_for = std::chrono::seconds(options.fresh_for);
   front.drain = std::chrono::seconds(options.drain);
   options.limits.time = std::chrono::seconds(options.time_limit);

@@ -1,6 +1,5 @@
 // gantry-sign: signatures over what an image is and what it is called, with OpenPGP, bare and certified keys.
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,6 +38,7 @@ struct Options {
   CommonOptions common;
   std::string image;
   std::string digest;
+  std::string file_digest;
   std::string as;
   std::vector<std::string> keys;
   std::string x509;
@@ -201,14 +201,22 @@ void SignCertified(const Options& options, const SigningPlaces& places, const Si
 }
 
 // A file as it is, an ACI as rkt and gpg verify it: FILE.asc, which must not be there.
-void SignFile(const Options& options, const std::string& file, const UniqueFd& content, const std::string& key) {
+void SignFile(const Options& options, const std::string& file, std::unique_ptr<Source> content,
+              const std::string& key) {
   const std::string beside = file + ".asc";
   if (access(beside.c_str(), F_OK) == 0) {
     throw Error(ErrorKind::kUsage, Quoted(beside) + " exists, and holds one signature only",
                 "move it away to sign the file anew");
   }
+  Hasher hasher;
+  const auto bytes = Tap(std::move(content), [&](std::span<const std::byte> part) { hasher.Update(part); });
   const sign::MadeSignature made =
-      sign::SignDetached(content.get(), {key, Given(options.home), Given(options.passphrase.file)});
+      sign::SignDetached(*bytes, {key, Given(options.home), Given(options.passphrase.file)});
+  // What gpg has read counts, whoever writes to the file meanwhile.
+  if (const Digest is = hasher.Finish(); !options.file_digest.empty() && is != Digest::Parse(options.file_digest)) {
+    throw Error(ErrorKind::kCorrupt, Quoted(file) + " is " + is.str() + " instead of " + options.file_digest,
+                "it is not the file that was to be signed; nothing was written");
+  }
   const size_t slash = beside.rfind('/');
   const Dir dir = Dir::Open(slash == std::string::npos ? "." : beside.substr(0, slash + 1));
   dir.WriteFileAtomically(RelPath::Parse(beside.substr(slash == std::string::npos ? 0 : slash + 1)), made.message);
@@ -250,23 +258,13 @@ std::string ReadStatement(const Options& options, const SigningSubject& subject)
   return text;
 }
 
-// What was looked at, whatever the file holds by now.
-UniqueFd InMemory(const std::string& text) {
-  UniqueFd fd(memfd_create("statement", MFD_CLOEXEC));
-  if (!fd)
-    ThrowErrno("make a file in memory");
-  WriteFull(fd.get(), AsBytes(text), "a file in memory");
-  if (lseek(fd.get(), 0, SEEK_SET) < 0)
-    ThrowErrno("rewind a file in memory");
-  return fd;
-}
-
 void SignStatement(const Options& options, const SigningPlaces& places, const SigningSubject& subject,
                    const std::vector<Signer>& signers) {
   const std::string statement = ReadStatement(options, subject);
   for (const Signer& signer : signers) {
     if (!signer.key) {
-      SignFile(options, options.statement, InMemory(statement), signer.openpgp);
+      // What was looked at, whatever the file holds by now.
+      SignFile(options, options.statement, StringSource(statement), signer.openpgp);
       continue;
     }
     const sign::Scheme scheme = SchemeFor(options, signer.key->public_key());
@@ -277,6 +275,9 @@ void SignStatement(const Options& options, const SigningPlaces& places, const Si
 }
 
 void RequireSense(const Options& options, const std::vector<Signer>& signers) {
+  if (!options.file_digest.empty() && (!AciFile(options) || !options.statement.empty() || !options.x509.empty())) {
+    throw Error(ErrorKind::kUsage, "--file-digest is for the file of aci:FILE, signed with --key");
+  }
   if (!options.statement.empty() && (options.identity || !options.forms.empty() || !options.x509.empty())) {
     throw Error(ErrorKind::kUsage, "--statement goes with --key alone", "sign the image and its statement one by one");
   }
@@ -371,7 +372,7 @@ int Sign(Options options) {
       throw Error(ErrorKind::kUnsupported, "an App Container Image is signed with one OpenPGP key",
                   "--as docker://NAME:TAG signs what is in it, with any key");
     }
-    SignFile(options, *aci, OpenFile(*aci, O_RDONLY), signers.front().openpgp);
+    SignFile(options, *aci, FdSource(OpenFile(*aci, O_RDONLY), Quoted(*aci)), signers.front().openpgp);
     return 0;
   }
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
@@ -421,6 +422,9 @@ void AddOptions(CLI::App& app, Options& options) {
   app.add_option("--passphrase-file", options.passphrase.file,
                  "its first line unlocks the keys, - is stdin; else the agent or the terminal asks")
       ->type_name("FILE");
+  app.add_option("--file-digest", options.file_digest,
+                 "sign the file of aci:FILE only if it is the one with this digest")
+      ->type_name("DIGEST");
   app.add_option("--lookaside", options.lookaside, "write the signatures below DIR, whatever registries.d says")
       ->type_name("DIR");
   CLI::Option* platform =

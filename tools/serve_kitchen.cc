@@ -5,11 +5,13 @@
 
 #include <csignal>
 #include <list>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "libimage/base/error.h"
+#include "serve/cache.h"
 #include "serve/order.h"
 
 namespace gantry::tools {
@@ -17,6 +19,8 @@ namespace {
 
 using serve::Answer;
 using serve::Order;
+constexpr size_t kMaxRemembered = 200'000;
+
 using Clock = std::chrono::steady_clock;
 
 class Kitchen {
@@ -53,6 +57,7 @@ class Kitchen {
     UniqueFd channel;
     Process process;
     Clock::time_point started;
+    std::string file;  // of the App Container Image that it makes
     bool over = false;
   };
 
@@ -74,8 +79,27 @@ class Kitchen {
       Refuse(order->id, Error(ErrorKind::kFailed, "too many conversions at once"));
       return;
     }
-    auto [channel, process] = ForkOverSocket([&](int ours) { return Make(*order, options_, ours); });
-    children_.push_back({order->id, std::move(channel), std::move(process), Clock::now()});
+    Order ours = *order;
+    if (ours.kind == Order::Kind::kSign) {
+      const auto made = made_.find(ours.reference);
+      if (made == made_.end()) {
+        Refuse(ours.id, Error(ErrorKind::kNotFound, "what is to be signed was not made since this server started"));
+        return;
+      }
+      ours.known = made->second;
+    }
+    auto [channel, process] = ForkOverSocket([&](int theirs) { return Make(ours, options_, theirs); });
+    const std::string file = ours.kind == Order::Kind::kAci ? serve::FileOf(serve::KeyOf(ours)) : "";
+    children_.push_back({ours.id, std::move(channel), std::move(process), Clock::now(), file});
+  }
+
+  // The front can write to the cache, so that what lies there says nothing about who made it.
+  void Remember(const std::string& file, const serve::Record& record) {
+    if (record.unchanged)
+      return;
+    if (made_.size() >= kMaxRemembered)
+      made_.clear();  // what is asked for again is made again
+    made_[file] = record.digest;
   }
 
   void HearChildren(std::span<const pollfd> polls) {
@@ -98,6 +122,8 @@ class Kitchen {
       if (answer->kind == Answer::Kind::kDone && child.process.Wait().code != 0)
         throw Error(ErrorKind::kFailed, "the process that converts failed at its end");
       child.over = answer->kind == Answer::Kind::kDone;
+      if (child.over && !child.file.empty())
+        Remember(child.file, serve::Record::Parse(answer->text));
       Tell(*answer);
     } catch (const Error& error) {
       child.over = true;
@@ -134,7 +160,8 @@ class Kitchen {
   Process& front_;
   UniqueFd signals_;
   bool open_ = true;
-  std::list<Child> children_;  // destroyed, they are killed
+  std::map<std::string, std::string> made_;  // digests of App Container Images, by the names of their files
+  std::list<Child> children_;                // destroyed, they are killed
 };
 
 }  // namespace

@@ -127,13 +127,14 @@ class AciMaker {
     SendMessage(channel_, Answer{Answer::Kind::kBegun, order_.id, record_.source}.ToMessage());
     ArrivingBlobs blobs(*store_, [&remote] { remote.FetchBlobs(); });
     image::AciOptions how{.naming = image::AciNaming::For(name_), .threads = options_.threads};
-    how.naming.name = order_.aci_name;
+    how.naming.name = options_.host + "/" + order_.name;
     const int code = ReportErrors(channel_, [&] {
       const image::AciResult result = image::ConvertToAci(
           verified, blobs, [this] { return OpenOutput(); }, how);
       blobs.Finish();
       record_.size = result.bytes;
       record_.image_id = "sha512-" + result.image_id.hex();
+      record_.digest = hasher_->Finish().str();
     });
     if (code != 0)
       _exit(code);  // and what still fetches dies with this process
@@ -148,7 +149,9 @@ class AciMaker {
     }
     const RelPath path = RelPath::Parse(std::to_string(order_.id) + "." + std::to_string(record_.file));
     output_ = new_.OpenBeneath(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    return FdSink(output_->get(), "the image");
+    file_ = FdSink(output_->get(), "the image");
+    hasher_.emplace();
+    return TapSink(*file_, [this](std::span<const std::byte> bytes) { hasher_->Update(bytes); });
   }
 
   const Order& order_;
@@ -158,6 +161,8 @@ class AciMaker {
   Dir new_;
   std::unique_ptr<image::Store> store_;
   std::optional<UniqueFd> output_;
+  std::unique_ptr<Sink> file_;
+  std::optional<Hasher> hasher_;
   Record record_;
 };
 
@@ -352,7 +357,7 @@ Record ListTags(const Order& order, const MakeOptions& options) {
 
 Record Sign(const Order& order, const MakeOptions& options) {
   Digest::Parse("sha256:" + order.reference);  // nothing else names a file
-  std::vector<std::string> arguments{"--key", options.sign_key};
+  std::vector<std::string> arguments{"--key", options.sign_key, "--file-digest", order.known};
   if (!options.sign_home.empty())
     Append(arguments, {"--homedir", options.sign_home});
   if (!options.passphrase_file.empty())

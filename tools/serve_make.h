@@ -16,6 +16,7 @@ struct MakeOptions {
   PolicyOptions policy;
   serve::Upstreams upstreams;
   std::string directory;   // of the cache
+  std::string host;        // with which the names of App Container Images begin
   std::string registries;  // --registries.d
   std::string platforms;   // of what an index lists; empty: all
   std::string sign_key, sign_home, passphrase_file;

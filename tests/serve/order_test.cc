@@ -62,13 +62,13 @@ TEST(Record, ComesBackOutOfItsText) {
   const Record back = Record::Parse(record.ToJson());
   EXPECT_EQ(back.ToJson(), record.ToJson());
   EXPECT_EQ(back.referrers.front().list.front(), part);
-  record = {.source = "", .size = 9, .file = 1, .image_id = "sha512-1"};
+  record = {.source = "", .size = 9, .file = 1, .image_id = "sha512-1", .digest = "sha256:2"};
   EXPECT_EQ(Record::Parse(record.ToJson()).file, 1);
 }
 
 TEST(Record, RefusesWhatIsNone) {
   for (const char* bad : {"", "[]", "{}", R"({"source":1,"size":0,"tags":[]})", R"({"source":"","size":-1,"tags":[]})",
-                          R"({"source":"","size":0,"tags":[],"imageID":"x","file":2})",
+                          R"({"source":"","size":0,"tags":[],"imageID":"x","digest":"","file":2})",
                           R"({"source":"","size":0,"tags":[],"top":{"digest":"../x","size":1,"mediaType":"a"}})"})
     EXPECT_EQ(CaughtError([&] { Record::Parse(bad); }).kind(), ErrorKind::kCorrupt) << bad;
 }
