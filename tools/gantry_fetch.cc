@@ -17,6 +17,7 @@
 #include "libimage/transport/fetcher.h"
 #include "libsign/registries_d.h"
 #include "libsign/verify.h"
+#include "tools/fetch_appc.h"
 #include "tools/local_image.h"
 #include "tools/network_options.h"
 #include "tools/policy_options.h"
@@ -52,16 +53,19 @@ sign::RegistriesD LoadRegistries(const FetchOptions& options) {
 // What one argument may stand for, in the order of trial: several for a short name only.
 using Candidates = std::vector<image::DockerReference>;
 
+// None for an appc:, which discovery finds.
 Candidates ParseName(const std::string& text) {
   const image::Reference reference = image::Reference::Parse(text);
   if (reference.docker() != nullptr)
     return {*reference.docker()};
+  if (reference.appc() != nullptr)
+    return {};
   if (reference.store() != nullptr && !reference.store()->explicitly_store)
     return ResolveShortName(text);
-  if (reference.appc() != nullptr)
-    throw Error(ErrorKind::kUnsupported, "cannot fetch " + Quoted(text) + ": appc discovery is not built in");
-  throw Error(ErrorKind::kUsage, Quoted(text) + " is on this machine already",
-              "gantry-fetch takes docker://[HOST/]PATH[:TAG][@DIGEST]; gantry-convert reads the others");
+  throw Error(
+      ErrorKind::kUsage, Quoted(text) + " is on this machine already",
+      "gantry-fetch takes docker://[HOST/]PATH[:TAG][@DIGEST] and appc:NAME[:VERSION]; gantry-convert reads the "
+      "others");
 }
 
 std::vector<Candidates> ParseNames(const FetchOptions& options) {
@@ -281,8 +285,16 @@ void FetchFirst(const FetchOptions& options, const Candidates& candidates, const
 int ServeLook(const FetchOptions& options) {
   if (options.references.size() != 2)
     throw Error(ErrorKind::kUsage, "standard input is told about one image");
-  return image::ServeFetch(PlanFor(options, ParseName(options.references[1]).front(), false, LoadRegistries(options)),
-                           STDIN_FILENO);
+  const Candidates candidates = ParseName(options.references[1]);
+  if (candidates.empty())
+    throw Error(ErrorKind::kUnsupported, "an appc: is only looked at once it was fetched");
+  return image::ServeFetch(PlanFor(options, candidates.front(), false, LoadRegistries(options)), STDIN_FILENO);
+}
+
+void RefuseForAppc(const FetchOptions& options) {
+  if (options.many() || options.referrers || !options.name.empty())
+    throw Error(ErrorKind::kUsage, "an appc: is one image, under its own name",
+                "leave out --all, --referrers and --name, and give one platform");
 }
 
 int Run(const FetchOptions& options) {
@@ -295,14 +307,29 @@ int Run(const FetchOptions& options) {
   const std::unique_ptr<image::Store> store = image::Store::Open(root);
   const sign::RegistriesD registries = LoadRegistries(options);
   std::deque<image::Fetcher> fetchers;
-  for (const Candidates& candidates : names) {
+  std::deque<AppcFetch> by_appc_name;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const Candidates& candidates = names[i];
+    if (candidates.empty()) {
+      RefuseForAppc(options);
+      by_appc_name.emplace_back(*image::Reference::Parse(options.references[i]).appc(), options.platform,
+                                options.policy, options.common);
+    }
     for (const image::DockerReference& name : candidates)
       fetchers.push_back(image::Fetcher::Start(PlanFor(options, name, candidates.size() > 1, registries)));
   }
   WarnOfInsecureNetwork(options.policy, "fetched");
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   Confine(options.common, Kept(policy, registries, root));
-  for (const Candidates& candidates : names) FetchFirst(options, candidates, {policy, registries, *store}, fetchers);
+  for (const Candidates& candidates : names) {
+    if (!candidates.empty()) {
+      FetchFirst(options, candidates, {policy, registries, *store}, fetchers);
+      continue;
+    }
+    const image::VerifiedImage verified = by_appc_name.front().Fetch(policy);
+    Print(options, by_appc_name.front().name(), verified);
+    by_appc_name.pop_front();
+  }
   return 0;
 }
 
@@ -311,12 +338,14 @@ int Run(const FetchOptions& options) {
 
 int main(int argc, char** argv) {
   using namespace gantry::tools;
-  CLI::App app("Fetch images from registries into the store, verified by policy before they are named.",
-               "gantry-fetch");
+  CLI::App app(
+      "Fetch images from registries and by appc names into the store, verified by policy before they are named.",
+      "gantry-fetch");
   FetchOptions options;
   AddCommonOptions(app, options.common);
   AddPolicyOptions(app, options.policy);
-  app.add_option("REF", options.references, "docker://[HOST[:PORT]/]PATH[:TAG][@DIGEST]");
+  app.add_option("REF", options.references,
+                 "docker://[HOST[:PORT]/]PATH[:TAG][@DIGEST] or appc:NAME[:VERSION][,LABEL=VALUE...]");
   CLI::Option* platform =
       app.add_option("--platform", options.platform, "the image for this platform, or several, instead of the host's")
           ->type_name("OS/ARCH[/VARIANT][,...]");

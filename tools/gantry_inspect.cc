@@ -9,6 +9,7 @@
 #include "libimage/layer/identity.h"
 #include "libimage/model/reference.h"
 #include "libimage/store/store.h"
+#include "tools/appc_files.h"
 #include "tools/local_image.h"
 #include "tools/progress.h"
 #include "tools/table.h"
@@ -261,7 +262,8 @@ image::Confinement Kept(const Options& options, const image::Reference& referenc
 }
 
 int Inspect(const Options& options) {
-  const image::Reference reference = image::Reference::Parse(options.image);
+  const image::Reference reference =
+      FindFile(image::Reference::Parse(options.image), options.platform, StoreRoot(options.common));
   Confine(options.common, Kept(options, reference));
   if (options.identity)
     return PrintIdentity(options, reference);

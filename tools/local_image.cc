@@ -20,6 +20,7 @@
 #include "libimage/transport/plain_file.h"
 #include "libsign/signature_files.h"
 #include "libsign/verify.h"
+#include "tools/appc_files.h"
 #include "tools/registries.h"
 
 namespace gantry::tools {
@@ -352,6 +353,7 @@ LocalImage OpenAci(const FileReference& file, const std::string& platform,
   auto aci = image::AciImage::Open(path, dependencies, otherwise);
   LocalImage local{FetchedImage(aci->image(), std::nullopt), {}, nullptr, nullptr};
   local.naming = aci->naming();
+  local.aci = aci->files().back()->manifest();
   local.unpacked = !aci->is_original();
   local.notes = aci->notes();
   local.evidence.transport = "aci";
@@ -370,7 +372,8 @@ LocalImage OpenAci(const FileReference& file, const std::string& platform,
 LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform) {
   if (const auto text = StoreName(name.reference))
     return FromStore(name, purpose, *text, root);
-  const auto* file = name.reference.file();
+  const Reference reference = FindFile(name.reference, platform, root);
+  const auto* file = reference.file();
   if (file == nullptr)
     throw CannotRead(name.reference);
   return OpenFileImage(*file, platform, name.dependencies);
@@ -398,6 +401,32 @@ void Complete(LocalImage& local, const std::string& platform, const sign::Regist
   AddAccepted(local.image, store, local.evidence);
 }
 
+// What it prints.
+std::string RunFetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
+                     const CommonOptions& common) {
+  std::vector<std::string> argv{Sibling("gantry-fetch"), "--root", StoreRoot(common)};
+  argv.insert(argv.end(), selection.begin(), selection.end());
+  if (common.quiet)
+    argv.emplace_back("--quiet");
+  if (common.verbose)
+    argv.emplace_back("--verbose");
+  for (const std::string& argument : policy.Arguments()) argv.push_back(argument);
+  argv.push_back(reference.ToString());
+  const Captured fetched = RunCaptured(argv, "", kMaxFetchOutput);
+  if (fetched.status.code != 0)
+    throw ChildFailed{fetched.status.code};
+  return fetched.output;
+}
+
+// What was fetched by an appc name before, else now.
+Reference BringAppcHere(const Reference& reference, const std::string& platform, const PolicyOptions& policy,
+                        const CommonOptions& common) {
+  Reference file = AsFile(reference, platform, StoreRoot(common));
+  if (access(file.file()->path.c_str(), F_OK) != 0)
+    RunFetch(reference, ForPlatform(platform), policy, common);
+  return file;
+}
+
 }  // namespace
 
 std::string Sibling(const std::string& name) {
@@ -417,19 +446,9 @@ std::vector<image::Platform> ParsePlatforms(const std::string& text) {
 
 LocalName Fetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
                 const CommonOptions& common) {
-  std::vector<std::string> argv{Sibling("gantry-fetch"), "--root", StoreRoot(common)};
-  argv.insert(argv.end(), selection.begin(), selection.end());
-  if (common.quiet)
-    argv.emplace_back("--quiet");
-  if (common.verbose)
-    argv.emplace_back("--verbose");
-  for (const std::string& argument : policy.Arguments()) argv.push_back(argument);
-  argv.push_back(reference.ToString());
-  const Captured fetched = RunCaptured(argv, "", kMaxFetchOutput);
-  if (fetched.status.code != 0)
-    throw ChildFailed{fetched.status.code};
+  const std::string said = RunFetch(reference, selection, policy, common);
   // The digest pins what was verified and named a moment ago.
-  const std::string line = fetched.output.substr(0, fetched.output.find('\n'));
+  const std::string line = said.substr(0, said.find('\n'));
   const size_t at = line.rfind('@');
   if (at == std::string::npos)
     throw Error(ErrorKind::kFailed, "gantry-fetch answered " + Quoted(line) + " instead of NAME@DIGEST");
@@ -447,6 +466,8 @@ std::vector<std::string> ForPlatform(const std::string& platform) {
 LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
                     const CommonOptions& common) {
   const Reference reference = Reference::Parse(text);
+  if (reference.appc() != nullptr)
+    return {BringAppcHere(reference, platform, policy, common)};
   if (!IsFetchable(reference))
     return {reference};
   if (auto here = FindHere(reference, platform, StoreRoot(common)))
@@ -496,7 +517,7 @@ void KeepForImage(const Reference& reference, const std::string& root, image::Co
     keep.read.push_back(file->path);
   if (file != nullptr && IsAci(*file) && !IsDirectory(file->path))
     keep.read.push_back(DirectoryOf(file->path));
-  if (file != nullptr && (IsArchive(*file) || IsAci(*file)))
+  if (reference.appc() != nullptr || (file != nullptr && (IsArchive(*file) || IsAci(*file))))
     keep.write.push_back(image::LargeTemporaryDirectory());
 }
 

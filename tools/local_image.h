@@ -66,6 +66,7 @@ struct LocalImage {
   std::string called = {};              // in a layout or archive; nobody vouches for this name; empty when it has none
   // Of an aci:.
   std::optional<image::AciNaming> naming = std::nullopt;
+  std::optional<image::AciManifest> aci = std::nullopt;
   bool unpacked = false;                // its layers are plain because they were made just now
   std::vector<std::string> notes = {};  // what the image has not, but the ACI has, for a warning
 };

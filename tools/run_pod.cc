@@ -28,6 +28,7 @@
 #include "runner/supervisor.h"
 #include "runner/vm/root_image.h"
 #include "runner/vm/virtual_machine.h"
+#include "tools/appc_files.h"
 #include "tools/local_image.h"
 #include "tools/run_ids.h"
 #include "tools/run_machine.h"
@@ -113,7 +114,7 @@ runner::Rendering HowToRender(const PodOptions& options, const image::Reference&
 
 // What the last part of an image's name is, as an app may be called.
 std::string AppName(const image::Reference& reference, const std::string& text) {
-  std::string name = text.substr(0, text.find('@'));
+  std::string name = text.substr(0, text.find(reference.appc() != nullptr ? ',' : '@'));
   if (reference.file() != nullptr) {
     name = reference.file()->path;
     while (name.ends_with('/')) name.pop_back();
@@ -215,15 +216,17 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps) {
   out.store = image::Store::Open(StoreRoot(options.common));
   out.identities = judge.policy.WantsIdentities();
   for (const NamedApp& app : apps) {
-    const auto reference = image::Reference::Parse(app.image);
+    const auto named = image::Reference::Parse(app.image);
+    const auto reference = named.appc() == nullptr
+                               ? named
+                               : BringHere(app.image, options.platform, options.policy, options.common).reference;
     RefusePipe(reference);
     image::VerifiedImage image = FetchAndVerify(options, reference, judge, *out.store);
     NoteAccepted(image, StoreRoot(options.common));
     const image::Image& of = image.image();
     WarnOfOtherPlatform(of.config.platform, options.common);
     Note(options.common, "image " + of.descriptor.digest.str() + ", " + image.vouched_by());
-    const std::string name =
-        app.run.name.empty() ? UniqueName(out.plan.apps, AppName(reference, app.image)) : app.run.name;
+    const std::string name = app.run.name.empty() ? UniqueName(out.plan.apps, AppName(named, app.image)) : app.run.name;
     CheckName(name);
     if (std::ranges::find(out.plan.apps, name, &runner::AppPlan::name) != out.plan.apps.end())
       throw Error(ErrorKind::kUsage, "two apps are called " + Quoted(name), "give another with --name");
@@ -482,7 +485,7 @@ int RunPrepared(const PodOptions& options, const std::string& pod) {
   gathering.store = image::Store::Open(StoreRoot(options.common));
   gathering.plan = record.plan();
   for (const runner::AppPlan& app : record.plan().apps) {
-    LocalName name{image::Reference::Parse(app.image), app.digest};
+    LocalName name{AsFile(image::Reference::Parse(app.image), options.platform, StoreRoot(options.common)), app.digest};
     auto image = Verify(options, name, judge, *gathering.store);
     if (!image)
       throw Error(ErrorKind::kNotFound, "the image " + Quoted(app.image) + " of the pod is not in the store any more",

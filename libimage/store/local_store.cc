@@ -20,9 +20,10 @@ constexpr std::string_view kLayout = R"({"imageLayoutVersion":"1.0.0"})";
 // How much is written before the disk is asked to start on it, so that the fsync at the end finds little left.
 constexpr uint64_t kWriteBackBytes = 8 * 1024 * 1024;
 
-constexpr std::string_view kOurNames[] = {
-    "accepted",        "blobs",      "gc.lock", "identities", "index.json", "index.lock", "layers", "lost+found",
-    "metadata-secret", "oci-layout", "pods",    "referrers",  "signatures", "tmp",        "vm"};
+constexpr std::string_view kOurNames[] = {"accepted",   "aci",        "blobs",     "gc.lock",    "identities",
+                                          "index.json", "index.lock", "layers",    "lost+found", "metadata-secret",
+                                          "oci-layout", "pods",       "referrers", "signatures", "tmp",
+                                          "vm"};
 
 void CheckLayout(const Dir& root) {
   const std::string what = Quoted("oci-layout") + " in " + Quoted(root.name());

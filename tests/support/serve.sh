@@ -3,17 +3,15 @@
 # For tests of gantry-serve, after lib.sh.
 
 # start_server [OPTION...]: gantry-serve before $registry, on a free loopback port, with a cache of its own, under the
-# policy in $policy. Sets $server (HOST:PORT), $server_pid and $server_log; a cache can be given with --cache.
+# policy in $policy. Sets $server (HOST:PORT), $server_pid and $server_log; --cache and --listen can be given.
 start_server() {
   local tries=0 cache=$T/cache-$((server_count += 1))
   need curl
   server_log=$T/server-$server_count
   : >"$server_log.out"
-  case " $* " in
-    *" --cache "*) set -- "$@" ;;
-    *) set -- --cache "$cache" "$@" ;;
-  esac
-  gantry-serve --upstream "docker://$registry" --listen 127.0.0.1:0 "$@" >"$server_log.out" 2>"$server_log" &
+  [[ " $* " == *" --cache "* ]] || set -- --cache "$cache" "$@"
+  [[ " $* " == *" --listen "* ]] || set -- --listen 127.0.0.1:0 "$@"
+  gantry-serve --upstream "docker://$registry" "$@" >"$server_log.out" 2>"$server_log" &
   server_pid=$!
   started_pids+=("$server_pid")
   until server=$(grep -om1 '127.0.0.1:[0-9]*' "$server_log.out"); do

@@ -1,0 +1,49 @@
+#include "tools/appc_files.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "libimage/base/digest.h"
+#include "libimage/base/error.h"
+#include "libimage/model/descriptor.h"
+#include "libimage/transport/discovery.h"
+#include "libimage/transport/url.h"
+
+namespace gantry::tools {
+
+std::string AppcDirectory(const std::string& root) { return root + "/aci"; }
+
+image::AppcReference WantedAppc(const image::AppcReference& name, const std::string& platform) {
+  return image::WithPlatform(name, platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform));
+}
+
+std::string AppcPath(const image::AppcReference& wanted, const std::string& root) {
+  constexpr size_t kLongest = 200;  // with what stands behind it a name of a file
+  image::AppcReference sorted = wanted;
+  std::sort(sorted.labels.begin(), sorted.labels.end());
+  const std::string text = image::Reference(sorted).ToString();
+  std::string name = image::PercentEncoded(text.substr(text.find(':') + 1));
+  if (name.size() > kLongest)
+    name = Digest::Of(text).hex();
+  return AppcDirectory(root) + "/" + name + ".aci";
+}
+
+image::Reference AsFile(const image::Reference& reference, const std::string& platform, const std::string& root) {
+  if (reference.appc() == nullptr)
+    return reference;
+  const std::string path = AppcPath(WantedAppc(*reference.appc(), platform), root);
+  return image::Reference(image::FileReference{image::FileReference::Format::kAci, path, {}});
+}
+
+image::Reference FindFile(const image::Reference& reference, const std::string& platform, const std::string& root) {
+  image::Reference file = AsFile(reference, platform, root);
+  if (reference.appc() != nullptr && access(file.file()->path.c_str(), F_OK) != 0) {
+    const std::string called = reference.ToString();
+    throw Error(ErrorKind::kNotFound, Quoted(called) + " is not in the store at " + Quoted(root),
+                "bring it here with: gantry fetch " + called);
+  }
+  return file;
+}
+
+}  // namespace gantry::tools
