@@ -21,6 +21,14 @@ constexpr int kBacklog = 1024;
 constexpr size_t kPieceBytes = 256 * 1024;
 constexpr size_t kRequestsOfConnection = 1'000'000;
 
+// Who takes this server for a proxy names the host as well (RFC 9112, 3.2.2).
+std::string PathOf(const std::string& target) {
+  if (!target.starts_with("http://") && !target.starts_with("https://"))
+    return target;
+  const size_t path = target.find('/', target.find("://") + 3);
+  return path == std::string::npos ? "/" : target.substr(path);
+}
+
 // A thread for each connection, as many as there may be; the rest waits before it is accepted.
 class Threads : public httplib::TaskQueue {
  public:
@@ -187,7 +195,7 @@ class HttpServer::State {
     current.begun = Clock::now();
     ++answering_;
     current.request = {.method = request.method,
-                       .path = request.path,
+                       .path = PathOf(request.path),
                        .client = request.remote_addr,
                        .streams = request.version != "HTTP/1.0",
                        .header = [&request](const char* name) { return request.get_header_value(name); },

@@ -70,23 +70,39 @@ step "Run it, in namespaces of its own."
 type_in gantry run "docker://$registry/demo/hello:v1"
 type_in gantry run "docker://$registry/demo/hello:v1" sh -c 'id; ls -l /opt /bin/su-busybox; ls /etc; ps'
 
+step "Build an image on top of it by a script, and sign it. A file and a command are all that is new."
+echo 'hello from a build' >greeting
+cat >hello.acb <<END
+begin docker://$registry/demo/hello:v1
+copy greeting /etc/greeting
+set-exec -- cat /etc/greeting
+write --format oci built
+END
+type_in cat hello.acb
+type_in gantry build script hello.acb
+type_in gantry sign --key demo@example.com --as "docker://$registry/demo/hello:v2" oci:built
+type_in gantry push --as "docker://$registry/demo/hello:v2" oci:built "docker://$registry/demo/hello:v2"
+
 step "Serve what the registry has as signed App Container Images, made as they are asked for, to whoever knows the name."
 : >serve.out
-architecture=$(uname -m)
-printf '%s$%s gantry serve --upstream docker://%s --listen 127.0.0.1:0 --cache made --sign-key demo@example.com &\n' "$bold" "$plain" "$registry"
-gantry serve --upstream "docker://$registry" --listen 127.0.0.1:0 --cache made --sign-key demo@example.com >serve.out 2>serve.log &
+serve=(gantry serve --upstream "docker://$registry" --url http://images.example --listen 127.0.0.1:0 --cache made --sign-key demo@example.com)
+printf '%s$%s &%s\n' "$bold" "$(quoted "${serve[@]}")" "$plain"
+"${serve[@]}" >serve.out 2>serve.log &
 started_pids+=($!)
 until server=$(grep -o '127.0.0.1:[0-9]*' serve.out); do
   kill -0 "${started_pids[-1]}" 2>/dev/null || fail "$(cat serve.log)"
   sleep 0.05
 done
 type_in curl -fsS "http://$server/demo/hello?ac-discovery=1"
-for file in served.aci served.aci.asc; do
-  type_in curl -fsS -o "$file" "http://$server/demo/hello-v1-linux-${architecture/x86_64/amd64}${file#served}"
-done
+
+step "Fetch and run it by that name. There is no images.example: the server is asked as its proxy, and so without TLS."
 type_in curl -fsS -o server.gpg "http://$server/pubkeys.gpg"
-type_in gantry trust add --yes --prefix 127.0.0.1/demo server.gpg
-type_in gantry run aci:served.aci
+export http_proxy="http://$server"
+type_in !4 gantry fetch --insecure-options=http appc:images.example/demo/hello:v2
+type_in gantry trust add --yes --prefix images.example/demo server.gpg
+type_in gantry fetch --insecure-options=http appc:images.example/demo/hello:v2
+unset http_proxy
+type_in gantry run appc:images.example/demo/hello:v2
 
 step "An image in the same repository that nobody signed is refused, and the answer says what would trust it."
 skopeo --insecure-policy copy -q --dest-tls-verify=false oci:unsigned:v1 "docker://$registry/demo/hello:unsigned"

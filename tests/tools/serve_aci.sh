@@ -50,6 +50,8 @@ gzip -t <"$T/body" || fail "HTTP/1.0 got something else"
 # Without the version beside it, by the path alone, and with the host in it.
 expect_status 200 "http://$server/127.0.0.1/org/box-v1-linux-amd64.aci"
 cmp "$T/body" "$T/box.aci" || fail "another by the path"
+expect_status 200 "http://127.0.0.1/org/box-v1-linux-amd64.aci" -x "http://$server" --noproxy ''
+cmp "$T/body" "$T/box.aci" || fail "another for who takes it for a proxy"
 expect_status 404 "$(aci_url org/box v2)"
 expect_status 404 "$(aci_url org/none v1)"
 expect_status 404 "http://$server/org/box-v1-plan9-amd64.aci"
