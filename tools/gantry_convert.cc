@@ -244,7 +244,7 @@ int main(int argc, char** argv) {
   app.add_flag("--json", options.json, "print the result as JSON");
   app.add_option("SRC", options.source,
                  "docker://NAME, oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], aci:FILE, "
-                 "store:NAME or a bare name")
+                 "appc:NAME, store:NAME or a bare name")
       ->required();
   app.add_option("DST", options.destination, Forms())->required();
   return ToolMain(app, argc, argv, [&] { return Convert(options); });

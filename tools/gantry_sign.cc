@@ -83,6 +83,10 @@ SigningSubject FindSubject(const Options& options, const sign::RegistriesD& regi
     return {as, Digest::Parse(options.digest)};
   }
   const auto reference = image::Reference::Parse(options.image);
+  if (reference.appc() != nullptr) {
+    throw Error(ErrorKind::kUnsupported, "what " + Quoted(options.image) + " led to is signed by its publisher",
+                "sign the file as aci:FILE, or a copy that gantry convert makes");
+  }
   if (remote != nullptr)
     return RemoteSubject(options, *remote, as);
   const LocalImage local = OpenLocalImage({reference}, options.identity ? Purpose::kRead : Purpose::kJudge,
