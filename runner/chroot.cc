@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -83,14 +84,9 @@ void TryMountProc(int root) {
   if (!proc)
     return;
   Attach(proc.get(), OpenMountPoint(root, "proc", Step::kProc), Step::kProc);
-  for (size_t i = 0; i < kReadOnlyPathCount; ++i) {
-    const UniqueFd tree(open_tree(root, kReadOnlyPaths[i], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
-    if (!tree)
-      continue;
-    SetAttributes(tree.get(), MOUNT_ATTR_RDONLY, true, Step::kReadOnly);
-    const UniqueFd target(OpenInContainer(root, kReadOnlyPaths[i], O_PATH));
-    Attach(tree.get(), target.get(), Step::kReadOnly);
-  }
+  const UniqueFd null(OpenInContainer(root, "dev/null", O_PATH));
+  Mask mask(null.get());
+  HideKernelPaths(root, "proc/", mask);
 }
 
 // With the host's network, its names.
@@ -196,10 +192,18 @@ int RunFirst(const RunConfig& config, int root, const std::optional<IdMap>& map,
       .code;
 }
 
+// As of a container (setup.cc): no terminal of the caller's to push input into, and no keys of his.
+void LeaveSession() {
+  if (setsid() < 0)
+    ThrowErrno("begin a session");
+  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
+}
+
 int Enter(const RunConfig& config, const SetupPlan& plan, const std::optional<IdMap>& map, int control, int answer) {
   if (dup3(control, kControlFd, O_CLOEXEC) < 0)
     return 125;
   const int failed = ReportErrors(answer, [&] {
+    LeaveSession();
     if (unshare(CLONE_NEWNS | CLONE_NEWPID | (plan.host_network ? 0 : CLONE_NEWNET)) < 0 ||
         mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
       ThrowErrno("make a mount namespace");

@@ -309,17 +309,23 @@ void MaskThrottling(int root, Mask& mask) {
   }
 }
 
-void HidePaths(int root, int dev) {
-  Mask mask(OpenOwn(dev, "null", O_PATH));
+bool IsBelow(const char* path, const char* top) { return std::strncmp(path, top, std::strlen(top)) == 0; }
+
+}  // namespace
+
+void HideKernelPaths(int root, const char* top, Mask& mask) {
   for (size_t i = 0; i < kMaskedPathCount; ++i) {
+    if (!IsBelow(kMaskedPaths[i], top))
+      continue;
     const int target = OpenOwn(root, kMaskedPaths[i], O_PATH);
     if (target >= 0)
       mask.Cover(target, i);
     else if (errno != ENOENT && errno != ENOTDIR)
       FailSetup(Step::kMask, errno, i);
   }
-  MaskThrottling(root, mask);
   for (size_t i = 0; i < kReadOnlyPathCount; ++i) {
+    if (!IsBelow(kReadOnlyPaths[i], top))
+      continue;
     const int target = OpenOwn(root, kReadOnlyPaths[i], O_PATH);
     if (target < 0 && errno == ENOENT)
       continue;
@@ -329,15 +335,15 @@ void HidePaths(int root, int dev) {
   }
 }
 
-}  // namespace
-
 KernelMounts MountKernelFileSystems(const SetupPlan& plan, int root) {
   umask(0);
   KernelMounts out;
   out.proc = MountProc(plan, root);
   MountSys(plan, root);
   out.dev = MountDev(plan, root);
-  HidePaths(root, out.dev);
+  Mask mask(OpenOwn(out.dev, "null", O_PATH));
+  HideKernelPaths(root, "", mask);
+  MaskThrottling(root, mask);
   umask(022);
   return out;
 }

@@ -97,6 +97,9 @@ void CoverWithItself(int target, uint64_t attributes, size_t index);
 // A sysctl below a detached or attached /proc; false and errno when it is not there or does not take the value.
 bool WriteSysctl(int proc, const char* path, const char* value);
 
+// Covers what is masked, and makes read-only what may only be read, of the paths that begin with `top`: mounts of ours.
+void HideKernelPaths(int root, const char* top, Mask& mask);
+
 struct KernelMounts {
   int proc = -1;
   int dev = -1;

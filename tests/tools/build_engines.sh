@@ -13,8 +13,13 @@ gantry build run --engine chroot -- sh -c 'echo made >/made; rm -r /opt; mkdir /
 expect_text '^ *lo:' out
 expect_text '^NoNewPrivs:.1$' out
 expect_text '^Seccomp:.2$' out
+mv out status
+! gantry build run --engine chroot -- cat /proc/interrupts /proc/keys /proc/timer_list | grep . || fail "the kernel is seen"
+# A terminal of the caller's is not there to push input into.
+script -qec "gantry build run --engine chroot -- sh -c 'echo begun; : </dev/tty && echo pushes'" /dev/null >out 2>&1 || true
+grep -q '^begun' out && ! grep -q '^pushes' out || fail "the caller's terminal: $(cat out)"
 gantry build run -- grep CapEff /proc/self/status >caps
-grep -qxF "$(cat caps)" out || fail "other capabilities than in a container: $(cat out)"
+grep -qxF "$(cat caps)" status || fail "other capabilities than in a container: $(cat status)"
 gantry build run --engine chroot --working-dir /home/app -- sh -c 'pwd; test "$(cat /made)" = made' >out 2>err || fail "$(cat err)"
 [ "$(cat out)" = /home/app ] || fail "$(cat out)"
 expect_exit 1 gantry build run --engine chroot -- sh -c 'kill -9 $$'
