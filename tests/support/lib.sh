@@ -99,6 +99,12 @@ make_outside() {
   ip route add default via 10.77.0.2
 }
 outside() { nsenter -t "$neighbour" -n "$@"; }
+# serve_outside COMMAND...: a server there, until the test ends. Not `outside COMMAND &`: its pid is that of a shell, and
+# who is left holds the output of the test open, for whose end ctest waits.
+serve_outside() {
+  nsenter -t "$neighbour" -n "$@" &
+  started_pids+=($!)
+}
 
 # serve NAME PROTOCOL PORT: the Perl text of a server that answers everyone with NAME and the address it is asked from.
 serve() {
@@ -110,9 +116,9 @@ serve() {
   esac
 }
 
-# ask PROTOCOL ADDRESS PORT, outside_asks ...: prints what such a server says; it gives up after a second.
+# ask PROTOCOL ADDRESS PORT, outside_asks ...: prints what such a server says; it gives up after two seconds.
 ask() {
-  local text='use IO::Socket::INET; $SIG{ALRM} = sub { exit 9 }; alarm 1;
+  local text='use IO::Socket::INET; $SIG{ALRM} = sub { exit 9 }; alarm 2;
     $s = IO::Socket::INET->new(PeerAddr => $ARGV[1], PeerPort => $ARGV[2], Proto => $ARGV[0]) or exit 8;
     $s->send("x") if $ARGV[0] eq "udp"; $s->recv($b, 99); print $b; exit($b eq "")'
   perl -e "$text" "$@"

@@ -14,8 +14,7 @@ image=oci:$T/image:v1
 # Perl of the host, in pods.
 host=()
 for place in /usr /lib /lib64; do [ ! -d $place ] || host+=(-v "$place:$place:ro"); done
-outside perl -e "$(serve neighbour tcp 7000)" &
-started_pids+=($!)
+serve_outside perl -e "$(serve neighbour tcp 7000)"
 
 # The way out: by the host's address.
 expect_exit 0 "${run[@]}" --net=private --hostname web --add-host up:host-gateway --dns 10.77.0.2 "$image" \
@@ -26,7 +25,7 @@ expect_text '^172.16.28.2.web$' "$T/out"
 expect_text '^172.16.28.1.up$' "$T/out"
 expect_text '^nameserver 10.77.0.2$' "$T/out"
 expect_text 'LOOPBACK,UP' "$T/out"
-to_line='use IO::Socket::INET; print IO::Socket::INET->new($ARGV[0])->getline'
+to_line='use IO::Socket::INET; alarm 20; print IO::Socket::INET->new($ARGV[0])->getline'
 expect_exit 0 "${run[@]}" --net=private "${host[@]}" "$image" /usr/bin/perl -e "$to_line" 10.77.0.2:7000
 expect_text '^neighbour 10.77.0.1$' "$T/out"
 
@@ -50,7 +49,11 @@ fi
 # The way in: by ports that are published, from everywhere; nothing else, and no loopback address, from outside.
 uuid=$("${run[@]}" -d -p 8080:80 -p 10.77.0.1:5353:53/udp "${host[@]}" "$image" --name tcp -- \
   /usr/bin/perl -e "$(serve tcp tcp 80)" --- "$image" --name udp -- /usr/bin/perl -e "$(serve udp udp 53)")
-for _ in $(seq 100); do ask tcp 127.0.0.1 8080 >/dev/null && ask udp 10.77.0.1 5353 >/dev/null && break; sleep 0.05; done
+until=$((SECONDS + 30))
+until ask tcp 127.0.0.1 8080 >/dev/null && ask udp 10.77.0.1 5353 >/dev/null; do
+  [ $SECONDS -lt $until ] || fail "the pod's servers do not answer: $(gantry run logs "$uuid" 2>&1)"
+  sleep 0.05
+done
 [ "$(outside_asks tcp 10.77.0.1 8080)" = "tcp 10.77.0.2" ] || fail "not reached from outside"
 [ "$(outside_asks udp 10.77.0.1 5353)" = "udp 10.77.0.2" ] || fail "no UDP from outside"
 [ "$(ask tcp 127.0.0.1 8080)" = "tcp 172.16.28.1" ] || fail "not reached over loopback"

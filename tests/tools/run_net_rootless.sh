@@ -24,8 +24,7 @@ as_user sh -c ': <>/dev/net/tun' 2>/dev/null || skip "no tun devices in this ker
 # nothing.
 mkdir "$T/www"
 echo neighbour >"$T/www/page"
-outside busybox httpd -f -p 7000 -h "$T/www" &
-started_pids+=($!)
+serve_outside busybox httpd -f -p 7000 -h "$T/www"
 perl -e "$(serve secret tcp 7001)" &
 started_pids+=($!)
 
