@@ -390,10 +390,13 @@ void Pod::Remove() {
   int status = 0;
   while ((getpid() == 1 || attached) && keeper_ > 0 && waitpid(keeper_, &status, 0) < 0 && errno == EINTR) {
   }
-  if (attached && (keeper_ < 0 || status != 0))
+  if (attached && keeper_ < 0)
     ReleaseNetwork(pods_, uuid);
   if (keeper_ < 0 && !plan_.kept)
     RemovePodTree(pods_, uuid, map_);
+  if (attached && status != 0)
+    throw Error(ErrorKind::kFailed, "the network of pod " + uuid + " was not undone, or its directory not removed",
+                "see why, and try again, with: gantry run gc");
   if (!groups_gone)
     throw Error(ErrorKind::kFailed, "a control group of pod " + uuid + " could not be removed",
                 "a process in it does not die; remove it later with: gantry run gc");

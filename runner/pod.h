@@ -102,7 +102,8 @@ class Pod {
 
   // The control groups now, and the hold on the image's blobs; the directory by the keeper, for whom only process 1 of
   // a pid namespace waits, because the kernel would kill the keeper with it, and whoever has a network to be undone.
-  // The container must have ended. Of a kept pod directory and blobs stay. The last call.
+  // The container must have ended. Of a kept pod directory and blobs stay. The last call. kFailed for what is left to
+  // gc, after the rest: we are confined, and can do no more than the keeper.
   void Remove();
 
   // It is kept no more: for one that could not be started.

@@ -296,12 +296,21 @@ int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<run
                [&](runner::Process& process) { return process.Wait(runner::kSettled, [&] { pod.Confine(); }); });
 }
 
+// What cannot be removed now is for gc: the app has ended, and its code is what was asked for.
+void Remove(runner::Pod& pod) {
+  try {
+    pod.Remove();
+  } catch (const Error& error) {
+    PrintError(error);
+  }
+}
+
 int RunInForeground(const PodOptions& options, runner::Pod pod, const std::function<int(runner::Pod&)>& run) {
   WriteUuid(options, pod.uuid());
   const int code = run(pod);
   if (options.json)
     std::fprintf(stderr, "%s\n", json::Print(json::Object{{"uuid", pod.uuid()}, {"code", code}}).c_str());
-  pod.Remove();
+  Remove(pod);
   return code;
 }
 
@@ -336,7 +345,7 @@ int Attend(const PodOptions& options, int report, const std::function<runner::Po
   };
   try {
     const int code = run(pod, how);
-    pod.Remove();
+    Remove(pod);
     return code;
   } catch (...) {
     if (!started)

@@ -56,6 +56,15 @@ for answer in 'echo "{"' 'echo "{\"ips\":[{\"address\":\"x\"}]}"' 'echo "{\"dns\
   expect_exit 125 "${run[@]}" --net=odd "$image" true
 done
 expect_text "'odd' failed at ADD: 'no way'" "$T/err"
+# One that fails at the end does not take the app's code away, and gc tries again.
+printf '#!/bin/sh\n[ "$CNI_COMMAND" != DEL ] || [ -e %s ] || exit 1\necho "{}"\n' "$T/may" >/opt/cni/bin/odd
+expect_exit 5 "${run[@]}" --net=odd "$image" sh -c 'exit 5'
+expect_text 'try again, with: gantry run gc$' "$T/err"
+expect_exit 1 gantry run gc
+expect_text "'odd' failed at DEL" "$T/err"
+touch "$T/may"
+expect_exit 0 gantry run gc
+[ -z "$(ls -A "$T/store/pods")" ] || fail "gc left a pod whose plugin failed"
 chmod 0775 /opt/cni/bin/odd
 expect_exit 125 "${run[@]}" --net=odd "$image" true
 expect_text "is not root's alone" "$T/err"
