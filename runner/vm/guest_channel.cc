@@ -52,8 +52,10 @@ GuestChannel::GuestChannel(UniqueFd port, UniqueFd console, EventLoop& loop)
 
 GuestChannel::~GuestChannel() {
   for (const UniqueFd* fd : {&port_, &console_}) {
-    if (*fd)
-      loop_.Forget(fd->get());
+    if (!*fd)
+      continue;
+    loop_.Forget(fd->get());
+    loop_.ForgetRoom(fd->get());
   }
 }
 
@@ -89,6 +91,7 @@ void GuestChannel::Read() {
     return;
   if (count <= 0) {
     loop_.Forget(port_.get());
+    loop_.ForgetRoom(port_.get());
     port_.Reset();
     return;
   }

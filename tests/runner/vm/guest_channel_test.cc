@@ -105,6 +105,18 @@ TEST_F(GuestChannelTest, AMachineThatEndsShows) {
   EXPECT_TRUE(channel_->ended());
 }
 
+TEST_F(GuestChannelTest, AMachineThatEndsUnheardKeepsNobodyBusy) {
+  const std::string piece(kMaxFrameBytes, 'x');
+  for (int i = 0; i < 64; ++i) channel_->Send(0, FrameType::kInput, 0, piece);
+  guest_.Reset();
+  bool late = false;
+  int turns = 0;
+  loop_.After(100, [&] { late = true; });
+  loop_.Run([&] { return ++turns > 100 || late; });
+  EXPECT_TRUE(channel_->ended());
+  EXPECT_LT(turns, 100);
+}
+
 TEST_F(GuestChannelTest, WhatIsNoProtocolIsAnError) {
   WriteFull(guest_.get(), AsBytes("HTTP/1.1 200 OK\r\n\r\n"), "the guest");
   EXPECT_THAT(WhatUntil(), HasSubstr("does not keep to the protocol"));
