@@ -27,6 +27,8 @@ static_assert(sizeof(Report) == vm::kReportBytes);
 
 namespace {
 
+constexpr const char kConfused[] = "understand the host";
+
 bool MakePipe(int (&ends)[2]) { return pipe2(ends, O_CLOEXEC) == 0; }
 
 void SetNonBlocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
@@ -108,7 +110,7 @@ void Process::Send(FrameType type, uint8_t stream, const void* payload, size_t s
   TheChannel().Send(type, stream, payload, size, number_);
 }
 
-// The application's end is the machine's.
+// The application's end is the machine's. Others end alone, also for what their client says against the protocol.
 void Process::Problem(const char* what, int error, bool image) {
   if (number_ == 0)
     GiveUp(what, error, image);
@@ -116,7 +118,7 @@ void Process::Problem(const char* what, int error, bool image) {
   const int size = error == 0 ? snprintf(text, sizeof text, "%s", what)
                               : snprintf(text, sizeof text, "cannot %s: %s", what, strerror(error));
   Send(FrameType::kProblem, image ? 1 : 0, text, size > 0 ? strnlen(text, sizeof text) : 0);
-  if (pid_ > 0) {
+  if (pid_ > 0 && !ended_) {
     kill(pid_, SIGKILL);
     while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }
@@ -291,16 +293,20 @@ void Process::TakeConsole(int master) {
 }
 
 void Process::TakeParams(const Frame& frame) {
-  if (!wants_params_)
-    GiveUp("understand the host", EPROTO);
+  if (!wants_params_) {
+    Problem(kConfused, EPROTO);
+    return;
+  }
   if (frame.size > 0) {
     if (!AppendPiece(params_, params_size_, params_capacity_, frame.payload, frame.size))
       Problem("receive the parameters", ENOMEM);
     return;
   }
   wants_params_ = false;
-  if (params_size_ < sizeof(InitParams))
-    GiveUp("understand the host", EPROTO);
+  if (params_size_ < sizeof(InitParams)) {
+    Problem(kConfused, EPROTO);
+    return;
+  }
   if (first_ >= 0)
     LaunchEntered();
   if (used_)
@@ -365,8 +371,10 @@ void Process::EndInput() {
 }
 
 void Process::TakeInput(const Frame& frame) {
-  if (frame.size > credit_)
-    GiveUp("understand the host", EPROTO);
+  if (frame.size > credit_) {
+    Problem(kConfused, EPROTO);
+    return;
+  }
   credit_ -= frame.size;
   if (input_ < 0)
     return;
@@ -409,8 +417,9 @@ void Process::Take(const Frame& frame) {
       return;
     case FrameType::kTaken:
       if (frame.As<uint32_t>() > vm::kOutputWindow - window_)
-        GiveUp("understand the host", EPROTO);
-      window_ += frame.As<uint32_t>();
+        Problem(kConfused, EPROTO);
+      else
+        window_ += frame.As<uint32_t>();
       return;
     case FrameType::kOutputClosed:
       if (!terminal_)
@@ -430,7 +439,7 @@ void Process::Take(const Frame& frame) {
       return;
     }
     default:
-      GiveUp("understand the host", EPROTO);
+      Problem(kConfused, EPROTO);
   }
 }
 

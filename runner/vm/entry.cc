@@ -62,6 +62,12 @@ void EntryServer::Accept() {
   loop_.Watch(fd, [this, process] { Hear(process); });
 }
 
+// Room for output, without which the guest would wait to send the end of the process.
+void EntryServer::GiveBack(uint16_t process, size_t bytes) {
+  if (bytes > 0)
+    channel_.Send(process, FrameType::kTaken, 0, BytesOf(static_cast<uint32_t>(bytes)));
+}
+
 // The client is gone, or is let go. Its process ends, and its number is free when the guest has said so.
 void EntryServer::Drop(uint16_t process) {
   Client& client = clients_.at(process);
@@ -76,6 +82,7 @@ void EntryServer::Drop(uint16_t process) {
   channel_.Send(process, FrameType::kSignal, 0, BytesOf(kill));
   channel_.Send(process, FrameType::kOutputClosed, 1, {});
   channel_.Send(process, FrameType::kOutputClosed, 2, {});
+  GiveBack(process, std::exchange(client.taking, 0));
 }
 
 void EntryServer::Hear(uint16_t process) {
@@ -102,7 +109,7 @@ void EntryServer::Hear(uint16_t process) {
   }
 }
 
-// False for what would be the guest's end: it takes us for one that keeps to the protocol.
+// False for what breaks the protocol in its numbers, which are the process's end. The rest is for the guest to find.
 bool EntryServer::HandOn(Client& client, uint16_t process, const Frame& frame) {
   const bool enters = frame.type == FrameType::kEnter;
   if (enters == client.entered || frame.type == FrameType::kJob)
@@ -115,7 +122,10 @@ bool EntryServer::HandOn(Client& client, uint16_t process, const Frame& frame) {
     return false;
   if (frame.type == FrameType::kInput && frame.size > client.credit)
     return false;
+  if (frame.type == FrameType::kTaken && frame.As<uint32_t>() > client.taking)
+    return false;
   client.credit -= frame.type == FrameType::kInput ? frame.size : 0;
+  client.taking -= frame.type == FrameType::kTaken ? frame.As<uint32_t>() : 0;
   channel_.Send(process, frame.type, frame.stream, {frame.payload, frame.size});
   return true;
 }
@@ -126,15 +136,18 @@ void EntryServer::Take(uint16_t process, const Frame& frame) {
   const bool last = frame.type == FrameType::kExit || frame.type == FrameType::kProblem;
   if (frame.type == FrameType::kCredit)
     client.credit += frame.As<uint32_t>();
+  const size_t output = frame.type == FrameType::kOutput ? frame.size : 0;
   if (!client.socket) {
+    GiveBack(process, output);
     if (last) {
       channel_.Forget(process);
       clients_.erase(process);
     }
     return;
   }
+  client.taking += output;
   client.unsent += PrintFrame(0, frame.type, frame.stream, {frame.payload, frame.size});
-  if (client.unsent.size() > kMaxUnsent)
+  if (client.unsent.size() > kMaxUnsent || client.taking > kOutputWindow)
     channel_.Fail("does not keep to the protocol");
   if (last)
     channel_.Forget(process);

@@ -34,6 +34,7 @@ class EntryServer {
     bool entered = false;
     size_t params = 0;  // bytes, so far
     size_t credit = 0;  // of input
+    size_t taking = 0;  // bytes of output that it has not said to have taken
     std::string unsent = {};
   };
   void Accept();
@@ -42,6 +43,7 @@ class EntryServer {
   void Take(uint16_t process, const Frame& frame);
   void Write(uint16_t process);
   void Drop(uint16_t process);
+  void GiveBack(uint16_t process, size_t bytes);
 
   const Dir& pod_;
   EventLoop& loop_;

@@ -57,8 +57,8 @@ class GuestChannelTest : public ::testing::Test {
   std::string WhatUntil(const std::function<bool()>& done = [] { return false; }) {
     return CaughtError([&] { Until(done); }).message();
   }
-  // What the host has said: "TYPE:STREAM:SIZE" of one process.
-  std::string Heard(uint16_t process) {
+  // What the host has said: "TYPE:STREAM:SIZE" of one process, and "=NUMBER" after those that are `numbers`.
+  std::string Heard(uint16_t process, bool numbers = false) {
     const auto reader = std::make_unique<FrameReader>(HostMaySend);
     SetNonBlocking(guest_.get());
     std::string out;
@@ -72,7 +72,8 @@ class GuestChannelTest : public ::testing::Test {
       for (Frame frame; reader->Next(frame) == FrameReader::Result::kFrame;) {
         if (frame.process == process)
           out += std::to_string(static_cast<int>(frame.type)) + ":" + std::to_string(frame.stream) + ":" +
-                 std::to_string(frame.size) + " ";
+                 std::to_string(frame.size) +
+                 (numbers && frame.size == 4 ? "=" + std::to_string(frame.As<uint32_t>()) : "") + " ";
       }
     }
   }
@@ -271,6 +272,36 @@ TEST_F(EntryServerTest, AClientThatBreaksTheProtocolIsLetGoAndTheGuestHearsNothi
   char byte = 0;
   for (const UniqueFd* client : {&early, &job, &garbage}) EXPECT_EQ(recv(client->get(), &byte, 1, MSG_DONTWAIT), 0);
   for (const uint16_t process : {uint16_t{1}, uint16_t{2}, uint16_t{3}}) EXPECT_EQ(Heard(process), "");
+}
+
+// Else the guest could not send what a terminal still has, and thereafter the end: the number would never be free.
+TEST_F(EntryServerTest, OutputThatNobodyReadsAnyMoreIsTaken) {
+  UniqueFd client = Connect();
+  Tell(client, FrameType::kEnter, BytesOf(EnterRequest{}));
+  Turn();
+  const std::string piece(kMaxFrameBytes, 'x');
+  for (size_t sent = 0; sent < kOutputWindow; sent += piece.size()) {
+    Say(FrameType::kOutput, piece, 1, 1);
+    Turn();
+  }
+  client.Reset();
+  Turn();
+  EXPECT_EQ(Heard(1, true), "9:0:16 5:0:4=9 7:1:0 7:2:0 8:0:4=" + std::to_string(kOutputWindow) + " ");
+  Say(FrameType::kOutput, "late", 1, 1);
+  Turn();
+  EXPECT_EQ(Heard(1, true), "8:0:4=4 ");
+}
+
+TEST_F(EntryServerTest, WhoeverTakesMoreThanThereWasIsLetGo) {
+  const UniqueFd client = Connect();
+  Tell(client, FrameType::kEnter, BytesOf(EnterRequest{}));
+  Turn();
+  Say(FrameType::kOutput, "1234", 1, 1);
+  Turn();
+  Tell(client, FrameType::kTaken, BytesOf(uint32_t{3}));
+  Tell(client, FrameType::kTaken, BytesOf(uint32_t{2}));
+  Turn();
+  EXPECT_EQ(Heard(1, true), "9:0:16 8:0:4=3 5:0:4=9 7:1:0 7:2:0 8:0:4=1 ");
 }
 
 TEST_F(EntryServerTest, InputWithoutRoomForItEndsTheProcess) {
