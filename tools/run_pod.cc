@@ -418,7 +418,7 @@ int ExecuteInMachine(const PodOptions& options, const runner::vm::MachineParts& 
   return RunInForeground(options, std::move(pod), [&](runner::Pod& made) {
     return Await(options, made,
                  runner::vm::VirtualMachine::Start(parts, std::move(root), made, cache, std::nullopt, warn),
-                 [](runner::vm::VirtualMachine& machine) { return machine.Wait(); });
+                 [&](runner::vm::VirtualMachine& machine) { return machine.Wait([&] { made.Confine(); }); });
   });
 }
 

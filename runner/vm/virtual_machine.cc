@@ -202,7 +202,7 @@ struct VirtualMachine::State {
   void Until(const std::function<bool()>& done, int seconds, std::string_view did);
   void Converse(const RootImage& root, int seconds);
   void TakeReport(const Report& report);
-  ExitStatus Attend();
+  ExitStatus Attend(const std::function<void()>& settled);
 };
 
 void VirtualMachine::State::LaunchMachine(const BootFiles& files, Machine plan, const RootImage& root, int port,
@@ -294,7 +294,7 @@ void VirtualMachine::State::Converse(const RootImage& root, int seconds) {
 }
 
 // Until the application has ended, and all that it wrote is where it belongs.
-ExitStatus VirtualMachine::State::Attend() {
+ExitStatus VirtualMachine::State::Attend(const std::function<void()>& settled) {
   const EntryServer entries(pod.dir(), loop, *channel);
   const AppPlan& app = pod.plan().apps.front();
   std::optional<HealthProbe> health;
@@ -303,6 +303,8 @@ ExitStatus VirtualMachine::State::Attend() {
       const EnterOptions check{.args = config.health->test};
       return EnteredProcess::ByChild([&] { return EnterGuest(pod.dir(), app, pod.uuid(), check).code; });
     });
+  else if (settled)
+    loop.After(kSettled, settled);
   if (caller)
     caller->Begin();
   loop.Run([&] { return (process->status() || channel->ended()) && (!caller || caller->written()); });
@@ -366,10 +368,10 @@ VirtualMachine VirtualMachine::Start(const MachineParts& parts, RootImage root, 
   return out;
 }
 
-ExitStatus VirtualMachine::Wait() {
+ExitStatus VirtualMachine::Wait(const std::function<void()>& settled) {
   State& state = *state_;
   if (!state.ended)
-    state.ended = state.Attend();
+    state.ended = state.Attend(settled);
   state.machine.reset();
   if (state.detached) {
     state.pod.Append({PodEvent::Kind::kExited, state.pod.plan().apps.front().name, 0, 0, state.ended->code});
@@ -388,7 +390,7 @@ ExitStatus Supervise(const MachineParts& parts, RootImage root, Pod& pod, const 
     options.note(machine.note());
   options.started();
   try {
-    return machine.Wait();
+    return machine.Wait([&] { pod.Confine(); });
   } catch (const Error& error) {
     constexpr int kOwnFailure = 125;
     pod.Append({PodEvent::Kind::kExited, pod.plan().apps.front().name, 0, 0, kOwnFailure});

@@ -71,7 +71,8 @@ class VirtualMachine {
   const std::optional<Error>& failure() const;
   const std::string& note() const;
   // As Process::Wait; meanwhile others may enter (entry.h). The end of a detached one is appended to the pod's record.
-  ExitStatus Wait();
+  // `settled` is called after kSettled, unless processes for the health check have still to be started.
+  ExitStatus Wait(const std::function<void()>& settled = {});
 
  private:
   struct State;

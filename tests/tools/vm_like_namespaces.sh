@@ -69,6 +69,7 @@ life() {
   await says out
   what state "$(status '.state + .apps[0].name + .apps[0].state')" runningwebrunning
   kill -0 "$(status .apps[0].pid)" || fail "${isolation[*]}: its process is not there"
+  await grep -qx 'Seccomp:.2' "/proc/$(status .runner)/status"
   what 'the list' "$(gantry run list --json | jq -r '.[0].uuid')" "$uuid"
   what 'errors in the log' "$(gantry run logs "$uuid" 2>&1 >/dev/null)" err
   what 'the log as JSON' "$(gantry run logs --json --tail 1 "${uuid:0:8}" | jq -r '.app + .stream')" webstderr
