@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <ctime>
@@ -87,6 +88,9 @@ class Front {
               service_->Count(line);
               log_.Write(line);
             }) {
+    // Some connections are left to what can be answered at once.
+    const size_t connections = options_.http.connections;
+    options_.service.waits = connections > 1 ? connections - std::max<size_t>(connections / 8, 1) : 1;
     confine();  // before the first thread
     if (options_.service.url.empty())
       options_.service.url = (options_.http.certificate.empty() ? "http://" : "https://") + place();

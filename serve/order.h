@@ -31,7 +31,8 @@ struct Order {
   std::string form;       // Form::ToString, of kImage
   std::string platform;   // of kAci
   std::string aci_name;   // of kAci: what the image will call itself
-  std::string known;      // the digest upstream of what is there already, or empty: then nothing is made anew
+  // The digest upstream of what is there already, or empty: then nothing is made anew. Of kSign the ID of the image.
+  std::string known;
   std::vector<std::string> names = {};  // of kClean: names in the store that go
 
   Message ToMessage() const;
@@ -55,6 +56,7 @@ struct Answer {
   static std::optional<Answer> FromMessage(const Message& message);
 };
 
+constexpr size_t kMaxOrderNames = 1000;
 constexpr MessageBounds kOrderBounds{4096, 16 * 1024 * 1024, "the other half of the server"};
 
 // What a finished order left behind.

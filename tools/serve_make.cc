@@ -277,6 +277,8 @@ class ImageMaker {
     const std::optional<serve::Form> form = order.form.empty() ? serve::Form() : serve::Form::Parse(order.form);
     if (!form)
       throw Error(ErrorKind::kNotFound, "there is no form " + Quoted(order.form));
+    if (form->manifest == "docker" && form->compression == "zstd")  // before anything is fetched for nothing
+      throw Error(ErrorKind::kUnsupported, "a Docker manifest holds no layers that are compressed by zstd");
     return *form;
   }
 
