@@ -33,7 +33,8 @@ class Kitchen {
     while (true) {
       std::vector<pollfd> polls{
           {signals_.get(), POLLIN, 0}, {front_.pidfd(), POLLIN, 0}, {open_ ? channel_ : -1, POLLIN, 0}};
-      for (const Child& child : children_) polls.push_back({child.channel.get(), POLLIN, 0});
+      for (const Child& child : children_)
+        polls.push_back({child.done ? child.process->pidfd() : child.channel.get(), POLLIN, 0});
       if (poll(polls.data(), polls.size(), 1000) < 0 && errno != EINTR)
         ThrowErrno("poll");
       if (polls[0].revents != 0)
@@ -51,8 +52,10 @@ class Kitchen {
   struct Child {
     uint64_t id;
     UniqueFd channel;
-    Process process;
+    std::optional<Process> process;
     Clock::time_point started;
+    MessageBuffer said{serve::kOrderBounds};
+    std::optional<Answer> done = {};  // told when the process has ended well
     bool over = false;
   };
 
@@ -75,7 +78,8 @@ class Kitchen {
       return;
     }
     auto [channel, process] = ForkOverSocket([&](int ours) { return Make(*order, options_, ours); });
-    children_.push_back({order->id, std::move(channel), std::move(process), Clock::now()});
+    children_.push_back(
+        {.id = order->id, .channel = std::move(channel), .process = std::move(process), .started = Clock::now()});
   }
 
   void HearChildren(std::span<const pollfd> polls) {
@@ -87,22 +91,44 @@ class Kitchen {
     children_.remove_if([](const Child& child) { return child.over; });
   }
 
-  // A child that answers for an order that is not its own speaks for its own all the same.
+  // One that is slow to say something, or to end, keeps nobody waiting but who ordered. A child that answers for an
+  // order that is not its own speaks for its own all the same.
   void Hear(Child& child) {
     try {
-      const std::optional<Message> message = ReceiveMessage(child.channel.get(), serve::kOrderBounds);
-      std::optional<Answer> answer = message ? Answer::FromMessage(*message) : std::nullopt;
-      if (!answer)
+      if (child.done)
+        return HearEnd(child);
+      const bool open = child.said.Fill(child.channel.get());
+      while (const std::optional<Message> message = child.done ? std::nullopt : child.said.Next()) {
+        std::optional<Answer> answer = Answer::FromMessage(*message);
+        if (!answer)
+          throw Error(ErrorKind::kFailed, "the process that converts does not keep to its protocol");
+        answer->id = child.id;
+        if (answer->kind == Answer::Kind::kDone)
+          child.done = std::move(answer);
+        else
+          Tell(*answer);
+      }
+      if (!open && !child.done)
         throw Error(ErrorKind::kFailed, "the process that converts ended early");
-      answer->id = child.id;
-      if (answer->kind == Answer::Kind::kDone && child.process.Wait().code != 0)
-        throw Error(ErrorKind::kFailed, "the process that converts failed at its end");
-      child.over = answer->kind == Answer::Kind::kDone;
-      Tell(*answer);
     } catch (const Error& error) {
-      child.over = true;
-      Refuse(child.id, error);
+      End(child, error);
     }
+  }
+
+  void HearEnd(Child& child) {
+    if (child.process->Wait().code != 0)
+      throw Error(ErrorKind::kFailed, "the process that converts failed at its end");
+    child.over = true;
+    Tell(*child.done);
+  }
+
+  // The front removes what it left, so it must be gone before the front hears of it.
+  void End(Child& child, const Error& why) {
+    child.over = true;
+    if (child.process->pid() > 0)
+      kill(-child.process->pid(), SIGKILL);  // with what it started
+    child.process.reset();
+    Refuse(child.id, why);
   }
 
   void Refuse(uint64_t id, const Error& why) {
@@ -121,9 +147,7 @@ class Kitchen {
     for (Child& child : children_) {
       if (Clock::now() - child.started < limits_.time)
         continue;
-      child.over = true;
-      Refuse(child.id,
-             Error(ErrorKind::kNetwork, "it took longer than " + std::to_string(limits_.time.count()) + " s"));
+      End(child, Error(ErrorKind::kNetwork, "it took longer than " + std::to_string(limits_.time.count()) + " s"));
     }
     children_.remove_if([](const Child& child) { return child.over; });
   }
