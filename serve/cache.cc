@@ -9,6 +9,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/store/store.h"
 
 namespace gantry::serve {
 namespace {
@@ -89,6 +90,18 @@ Cache::Cache(const std::string& directory, uint64_t max_bytes, std::chrono::seco
     if (!known.contains(file.substr(0, file.find('.'))))
       dir_.RemoveTree(PathOf(kFilesDir, file));
   }
+  ListStored(directory + "/" + std::string(kStoreDir));
+}
+
+// What an order named that did not come to its end, nobody has a record of: Evict tells which.
+void Cache::ListStored(const std::string& store) {
+  try {
+    if (const auto stored = image::Store::OpenReadOnly(store)) {
+      for (image::StoredName& name : stored->List()) unneeded_.push_back(std::move(name.name));
+    }
+  } catch (const Error&) {
+    // Whoever fetches into it says what is wrong with it.
+  }
 }
 
 void Cache::Load(const std::string& file) {
@@ -127,9 +140,7 @@ bool Cache::IsCurrent(const Entry& entry) const {
 
 bool Cache::IsFresh(const Entry& entry) const { return IsCurrent(entry) && Clock::now() - entry.checked < fresh_for_; }
 
-void Cache::Add(const Order& order, const Record& record) {
-  const std::string key = KeyOf(order);
-  const std::lock_guard lock(mutex_);
+void Cache::TakeIn(const std::string& key, const Order& order, const Record& record) const {
   if (order.kind == Order::Kind::kAci) {
     const RelPath made = PathOf(kNewDir, std::to_string(order.id) + "." + std::to_string(record.file));
     const UniqueFd file = dir_.OpenBeneath(made, O_RDONLY);
@@ -143,14 +154,24 @@ void Cache::Add(const Order& order, const Record& record) {
     dir_.RemoveTree(PathOf(kFilesDir, made));
     dir_.Rename(PathOf(kNewDir, std::to_string(order.id) + ".oci"), PathOf(kFilesDir, made));
   }
-  if (const auto old = entries_.find(key); old != entries_.end()) {
-    for (const std::string& name : old->second.record.names) unneeded_.push_back(name);
-    entries_.erase(old);
-  } else if (order.kind == Order::Kind::kImage) {
-    keys_of_name_.emplace(order.name, key);
-  }
+}
+
+void Cache::Add(const Order& order, const Record& record) {
+  const std::string key = KeyOf(order);
+  const std::lock_guard lock(mutex_);
   Entry entry{.order = order, .record = record, .checked = Clock::now(), .generation = generation_, .used = ++use_};
-  Write(key, entry);
+  // First: what fails half-way leaves no entry that describes something else.
+  if (const auto old = entries_.find(key); old != entries_.end())
+    Forget(old);
+  try {
+    TakeIn(key, order, record);
+    Write(key, entry);
+  } catch (const Error&) {
+    RemoveFiles(key);
+    throw;
+  }
+  if (order.kind == Order::Kind::kImage)
+    keys_of_name_.emplace(order.name, key);
   entries_.emplace(key, std::move(entry));
 }
 
@@ -164,21 +185,37 @@ void Cache::Touch(const std::string& key) {
   utimensat(dir_.fd(), PathOf(kRecordsDir, FileOf(key) + ".json").c_str(), nullptr, 0);
 }
 
-void Cache::SetSigned(const std::string& key, const std::string& by) {
+void Cache::SetSigned(const std::string& key, const std::string& image_id, const std::string& by) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(key);
-  if (found == entries_.end())
+  if (found == entries_.end() || found->second.record.image_id != image_id) {
+    dir_.RemoveFile(PathOf(kFilesDir, FileOf(key) + ".aci.asc"));
     return;
-  found->second.signed_by = by;
-  Write(key, found->second);
+  }
+  Entry entry = found->second;
+  entry.signed_by = by;
+  Write(key, entry);
+  found->second = std::move(entry);
 }
 
-void Cache::Drop(std::map<std::string, Entry>::iterator entry, std::vector<std::string>& names) {
-  const std::string file = FileOf(entry->first);
+void Cache::Abandon(const Order& order, const std::string& stored_as) {
+  const std::lock_guard lock(mutex_);
+  if (!stored_as.empty())
+    unneeded_.push_back(stored_as);
+  for (const char* extension : {".0", ".1", ".oci"})
+    dir_.RemoveTree(PathOf(kNewDir, std::to_string(order.id) + extension));
+}
+
+void Cache::RemoveFiles(const std::string& key) const {
+  const std::string file = FileOf(key);
   dir_.RemoveFile(PathOf(kRecordsDir, file + ".json"));
   for (const char* extension : {".aci", ".aci.asc"}) dir_.RemoveFile(PathOf(kFilesDir, file + extension));
-  names.insert(names.end(), entry->second.record.names.begin(), entry->second.record.names.end());
   dir_.RemoveTree(PathOf(kFilesDir, file + ".oci"));
+}
+
+void Cache::Forget(std::map<std::string, Entry>::iterator entry) {
+  const std::vector<std::string>& names = entry->second.record.names;
+  unneeded_.insert(unneeded_.end(), names.begin(), names.end());
   const auto [first, last] = keys_of_name_.equal_range(entry->second.order.name);
   for (auto at = first; at != last; ++at) {
     if (at->second == entry->first) {
@@ -191,8 +228,10 @@ void Cache::Drop(std::map<std::string, Entry>::iterator entry, std::vector<std::
 
 void Cache::Remove(const std::string& key) {
   const std::lock_guard lock(mutex_);
-  if (const auto found = entries_.find(key); found != entries_.end())
-    Drop(found, unneeded_);
+  if (const auto found = entries_.find(key); found != entries_.end()) {
+    Forget(found);
+    RemoveFiles(key);
+  }
 }
 
 std::optional<Cache::Part> Cache::FindPart(const std::string& name, const std::string& form, const Digest& digest,
@@ -200,9 +239,10 @@ std::optional<Cache::Part> Cache::FindPart(const std::string& name, const std::s
   const std::lock_guard lock(mutex_);
   const auto [first, last] = keys_of_name_.equal_range(name);
   for (auto at = first; at != last; ++at) {
-    Entry& entry = entries_.at(at->second);
-    if (entry.order.form != form)
+    const auto entry_of = entries_.find(at->second);
+    if (entry_of == entries_.end() || entry_of->second.order.form != form)
       continue;
+    Entry& entry = entry_of->second;
     if (const image::Descriptor* found = FindIn(manifest ? entry.record.manifests : entry.record.blobs, digest)) {
       entry.used = ++use_;
       return Part{at->second, *found, MadeBy(entry.order)};
@@ -215,7 +255,10 @@ std::vector<image::Descriptor> Cache::ReferrersOf(const std::string& name, const
   const std::lock_guard lock(mutex_);
   const auto [first, last] = keys_of_name_.equal_range(name);
   for (auto at = first; at != last; ++at) {
-    for (const Record::Referrers& one : entries_.at(at->second).record.referrers) {
+    const auto entry = entries_.find(at->second);
+    if (entry == entries_.end())
+      continue;
+    for (const Record::Referrers& one : entry->second.record.referrers) {
       if (one.subject == subject)
         return one.list;
     }
@@ -242,7 +285,6 @@ uint64_t Cache::BytesLocked() const {
 
 std::vector<std::string> Cache::Evict(const std::string& keep) {
   const std::lock_guard lock(mutex_);
-  std::vector<std::string> names = std::exchange(unneeded_, {});
   while (BytesLocked() > max_bytes_) {
     auto oldest = entries_.end();
     for (auto at = entries_.begin(); at != entries_.end(); ++at) {
@@ -251,8 +293,11 @@ std::vector<std::string> Cache::Evict(const std::string& keep) {
     }
     if (oldest == entries_.end())
       break;
-    Drop(oldest, names);
+    const std::string key = oldest->first;
+    Forget(oldest);
+    RemoveFiles(key);
   }
+  std::vector<std::string> names = std::exchange(unneeded_, {});
   std::set<std::string> needed;
   for (const auto& [key, entry] : entries_) needed.insert(entry.record.names.begin(), entry.record.names.end());
   std::erase_if(names, [&](const std::string& name) { return needed.contains(name); });

@@ -51,10 +51,13 @@ class Cache {
   bool IsCurrent(const Entry& entry) const;
 
   // Takes what was made into the cache: the file gets its name, and then the record. Whoever had the key before is
-  // replaced.
+  // replaced, and gone when that fails.
   void Add(const Order& order, const Record& record);
   void Touch(const std::string& key);  // it was found unchanged
-  void SetSigned(const std::string& key, const std::string& by);
+  // Somebody signed the image of that ID. If that is not the one that is there, the signature goes.
+  void SetSigned(const std::string& key, const std::string& image_id, const std::string& by);
+  // Removes what an order left that failed; `stored_as` may be its name in the store, or empty.
+  void Abandon(const Order& order, const std::string& stored_as);
   void Remove(const std::string& key);
 
   // Where the manifest or blob is that `digest` names, for those that belong to an image of `name`.
@@ -82,8 +85,12 @@ class Cache {
 
  private:
   void Load(const std::string& file);
+  void ListStored(const std::string& store);
   void Write(const std::string& key, const Entry& entry) const;
-  void Drop(std::map<std::string, Entry>::iterator entry, std::vector<std::string>& names);
+  void TakeIn(const std::string& key, const Order& order, const Record& record) const;
+  // With the mutex: from the maps, and from the disk.
+  void Forget(std::map<std::string, Entry>::iterator entry);
+  void RemoveFiles(const std::string& key) const;
   uint64_t BytesLocked() const;
 
   Dir dir_;
@@ -92,7 +99,7 @@ class Cache {
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;
   std::multimap<std::string, std::string> keys_of_name_;  // of images
-  std::vector<std::string> unneeded_;                     // names of what was removed
+  std::vector<std::string> unneeded_;                     // names that lost one who needed them
   uint64_t generation_ = 1, use_ = 0;
 };
 

@@ -3,18 +3,32 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <ctime>
 #include <mutex>
 #include <thread>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/base/time_text.h"
 
 namespace gantry::serve {
 namespace {
+
+// As in a URL: text, whatever a client makes of it.
+std::string AsText(std::string_view bytes) {
+  std::string out;
+  for (const char c : bytes) {
+    if (c > ' ' && c < 0x7f && c != '%')
+      out += c;
+    else
+      out += "%" + HexOf({&c, 1});
+  }
+  return out;
+}
 
 // A line of JSON for each request.
 class AccessLog {
@@ -30,16 +44,14 @@ class AccessLog {
   }
 
   void Write(const HttpLogLine& line) {
-    json::Object out{{"time", TimeText(std::time(nullptr))},
-                     {"client", line.request.client},
-                     {"method", line.request.method},
-                     {"path", line.request.path},
-                     {"status", line.status},
-                     {"bytes", line.bytes},
-                     {"microseconds", line.microseconds}};
+    json::Object out{
+        {"time", TimeText(std::time(nullptr))}, {"client", line.request.client}, {"method", line.request.method},
+        {"path", AsText(line.request.path)},    {"status", line.status},         {"bytes", line.bytes},
+        {"microseconds", line.microseconds}};
     if (!line.whole)
       out.Set("broken", true);
-    for (const auto& [name, text] : {std::pair<const char*, const std::string&>{"user", line.answer.user},
+    const std::string user = AsText(line.answer.user);
+    for (const auto& [name, text] : {std::pair<const char*, const std::string&>{"user", user},
                                      {"from", line.answer.how},
                                      {"error", line.answer.error}}) {
       if (!text.empty())
@@ -53,7 +65,7 @@ class AccessLog {
     try {
       text = json::Print(line) + "\n";
     } catch (const std::exception&) {
-      text = "{\"error\":\"a request whose path is no text\"}\n";
+      text = "{\"error\":\"a line that is no text\"}\n";
     }
     const std::lock_guard lock(mutex_);
     // A log that cannot be written stops no answer.
@@ -87,6 +99,9 @@ class Front {
               service_->Count(line);
               log_.Write(line);
             }) {
+    // Some connections are left to what can be answered at once.
+    const size_t connections = options_.http.connections;
+    options_.service.waits = connections > 1 ? connections - std::max<size_t>(connections / 8, 1) : 1;
     confine();  // before the first thread
     if (options_.service.url.empty())
       options_.service.url = (options_.http.certificate.empty() ? "http://" : "https://") + place();

@@ -220,7 +220,8 @@ class HttpServer::State {
     thread_local std::string distrusted;
     const std::string connection = request.remote_addr + " " + std::to_string(request.remote_port);
     const std::string length = request.get_header_value("Content-Length");
-    if ((!length.empty() && length != "0") || request.has_header("Transfer-Encoding"))
+    if (request.get_header_value_count("Content-Length") > 1 || (!length.empty() && length != "0") ||
+        request.has_header("Transfer-Encoding"))
       distrusted = connection;
     return distrusted != connection;
   }

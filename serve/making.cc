@@ -54,33 +54,63 @@ Record Making::record() const {
 }
 
 Orders::Orders(UniqueFd channel, Limits limits, Over over)
-    : channel_(std::move(channel)), limits_(limits), over_(std::move(over)), listener_([this] { Hear(); }) {}
+    : channel_(std::move(channel)),
+      limits_(limits),
+      over_(std::move(over)),
+      listener_([this] { Hear(); }),
+      speaker_([this](const std::stop_token& stop) { Speak(stop); }) {}
 
 Orders::~Orders() { shutdown(channel_.get(), SHUT_RDWR); }
 
 std::shared_ptr<Making> Orders::Place(Order order) {
   const std::lock_guard lock(mutex_);
-  if (running_.size() >= limits_.running && waiting_.size() >= limits_.waiting)
+  const bool cleans = order.kind == Order::Kind::kClean;
+  if (!cleans && Places() >= limits_.running && waiting_.size() >= limits_.waiting)
     return nullptr;
   order.id = ++last_id_;
   auto making = std::make_shared<Making>(std::move(order));
+  if (cleans) {
+    ++cleaning_;
+    Send(making);
+    return making;
+  }
   waiting_.push_back(making);
   SendNext();
   return making;
 }
 
 void Orders::SendNext() {
-  while (!waiting_.empty() && running_.size() < limits_.running) {
+  while (!waiting_.empty() && Places() < limits_.running) {
     const std::shared_ptr<Making> next = std::move(waiting_.front());
     waiting_.pop_front();
-    running_.emplace(next->order().id, next);
-    SendMessage(channel_.get(), next->order().ToMessage());
+    Send(next);
+  }
+}
+
+void Orders::Send(const std::shared_ptr<Making>& making) {
+  running_.emplace(making->order().id, making);
+  unsent_.push_back(making->order().ToMessage());
+  added_.notify_one();
+}
+
+void Orders::Speak(const std::stop_token& stop) {
+  try {
+    std::unique_lock lock(mutex_);
+    while (added_.wait(lock, stop, [this] { return !unsent_.empty(); })) {
+      const Message message = std::move(unsent_.front());
+      unsent_.pop_front();
+      lock.unlock();
+      SendMessage(channel_.get(), message);
+      lock.lock();
+    }
+  } catch (const Error&) {
+    // As in Hear.
   }
 }
 
 size_t Orders::running() const {
   const std::lock_guard lock(mutex_);
-  return running_.size();
+  return Places();
 }
 
 size_t Orders::waiting() const {
@@ -133,6 +163,8 @@ void Orders::End(uint64_t id, const Record* record, const Error* error) {
     const std::lock_guard lock(mutex_);
     making = running_.at(id);
     running_.erase(id);
+    if (making->order().kind == Order::Kind::kClean)
+      --cleaning_;
     SendNext();
   }
   std::optional<Error> failure = error != nullptr ? std::optional(*error) : std::nullopt;

@@ -66,7 +66,8 @@ class Orders {
   Orders& operator=(const Orders&) = delete;
   ~Orders();
 
-  // nullptr when too many wait already. The order gets its ID here.
+  // nullptr when too many wait already. The order gets its ID here. One of kClean waits for nothing, and takes no other
+  // order's place.
   std::shared_ptr<Making> Place(Order order);
 
   size_t running() const;
@@ -76,7 +77,12 @@ class Orders {
   void Hear();
   void Take(const Answer& answer);
   void End(uint64_t id, const Record* record, const Error* error);
-  void SendNext();  // with the mutex
+  // With the mutex.
+  size_t Places() const { return running_.size() - cleaning_; }  // that are taken
+  void SendNext();
+  void Send(const std::shared_ptr<Making>& making);
+  // In a thread of its own: who hears would wait for the kitchen, and that for who hears.
+  void Speak(const std::stop_token& stop);
 
   UniqueFd channel_;
   Limits limits_;
@@ -84,8 +90,11 @@ class Orders {
   mutable std::mutex mutex_;
   uint64_t last_id_ = 0;
   std::map<uint64_t, std::shared_ptr<Making>> running_;
+  size_t cleaning_ = 0;  // of those, orders of kClean
   std::deque<std::shared_ptr<Making>> waiting_;
-  std::jthread listener_;
+  std::deque<Message> unsent_;
+  std::condition_variable_any added_;  // to those
+  std::jthread listener_, speaker_;
 };
 
 }  // namespace gantry::serve

@@ -31,8 +31,8 @@ struct Order {
   std::string form;       // Form::ToString, of kImage
   std::string platform;   // of kAci
   std::string aci_name;   // of kAci: what clients call the image
-  // The digest upstream of what is there already: then nothing is made anew; or empty. Of kSign, where only the kitchen
-  // knows it, that of the file.
+  // The digest upstream of what is there already: then nothing is made anew; or empty. Of kSign the ID of the image,
+  // and from the kitchen on, which alone knows it, the digest of the file.
   std::string known;
   std::vector<std::string> names = {};  // of kClean: names in the store that go
 
@@ -57,6 +57,7 @@ struct Answer {
   static std::optional<Answer> FromMessage(const Message& message);
 };
 
+constexpr size_t kMaxOrderNames = 1000;
 constexpr MessageBounds kOrderBounds{4096, 16 * 1024 * 1024, "the other half of the server"};
 
 // What a finished order left behind.

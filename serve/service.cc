@@ -14,6 +14,9 @@ namespace {
 
 constexpr const char* kAciType = "application/octet-stream";
 
+// How often a signature is made anew because the image changed meanwhile.
+constexpr int kMaxSignings = 5;
+
 // Too much is being made already.
 struct Busy {};
 
@@ -34,6 +37,20 @@ int StatusOf(ErrorKind kind) {
 }
 
 HttpAnswer Plain(int status, const std::string& text) { return {.status = status, .text = text + "\n"}; }
+
+// What leaves `step`.
+std::optional<Error> CaughtOf(const std::function<void()>& step) {
+  try {
+    step();
+    return std::nullopt;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::exception& error) {
+    return Error(ErrorKind::kFailed, error.what());
+  }
+}
+
+Error TooSmall() { return {ErrorKind::kFailed, "it went out of the cache at once", "the cache is too small"}; }
 
 std::string QuotedTag(const std::string& text) { return "\"" + text + "\""; }
 
@@ -82,6 +99,10 @@ Service::Service(ServiceOptions options, Cache& cache, UniqueFd kitchen,
   orders_ = std::make_unique<Orders>(std::move(kitchen), options_.limits,
                                      [this](const std::shared_ptr<Making>& making, const Record* record,
                                             const Error* error) { End(making, record, error); });
+  const std::vector<std::string> left = cache_.Evict({});
+  const std::lock_guard lock(mutex_);
+  unwanted_.insert(left.begin(), left.end());
+  Clean();
 }
 
 HttpAnswer Service::Answer(const HttpRequest& request) {
@@ -97,6 +118,8 @@ HttpAnswer Service::Answer(const HttpRequest& request) {
     ++figures_.busy;
     answer = ErrorAnswer(request.path, 503, "too many conversions wait already", "ask again in a while");
     answer.headers.emplace_back("Retry-After", "10");
+  } catch (const std::exception& error) {
+    answer = ErrorAnswer(request.path, 500, error.what(), {});
   }
   if (IsRegistryPath(request.path))
     answer.headers.emplace_back("Docker-Distribution-API-Version", "registry/2.0");
@@ -147,7 +170,9 @@ HttpAnswer Service::Discover() const {
 
 Service::Found Service::Obtain(Order order) {
   const std::string key = KeyOf(order);
-  const std::lock_guard lock(mutex_);
+  const std::string stored_as = StoredAs(order);
+  std::unique_lock lock(mutex_);
+  gone_.wait(lock, [&] { return !going_.contains(stored_as); });
   Found found{.entry = cache_.Find(key)};
   if (found.entry && cache_.IsFresh(*found.entry)) {
     found.how = "hit";
@@ -172,6 +197,7 @@ Service::Found Service::Obtain(Order order) {
 Cache::Entry Service::Await(const std::string& key, const Found& found) {
   if (!found.making)
     return found.entry.value();
+  const Wait wait = BeginWait();
   if (found.making->WaitOver() == Making::State::kFailed) {
     // A registry that cannot be reached takes nothing away that the policy of now has allowed.
     const Error error = found.making->error();
@@ -181,59 +207,99 @@ Cache::Entry Service::Await(const std::string& key, const Found& found) {
   }
   auto entry = cache_.Find(key);
   if (!entry)
-    throw Error(ErrorKind::kFailed, "it went out of the cache at once", "the cache is too small");
+    throw TooSmall();
   return *std::move(entry);
+}
+
+Service::Wait Service::BeginWait() {
+  if (++waits_ > options_.waits) {
+    --waits_;
+    throw Busy();
+  }
+  return {this, [this](void*) { --waits_; }};
+}
+
+void Service::Keep(const Order& order, const Record* record, const Error* error) {
+  const std::string key = KeyOf(order);
+  if (error != nullptr) {
+    ++figures_.failed;
+    // What is refused or gone upstream is not served from here either.
+    if (error->kind() == ErrorKind::kRefused || error->kind() == ErrorKind::kNotFound)
+      cache_.Remove(key);
+  } else if (order.kind == Order::Kind::kSign) {
+    cache_.SetSigned(order.aci_name, order.known, signer_);
+  } else if (record->unchanged) {
+    cache_.Touch(key);
+  } else {
+    figures_.made += record->source != order.known ? 1 : 0;
+    cache_.Add(order, *record);
+  }
 }
 
 void Service::End(const std::shared_ptr<Making>& making, const Record* record, const Error* error) {
   const Order& order = making->order();
+  if (order.kind == Order::Kind::kClean)
+    return EndClean(error != nullptr);
   const std::string key = KeyOf(order);
-  if (order.kind == Order::Kind::kClean) {
-    const std::lock_guard lock(mutex_);
-    cleaning_ = false;
-    return;
-  }
-  std::optional<Error> failure;
-  try {
-    if (error != nullptr) {
-      ++figures_.failed;
-      // What is refused or gone upstream is not served from here either.
-      if (error->kind() == ErrorKind::kRefused || error->kind() == ErrorKind::kNotFound)
-        cache_.Remove(key);
-    } else if (order.kind == Order::Kind::kSign) {
-      cache_.SetSigned(order.aci_name, signer_);
-    } else if (record->unchanged) {
-      cache_.Touch(key);
-    } else {
-      figures_.made += record->source != order.known ? 1 : 0;
-      cache_.Add(order, *record);
-    }
-  } catch (const Error& late) {
-    failure = late;
-  }
-  std::vector<std::string> unwanted = cache_.Evict(key);
+  const std::optional<Error> failure = CaughtOf([&] { Keep(order, record, error); });
+  const bool failed = error != nullptr || failure;
+  std::vector<std::string> unwanted;
+  // What cannot be removed now goes at the next end, or the next start.
+  if (failed)
+    static_cast<void>(CaughtOf([&] { cache_.Abandon(order, StoredAs(order)); }));
+  static_cast<void>(CaughtOf([&] { unwanted = cache_.Evict(key); }));
   {
     const std::lock_guard lock(mutex_);
     makings_.erase(key);
     unwanted_.insert(unwanted.begin(), unwanted.end());
-    // The layers of an ACI have no name in the store.
-    garbage_ = garbage_ || !unwanted_.empty() || order.kind == Order::Kind::kAci;
+    if (!failed) {
+      for (const std::string& name : record->names) unwanted_.erase(name);
+    }
+    // The layers of an ACI have no name in the store, nor has what was fetched of an image when that failed.
+    garbage_ = garbage_ || failed || order.kind == Order::Kind::kAci;
     Clean();
   }
   if (failure)
     throw *failure;
 }
 
-// With the mutex. One at a time.
+void Service::EndClean(bool failed) {
+  const std::lock_guard lock(mutex_);
+  cleaning_ = false;
+  const std::set<std::string> were = std::exchange(going_, {});
+  gone_.notify_all();
+  if (failed) {
+    unwanted_.insert(were.begin(), were.end());
+    garbage_ = true;  // for the next end of anything
+  } else {
+    Clean();
+  }
+}
+
+// With the mutex. One at a time; the name that an image on its way will have stays, and none comes while its own goes.
 void Service::Clean() {
-  if (!garbage_ || cleaning_)
+  if (cleaning_)
     return;
-  Order order{.kind = Order::Kind::kClean, .names = {unwanted_.begin(), unwanted_.end()}};
-  if (orders_->Place(std::move(order)) == nullptr)
+  std::set<std::string> coming;
+  for (const auto& [key, making] : makings_) coming.insert(StoredAs(making->order()));
+  Order order{.kind = Order::Kind::kClean};
+  for (const std::string& name : unwanted_) {
+    if (order.names.size() < kMaxOrderNames && !coming.contains(name))
+      order.names.push_back(name);
+  }
+  if (order.names.empty() && !garbage_)
     return;
-  unwanted_.clear();
+  going_ = {order.names.begin(), order.names.end()};
+  for (const std::string& name : going_) unwanted_.erase(name);
   garbage_ = false;
   cleaning_ = true;
+  orders_->Place(std::move(order));
+}
+
+std::string Service::StoredAs(const Order& order) const {
+  const auto name =
+      order.kind == Order::Kind::kImage ? options_.upstreams.Find(order.name, order.reference) : std::nullopt;
+  return name ? name->WithDefaultTag().ToString() : "";
 }
 
 bool Service::StillAllowed(const std::string& key) {
@@ -259,50 +325,69 @@ HttpAnswer Service::AnswerAci(const AciRequest& request, bool streams) {
   Found found = Obtain(order);
   if (request.signature)
     return AnswerSignature(key, std::move(found));
-  if (found.making && streams && found.making->WaitBegun() == Making::State::kBegun)
-    return {.type = kAciType, .stream = StreamOf(found.making, key), .how = found.how};
+  if (found.making && streams) {
+    Wait wait = BeginWait();
+    if (found.making->WaitBegun() == Making::State::kBegun)
+      return {.type = kAciType, .stream = StreamOf(found.making, key, std::move(wait)), .how = found.how};
+  }
   const Cache::Entry entry = Await(key, found);
   return FileAnswer(cache_.OpenFile(key, false), kAciType, QuotedTag(entry.record.image_id), found.how);
 }
 
-std::shared_ptr<Making> Service::Sign(const std::string& key) {
-  const Order order{.kind = Order::Kind::kSign, .reference = FileOf(key), .aci_name = key};
-  const std::lock_guard lock(mutex_);
-  std::shared_ptr<Making>& place = makings_[KeyOf(order)];
-  if (!place)
-    place = orders_->Place(order);
-  if (!place) {
-    makings_.erase(KeyOf(order));
-    throw Busy();
-  }
-  return place;
-}
-
 HttpAnswer Service::AnswerSignature(const std::string& key, Found found) {
-  const Cache::Entry entry = Await(key, found);
-  for (int tries = 0; entry.signed_by != signer_; ++tries) {
-    const std::shared_ptr<Making> making = Sign(key);
-    if (making->WaitOver() != Making::State::kFailed)
-      break;
-    const Error error = making->error();
-    const bool made_elsewhere = error.kind() == ErrorKind::kNotFound || error.kind() == ErrorKind::kCorrupt;
-    if (!made_elsewhere || tries > 0)
-      throw error;
-    // Of before a restart, or not what was made: only what the kitchen knows is signed.
-    cache_.Remove(key);
-    Await(key, Obtain(entry.order));
+  std::optional<Cache::Entry> entry = Await(key, found);
+  bool anew = false;
+  for (int tries = 0; entry && entry->signed_by != signer_; ++tries) {
+    if (tries == kMaxSignings)
+      throw Busy();
+    try {
+      OrderSignature(key, *entry);
+      entry = cache_.Find(key);
+    } catch (const Error& error) {
+      const bool made_elsewhere = error.kind() == ErrorKind::kNotFound || error.kind() == ErrorKind::kCorrupt;
+      if (!made_elsewhere || std::exchange(anew, true))
+        throw;
+      // Of before a restart, or not what was made: only what the kitchen knows is signed.
+      cache_.Remove(key);
+      entry = Await(key, Obtain(entry->order));
+    }
   }
+  if (!entry)
+    throw TooSmall();
   return FileAnswer(cache_.OpenFile(key, true), "application/pgp-signature", {}, found.how);
 }
 
-ByteStream Service::StreamOf(const std::shared_ptr<Making>& making, const std::string& key) const {
+// One at a time for a file: one that was ordered for the image before ends first, and its signature goes.
+void Service::OrderSignature(const std::string& key, const Cache::Entry& entry) {
+  const Order order{
+      .kind = Order::Kind::kSign, .reference = FileOf(key), .aci_name = key, .known = entry.record.image_id};
+  const Wait wait = BeginWait();
+  std::shared_ptr<Making> making;
+  {
+    const std::lock_guard lock(mutex_);
+    std::shared_ptr<Making>& place = makings_[KeyOf(order)];
+    if (!place)
+      place = orders_->Place(order);
+    making = place;
+    if (!making) {
+      makings_.erase(KeyOf(order));
+      throw Busy();
+    }
+  }
+  if (making->WaitOver() == Making::State::kFailed)
+    throw making->error();
+}
+
+ByteStream Service::StreamOf(const std::shared_ptr<Making>& making, const std::string& key, Wait wait) const {
   struct Reader {
+    Wait wait;
     std::optional<UniqueFd> file;
     BlockPool pool;
     bool over = false;
     uint64_t size = 0;
   };
   auto reader = std::make_shared<Reader>();
+  reader->wait = std::move(wait);
   const RelPath path = RelPath::Parse(std::string(kNewDir) + "/" + std::to_string(making->order().id) + ".0");
   return [this, making, key, path, reader](uint64_t offset) -> std::optional<Block> {
     while (true) {
@@ -329,6 +414,7 @@ ByteStream Service::StreamOf(const std::shared_ptr<Making>& making, const std::s
         continue;
       const Record record = making->record();
       reader->over = true;
+      reader->wait.reset();
       reader->size = record.size;
       if (record.file != 0 && offset > 0)
         return std::nullopt;

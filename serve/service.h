@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,6 +26,7 @@ struct ServiceOptions {
   std::string public_keys;  // armored; empty: nothing is signed
   Upstreams upstreams;
   Orders::Limits limits;
+  size_t waits = 448;  // requests at once that wait for what is being made; beyond them the answer is 503
 };
 
 // Counts, which only grow.
@@ -58,7 +60,6 @@ class Service {
   HttpAnswer Route(const HttpRequest& request, std::string& user);
   HttpAnswer Discover() const;
   HttpAnswer AnswerAci(const AciRequest& request, bool streams);
-  std::shared_ptr<Making> Sign(const std::string& key);
   HttpAnswer AnswerSignature(const std::string& key, Found found);
   HttpAnswer AnswerRegistry(const RegistryRequest& request);
   HttpAnswer AnswerManifest(const RegistryRequest& request);
@@ -74,10 +75,19 @@ class Service {
   Cache::Entry Await(const std::string& key, const Found& found);
   // Once more under the policy of now, where that is another.
   bool StillAllowed(const std::string& key);
-  ByteStream StreamOf(const std::shared_ptr<Making>& making, const std::string& key) const;
+  // That somebody signs what `entry` is.
+  void OrderSignature(const std::string& key, const Cache::Entry& entry);
+  // One of those that wait, until it is released. Throws Busy.
+  using Wait = std::shared_ptr<void>;
+  Wait BeginWait();
+  ByteStream StreamOf(const std::shared_ptr<Making>& making, const std::string& key, Wait wait) const;
 
   void End(const std::shared_ptr<Making>& making, const Record* record, const Error* error);
+  void Keep(const Order& order, const Record* record, const Error* error);
+  void EndClean(bool failed);
   void Clean();
+  // What the store will call it; empty for what gets no name there.
+  std::string StoredAs(const Order& order) const;
 
   ServiceOptions options_;
   std::string host_;    // the first part of the names of its ACIs
@@ -89,7 +99,11 @@ class Service {
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<Making>> makings_;  // by key
   std::set<std::string> unwanted_;                          // names in the store
-  bool garbage_ = false, cleaning_ = false;
+  std::set<std::string> going_;                             // those that an order of kClean is removing
+  std::condition_variable gone_;                            // they are
+  bool garbage_ = true;  // in the store, without a name; who knows what the last server left
+  bool cleaning_ = false;
+  std::atomic<size_t> waits_ = 0;
   std::unique_ptr<Orders> orders_;  // last: its thread uses the others
 };
 

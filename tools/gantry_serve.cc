@@ -88,6 +88,13 @@ void RequireSense(const ServeOptions& options) {
   }
 }
 
+// Nobody may come by an address that is all of them, and an IPv6 address begins no name of appc.
+void WarnOfNoName(const ServeOptions& options) {
+  const std::string& address = options.front.http.address;
+  if (options.front.service.url.empty() && (address == "0.0.0.0" || address.find(':') != std::string::npos))
+    Warn(options.make.common, "App Container Images have no name by which anyone finds them here: give --url");
+}
+
 // The key that verifies what --sign-key signs.
 std::string PublicKeys(const MakeOptions& make) {
   std::vector<std::string> gpg{"gpg", "--batch", "--armor", "--export-options", "export-minimal"};
@@ -120,6 +127,7 @@ int Serve(ServeOptions options) {
   for (const std::string& upstream : options.upstreams) make.upstreams.Add(upstream);
   ParseListen(options);
   RequireSense(options);
+  WarnOfNoName(options);
   ParsePlatforms(make.platforms);
   if (front.cache.empty())
     front.cache = DefaultCache();

@@ -37,7 +37,8 @@ class Kitchen {
     while (true) {
       std::vector<pollfd> polls{
           {signals_.get(), POLLIN, 0}, {front_.pidfd(), POLLIN, 0}, {open_ ? channel_ : -1, POLLIN, 0}};
-      for (const Child& child : children_) polls.push_back({child.channel.get(), POLLIN, 0});
+      for (const Child& child : children_)
+        polls.push_back({child.done ? child.process->pidfd() : child.channel.get(), POLLIN, 0});
       if (poll(polls.data(), polls.size(), 1000) < 0 && errno != EINTR)
         ThrowErrno("poll");
       if (polls[0].revents != 0)
@@ -55,9 +56,11 @@ class Kitchen {
   struct Child {
     uint64_t id;
     UniqueFd channel;
-    Process process;
+    std::optional<Process> process;
     Clock::time_point started;
     std::string file;  // of the App Container Image that it makes
+    MessageBuffer said{serve::kOrderBounds};
+    std::optional<Answer> done = {};  // told when the process has ended well
     bool over = false;
   };
 
@@ -89,8 +92,11 @@ class Kitchen {
       ours.known = made->second;
     }
     auto [channel, process] = ForkOverSocket([&](int theirs) { return Make(ours, options_, theirs); });
-    const std::string file = ours.kind == Order::Kind::kAci ? serve::FileOf(serve::KeyOf(ours)) : "";
-    children_.push_back({ours.id, std::move(channel), std::move(process), Clock::now(), file});
+    children_.push_back({.id = ours.id,
+                         .channel = std::move(channel),
+                         .process = std::move(process),
+                         .started = Clock::now(),
+                         .file = ours.kind == Order::Kind::kAci ? serve::FileOf(serve::KeyOf(ours)) : ""});
   }
 
   // The front can write to the cache, so that what lies there says nothing about who made it.
@@ -111,24 +117,46 @@ class Kitchen {
     children_.remove_if([](const Child& child) { return child.over; });
   }
 
-  // A child that answers for an order that is not its own speaks for its own all the same.
+  // One that is slow to say something, or to end, keeps nobody waiting but who ordered. A child that answers for an
+  // order that is not its own speaks for its own all the same.
   void Hear(Child& child) {
     try {
-      const std::optional<Message> message = ReceiveMessage(child.channel.get(), serve::kOrderBounds);
-      std::optional<Answer> answer = message ? Answer::FromMessage(*message) : std::nullopt;
-      if (!answer)
+      if (child.done)
+        return HearEnd(child);
+      const bool open = child.said.Fill(child.channel.get());
+      while (const std::optional<Message> message = child.done ? std::nullopt : child.said.Next()) {
+        std::optional<Answer> answer = Answer::FromMessage(*message);
+        if (!answer)
+          throw Error(ErrorKind::kFailed, "the process that converts does not keep to its protocol");
+        answer->id = child.id;
+        if (answer->kind == Answer::Kind::kDone)
+          child.done = std::move(answer);
+        else
+          Tell(*answer);
+      }
+      if (!open && !child.done)
         throw Error(ErrorKind::kFailed, "the process that converts ended early");
-      answer->id = child.id;
-      if (answer->kind == Answer::Kind::kDone && child.process.Wait().code != 0)
-        throw Error(ErrorKind::kFailed, "the process that converts failed at its end");
-      child.over = answer->kind == Answer::Kind::kDone;
-      if (child.over && !child.file.empty())
-        Remember(child.file, serve::Record::Parse(answer->text));
-      Tell(*answer);
     } catch (const Error& error) {
-      child.over = true;
-      Refuse(child.id, error);
+      End(child, error);
     }
+  }
+
+  void HearEnd(Child& child) {
+    if (child.process->Wait().code != 0)
+      throw Error(ErrorKind::kFailed, "the process that converts failed at its end");
+    child.over = true;
+    if (!child.file.empty())
+      Remember(child.file, serve::Record::Parse(child.done->text));
+    Tell(*child.done);
+  }
+
+  // The front removes what it left, so it must be gone before the front hears of it.
+  void End(Child& child, const Error& why) {
+    child.over = true;
+    if (child.process->pid() > 0)
+      kill(-child.process->pid(), SIGKILL);  // with what it started
+    child.process.reset();
+    Refuse(child.id, why);
   }
 
   void Refuse(uint64_t id, const Error& why) {
@@ -147,9 +175,7 @@ class Kitchen {
     for (Child& child : children_) {
       if (Clock::now() - child.started < limits_.time)
         continue;
-      child.over = true;
-      Refuse(child.id,
-             Error(ErrorKind::kNetwork, "it took longer than " + std::to_string(limits_.time.count()) + " s"));
+      End(child, Error(ErrorKind::kNetwork, "it took longer than " + std::to_string(limits_.time.count()) + " s"));
     }
     children_.remove_if([](const Child& child) { return child.over; });
   }

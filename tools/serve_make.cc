@@ -236,6 +236,32 @@ class Walk {
   std::set<Digest> seen_;
 };
 
+struct Stored {
+  Digest top;
+  std::string manifest_type;  // of the image for this machine
+};
+
+// What the store has by that name. A process of its own reads it, which has nothing but the store: strangers wrote it.
+Stored LookAt(const std::string& stored_as, const MakeOptions& options) {
+  constexpr std::string_view kWho = "the process that reads the store";
+  auto [channel, process] = ForkOverSocket([&](int ours) {
+    return ReportErrors(ours, [&] {
+      Confine(options.common, {.read = {StoreDir(options)}});
+      const auto store = image::Store::OpenReadOnly(StoreDir(options));
+      const auto found = store ? store->Resolve(stored_as) : std::nullopt;
+      if (!found)
+        throw Error(ErrorKind::kFailed, Quoted(stored_as) + " went out of the store again");
+      const image::FetchedImage fetched = store->Load(*found);
+      const image::Descriptor& manifest = fetched.image().descriptor;
+      SendMessage(ours, {'s', {fetched.index().value_or(manifest.digest).str(), manifest.media_type}});
+    });
+  });
+  const auto said = ReceiveMessage(channel.get(), {3, kMaxComplaint, kWho});
+  if (!said || said->fields.size() != 2)
+    throw Error(ErrorKind::kFailed, std::string(kWho) + " ended early");
+  return {Digest::Parse(said->fields[0]), said->fields[1]};
+}
+
 class ImageMaker {
  public:
   ImageMaker(const Order& order, const MakeOptions& options)
@@ -244,14 +270,8 @@ class ImageMaker {
   Record Run() {
     image::Store::Open(StoreDir(options_));
     const std::string stored_as = Fetch();
-    const auto store = image::Store::OpenReadOnly(StoreDir(options_));
-    const auto found = store->Resolve(stored_as);
-    if (!found)
-      throw Error(ErrorKind::kFailed, Quoted(stored_as) + " went out of the store again");
-    const image::FetchedImage fetched = store->Load(*found);
-    image::Descriptor top = fetched.image().descriptor;
-    if (fetched.index())
-      top = {.media_type = {}, .digest = *fetched.index()};
+    const Stored stored = LookAt(stored_as, options_);
+    const image::Descriptor top{.media_type = {}, .digest = stored.top};
     record_.source = top.digest.str();
     // What refers to an image may be new though the image is not.
     record_.unchanged = record_.source == order_.known && !form_.as_upstream();
@@ -260,11 +280,12 @@ class ImageMaker {
     record_.names = {stored_as};
     if (form_.as_upstream()) {
       Confine(options_.common, {.read = {StoreDir(options_)}});
-      Describe(InStore(*store), top);
+      Describe(InStore(*image::Store::OpenReadOnly(StoreDir(options_))), top);
       return record_;
     }
-    const Dir layout = Convert(stored_as, fetched.image().descriptor.media_type);
+    const Dir layout = Convert(stored_as, stored.manifest_type);
     Confine(options_.common, {.read = {StoreDir(options_), layout.name()}});
+    const auto store = image::Store::OpenReadOnly(StoreDir(options_));
     // What it was made of stays beside it, so that a look upstream costs no fetch.
     Describe(InStore(*store), top);
     for (const auto* list : {&record_.manifests, &record_.blobs}) {
@@ -282,6 +303,8 @@ class ImageMaker {
     const std::optional<serve::Form> form = order.form.empty() ? serve::Form() : serve::Form::Parse(order.form);
     if (!form)
       throw Error(ErrorKind::kNotFound, "there is no form " + Quoted(order.form));
+    if (form->manifest == "docker" && form->compression == "zstd")  // before anything is fetched for nothing
+      throw Error(ErrorKind::kUnsupported, "a Docker manifest holds no layers that are compressed by zstd");
     return *form;
   }
 

@@ -1,12 +1,18 @@
 #include "libimage/base/message.h"
 
+#include <sys/socket.h>
+
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/fd.h"
 
 namespace gantry {
 namespace {
+
+constexpr size_t kPieceBytes = 65536;
 
 void AppendNumber(std::string& out, uint32_t n) { out.append(reinterpret_cast<const char*>(&n), sizeof n); }
 
@@ -93,6 +99,51 @@ std::optional<Message> ReceiveMessage(int fd, const MessageBounds& bounds) {
   std::optional<Message> message = Reader(fd, bounds).Read();
   if (message && message->kind == kErrorMessage)
     throw ParseError(message->fields, bounds.who);
+  return message;
+}
+
+bool MessageBuffer::Fill(int fd) {
+  char piece[kPieceBytes];
+  const ssize_t got = recv(fd, piece, sizeof piece, MSG_DONTWAIT);
+  if (got < 0) {
+    if (errno == EAGAIN || errno == EINTR)
+      return true;
+    ThrowErrno("hear " + std::string(bounds_.who));
+  }
+  bytes_.append(piece, static_cast<size_t>(got));
+  return got > 0;
+}
+
+std::optional<Message> MessageBuffer::Next() {
+  size_t at = 1, room = bounds_.bytes;
+  const auto number = [&]() -> std::optional<uint32_t> {
+    uint32_t n = 0;
+    if (bytes_.size() < at + sizeof n)
+      return std::nullopt;
+    std::memcpy(&n, bytes_.data() + at, sizeof n);
+    at += sizeof n;
+    return n;
+  };
+  const auto count = number();
+  if (!count)
+    return std::nullopt;
+  if (*count > bounds_.fields)
+    ThrowBroken(bounds_.who);
+  std::vector<std::string_view> fields;
+  for (uint32_t i = 0; i < *count; ++i) {
+    const auto size = number();
+    if (size && *size > room)
+      ThrowBroken(bounds_.who);
+    if (!size || bytes_.size() - at < *size)
+      return std::nullopt;
+    fields.push_back(std::string_view(bytes_).substr(at, *size));
+    room -= *size;
+    at += *size;
+  }
+  Message message{bytes_[0], {fields.begin(), fields.end()}};
+  bytes_.erase(0, at);
+  if (message.kind == kErrorMessage)
+    throw ParseError(message.fields, bounds_.who);
   return message;
 }
 

@@ -40,6 +40,20 @@ void SendError(int fd, const Error& error) noexcept;
 // breaks the form or the bounds.
 std::optional<Message> ReceiveMessage(int fd, const MessageBounds& bounds);
 
+// The same for who cannot wait for one process, having others to hear: out of what has come of its stream so far.
+class MessageBuffer {
+ public:
+  explicit MessageBuffer(const MessageBounds& bounds) : bounds_(bounds) {}
+  // Takes what is there, without waiting; false at the end of the stream.
+  bool Fill(int fd);
+  // The next message that is whole. Throws as ReceiveMessage; one that did not come to its end stays for ever.
+  std::optional<Message> Next();
+
+ private:
+  MessageBounds bounds_;
+  std::string bytes_;
+};
+
 // For the body of a child: runs `work`, and sends the Error that leaves it. The child's exit code: 0, or the error's
 // kind.
 int ReportErrors(int fd, const std::function<void()>& work);

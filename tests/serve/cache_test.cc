@@ -85,12 +85,39 @@ TEST_F(CacheTest, ANewFileTakesTheSignatureOfTheOldOneAlong) {
   const auto cache = Open();
   cache->Add(order, Make(dir_, order, "one"));
   dir_.dir().WriteFileAtomically(RelPath::Parse("cache/files/" + FileOf(KeyOf(order)) + ".aci.asc"), "signature");
-  cache->SetSigned(KeyOf(order), "me");
+  cache->SetSigned(KeyOf(order), cache->Find(KeyOf(order))->record.image_id, "me");
   EXPECT_EQ(cache->Find(KeyOf(order))->signed_by, "me");
   cache->Add(order, Make(dir_, order, "two"));
   EXPECT_EQ(cache->Find(KeyOf(order))->signed_by, "");
   EXPECT_THROW(cache->OpenFile(KeyOf(order), true), Error);
   EXPECT_EQ(ReadOf(*cache, order), "two");
+}
+
+TEST_F(CacheTest, ASignatureOfAnotherImageGoes) {
+  const Order order = AciOrder("box");
+  const auto cache = Open();
+  cache->Add(order, Make(dir_, order, "two"));
+  const RelPath signature = RelPath::Parse("cache/files/" + FileOf(KeyOf(order)) + ".aci.asc");
+  dir_.dir().WriteFileAtomically(signature, "of one");
+  cache->SetSigned(KeyOf(order), "sha512-" + Digest::Of("one").hex(), "me");
+  EXPECT_EQ(cache->Find(KeyOf(order))->signed_by, "");
+  EXPECT_FALSE(dir_.dir().Exists(signature));
+}
+
+TEST_F(CacheTest, WhatCannotBeTakenInLeavesNoEntry) {
+  const Order order = AciOrder("box");
+  const auto cache = Open();
+  cache->Add(order, Make(dir_, order, "one"));
+  // The record cannot be written: a directory has its name.
+  const RelPath record = RelPath::Parse("cache/records/" + FileOf(KeyOf(order)) + ".json");
+  const Record two = Make(dir_, order, "two");
+  dir_.dir().RemoveFile(record);
+  dir_.dir().MakeDirs(record / RelPath::Parse("x"));
+  EXPECT_THROW(cache->Add(order, two), Error);
+  EXPECT_FALSE(cache->Find(KeyOf(order)));
+  dir_.dir().RemoveTree(record);
+  cache->Add(order, Make(dir_, order, "three"));
+  EXPECT_EQ(ReadOf(*cache, order), "three");
 }
 
 TEST_F(CacheTest, EvictsTheLongestUnusedAndWhoReadsItReadsOn) {

@@ -18,6 +18,9 @@ accept_anything
 expect_exit 0 gantry-serve --upstream docker://a.test --print-confinement --cache "$T/none"
 expect_text '^executes: nothing$' "$T/out"
 expect_text '^network: none$' "$T/out"
+! grep -q . "$T/err" || fail "a warning: $(cat "$T/err")"
+expect_exit 0 gantry-serve --upstream docker://a.test --print-confinement --cache "$T/none" --listen :0 --plain
+expect_text 'give --url' "$T/err"
 start_server --stall 2
 expect_status 502 "$(aci_url box v1)"
 expect_status 404 "http://$server/v2/UPPER/manifests/v1"
@@ -31,7 +34,14 @@ exec 3<>"/dev/tcp/${server/://}"
 printf 'GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n' >&3
 timeout 5 cat <&3 >"$T/answers" || true
 ! grep -q '200 OK' "$T/answers" || fail "a body was a request: $(cat "$T/answers")"
+exec 3<>"/dev/tcp/${server/://}"
+printf 'GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 40\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n' >&3
+timeout 5 cat <&3 >"$T/answers" || true
+! grep -q '200 OK' "$T/answers" || fail "the second length was not seen: $(cat "$T/answers")"
 expect_status 200 "http://$server/healthz"
+# The log has every request, as text.
+expect_status 404 "http://$server/%ff%0a"
+expect_text '"client":"127.0.0.1","method":"GET","path":"/%ff%0a","status":404' "$server_log"
 # A client that says nothing is gone after a while, and stops nobody.
 exec 4<>"/dev/tcp/${server/://}"
 printf 'GET /hea' >&4

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "libimage/base/ascii.h"
+#include "libimage/base/dir.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/process.h"
 #include "libimage/model/aci_manifest.h"
@@ -92,6 +93,7 @@ class Server {
   }
 
   Process& process() { return *process_; }
+  std::string cache() const { return dir_.path() + "/cache"; }
   std::string log() const { return ReadFile(dir_.path() + "/log", 1 << 20); }
 
  private:
@@ -255,6 +257,41 @@ TEST_F(ServeTest, SendsAwayWhatIsTooMuchToWaitFor) {
   EXPECT_TRUE(other.head.starts_with("HTTP/1.1 503")) << other.head;
   EXPECT_NE(other.head.find("Retry-After: "), std::string::npos) << other.head;
   EXPECT_TRUE(ReadAnswer(server.Ask("/healthz")).whole);
+}
+
+// Whoever waits for what does not come takes no connection from those whose answer is there.
+TEST_F(ServeTest, AnswersOthersWhileManyWait) {
+  registry_.Script("GET /manifests/v1 stall");
+  const Server server(registry_.host(), {"--connections", "8"});
+  std::vector<UniqueFd> wait;
+  for (int i = 0; i < 8; ++i) wait.push_back(server.Ask("/v2/app/manifests/v1"));
+  EXPECT_TRUE(ReadAnswer(server.Ask("/healthz")).whole);
+  std::string figures;  // of the eighth, whichever that is
+  for (int i = 0; i < 200 && figures.find("busy_total 1\n") == std::string::npos; ++i) {
+    figures = ReadAnswer(server.Ask("/metrics")).body;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_NE(figures.find("busy_total 1\n"), std::string::npos) << figures;
+}
+
+// What fails stays neither in the store nor beside it.
+TEST_F(ServeTest, WhatCannotBeMadeLeavesNothing) {
+  const Server server(registry_.host());
+  EXPECT_TRUE(ReadAnswer(server.Ask("/v2/app--docker-zstd/manifests/v1")).head.starts_with("HTTP/1.1 501"));
+  EXPECT_EQ(registry_.Count("GET", LayerPath(0)), 0u);
+  // A layer that is no archive is fetched, but not converted.
+  ImageBuilder image;
+  image.Layer(Noise(6'000'000, 5), image::Compression::kNone);
+  for (const auto& [digest, bytes] : image.Blobs()) registry_.PutBlob("app", digest.str(), bytes);
+  registry_.PutManifest("app", "bad", std::string(image::kOciManifestType), image.ManifestBytes());
+  EXPECT_TRUE(ReadAnswer(server.Ask("/v2/app--squashed/manifests/bad")).head.starts_with("HTTP/1.1 502"));
+  const std::string layer = image.Build().manifest.layers.at(0).digest.hex();
+  EXPECT_GT(registry_.Count("GET", layer), 0u);
+  const std::string blob = server.cache() + "/store/blobs/sha256/" + layer;
+  for (int i = 0; i < 200 && access(blob.c_str(), F_OK) == 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_NE(access(blob.c_str(), F_OK), 0);
+  EXPECT_TRUE(Dir::Open(server.cache() + "/new").List().empty());
 }
 
 TEST_F(ServeTest, EndsAConversionThatTakesTooLong) {

@@ -1,6 +1,7 @@
 #include "libimage/base/message.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <stdexcept>
 
@@ -52,6 +53,39 @@ TEST(MessageTest, RefusesEveryMessageThatIsCutOff) {
   EXPECT_TRUE(Received(whole));
   for (size_t size = 1; size < whole.size(); ++size) {
     EXPECT_EQ(CaughtError([&] { Received(whole.substr(0, size)); }).kind(), ErrorKind::kFailed) << size;
+  }
+}
+
+TEST(MessageBufferTest, GivesWhatIsWholeByteForByte) {
+  const std::string bytes = "k" + Number(2) + Number(1) + "a" + Number(2) + "bc" + "l" + Number(0);
+  auto [ours, theirs] = SocketPair(SOCK_STREAM);
+  MessageBuffer buffer(kBounds);
+  EXPECT_TRUE(buffer.Fill(ours.get()));  // which does not wait
+  std::vector<Message> got;
+  for (const char& byte : bytes) {
+    WriteFull(theirs.get(), AsBytes(std::string_view(&byte, 1)), "a socket");
+    EXPECT_TRUE(buffer.Fill(ours.get()));
+    while (auto message = buffer.Next()) got.push_back(*std::move(message));
+  }
+  ASSERT_EQ(got.size(), 2u);
+  EXPECT_EQ(got[0].kind, 'k');
+  EXPECT_EQ(got[0].fields, (std::vector<std::string>{"a", "bc"}));
+  EXPECT_EQ(got[1].kind, 'l');
+  SendError(theirs.get(), Error(ErrorKind::kRefused, "no"));
+  theirs.Reset();
+  EXPECT_TRUE(buffer.Fill(ours.get()));
+  EXPECT_EQ(CaughtError([&] { buffer.Next(); }).kind(), ErrorKind::kRefused);
+  EXPECT_FALSE(buffer.Fill(ours.get()));
+}
+
+TEST(MessageBufferTest, RefusesMoreThanTheBounds) {
+  for (const std::string& bytes : {"k" + Number(4), "k" + Number(UINT32_MAX), "k" + Number(1) + Number(41),
+                                   "k" + Number(2) + Number(20) + std::string(20, 'x') + Number(21)}) {
+    auto [ours, theirs] = SocketPair(SOCK_STREAM);
+    WriteFull(theirs.get(), AsBytes(bytes), "a socket");
+    MessageBuffer buffer(kBounds);
+    buffer.Fill(ours.get());
+    EXPECT_EQ(CaughtError([&] { buffer.Next(); }).message(), "the child does not keep to its protocol");
   }
 }
 
