@@ -6,9 +6,9 @@
 
 #include "libimage/base/digest.h"
 #include "libimage/base/error.h"
+#include "libimage/base/percent.h"
 #include "libimage/model/descriptor.h"
 #include "libimage/transport/discovery.h"
-#include "libimage/transport/url.h"
 
 namespace gantry::tools {
 
@@ -23,7 +23,7 @@ std::string AppcPath(const image::AppcReference& wanted, const std::string& root
   image::AppcReference sorted = wanted;
   std::sort(sorted.labels.begin(), sorted.labels.end());
   const std::string text = image::Reference(sorted).ToString();
-  std::string name = image::PercentEncoded(text.substr(text.find(':') + 1));
+  std::string name = PercentEncoded(text.substr(text.find(':') + 1));
   if (name.size() > kLongest)
     name = Digest::Of(text).hex();
   return AppcDirectory(root) + "/" + name + ".aci";

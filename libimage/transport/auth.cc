@@ -8,6 +8,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/json.h"
+#include "libimage/base/percent.h"
 #include "libimage/base/time_text.h"
 
 namespace gantry::image {

@@ -5,6 +5,7 @@
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
+#include "libimage/base/percent.h"
 #include "libimage/model/manifest.h"
 #include "libimage/model/media_type.h"
 #include "libimage/model/signature_manifest.h"

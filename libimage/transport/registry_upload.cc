@@ -7,6 +7,7 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libimage/base/percent.h"
 
 namespace gantry::image {
 namespace {

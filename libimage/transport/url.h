@@ -51,7 +51,4 @@ class Url {
   bool https_ = false;
 };
 
-// `text` with everything but unreserved characters as %XX (RFC 3986), for a query value.
-std::string PercentEncoded(std::string_view text);
-
 }  // namespace gantry::image

@@ -39,7 +39,7 @@ expect_exit 0 gantry-diff -q "oci:$T/img:a" "oci:$T/img:b"
 expect_exit 0 gantry-diff -q --json "oci:$T/img:a" "oci:$T/img:b"
 [ "$(jq -c '[.same, .config, .paths]' "$T/out")" = '[true,[],[]]' ] || fail "--json: $(cat "$T/out")"
 expect_exit 3 gantry-diff -q "oci:$T/img:a" "oci:$T/img:c"
-expect_exit 7 gantry-diff -q "oci:$T/img:a" appc:example.com/x
+expect_exit 6 gantry-diff -q "oci:$T/img:a" appc:gantry.invalid/x
 expect_exit 4 gantry-diff -q "oci:$T/img:a" "docker://$registry/app:a"
 expect_exit 1 gantry-diff -q --insecure-options=image "oci:$T/other:b" "docker://$registry/app:a"
 expect_text '^~ /etc/text: size 7 -> 4, content$' "$T/out"

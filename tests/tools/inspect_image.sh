@@ -31,7 +31,7 @@ expect_exit 3 gantry-inspect docker://other
 expect_text 'gantry fetch docker.io/library/other:latest' "$T/err"
 expect_exit 3 gantry-inspect store:other
 expect_exit 3 gantry-inspect "oci:$T/layout:v2"
-expect_exit 7 gantry-inspect appc:example.com/some
+expect_exit 3 gantry-inspect appc:example.com/some
 expect_exit 2 gantry-inspect --raw --json one
 expect_exit 2 gantry-inspect 'docker://UPPER'
 expect_exit 0 gantry-inspect --print-confinement one

@@ -60,7 +60,7 @@ for names in gantry-run 'gantry-run gantry-keeper'; do
   "${run[@]}" --net=private "$image" sleep 1000 &
   for _ in $(seq 100); do pastas >/dev/null && pgrep -x sleep >/dev/null && break; sleep 0.05; done
   pastas >/dev/null || fail "no pasta"
-  for name in $names; do pgrep -x "$name"; done | xargs kill -KILL
+  for name in $names; do pgrep -x "$name"; done | xargs kill -KILL 2>/dev/null || true  # some end with others
   wait $! 2>/dev/null || true
   for _ in $(seq 100); do
     as_user gantry run gc --grace-period 0 >/dev/null

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "libimage/base/percent.h"
+
 namespace gantry::image {
 namespace {
 
