@@ -74,10 +74,12 @@ machine() {
   local kernel arguments
   make_busybox_image "$T/busybox" v1
   machine=(gantry-run -q --isolation=vm --accel=tcg)
+  # shellcheck disable=SC2154 # run.sh sets it
   for kernel in /boot/vmlinuz-*-cloud-* "$here"/../../build/kernel/boot/vmlinuz-*; do [ ! -r "$kernel" ] || break; done
   machine+=(--kernel "$kernel")
   arguments=$("${machine[@]}" "oci:$T/busybox:v1" cat /proc/cmdline)
   make_bare 'echo first; exec /bin/busybox reboot -f' "$T/bare.cpio"
+  # shellcheck disable=SC2054 # the commas are QEMU's
   bare=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -accel tcg -cpu max -m 512M -smp 1
     -machine microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,auto-kernel-cmdline=off,usb=off
     -kernel "$kernel" -initrd "$T/bare.cpio" -append "$arguments" -serial stdio)

@@ -414,12 +414,12 @@ rate() { wrk -t 1 -c 32 -d 5s "$1" | awk '/^Requests\/sec/ {print $2}'; }
 
 # The memory of a process and all below it, each page counted once.
 memory_kib() {
-  local pids=$1 more=$1
+  local tree=$1 more=$1
   while [ -n "$more" ]; do
     more=$(pgrep -d, -P "$more" || :)
-    pids+=${more:+,$more}
+    tree+=${more:+,$more}
   done
-  for pid in ${pids//,/ }; do awk '/^Pss:/ {print $2}' "/proc/$pid/smaps_rollup" 2>/dev/null || :; done |
+  for pid in ${tree//,/ }; do awk '/^Pss:/ {print $2}' "/proc/$pid/smaps_rollup" 2>/dev/null || :; done |
     awk '{sum += $1} END {print sum + 0}'
 }
 
