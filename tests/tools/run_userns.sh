@@ -4,6 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need busybox jq unshare
 [ "$(id -u)" = 0 ] || skip "root's way"
+unshare -U true 2>/dev/null || skip "no user namespaces here"
 
 mkdir -p "$T/base/bin" "$T/base/etc"
 cp "$(command -v busybox)" "$T/base/bin/busybox"

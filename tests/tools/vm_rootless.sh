@@ -4,6 +4,12 @@ set -euo pipefail
 . "$(dirname "$0")/../support/vm.sh"
 need busybox jq
 
+# A tree that was cloned into root's home is root's alone to read.
+if [ ${#kernel[@]} = 3 ]; then
+  cp -r "${kernel[2]%/boot/*}" "$T/kernel"
+  chmod -R a+rX "$T/kernel"
+  vm=("${vm[@]/"${kernel[2]%/boot/*}"/"$T/kernel"}")
+fi
 mkdir -p "$T/base/bin" "$T/data"
 cp "$(command -v busybox)" "$T/base/bin/busybox"
 for name in sh cat id sleep; do ln -s busybox "$T/base/bin/$name"; done
