@@ -324,7 +324,7 @@ HttpAnswer Service::AnswerAci(const AciRequest& request, bool streams) {
   const std::string key = KeyOf(order);
   Found found = Obtain(order);
   if (request.signature)
-    return AnswerSignature(key, std::move(found));
+    return AnswerSignature(key, found);
   if (found.making && streams) {
     Wait wait = BeginWait();
     if (found.making->WaitBegun() == Making::State::kBegun)
@@ -334,7 +334,7 @@ HttpAnswer Service::AnswerAci(const AciRequest& request, bool streams) {
   return FileAnswer(cache_.OpenFile(key, false), kAciType, QuotedTag(entry.record.image_id), found.how);
 }
 
-HttpAnswer Service::AnswerSignature(const std::string& key, Found found) {
+HttpAnswer Service::AnswerSignature(const std::string& key, const Found& found) {
   std::optional<Cache::Entry> entry = Await(key, found);
   bool anew = false;
   for (int tries = 0; entry && entry->signed_by != signer_; ++tries) {

@@ -60,7 +60,7 @@ class Service {
   HttpAnswer Route(const HttpRequest& request, std::string& user);
   HttpAnswer Discover() const;
   HttpAnswer AnswerAci(const AciRequest& request, bool streams);
-  HttpAnswer AnswerSignature(const std::string& key, Found found);
+  HttpAnswer AnswerSignature(const std::string& key, const Found& found);
   HttpAnswer AnswerRegistry(const RegistryRequest& request);
   HttpAnswer AnswerManifest(const RegistryRequest& request);
   HttpAnswer AnswerPart(const FormedName& name, const Digest& digest, bool manifest);

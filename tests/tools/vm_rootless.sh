@@ -3,6 +3,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/vm.sh"
 need busybox jq
+unshare -U true 2>/dev/null || skip "no user namespaces here"
 
 # A tree that was cloned into root's home is root's alone to read.
 if [ ${#kernel[@]} = 3 ]; then
