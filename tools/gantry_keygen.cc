@@ -8,6 +8,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libimage/base/path_text.h"
 #include "libsign/sealed_key.h"
 #include "tools/passphrase.h"
 #include "tools/tool_main.h"
@@ -29,16 +30,14 @@ void WriteNew(const std::string& path, std::string_view bytes, unsigned mode) {
   if (access(path.c_str(), F_OK) == 0) {
     throw Error(ErrorKind::kUsage, Quoted(path) + " exists", "choose another --output, or move it away");
   }
-  const size_t slash = path.rfind('/');
-  const Dir dir = Dir::Open(slash == std::string::npos ? "." : path.substr(0, slash + 1));
-  dir.WriteFileAtomically(RelPath::Parse(path.substr(slash == std::string::npos ? 0 : slash + 1)), bytes, mode);
+  const Dir dir = Dir::Open(DirectoryOf(path));
+  dir.WriteFileAtomically(RelPath::Parse(path.substr(path.rfind('/') + 1)), bytes, mode);
 }
 
 // The directory of the keys is written to.
 image::Confinement Kept(const Options& options) {
-  const size_t slash = options.output.rfind('/');
   image::Confinement keep{.read = image::SystemFiles()};
-  keep.write = {slash == std::string::npos ? "." : options.output.substr(0, slash + 1)};
+  keep.write = {DirectoryOf(options.output)};
   return keep;
 }
 

@@ -12,6 +12,7 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
+#include "libimage/base/path_text.h"
 #include "libimage/base/process.h"
 #include "libimage/base/workers.h"
 #include "serve/front.h"
@@ -34,11 +35,6 @@ struct ServeOptions {
   uint64_t time_limit = 3600, fresh_for = 60, drain = 30;
   bool plain = false;
 };
-
-std::string DirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
-}
 
 std::string DefaultCache() {
   if (const char* cache = std::getenv("CACHE_DIRECTORY"); cache != nullptr && *cache == '/')

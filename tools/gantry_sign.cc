@@ -13,6 +13,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libimage/base/path_text.h"
 #include "libimage/base/process.h"
 #include "libimage/store/store.h"
 #include "libimage/transport/aci_file.h"
@@ -221,9 +222,8 @@ void SignFile(const Options& options, const std::string& file, std::unique_ptr<S
     throw Error(ErrorKind::kCorrupt, Quoted(file) + " is " + is.str() + " instead of " + options.file_digest,
                 "it is not the file that was to be signed; nothing was written");
   }
-  const size_t slash = beside.rfind('/');
-  const Dir dir = Dir::Open(slash == std::string::npos ? "." : beside.substr(0, slash + 1));
-  dir.WriteFileAtomically(RelPath::Parse(beside.substr(slash == std::string::npos ? 0 : slash + 1)), made.message);
+  const Dir dir = Dir::Open(DirectoryOf(beside));
+  dir.WriteFileAtomically(RelPath::Parse(beside.substr(beside.rfind('/') + 1)), made.message);
   Note(options.common, "signed " + file + " with key " + made.fingerprint);
   std::printf("%s\n", beside.c_str());
 }

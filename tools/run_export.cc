@@ -9,6 +9,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libimage/base/path_text.h"
 #include "libimage/store/store.h"
 #include "runner/pod_export.h"
 #include "tools/run_ids.h"
@@ -41,13 +42,12 @@ int Export(const ExportOptions& options) {
     Write(options, pods, pod, STDOUT_FILENO);
     return 0;
   }
-  const size_t slash = options.output.rfind('/');
-  const Dir dir = Dir::Open(slash == std::string::npos ? "." : options.output.substr(0, slash + 1));
+  const Dir dir = Dir::Open(DirectoryOf(options.output));
   StagedFile file(dir);
   Write(options, pods, pod, file.fd());
   struct stat status {};
   fstat(file.fd(), &status);
-  file.Commit(RelPath::Parse(slash == std::string::npos ? options.output : options.output.substr(slash + 1)));
+  file.Commit(RelPath::Parse(options.output.substr(options.output.rfind('/') + 1)));
   if (options.verb.json)
     PrintJson(
         json::Object{{"uuid", pod.uuid()}, {"app", app}, {"file", options.output}, {"bytes", int64_t{status.st_size}}});

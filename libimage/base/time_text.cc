@@ -73,8 +73,7 @@ std::string TimeText(int64_t time) {
 }
 
 std::string Rfc3339(int64_t time) {
-  constexpr int64_t kYear10000 = 253'402'300'800;
-  if (time >= kYear10000)
+  if (time > kLast)
     throw Error(ErrorKind::kUsage, "the time " + std::to_string(time) + " is beyond the year 9999");
   return TimeText(time);
 }

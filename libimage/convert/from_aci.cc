@@ -6,6 +6,7 @@
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/base/path_text.h"
 #include "libimage/convert/appc_to_docker.h"
 #include "libimage/layer/listing.h"
 #include "libimage/layer/rootfs_digest.h"
@@ -14,11 +15,6 @@
 
 namespace gantry::image {
 namespace {
-
-std::string DirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
-}
 
 struct Layer {
   Digest digest;

@@ -7,15 +7,11 @@
 
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
+#include "libimage/base/path_text.h"
 #include "libimage/model/manifest.h"
 
 namespace gantry::image {
 namespace {
-
-std::string DirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  return slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
-}
 
 std::string Described(const AciDependency& dependency) {
   std::string out = Quoted(dependency.image_name);

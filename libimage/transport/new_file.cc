@@ -3,19 +3,9 @@
 #include <sys/stat.h>
 
 #include "libimage/base/error.h"
+#include "libimage/base/path_text.h"
 
 namespace gantry::image {
-namespace {
-
-// "a/b/web.tar" is "web.tar" in the directory "a/b".
-std::string DirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos)
-    return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-}  // namespace
 
 NewFile::NewFile(const std::string& path, bool overwrite)
     : path_(path),
