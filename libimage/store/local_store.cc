@@ -11,14 +11,13 @@
 #include "libimage/base/error.h"
 #include "libimage/model/media_type.h"
 #include "libimage/store/partial_blob.h"
+#include "libimage/store/write_back.h"
 
 namespace gantry::image {
 namespace {
 
 constexpr size_t kMaxLayoutBytes = 4096;
 constexpr std::string_view kLayout = R"({"imageLayoutVersion":"1.0.0"})";
-// How much is written before the disk is asked to start on it, so that the fsync at the end finds little left.
-constexpr uint64_t kWriteBackBytes = 8 * 1024 * 1024;
 
 constexpr std::string_view kOurNames[] = {"accepted",   "aci",        "blobs",     "gc.lock",    "identities",
                                           "index.json", "index.lock", "layers",    "lost+found", "metadata-secret",
@@ -121,12 +120,7 @@ class StagedBytes {
     WriteFull(file_.fd(), bytes, what);
     hasher_.Update(bytes);
     written_ += bytes.size();
-    if (written_ - started_ >= kWriteBackBytes) {
-      // A hint: where it is not supported, fsync does all of the work.
-      sync_file_range(file_.fd(), static_cast<off64_t>(started_), static_cast<off64_t>(written_ - started_),
-                      SYNC_FILE_RANGE_WRITE);
-      started_ = written_;
-    }
+    write_back_.Advance(file_.fd(), written_);
   }
 
   Digest Hash() { return hasher_.Finish(); }
@@ -146,7 +140,7 @@ class StagedBytes {
   StagedFile file_;
   Hasher hasher_;
   uint64_t written_ = 0;
-  uint64_t started_ = 0;  // up to here the disk was asked to write
+  WriteBack write_back_;
 };
 
 class StagedBlob final : public IncomingBlob {

@@ -10,6 +10,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/store/local_store.h"
+#include "libimage/store/write_back.h"
 
 namespace gantry::image {
 namespace {
@@ -48,6 +49,7 @@ class PartialBlob final : public IncomingBlob {
     WriteFull(fd_.get(), bytes, "blob " + digest_.str());
     hasher_.Update(bytes);
     written_ += bytes.size();
+    write_back_.Advance(fd_.get(), written_);
   }
 
   // Bytes that are not the blob's are no beginning to go on with.
@@ -93,6 +95,7 @@ class PartialBlob final : public IncomingBlob {
   Hasher hasher_;
   uint64_t received_ = 0;
   uint64_t written_ = 0;
+  WriteBack write_back_;
   bool spoilt_ = false;  // goes with this object
 };
 

@@ -8,6 +8,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/model/media_type.h"
+#include "libimage/store/write_behind.h"
 #include "libimage/transport/registry.h"
 #include "libimage/transport/registry_ranges.h"
 
@@ -78,7 +79,7 @@ class RegistryClient::Downloads {
   void Begin(const Descriptor& blob) {
     auto download = std::make_unique<Download>(
         Download{.blob = blob, .what = "blob " + ShortDigest(blob.digest) + " of " + Quoted(registry_.repository())});
-    download->into = blob.size >= kMinResumedBytes ? store_.ResumeBlob(blob.digest, blob.size)
+    download->into = blob.size >= kMinResumedBytes ? WriteBehind(store_.ResumeBlob(blob.digest, blob.size))
                                                    : store_.AddBlob(blob.digest, blob.size);
     download->task = progress_.Begin(ShortDigest(blob.digest), blob.size);
     download->here = download->into->received();
