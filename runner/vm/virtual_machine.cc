@@ -232,7 +232,7 @@ void VirtualMachine::State::LaunchMachine(const BootFiles& files, Machine plan, 
 }
 
 BootFiles VirtualMachine::State::Measure(const RootImage& root, const BootFiles& files) {
-  const BootFiles out{pod.Path("work/kernel"), pod.Path("work/initramfs")};
+  BootFiles out{pod.Path("work/kernel"), pod.Path("work/initramfs")};
   PodEvent event{PodEvent::Kind::kMeasured, pod.plan().apps.front().name};
   event.digests.emplace("root", root.digest);
   event.digests.emplace("kernel", CopyMeasured(files.kernel, out.kernel));
