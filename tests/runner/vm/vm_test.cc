@@ -130,6 +130,21 @@ TEST(CpioTest, IsNewcAsTheKernelReadsIt) {
   EXPECT_EQ(out, MakeCpio({{"init", S_IFREG | 0755, "hello"}}));
 }
 
+TEST(SplitSignatureTest, TakesOffWhatTheBuildAppended) {
+  const std::string mark = "~Module signature appended~\n";
+  const auto trailer = [](size_t size) {
+    return std::string(8, '\0') + std::string(2, '\0') + static_cast<char>(size >> 8) + static_cast<char>(size & 255);
+  };
+  const std::string signature = "signature" + trailer(9) + mark;
+  const SignedModule split = SplitSignature("module" + signature);
+  EXPECT_EQ(split.module, "module");
+  EXPECT_EQ(split.signature, signature);
+  for (const std::string& other : {std::string("module"), mark, "x" + trailer(2) + mark, std::string()}) {
+    EXPECT_EQ(SplitSignature(other).module, other);
+    EXPECT_EQ(SplitSignature(other).signature, "");
+  }
+}
+
 TEST(MachineTest, HasNoNetworkAndNoOtherDevice) {
   const std::vector<std::string> args = MachineArguments({.program = "/usr/bin/qemu", .memory_mib = 256});
   for (const char* needed : {"-nodefaults", "-no-user-config", "-sandbox", "-no-reboot"})
