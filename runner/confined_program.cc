@@ -44,9 +44,6 @@ uint32_t OwnId(const std::string& uuid) {
   return kFirstOwnId + hash % kOwnIds;
 }
 
-// The caller as root of a user namespace, alone.
-IdMap OwnMap() { return {{{0, geteuid(), 1}}, {{0, getegid(), 1}}, {}}; }
-
 // Owns what the plan points at.
 class ProgramPlan {
  public:
@@ -222,7 +219,7 @@ gantry::Process StartConfined(const ConfinedProgram& program, Pod& pod) {
   Launched launched = Launch(plan.setup(), plan.namespaces());
   gantry::Process out = gantry::Process::Adopt(launched.pid, std::move(launched.pidfd));
   if (plan.rootless()) {
-    ApplyIdMap(out.pid(), OwnMap());
+    ApplyIdMap(out.pid(), MapOfCaller());
     const char go = 1;
     if (send(launched.socket.get(), &go, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
       ThrowErrno("start " + program.args.front());

@@ -39,6 +39,9 @@ struct IdMap {
   std::string Variant() const;
 };
 
+// The caller as root, alone.
+IdMap MapOfCaller();
+
 // The map for the calling user, by /etc/subuid and /etc/subgid, the newuidmap helpers being there.
 IdMap PlanIdMap();
 

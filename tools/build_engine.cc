@@ -67,12 +67,12 @@ int BuildSession::Execute(const Layers& layers, const runner::RunConfig& config,
     runner::vm::MachineOptions machine = engine.machine;
     machine.changes = changes.name();
     const runner::vm::MachineParts parts = runner::vm::FindMachineParts(machine);
-    auto root = runner::vm::OpenRootImage(parts.root_maker, layers.image, *store_, map_, layers.rootfs);
+    std::vector<runner::vm::RootImage> roots;
+    roots.push_back(runner::vm::OpenRootImage(parts.root_maker, layers.image, *store_, map_, layers.rootfs));
     const Dir cache = Dir::Create(RealPath(store) + "/vm", 0711);
-    auto made = runner::vm::VirtualMachine::Start(parts, std::move(root), pod, cache, std::nullopt,
+    auto made = runner::vm::VirtualMachine::Start(parts, std::move(roots), pod, cache, std::nullopt,
                                                   [&](const std::string& text) { Warn(options_.common, text); });
-    if (made.failure())
-      PrintError(*made.failure());
+    for (const Error& failure : made.failures()) PrintError(failure);
     code = made.Wait().code;
   }
   pod.Remove();

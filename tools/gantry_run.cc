@@ -181,6 +181,7 @@ void AddPrepareVerbs(CLI::App& app, Options& options, std::vector<Action>& actio
   prepare->prefix_command();
   CLI::App* run = app.add_subcommand("run-prepared", "execute a pod that was prepared");
   AddPolicyOptions(*run, options.pod.policy);
+  AddIsolationOptions(*run, options.isolation);
   AddLifeOptions(*run, options);
   run->add_option("POD", options.prepared, "its UUID, or the beginning of it")->required();
   actions.push_back({prepare, [&options, prepare] { return Prepare(*prepare, options); }});

@@ -58,8 +58,10 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
   const pid_t pid = RunningPid(pod, app.name);
   try {
     const ExitStatus status =
-        pod.plan().machine ? runner::vm::EnterGuest(pods.OpenDir(RelPath::Parse(pod.uuid())), app, pod.uuid(), enter)
-                           : runner::EnteredProcess::Start(app, pod.uuid(), pid, enter).Wait();
+        pod.plan().machine
+            ? runner::vm::EnterGuest(pods.OpenDir(RelPath::Parse(pod.uuid())),
+                                     static_cast<uint16_t>(&app - pod.plan().apps.data()), app, pod.uuid(), enter)
+            : runner::EnteredProcess::Start(app, pod.uuid(), pid, enter).Wait();
     return Report(options.verb, pod.uuid(), app.name, status.code);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kNotFound)

@@ -40,9 +40,8 @@ std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& 
   return std::nullopt;
 }
 
-runner::vm::MachineParts RequireMachine(const PodOptions& options, size_t apps) {
-  const char* const beyond = apps > 1                  ? "run several images"
-                             : options.metadata        ? "have a metadata service"
+runner::vm::MachineParts RequireMachine(const PodOptions& options) {
+  const char* const beyond = options.metadata          ? "have a metadata service"
                              : options.notify == "app" ? "show its app the notify socket of systemd"
                                                        : nullptr;
   if (beyond != nullptr)

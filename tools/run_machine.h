@@ -1,4 +1,4 @@
-// --isolation=vm of gantry-run: the only app of a pod in a virtual machine of its own.
+// --isolation=vm of gantry-run: a pod in a virtual machine of its own.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -24,7 +24,7 @@ void AddIsolationOptions(CLI::App& app, IsolationOptions& options);
 std::optional<runner::vm::MachineOptions> TakeIsolation(const IsolationOptions& options);
 
 // What the machine is made of. kUnsupported for what pods in namespaces can do and one in a machine cannot, and for
-// what this host does not have. `apps` is how many there are.
-runner::vm::MachineParts RequireMachine(const PodOptions& options, size_t apps);
+// what this host does not have.
+runner::vm::MachineParts RequireMachine(const PodOptions& options);
 
 }  // namespace gantry::tools

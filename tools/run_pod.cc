@@ -274,15 +274,14 @@ runner::SuperviseOptions HowToSupervise(const PodOptions& options) {
 }
 
 // Says why the only app was not executed, if so, and waits for it.
-template <typename Started, typename Wait>
-int Await(const PodOptions& options, const runner::Pod& pod, Started process, Wait wait) {
+int Await(const PodOptions& options, const runner::Pod& pod, runner::Process process) {
   if (!process.note().empty())
     Note(options.common, process.note());
   if (process.failure())
     PrintError(*process.failure());
   else
     NotifyReady(options);
-  const int code = wait(process).code;
+  const int code = process.Wait(runner::kSettled, [&] { pod.Confine(); }).code;
   if (pod.plan().kept)
     pod.Append({runner::PodEvent::Kind::kExited, pod.plan().apps.front().name, 0, 0, code});
   return code;
@@ -292,8 +291,7 @@ int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<run
   const auto& apps = pod.plan().apps;
   if (apps.size() > 1 || (apps.front().config.health && !apps.front().config.terminal))
     return runner::Supervise(pod, std::move(roots), HowToSupervise(options)).code;
-  return Await(options, pod, runner::Process::Start(apps.front().config, std::move(roots.front()), pod),
-               [&](runner::Process& process) { return process.Wait(runner::kSettled, [&] { pod.Confine(); }); });
+  return Await(options, pod, runner::Process::Start(apps.front().config, std::move(roots.front()), pod));
 }
 
 // What cannot be removed now is for gc: the app has ended, and its code is what was asked for.
@@ -396,36 +394,35 @@ int Execute(const PodOptions& options, const std::function<runner::Pod()>& make,
                          [&](runner::Pod& made) { return RunInNamespaces(options, made, std::move(roots)); });
 }
 
-int ExecuteInMachine(const PodOptions& options, const runner::vm::MachineParts& parts, const Dir& pods,
-                     const Gathering& gathering, const std::optional<runner::IdMap>& map) {
-  runner::vm::RequireMachineCan(gathering.plan.apps.front().config);
-  runner::vm::RequireParts(gathering.plan.apps.front().config, parts);
-  const Dir cache = Dir::Create(RealPath(StoreRoot(options.common)) + "/vm", 0711);
-  const auto make = [&] { return runner::Pod::Create(pods, gathering.plan, map); };
-  const auto open_root = [&] {
-    const std::vector<runner::Rootfs> roots = gathering.Render(options, map);
-    return runner::vm::OpenRootImage(parts.root_maker, gathering.images.front().image, *gathering.store, map,
-                                     roots.front());
-  };
-  const auto warn = [&](const std::string& text) { Warn(options.common, text); };
-  if (options.detach)
-    return Detach(options, make, [&](runner::Pod& pod, runner::SuperviseOptions how) {
-      how.note = warn;
-      return runner::vm::Supervise(parts, open_root(), pod, cache, how).code;
-    });
-  runner::Pod pod = make();
-  runner::vm::RootImage root = open_root();
-  return RunInForeground(options, std::move(pod), [&](runner::Pod& made) {
-    return Await(options, made,
-                 runner::vm::VirtualMachine::Start(parts, std::move(root), made, cache, std::nullopt, warn),
-                 [&](runner::vm::VirtualMachine& machine) { return machine.Wait([&] { made.Confine(); }); });
-  });
+std::vector<runner::vm::RootImage> OpenRoots(const PodOptions& options, const runner::vm::MachineParts& parts,
+                                             const Gathering& gathering, const std::optional<runner::IdMap>& map) {
+  const std::vector<runner::Rootfs> rendered = gathering.Render(options, map);
+  std::vector<runner::vm::RootImage> out;
+  for (size_t i = 0; i < rendered.size(); ++i)
+    out.push_back(
+        runner::vm::OpenRootImage(parts.root_maker, gathering.images[i].image, *gathering.store, map, rendered[i]));
+  return out;
 }
 
-void RefuseToPrepareMachine(const PodOptions& options) {
-  if (options.machine)
-    throw Error(ErrorKind::kUnsupported, "a pod that is prepared cannot have a virtual machine",
-                "prepare and run it without --isolation=vm, or run its image at once");
+int ExecuteInMachine(const PodOptions& options, const runner::vm::MachineParts& parts, const Gathering& gathering,
+                     const std::function<runner::Pod()>& make, const std::optional<runner::IdMap>& map) {
+  const Dir cache = Dir::Create(RealPath(StoreRoot(options.common)) + "/vm", 0711);
+  const RunPod run = [&](runner::Pod& pod, const runner::SuperviseOptions& given) {
+    runner::SuperviseOptions how = given;
+    how.note = [&](const std::string& text) { Warn(options.common, text); };
+    return runner::vm::Supervise(parts, OpenRoots(options, parts, gathering, map), pod, cache, how).code;
+  };
+  if (options.detach)
+    return Detach(options, make, run);
+  return RunInForeground(options, make(), [&](runner::Pod& pod) { return run(pod, HowToSupervise(options)); });
+}
+
+// What this host or a machine cannot do is said before anything is rendered.
+void RequireMachineFor(const runner::PodPlan& plan, const runner::vm::MachineParts& parts) {
+  std::vector<runner::RunConfig> configs;
+  for (const runner::AppPlan& app : plan.apps) configs.push_back(app.config);
+  runner::vm::RequireMachineCan(configs);
+  runner::vm::RequireParts(configs, parts);
 }
 
 void RefuseSharedTerminal(const runner::PodPlan& plan) {
@@ -443,7 +440,7 @@ Dir OpenPods(const CommonOptions& common) { return Dir::Open(StoreRoot(common) +
 int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
-    parts = RequireMachine(options, apps.size());
+    parts = RequireMachine(options);
   Gathering gathering = Gather(options, apps);
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
@@ -457,23 +454,32 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   TakeServices(options, gathering.plan);
   const Dir pods = OpenPods(options.common);
   runner::SweepPods(pods, map);
-  if (options.machine)
-    return ExecuteInMachine(options, *parts, pods, gathering, map);
-  return Execute(
-      options, [&] { return gathering.Described(runner::Pod::Create(pods, gathering.plan, map)); },
-      [&] { return gathering.Render(options, map); });
+  const auto make = [&] { return gathering.Described(runner::Pod::Create(pods, gathering.plan, map)); };
+  if (options.machine) {
+    RequireMachineFor(gathering.plan, *parts);
+    return ExecuteInMachine(options, *parts, gathering, make, map);
+  }
+  return Execute(options, make, [&] { return gathering.Render(options, map); });
 }
 
 int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
-  RefuseToPrepareMachine(options);
+  std::optional<runner::vm::MachineParts> parts;
+  if (options.machine)
+    parts = RequireMachine(options);
   Gathering gathering = Gather(options, apps);
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
   gathering.plan.log = options.log_driver;
+  gathering.plan.machine = options.machine.has_value();
+  if (parts)
+    RequireMachineFor(gathering.plan, *parts);
   const Dir pods = OpenPods(options.common);
   runner::Pod pod = runner::Pod::Prepare(pods, gathering.plan, map);
   try {
-    gathering.Render(options, map);
+    if (parts)
+      OpenRoots(options, *parts, gathering, map);
+    else
+      gathering.Render(options, map);
     WriteUuid(options, pod.uuid());
   } catch (...) {
     pod.Forget();
@@ -484,11 +490,19 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   return 0;
 }
 
-int RunPrepared(const PodOptions& options, const std::string& pod) {
-  RefuseToPrepareMachine(options);
+int RunPrepared(PodOptions options, const std::string& pod) {
   const auto map = MapOfUser(options.common);
   const Dir pods = OpenPods(options.common);
   const runner::PodRecord record = runner::FindPod(pods, pod);
+  if (options.machine && !record.plan().machine)
+    throw Error(ErrorKind::kUsage, "pod " + record.uuid() + " was prepared for namespaces",
+                "give --isolation=vm to gantry run prepare, too");
+  std::optional<runner::vm::MachineParts> parts;
+  if (record.plan().machine) {
+    options.machine = options.machine.value_or(runner::vm::MachineOptions{});
+    parts = RequireMachine(options);
+    RequireMachineFor(record.plan(), *parts);
+  }
   const Judge judge{LoadPolicy(options.policy, options.common)};
   Gathering gathering;
   gathering.store = image::Store::Open(StoreRoot(options.common));
@@ -503,9 +517,10 @@ int RunPrepared(const PodOptions& options, const std::string& pod) {
   }
   if (!options.detach)
     RefuseSharedTerminal(gathering.plan);
-  return Execute(
-      options, [&] { return gathering.Described(runner::Pod::Take(pods, record.uuid(), map)); },
-      [&] { return gathering.Render(options, map); });
+  const auto make = [&] { return gathering.Described(runner::Pod::Take(pods, record.uuid(), map)); };
+  if (parts)
+    return ExecuteInMachine(options, *parts, gathering, make, map);
+  return Execute(options, make, [&] { return gathering.Render(options, map); });
 }
 
 int PrintConfinements(const PodOptions& options) {

@@ -47,7 +47,8 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps);
 int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps);
 
 // A pod that was prepared. The policy decides about its images once more.
-int RunPrepared(const PodOptions& options, const std::string& pod);
+// One for a virtual machine takes its options of those, and has a machine in any case.
+int RunPrepared(PodOptions options, const std::string& pod);
 
 int PrintConfinements(const PodOptions& options);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ namespace gantry::runner::guest {
 namespace {
 
 constexpr size_t kMaxList = 4096;  // of module names
+constexpr size_t kMaxSignature = 64 * 1024;
 
 void MountAt(const char* type, const char* target, unsigned long flags, const char* options = nullptr) {
   mkdir(target, 0755);
@@ -27,16 +29,38 @@ void MountAt(const char* type, const char* target, unsigned long flags, const ch
   GiveUp(what, error);
 }
 
+bool Load(const char* path) {
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const bool loaded = fd >= 0 && (syscall(SYS_finit_module, fd, "", 0) == 0 || errno == EEXIST);
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return loaded;
+}
+
+// For a kernel that insists: the signature lies beside the module, because to check it takes longer than to load it.
+bool LoadSigned(const char* path) {
+  char signature[264];
+  snprintf(signature, sizeof signature, "%s.sig", path);
+  const int to = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+  const int from = open(signature, O_RDONLY | O_CLOEXEC);
+  const bool whole = to >= 0 && from >= 0 && sendfile(to, from, nullptr, kMaxSignature) > 0;
+  const int error = errno;
+  close(from);
+  close(to);
+  errno = error;
+  return whole && Load(path);
+}
+
 void LoadModule(const char* name) {
   char path[256];
   snprintf(path, sizeof path, "/modules/%s", name);
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST)) {
+  const bool loaded = Load(path) || ((errno == EKEYREJECTED || errno == EPERM) && LoadSigned(path));
+  if (!loaded) {
     const int error = errno;
     snprintf(path, sizeof path, "load the kernel module %s", name);
     GiveUp(path, error);
   }
-  close(fd);
   unlink(path);
 }
 
@@ -96,6 +120,37 @@ bool WriteText(const char* path, const char* text) {
   return good;
 }
 
+// A limit of a control group; 0 is none.
+void Limit(int group, const char* file, const char* form, uint64_t value) {
+  if (value == 0)
+    return;
+  char text[48];
+  const int size = snprintf(text, sizeof text, form, static_cast<unsigned long long>(value));
+  const int fd = openat(group, file, O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, text, static_cast<size_t>(size)) < 0)
+    GiveUp("limit a control group", errno);
+  close(fd);
+}
+
+// Which of the disks is that of the application they say themselves.
+void FindDisk(unsigned app, char (&disk)[16]) {
+  char serial[24];
+  snprintf(serial, sizeof serial, "%s%u", vm::kRootSerial, app);
+  for (char letter = 'a'; letter <= 'z'; ++letter) {
+    char path[32];
+    char said[24] = {};
+    snprintf(path, sizeof path, "/sys/block/vd%c/serial", letter);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const bool found = fd >= 0 && read(fd, said, sizeof said - 1) > 0 && strcmp(said, serial) == 0;
+    if (fd >= 0)
+      close(fd);
+    snprintf(disk, sizeof disk, "/dev/vd%c", letter);
+    if (found)
+      return;
+  }
+  GiveUp("find the disk of the image", ENODEV);
+}
+
 }  // namespace
 
 int PrepareMachine() {
@@ -109,47 +164,65 @@ int PrepareMachine() {
   return init;
 }
 
-void MountRootImage(const char* type) {
-  mkdir(kLower, 0755);
-  mkdir(kMountPoint, 0755);
-  if (mount("/dev/vda", kLower, type, MS_RDONLY | MS_NODEV, nullptr) < 0)
+AppPaths::AppPaths(unsigned app) {
+  snprintf(lower, sizeof lower, "/apps/%u/lower", app);
+  snprintf(changes, sizeof changes, "/apps/%u/changes", app);
+  snprintf(upper, sizeof upper, "/apps/%u/changes/upper", app);
+  snprintf(work, sizeof work, "/apps/%u/changes/work", app);
+  snprintf(container, sizeof container, "/apps/%u/container", app);
+}
+
+void MountRootImage(const char* type, unsigned app, const AppPaths& paths) {
+  char disk[16], top[32];
+  FindDisk(app, disk);
+  snprintf(top, sizeof top, "/apps/%u", app);
+  mkdir("/apps", 0755);
+  for (const char* dir : {static_cast<const char*>(top), paths.lower, paths.changes, paths.container}) mkdir(dir, 0755);
+  if (mount(disk, paths.lower, type, MS_RDONLY | MS_NODEV, nullptr) < 0)
     GiveUp("mount the image's root file system", errno);
-  MountAt("tmpfs", "/changes", MS_NODEV, "mode=755");
-  if (mkdir(kUpper, 0755) < 0 || mkdir(kWork, 0755) < 0)
+  if (mount("tmpfs", paths.changes, "tmpfs", MS_NODEV, "mode=755") < 0 || mkdir(paths.upper, 0755) < 0 ||
+      mkdir(paths.work, 0755) < 0)
     GiveUp("make the directories of the overlay", errno);
 }
 
 void MountShares(const vm::Job& job, VolumePath (&sources)[vm::kMaxJobVolumes]) {
   if (job.head.volume_count > 0)
     mkdir("/volumes", 0755);
-  unsigned share = 0;
   for (uint64_t i = 0; i < job.head.volume_count; ++i) {
-    if (job.volumes[i].memory != 0)
+    const vm::PackedJobVolume& volume = job.volumes[i];
+    if (volume.memory != 0)
       continue;
     char tag[32];
-    snprintf(tag, sizeof tag, "volume-%u", share++);
-    snprintf(sources[i], sizeof sources[i], "/volumes/%u", static_cast<unsigned>(i));
-    mkdir(sources[i], 0755);
-    const unsigned long read_only = job.volumes[i].read_only != 0 ? MS_RDONLY : 0;
-    if (mount(tag, sources[i], "virtiofs", MS_NOSUID | MS_NODEV | read_only, nullptr) < 0)
+    snprintf(tag, sizeof tag, "volume-%u", volume.share);
+    snprintf(sources[i], sizeof sources[i], "/volumes/%u", volume.share);
+    const unsigned long read_only = volume.read_only != 0 ? MS_RDONLY : 0;
+    // Another application may have had it before.
+    if (mkdir(sources[i], 0755) == 0 &&
+        mount(tag, sources[i], "virtiofs", MS_NOSUID | MS_NODEV | read_only, nullptr) < 0)
       GiveUp("mount a volume", errno);
-    if (job.volumes[i].directory == 0)
-      snprintf(sources[i], sizeof sources[i], "/volumes/%u/%s", static_cast<unsigned>(i), vm::kSharedFile);
+    if (volume.directory == 0)
+      snprintf(sources[i], sizeof sources[i], "/volumes/%u/%s", volume.share, vm::kSharedFile);
   }
 }
 
-int MakeCgroup(uint64_t pids) {
-  char text[32];
-  MountAt("cgroup2", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC);
-  WriteText("/sys/fs/cgroup/cgroup.subtree_control", "+pids +memory +cpu");
-  if (mkdir("/sys/fs/cgroup/container", 0755) < 0)
+int MakeCgroup(const vm::JobHead& job, unsigned app) {
+  char path[64];
+  if (app == 0) {
+    MountAt("cgroup2", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC);
+  }
+  // The others take their time to begin, and the limits of the only application are the machine's.
+  WriteText("/sys/fs/cgroup/cgroup.subtree_control", "+pids");
+  if (job.memory != 0 || job.cpu != 0)
+    WriteText("/sys/fs/cgroup/cgroup.subtree_control", "+memory +cpu");
+  snprintf(path, sizeof path, "/sys/fs/cgroup/app-%u", app);
+  if (mkdir(path, 0755) < 0)
     GiveUp("make a control group", errno);
-  snprintf(text, sizeof text, "%llu", static_cast<unsigned long long>(pids));
-  if (pids != 0 && !WriteText("/sys/fs/cgroup/container/pids.max", text))
-    GiveUp("limit the number of processes", errno);
-  const int fd = open("/sys/fs/cgroup/container", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0)
     GiveUp("open a control group", errno);
+  Limit(fd, "pids.max", "%llu", job.pids);
+  Limit(fd, "memory.max", "%llu", job.memory);
+  Limit(fd, "cpu.max", "%llu 100000", job.cpu);
   return fd;
 }
 

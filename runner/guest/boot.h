@@ -9,18 +9,21 @@ namespace gantry::runner::guest {
 // the container's init as a sealed memory file.
 int PrepareMachine();
 
-// The read-only root image and the place for what the container writes, at kLower, kUpper and kWork.
-void MountRootImage(const char* type);
-constexpr const char kLower[] = "/lower";
-constexpr const char kUpper[] = "/changes/upper";
-constexpr const char kWork[] = "/changes/work";
-constexpr const char kMountPoint[] = "/container";
+// Where one application's root comes together.
+struct AppPaths {
+  explicit AppPaths(unsigned app);
+  char lower[32], changes[32], upper[32], work[32], container[32];
+};
 
-// Mounts the shares of the job's volumes; the paths to what is to be shown are kept in `sources`.
+// The read-only root image of the application and the place for what its container writes.
+void MountRootImage(const char* type, unsigned app, const AppPaths& paths);
+
+// Mounts the shares of the job's volumes that are not mounted yet; the paths to what is to be shown are kept in
+// `sources`.
 using VolumePath = char[32];
 void MountShares(const vm::Job& job, VolumePath (&sources)[vm::kMaxJobVolumes]);
 
-// A control group with the limit; a descriptor of it for CLONE_INTO_CGROUP.
-int MakeCgroup(uint64_t pids);
+// The application's control group with the limits of its job; a descriptor of it for CLONE_INTO_CGROUP.
+int MakeCgroup(const vm::JobHead& job, unsigned app);
 
 }  // namespace gantry::runner::guest

@@ -110,17 +110,6 @@ bool Channel::Next(Frame& out) {
   return result == vm::FrameReader::Result::kFrame;
 }
 
-Frame Channel::Await() {
-  Frame out;
-  while (!Next(out)) {
-    Flush();
-    pollfd state = {fd_, POLLIN, 0};
-    if (poll(&state, 1, -1) == 1 && !Read())
-      PowerOff();
-  }
-  return out;
-}
-
 void GiveUp(const char* what, int error, bool image) {
   char text[vm::kMaxProblemBytes];
   const int size = error == 0 ? snprintf(text, sizeof text, "%s", what)

@@ -31,9 +31,6 @@ class Channel {
   // The next frame of what was read. A host that breaks the protocol is the end.
   bool Next(Frame& out);
 
-  // Waits for one, when there is nothing else to do.
-  Frame Await();
-
  private:
   int fd_ = -1;
   size_t out_end_ = 0;

@@ -1,6 +1,6 @@
-// The guest's init: process 1 of a virtual machine that runs one container (gantry-run(1), --isolation=vm).
+// The guest's init: process 1 of a virtual machine that runs the containers of one pod (gantry-run(1), --isolation=vm).
 //
-// It makes the container by the very steps that a runner takes on a host (setup.h), and with the same init in it: the
+// It makes each container by the very steps that a runner takes on a host (setup.h), and with the same init in it: the
 // namespaces, capabilities, filter and limits are the same, in a kernel of their own. What the runner does from outside
 // is done from the host, over the channel of vm/frame.h; this only hands on.
 // C++ without the library, as init.cc.
@@ -13,44 +13,76 @@
 
 #include "runner/guest/boot.h"
 #include "runner/guest/channel.h"
+#include "runner/guest/network.h"
 #include "runner/guest/process.h"
 #include "runner/setup.h"
 
 namespace gantry::runner::guest {
 namespace {
 
-Container container;
+// Of a file system in memory, as a mount takes them.
+struct MemoryOptions {
+  char texts[4][32];
+  const char* all[5];
+};
+
+// One application, from its job to its container. What the plan points at is here.
+struct App {
+  char* bytes = nullptr;  // of the job, so far
+  size_t size = 0, capacity = 0;
+  bool planned = false;
+  vm::Job job;
+  VolumePath sources[vm::kMaxJobVolumes];
+  VolumePlan volumes[vm::kMaxJobVolumes];
+  MemoryOptions memory[vm::kMaxJobVolumes];
+  char upper[sizeof(VolumePath) + 8], work[sizeof(VolumePath) + 8];
+  const char* layers[1];
+  Container container;
+};
+
+int container_init = -1;
+App apps[vm::kMaxApps];
 Process processes[vm::kMaxProcesses];
 
-// The pieces of the job up to the empty one, which is read before this returns.
-void ReceiveJob(vm::Job& out) {
-  char* bytes = nullptr;
-  size_t size = 0;
-  size_t capacity = 0;
-  for (;;) {
-    const Frame frame = TheChannel().Await();
-    if (frame.type != FrameType::kJob)
-      GiveUp("understand the host", EPROTO);
-    if (frame.size == 0)
-      break;
-    if (!AppendPiece(bytes, size, capacity, frame.payload, frame.size))
-      GiveUp("receive the job", ENOMEM);
-  }
-  if (!vm::JobReader(bytes, size).Read(out))
+void StartApp(uint16_t number);
+
+// The pieces of the job up to the empty one.
+void TakeJob(const Frame& frame) {
+  App& app = apps[frame.process];
+  if (app.planned || (frame.process > 0 && !apps[0].planned))
     GiveUp("understand the host", EPROTO);
+  if (frame.size > 0) {
+    if (!AppendPiece(app.bytes, app.size, app.capacity, frame.payload, frame.size))
+      GiveUp("receive the job", ENOMEM);
+    return;
+  }
+  if (!vm::JobReader(app.bytes, app.size).Read(app.job) || frame.process >= apps[0].job.head.apps)
+    GiveUp("understand the host", EPROTO);
+  app.planned = true;
+  StartApp(frame.process);
+}
+
+void Enter(const Frame& frame) {
+  const auto wanted = frame.As<vm::EnterRequest>();
+  Process& process = processes[frame.process];
+  if (process.used() || frame.process < apps[0].job.head.apps)
+    GiveUp("understand the host", EPROTO);
+  if (wanted.app >= apps[0].job.head.apps || !processes[wanted.app].used())
+    process.Refuse(frame.process, "the application has ended");
+  else
+    process.Enter(frame.process, wanted, apps[wanted.app].container, processes[wanted.app]);
 }
 
 void HandleFrame(const Frame& frame) {
-  Process& process = processes[frame.process];
-  if (frame.type == FrameType::kEnter && !process.used() && processes[0].used())
-    process.Enter(frame.process, frame.As<vm::EnterRequest>(), container, processes[0]);
+  if (frame.type == FrameType::kJob)
+    TakeJob(frame);
   else if (frame.type == FrameType::kEnter)
-    GiveUp("understand the host", EPROTO);
-  else if (process.used())
-    process.Take(frame);  // else it has just ended, and the host does not know yet
+    Enter(frame);
+  else if (processes[frame.process].used())
+    processes[frame.process].Take(frame);  // else it has just ended, and the host does not know yet
 }
 
-// The application is dead, and all that it and the others said is sent.
+// The applications are dead, and all that they and the others said is sent.
 [[noreturn]] void Finish() {
   sync();
   TheChannel().Flush();
@@ -59,14 +91,25 @@ void HandleFrame(const Frame& frame) {
   PowerOff();
 }
 
-// The container's end kills what was entered, which is to be told first.
+// A container's end kills what was entered, which is to be told first.
 void FinishProcesses() {
-  bool others = false;
-  for (size_t i = 1; i < vm::kMaxProcesses; ++i) {
-    processes[i].Finish(processes[0].ended());
-    others = others || processes[i].used();
+  const uint64_t count = apps[0].planned ? apps[0].job.head.apps : vm::kMaxProcesses;
+  uint32_t occupied = 0;  // bits: applications whose containers others are in
+  for (size_t i = count; i < vm::kMaxProcesses; ++i) {
+    if (!processes[i].used())
+      continue;
+    const uint16_t app = processes[i].app();
+    processes[i].Finish(processes[app].ended() || !processes[app].used());
+    if (processes[i].used())
+      occupied |= 1U << app;
   }
-  if (processes[0].ended() && !others && processes[0].Finish(false))
+  uint64_t over = 0;
+  for (size_t i = 0; i < count && i < vm::kMaxApps; ++i) {
+    if (processes[i].ended() && (occupied & 1U << i) == 0)
+      processes[i].Finish(false);
+    over += apps[i].planned && !processes[i].used() ? 1 : 0;
+  }
+  if (over == count)
     Finish();
 }
 
@@ -104,12 +147,6 @@ void FinishProcesses() {
   }
 }
 
-// Of a file system in memory, as a mount takes them.
-struct MemoryOptions {
-  char texts[4][32];
-  const char* all[5];
-};
-
 void PlanMemory(const vm::PackedJobVolume& volume, MemoryOptions& options, VolumePlan& plan) {
   snprintf(options.texts[0], sizeof options.texts[0], "mode=%o", volume.mode);
   snprintf(options.texts[1], sizeof options.texts[1], "uid=%u", volume.uid);
@@ -123,60 +160,66 @@ void PlanMemory(const vm::PackedJobVolume& volume, MemoryOptions& options, Volum
   plan.executable = volume.executable != 0;
 }
 
-void MakePlan(const vm::Job& job, const VolumePath* sources, SetupPlan& plan) {
-  static const char* const kLayers[] = {kLower};
-  static const CgroupMountPlan kCgroups[] = {{"", ""}};
-  static VolumePlan volumes[vm::kMaxJobVolumes];
-  static MemoryOptions memory[vm::kMaxJobVolumes];
-  for (uint64_t i = 0; i < job.head.volume_count; ++i) {
-    const vm::PackedJobVolume& volume = job.volumes[i];
-    volumes[i] = {sources[i], job.targets[i], true, volume.read_only != 0};
+void PlanVolumes(App& app, SetupPlan& plan) {
+  const vm::JobHead& head = app.job.head;
+  for (uint64_t i = 0; i < head.volume_count; ++i) {
+    const vm::PackedJobVolume& volume = app.job.volumes[i];
+    app.volumes[i] = {app.sources[i], app.job.targets[i], true, volume.read_only != 0};
     if (volume.memory != 0)
-      PlanMemory(volume, memory[i], volumes[i]);
+      PlanMemory(volume, app.memory[i], app.volumes[i]);
   }
-  plan.terminal = job.head.terminal != 0;
-  plan.interactive = job.head.interactive != 0;
-  plan.read_only_rootfs = job.head.read_only_rootfs != 0;
-  plan.layers = kLayers;
+  plan.volumes = app.volumes;
+  plan.volume_count = head.volume_count;
+  if (head.keeps_changes == 0)
+    return;
+  const unsigned changes = app.job.volumes[--plan.volume_count].share;
+  snprintf(app.upper, sizeof app.upper, "/volumes/%u/upper", changes);
+  snprintf(app.work, sizeof app.work, "/volumes/%u/work", changes);
+  plan.user_xattrs = true;  // the host's server may set no others
+}
+
+void MakePlan(App& app, const AppPaths& paths, SetupPlan& plan) {
+  static const CgroupMountPlan kCgroups[] = {{"", ""}};
+  const vm::JobHead& head = app.job.head;
+  app.layers[0] = paths.lower;
+  snprintf(app.upper, sizeof app.upper, "%s", paths.upper);
+  snprintf(app.work, sizeof app.work, "%s", paths.work);
+  PlanVolumes(app, plan);
+  plan.terminal = head.terminal != 0;
+  plan.interactive = head.interactive != 0;
+  plan.read_only_rootfs = head.read_only_rootfs != 0;
+  plan.layers = app.layers;
   plan.layer_count = 1;
-  plan.upper = kUpper;
-  plan.work = kWork;
-  uint64_t shown = job.head.volume_count;
-  if (job.head.keeps_changes != 0) {
-    static char upper[sizeof(VolumePath) + 8], work[sizeof(VolumePath) + 8];
-    snprintf(upper, sizeof upper, "%s/upper", sources[--shown]);
-    snprintf(work, sizeof work, "%s/work", sources[shown]);
-    plan.upper = upper;
-    plan.work = work;
-    plan.user_xattrs = true;  // the host's server may set no others
-  }
-  plan.mount_point = kMountPoint;
-  plan.etc = job.files;
-  plan.etc_count = job.head.file_count;
-  plan.volumes = volumes;
-  plan.volume_count = shown;
+  plan.upper = app.upper;
+  plan.work = app.work;
+  plan.mount_point = paths.container;
+  plan.etc = app.job.files;
+  plan.etc_count = head.file_count;
   plan.joined_cgroup = true;
   plan.cgroups = kCgroups;
   plan.cgroup_count = 1;
-  plan.hostname = job.hostname;
-  plan.working_dir = job.working_dir;
-  plan.capabilities = job.head.capabilities;
+  plan.hostname = app.job.hostname;
+  plan.working_dir = app.job.working_dir;
+  plan.capabilities = head.capabilities;
+}
+
+void StartApp(uint16_t number) {
+  App& app = apps[number];
+  const AppPaths paths(number);
+  MountRootImage(app.job.root_type, number, paths);
+  MountShares(app.job, app.sources);
+  SetUpDevices(app.job);
+  app.container = {container_init, MakeCgroup(app.job.head, number)};
+  SetupPlan plan;
+  MakePlan(app, paths, plan);
+  processes[number].Start(number, plan, app.container, app.job.head.interactive != 0);
 }
 
 [[noreturn]] void Main() {
   signal(SIGPIPE, SIG_IGN);
-  SetupPlan plan;
-  container.init = PrepareMachine();
+  container_init = PrepareMachine();
   TheChannel().Open();
   TheChannel().Send(FrameType::kHello, 0, &vm::kProtocolVersion, sizeof vm::kProtocolVersion);
-  static vm::Job job;
-  ReceiveJob(job);
-  MountRootImage(job.root_type);
-  static VolumePath sources[vm::kMaxJobVolumes];
-  MountShares(job, sources);
-  container.cgroup = MakeCgroup(job.head.pids);
-  MakePlan(job, sources, plan);
-  processes[0].Start(plan, container, job.head.interactive != 0);
   Serve();
 }
 

@@ -70,7 +70,7 @@ long CloneInside(const SetupPlan& plan, const Container& container, int first) {
   if (between == 0) {
     prctl(PR_SET_DUMPABLE, 0);
     long child = -1;
-    if (setns(first, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) == 0)
+    if (setns(first, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWCGROUP) == 0)
       child = Clone(plan, container, CLONE_PARENT, nullptr);
     const long answer = child < 0 ? -errno : child;
     _exit(write(answers[1], &answer, sizeof answer) == sizeof answer ? 0 : 1);
@@ -110,9 +110,10 @@ void Process::Send(FrameType type, uint8_t stream, const void* payload, size_t s
   TheChannel().Send(type, stream, payload, size, number_);
 }
 
-// The application's end is the machine's. Others end alone, also for what their client says against the protocol.
+// What goes wrong with an application is the machine's end. Others end alone, also for what their client says against
+// the protocol.
 void Process::Problem(const char* what, int error, bool image) {
-  if (number_ == 0)
+  if (number_ == app_)
     GiveUp(what, error, image);
   char text[vm::kMaxProblemBytes];
   const int size = error == 0 ? snprintf(text, sizeof text, "%s", what)
@@ -184,15 +185,23 @@ void Process::Launch(SetupPlan& plan, const Container& container, uint64_t names
     pidfd_ = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
 }
 
-void Process::Start(SetupPlan& plan, const Container& container, bool interactive) {
-  Reset(0);
+void Process::Start(uint16_t number, SetupPlan& plan, const Container& container, bool interactive) {
+  Reset(number);
+  app_ = number;
   used_ = true;
   MakeStreams(plan.terminal, interactive);
-  Launch(plan, container, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS, -1);
+  Launch(plan, container, CLONE_NEWNS | CLONE_NEWPID, -1);
+}
+
+void Process::Refuse(uint16_t number, const char* what) {
+  Reset(number);
+  app_ = vm::kMaxProcesses;
+  Problem(what, 0);
 }
 
 void Process::Enter(uint16_t number, const vm::EnterRequest& wanted, const Container& container, const Process& first) {
   Reset(number);
+  app_ = first.number_;
   used_ = true;
   terminal_ = wanted.terminal != 0;
   interactive_ = wanted.interactive != 0;

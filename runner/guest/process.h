@@ -22,13 +22,15 @@ class Process {
  public:
   static constexpr size_t kPolls = 5;
 
-  // The application, in namespaces of its own. `plan` lacks only what belongs to the way there.
-  void Start(SetupPlan& plan, const Container& container, bool interactive);
-  // Another, in those of `first`, whom the host has still to describe.
+  // The application of that number, with its own mounts and pids; network, IPC and host name are the machine's. `plan`
+  // lacks only what belongs to the way there.
+  void Start(uint16_t number, SetupPlan& plan, const Container& container, bool interactive);
+  // Another, in the namespaces of the application `first`, whom the host has still to describe.
   void Enter(uint16_t number, const vm::EnterRequest& wanted, const Container& container, const Process& first);
 
   bool used() const { return used_; }
   bool ended() const { return ended_; }
+  uint16_t app() const { return app_; }  // whose container it is in
 
   void Take(const Frame& frame);  // of the host
 
@@ -36,8 +38,11 @@ class Process {
   void Wait(pollfd (&out)[kPolls], bool room) const;
   void Came(const pollfd (&came)[kPolls]);
 
+  // Says that it cannot be entered: `what`.
+  void Refuse(uint16_t number, const char* what);
+
   // Sends the end of one that has ended, when its output is sent, or as much of it as the host has room for in a hurry:
-  // the application has ended, too. True when it did: then it is used no more.
+  // its application has ended, too. True when it did: then it is used no more.
   bool Finish(bool hurry);
 
  private:
@@ -64,7 +69,7 @@ class Process {
   static constexpr uint32_t kInputRoom = 64 * 1024;
 
   bool used_ = false;
-  uint16_t number_ = 0;
+  uint16_t number_ = 0, app_ = 0;
   bool terminal_ = false, interactive_ = false;
   bool wants_params_ = false;  // the host is to say who it is
   bool started_ = false, ended_ = false, input_ends_ = false;

@@ -9,6 +9,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <sched.h>
 #include <sys/socket.h>
 
@@ -291,6 +292,132 @@ std::optional<std::string> Netlink::FindRouteInto(Ipv4 network, unsigned prefix)
       return ToString(ntohl(*to)) + "/" + std::to_string(of.rtm_dst_len);
   }
   return std::nullopt;
+}
+
+template <typename Body>
+std::string Netlink::Dump(uint16_t type, const char* what) {
+  Request request(type, NLM_F_DUMP, Body{});
+  std::string out;
+  if (const int error = Talk(request, &out); error != 0)
+    ThrowErrno(std::string("list the ") + what, error);
+  return out;
+}
+
+namespace {
+
+// Calls `each` with the fixed part of each message of that type, and with all of it.
+template <typename Body, typename Each>
+void ForEach(std::string_view dump, uint16_t type, Each each) {
+  size_t at = 0;
+  for (size_t begin = 0; const nlmsghdr* head = NextMessage(dump, at); begin = at) {
+    if (head->nlmsg_type != type || head->nlmsg_len < NLMSG_HDRLEN + sizeof(Body))
+      continue;
+    const std::string_view bytes = dump.substr(begin + NLMSG_HDRLEN, head->nlmsg_len - NLMSG_HDRLEN);
+    Body body;
+    std::memcpy(&body, bytes.data(), sizeof body);
+    each(body, bytes);
+  }
+}
+
+bool IsLinkLocal(const ifaddrmsg& address) {
+  return address.ifa_family == AF_INET6 && address.ifa_scope == RT_SCOPE_LINK;
+}
+
+// Set by somebody: what the kernel makes of an address it makes of the same address elsewhere, too.
+bool IsRouteOf(int link, const rtmsg& route, std::string_view bytes) {
+  const auto to = Number(Attribute(bytes, sizeof route, RTA_OIF));
+  return route.rtm_type == RTN_UNICAST && route.rtm_table == RT_TABLE_MAIN && route.rtm_protocol != RTPROT_KERNEL &&
+         route.rtm_protocol != RTPROT_RA && (route.rtm_flags & RTM_F_CLONED) == 0 && to == static_cast<uint32_t>(link);
+}
+
+}  // namespace
+
+std::vector<NetworkDevice> Netlink::Devices() {
+  std::vector<NetworkDevice> out;
+  ForEach<ifinfomsg>(
+      Dump<ifinfomsg>(RTM_GETLINK, "network devices"), RTM_NEWLINK, [&](const ifinfomsg& link, std::string_view bytes) {
+        const std::string_view name = Attribute(bytes, sizeof link, IFLA_IFNAME);
+        const std::string_view mac = Attribute(bytes, sizeof link, IFLA_ADDRESS);
+        NetworkDevice device{.index = link.ifi_index, .name = std::string(name.substr(0, name.find('\0')))};
+        if (link.ifi_type != ARPHRD_ETHER || (link.ifi_flags & IFF_UP) == 0 || mac.size() != device.mac.size())
+          return;
+        std::memcpy(device.mac.data(), mac.data(), mac.size());
+        device.mtu = Number(Attribute(bytes, sizeof link, IFLA_MTU)).value_or(0);
+        out.push_back(std::move(device));
+      });
+  std::ranges::sort(out, {}, &NetworkDevice::index);
+  return out;
+}
+
+std::vector<std::string> Netlink::SettingsOf(int link) {
+  std::vector<std::string> out;
+  const auto add = [&](Request& request, std::string_view from, size_t fixed,
+                       std::initializer_list<unsigned short> kept) {
+    for (const unsigned short type : kept) {
+      if (const std::string_view value = Attribute(from, fixed, type); !value.empty())
+        request.Put(type, value);
+    }
+    out.emplace_back(request.Finish(0));
+  };
+  constexpr uint16_t kNew = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  ForEach<ifaddrmsg>(Dump<ifaddrmsg>(RTM_GETADDR, "addresses"), RTM_NEWADDR,
+                     [&](ifaddrmsg address, std::string_view bytes) {
+                       if (address.ifa_index != static_cast<uint32_t>(link) || IsLinkLocal(address))
+                         return;
+                       address.ifa_index = 0;
+                       address.ifa_flags = IFA_F_NODAD;  // nobody else has had it meanwhile
+                       Request request(RTM_NEWADDR, kNew, address);
+                       add(request, bytes, sizeof address, {IFA_LOCAL, IFA_ADDRESS, IFA_BROADCAST});
+                     });
+  const std::string routes = Dump<rtmsg>(RTM_GETROUTE, "routes");
+  // A gateway has to be reached before it can be one.
+  for (const bool by_gateway : {false, true}) {
+    ForEach<rtmsg>(routes, RTM_NEWROUTE, [&](rtmsg route, std::string_view bytes) {
+      const bool has_gateway = !Attribute(bytes, sizeof route, RTA_GATEWAY).empty();
+      if (has_gateway != by_gateway || !IsRouteOf(link, route, bytes))
+        return;
+      route.rtm_flags &= RTNH_F_ONLINK;
+      Request request(RTM_NEWROUTE, kNew, route);
+      request.PutValue(RTA_OIF, 0);
+      add(request, bytes, sizeof route, {RTA_DST, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC});
+    });
+  }
+  return out;
+}
+
+void Netlink::RemoveAddresses(int link) {
+  ForEach<ifaddrmsg>(Dump<ifaddrmsg>(RTM_GETADDR, "addresses"), RTM_NEWADDR,
+                     [&](const ifaddrmsg& address, std::string_view bytes) {
+                       if (address.ifa_index != static_cast<uint32_t>(link))
+                         return;
+                       Request request(RTM_DELADDR, NLM_F_ACK, address);
+                       for (const unsigned short type : {IFA_LOCAL, IFA_ADDRESS}) {
+                         if (const auto value = Attribute(bytes, sizeof address, type); !value.empty())
+                           request.Put(type, value);
+                       }
+                       if (const int error = Talk(request); error != 0 && error != EADDRNOTAVAIL)
+                         ThrowErrno("take an address from a network device", error);
+                     });
+}
+
+template <typename Value>
+void Netlink::Change(int link, unsigned short attribute, const Value& value, const char* what) {
+  ifinfomsg body{};
+  body.ifi_index = link;
+  Request request(RTM_NEWLINK, NLM_F_ACK, body);
+  request.PutValue(attribute, value);
+  if (const int error = Talk(request); error != 0)
+    ThrowErrno(what, error);
+}
+
+void Netlink::SetMac(int link, const MacAddress& mac) {
+  Change(link, IFLA_ADDRESS, mac, "set the hardware address of a network device");
+}
+
+void Netlink::SetMtu(int link, uint32_t mtu) { Change(link, IFLA_MTU, mtu, "set the MTU of a network device"); }
+
+void Netlink::MakePort(int link, int bridge) {
+  Change(link, IFLA_MASTER, bridge, "put a network device into a bridge");
 }
 
 bool HasTable(const std::string& name) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "libimage/base/fd.h"
 #include "runner/net/network_request.h"
@@ -24,6 +25,14 @@ struct VethPair {
   MacAddress peer_mac{};
 };
 
+// An ethernet device that is up.
+struct NetworkDevice {
+  int index = 0;
+  std::string name;
+  MacAddress mac{};
+  uint32_t mtu = 0;
+};
+
 class Netlink {
  public:
   // Speaks about our network namespace, or about the one that `netns` is: that is entered for a moment, so the caller
@@ -38,6 +47,14 @@ class Netlink {
   void DeleteLink(const std::string& name);  // no error when absent
   void AddAddress(int link, Ipv4 address, unsigned prefix);
   void AddDefaultRoute(Ipv4 gateway);
+  std::vector<NetworkDevice> Devices();
+  // The addresses and routes of a device, of IPv4 and IPv6, as requests that set the same in another kernel, in this
+  // order. They are about the device 0: in ifa_index of an address, and in RTA_OIF, the first attribute of a route.
+  std::vector<std::string> SettingsOf(int link);
+  void RemoveAddresses(int link);  // of both, and with them their routes
+  void SetMac(int link, const MacAddress& mac);
+  void SetMtu(int link, uint32_t mtu);
+  void MakePort(int link, int bridge);  // of the bridge
   // A route, other than the default, to something in the network.
   std::optional<std::string> FindRouteInto(Ipv4 network, unsigned prefix);
 
@@ -45,6 +62,10 @@ class Netlink {
   explicit Netlink(UniqueFd socket) : socket_(std::move(socket)) {}
   class Request;
   int Talk(Request& request, std::string* answer = nullptr);  // 0 or an errno
+  template <typename Body>
+  std::string Dump(uint16_t type, const char* what);
+  template <typename Value>
+  void Change(int link, unsigned short attribute, const Value& value, const char* what);
   UniqueFd socket_;
   uint32_t sequence_ = 0;
 };

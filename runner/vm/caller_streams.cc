@@ -9,13 +9,14 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "runner/attend.h"
 
 namespace gantry::runner::vm {
 
-CallerSignals::CallerSignals(EventLoop& loop, GuestProcess& process, int stop_signal)
-    : loop_(loop), process_(process), stop_signal_(stop_signal), signals_(ForwardedSignals()) {
+CallerSignals::CallerSignals(EventLoop& loop, std::function<bool()> started, std::function<void(int32_t)> hand_on)
+    : loop_(loop), started_(std::move(started)), hand_on_(std::move(hand_on)), signals_(ForwardedSignals()) {
   loop_.Watch(signals_.get(), [this] { Hear(); });
 }
 
@@ -25,8 +26,8 @@ void CallerSignals::Hear() {
     const auto number = static_cast<int32_t>(signal.ssi_signo);
     if (number == SIGWINCH)
       resize_();
-    else if (process_.started())
-      process_.Signal(number == SIGTERM ? stop_signal_ : number);
+    else if (started_())
+      hand_on_(number);
     else if (number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT)
       ended_by_ = number;
   }

@@ -13,12 +13,11 @@
 
 namespace gantry::runner::vm {
 
-// Calls `terminate` for TERM, `resize` for WINCH, and signals the process otherwise. A process that is not started yet
-// hears nothing: TERM, INT, HUP and QUIT are then kept as ended_by. Signals that a runner hands on must be blocked
-// (attend.h).
+// Calls `resize` for WINCH, and `hand_on` with any other. What is not started yet hears nothing: TERM, INT, HUP and
+// QUIT are then kept as ended_by. Signals that a runner hands on must be blocked (attend.h).
 class CallerSignals {
  public:
-  CallerSignals(EventLoop& loop, GuestProcess& process, int stop_signal);
+  CallerSignals(EventLoop& loop, std::function<bool()> started, std::function<void(int32_t)> hand_on);
   CallerSignals(const CallerSignals&) = delete;
   CallerSignals& operator=(const CallerSignals&) = delete;
   ~CallerSignals() { loop_.Forget(signals_.get()); }
@@ -29,8 +28,8 @@ class CallerSignals {
  private:
   void Hear();
   EventLoop& loop_;
-  GuestProcess& process_;
-  int stop_signal_;
+  std::function<bool()> started_;
+  std::function<void(int32_t)> hand_on_;
   UniqueFd signals_;
   std::function<void()> resize_ = [] {};
   int ended_by_ = 0;

@@ -34,8 +34,12 @@ bool MayEnter(int socket) {
 
 }  // namespace
 
-EntryServer::EntryServer(const Dir& pod, EventLoop& loop, GuestChannel& channel)
-    : pod_(pod), loop_(loop), channel_(channel), listener_(ListenIn(pod, kSocket, SOCK_STREAM | SOCK_NONBLOCK)) {
+EntryServer::EntryServer(const Dir& pod, EventLoop& loop, GuestChannel& channel, uint16_t apps)
+    : pod_(pod),
+      loop_(loop),
+      channel_(channel),
+      apps_(apps),
+      listener_(ListenIn(pod, kSocket, SOCK_STREAM | SOCK_NONBLOCK)) {
   loop_.Watch(listener_.get(), [this] { Accept(); });
 }
 
@@ -53,7 +57,7 @@ EntryServer::~EntryServer() {
 
 void EntryServer::Accept() {
   UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  uint16_t process = 1;
+  uint16_t process = apps_;
   while (clients_.contains(process)) ++process;
   if (!socket || process >= kMaxProcesses || !MayEnter(socket.get()))
     return;
@@ -173,7 +177,7 @@ namespace {
 // The conversation of whoever enters with the runner.
 class Entry {
  public:
-  Entry(UniqueFd socket, const AppPlan& app, const EnterOptions& options);
+  Entry(UniqueFd socket, uint16_t number, const AppPlan& app, const EnterOptions& options);
   Entry(const Entry&) = delete;
   Entry& operator=(const Entry&) = delete;
   ~Entry() { sigprocmask(SIG_SETMASK, &mask_before_, nullptr); }
@@ -187,6 +191,7 @@ class Entry {
   bool Until(const std::function<bool()>& done);
   void Explain(const Report& report) const;
 
+  uint16_t number_;  // of the app
   RunConfig config_;
   std::string app_;
   sigset_t mask_before_;
@@ -201,8 +206,9 @@ class Entry {
   CallerStreams streams_;
 };
 
-Entry::Entry(UniqueFd socket, const AppPlan& app, const EnterOptions& options)
-    : config_(EnteredConfig(app, options)),
+Entry::Entry(UniqueFd socket, uint16_t number, const AppPlan& app, const EnterOptions& options)
+    : number_(number),
+      config_(EnteredConfig(app, options)),
       app_(app.name),
       mask_before_(BlockForwardedSignals()),
       socket_(std::move(socket)),
@@ -211,7 +217,8 @@ Entry::Entry(UniqueFd socket, const AppPlan& app, const EnterOptions& options)
            .fail =
                [](std::string_view did) { throw Error(ErrorKind::kFailed, "the virtual machine " + std::string(did)); },
            .failed = [this](const Report& report) { Explain(report); }}),
-      signals_(loop_, process_, SIGTERM),
+      signals_(
+          loop_, [this] { return process_.started(); }, [this](int32_t signal) { process_.Signal(signal); }),
       streams_(loop_, process_, signals_, config_.terminal, config_.interactive) {
   SetNonBlocking(socket_.get());
   loop_.Watch(socket_.get(), [this] { Read(); });
@@ -260,7 +267,10 @@ bool Entry::Until(const std::function<bool()>& done) {
 }
 
 ExitStatus Entry::Run(const std::string& uuid) {
-  const EnterRequest wanted{config_.terminal ? 1U : 0U, config_.interactive ? 1U : 0U, CapabilitiesOfEntry(config_)};
+  const EnterRequest wanted{.app = number_,
+                            .terminal = config_.terminal ? 1U : 0U,
+                            .interactive = config_.interactive ? 1U : 0U,
+                            .capabilities = CapabilitiesOfEntry(config_)};
   Send(FrameType::kEnter, 0, BytesOf(wanted));
   std::vector<sock_filter> own;
   bool started = Until([&] { return process_.has_root(); });
@@ -283,12 +293,13 @@ ExitStatus Entry::Run(const std::string& uuid) {
 
 }  // namespace
 
-ExitStatus EnterGuest(const Dir& pod, const AppPlan& app, const std::string& uuid, const EnterOptions& options) {
+ExitStatus EnterGuest(const Dir& pod, uint16_t number, const AppPlan& app, const std::string& uuid,
+                      const EnterOptions& options) {
   UniqueFd socket = ConnectIn(pod, kSocket, SOCK_STREAM);
   if (!socket)
     throw Error(ErrorKind::kFailed, "the runner of pod " + uuid + " lets nobody enter",
                 "is its application executed yet? see 'gantry run status'");
-  return Entry(std::move(socket), app, options).Run(uuid);
+  return Entry(std::move(socket), number, app, options).Run(uuid);
 }
 
 }  // namespace gantry::runner::vm

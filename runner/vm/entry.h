@@ -21,8 +21,9 @@ namespace gantry::runner::vm {
 
 class EntryServer {
  public:
-  // Makes the socket in `pod`, once the application is started. All three must outlive this.
-  EntryServer(const Dir& pod, EventLoop& loop, GuestChannel& channel);
+  // Makes the socket in `pod`, once the applications are started; `apps` is how many there are. All three must outlive
+  // this.
+  EntryServer(const Dir& pod, EventLoop& loop, GuestChannel& channel, uint16_t apps);
   EntryServer(const EntryServer&) = delete;
   EntryServer& operator=(const EntryServer&) = delete;
   ~EntryServer();
@@ -48,13 +49,15 @@ class EntryServer {
   const Dir& pod_;
   EventLoop& loop_;
   GuestChannel& channel_;
+  uint16_t apps_;
   UniqueFd listener_;
   std::map<uint16_t, Client> clients_;
 };
 
-// Runs a process in the container of `app`, in the machine of the pod whose directory is `pod`, with our descriptors 0
-// to 2, our terminal and our signals, and waits for it. Errors as of EnteredProcess::Start; kNotFound for a pod whose
-// runner does not serve.
-ExitStatus EnterGuest(const Dir& pod, const AppPlan& app, const std::string& uuid, const EnterOptions& options);
+// Runs a process in the container of `app`, of that number, in the machine of the pod whose directory is `pod`, with
+// our descriptors 0 to 2, our terminal and our signals, and waits for it. Errors as of EnteredProcess::Start; kNotFound
+// for a pod whose runner does not serve.
+ExitStatus EnterGuest(const Dir& pod, uint16_t number, const AppPlan& app, const std::string& uuid,
+                      const EnterOptions& options);
 
 }  // namespace gantry::runner::vm

@@ -1,10 +1,11 @@
 // What the runner and the guest's init say to each other over one virtio-serial port, in frames.
 //
 // A frame is a header of 8 bytes and at most kMaxFrameBytes of payload; numbers as the processor has them, for both
-// sides run on the same one. Each frame is about one process of the guest: 0 is the application, whose end is that of
-// the machine, the others were entered. The application's journey:
+// sides run on the same one. Each frame is about one process of the guest: the first numbers are the applications',
+// whose last end is that of the machine, the others were entered. An application's journey, which begins with the
+// first's:
 //
-//   guest  kHello                    init runs; before it, only the console tells what goes on
+//   guest  kHello                    once: init runs; before it, only the console tells what goes on
 //   host   kJob... kJob(empty)       the job (job.h), in pieces; not before the root image was checked
 //   guest  kPasswd... kGroup... kRoot   the root is mounted; the image's account files, in pieces
 //   host   kParams... kParams(empty) InitParams (protocol.h), in pieces
@@ -14,8 +15,8 @@
 //   guest  kExit                     the wait status; all output came before it. Nothing of the process follows
 //   guest  kProblem                  instead of any of these: why it cannot go on. Nothing of the process follows
 //
-// A process that is entered begins, once the application has been started, with kEnter in place of all before kPasswd;
-// the rest is the same. A problem of the application is the end of the machine.
+// A process that is entered begins, once the applications have been started, with kEnter in place of all before
+// kPasswd; the rest is the same. A problem of an application is the end of the machine.
 //
 // Bytes of streams are sent only as far as the other side has room for: input as kCredit allows, output within a window
 // of kOutputWindow that kTaken opens again. So nothing waits behind bytes that nobody reads, and nothing has to be held
@@ -30,13 +31,14 @@
 
 namespace gantry::runner::vm {
 
-constexpr uint32_t kProtocolVersion = 2;
+constexpr uint32_t kProtocolVersion = 3;
 constexpr const char kPortName[] = "gantry.0";
 constexpr size_t kMaxFrameBytes = 32 * 1024;
 constexpr size_t kMaxBlobBytes = 16 * 1024 * 1024;    // of a job or of parameters, all pieces
 constexpr size_t kMaxAccountBytes = 4 * 1024 * 1024;  // of an account file, all pieces
 constexpr uint32_t kMaxCredit = 1024 * 1024;          // of input on its way
 constexpr uint32_t kOutputWindow = 256 * 1024;        // of output on its way, of one process
+constexpr uint16_t kMaxApps = 8;                      // of one guest: the processes of these numbers
 constexpr uint16_t kMaxProcesses = 16;                // of one guest that are spoken with at a time
 constexpr size_t kMaxProblemBytes = 512;
 
@@ -70,10 +72,12 @@ struct WindowSize {
   uint16_t columns = 0;
 };
 
-// A process in the container of the application.
+// A process in the container of an application.
 struct EnterRequest {
+  uint32_t app = 0;
   uint32_t terminal = 0;
   uint32_t interactive = 0;
+  uint32_t reserved = 0;
   uint64_t capabilities = 0;  // of the init that makes it
 };
 
@@ -112,7 +116,7 @@ inline bool HostMaySend(const FrameHeader& header) {
     return false;
   switch (header.type) {
     case FrameType::kJob:
-      return header.process == 0 && header.size <= kMaxFrameBytes;
+      return header.process < kMaxApps && header.size <= kMaxFrameBytes;
     case FrameType::kParams:
       return header.size <= kMaxFrameBytes;
     case FrameType::kInput:

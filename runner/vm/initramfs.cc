@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include <cstdio>
+#include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
@@ -18,6 +19,8 @@ namespace gantry::runner::vm {
 namespace {
 
 constexpr size_t kDigestDigits = 24;
+constexpr const char* kForm = "2\n";              // of what is made here
+constexpr const char* kSignatureSuffix = ".sig";  // guest/boot.cc knows it
 
 void Pad(std::string& out) { out.append((4 - out.size() % 4) % 4, '\0'); }
 
@@ -50,7 +53,8 @@ std::string ReadModule(const std::string& path) {
 
 // What the archive is made of, for its name.
 std::string KeyOf(const GuestKernel& kernel, const std::vector<std::string>& files) {
-  std::string text =
+  std::string text = kForm;
+  text +=
       kernel.version + "\n" + Digest::Of(Text(GuestInit())).str() + "\n" + Digest::Of(Text(InitProgram())).str() + "\n";
   for (const std::string& file : files) {
     struct stat status {};
@@ -63,8 +67,8 @@ std::string KeyOf(const GuestKernel& kernel, const std::vector<std::string>& fil
 }
 
 std::string MakeInitramfs(const std::vector<std::string>& files) {
-  std::vector<std::string> modules;
-  for (const std::string& file : files) modules.push_back(ReadModule(file));
+  std::vector<SignedModule> modules;
+  for (const std::string& file : files) modules.push_back(SplitSignature(ReadModule(file)));
   std::vector<CpioEntry> entries = {
       {"dev", S_IFDIR | 0755},
       {"dev/console", S_IFCHR | 0600, {}, 5, 1},
@@ -76,13 +80,32 @@ std::string MakeInitramfs(const std::vector<std::string>& files) {
   for (size_t i = 0; i < files.size(); ++i) {
     const std::string name = files[i].substr(files[i].rfind('/') + 1);
     list += name + "\n";
-    entries.push_back({"modules/" + name, S_IFREG | 0644, modules[i]});
+    entries.push_back({"modules/" + name, S_IFREG | 0644, modules[i].module});
+    if (!modules[i].signature.empty())
+      entries.push_back({"modules/" + name + kSignatureSuffix, S_IFREG | 0644, modules[i].signature});
   }
   entries.push_back({"modules/list", S_IFREG | 0644, list});
   return MakeCpio(entries);
 }
 
 }  // namespace
+
+SignedModule SplitSignature(std::string module) {
+  // Documentation/admin-guide/module-signing.rst: the signature, 12 bytes of which the last 4 are its size, a line.
+  constexpr std::string_view kMark = "~Module signature appended~\n";
+  constexpr size_t kTrailer = 12;
+  if (!module.ends_with(kMark) || module.size() < kMark.size() + kTrailer)
+    return {std::move(module), {}};
+  const size_t end = module.size() - kMark.size() - kTrailer;
+  size_t size = 0;
+  for (size_t i = kTrailer - 4; i < kTrailer; ++i) size = size << 8 | static_cast<unsigned char>(module[end + i]);
+  if (size > end)
+    return {std::move(module), {}};
+  SignedModule out{{}, module.substr(end - size)};
+  module.resize(end - size);
+  out.module = std::move(module);
+  return out;
+}
 
 std::string MakeCpio(const std::vector<CpioEntry>& entries) {
   std::string out;

@@ -22,6 +22,14 @@ struct CpioEntry {
 // The same bytes for the same entries, always.
 std::string MakeCpio(const std::vector<CpioEntry>& entries);
 
+// A module and what was appended to it to vouch for it: the guest gives that to a kernel which insists only, for to
+// check it takes longer than to load the module.
+struct SignedModule {
+  std::string module;
+  std::string signature;  // with its trailer; empty: none was there
+};
+SignedModule SplitSignature(std::string module);
+
 // The path of the archive for `kernel` with the modules `names`, in `cache`; made when it is not there. The name in the
 // cache tells all that it was made of, down to the versions of its parts.
 std::string CachedInitramfs(const Dir& cache, const GuestKernel& kernel, const std::vector<std::string>& names);

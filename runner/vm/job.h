@@ -1,20 +1,24 @@
-// What the guest is to do: the part of a start that is the container's, packed for the way into the guest.
+// What the guest is to do: the part of a start that is one container's, packed for the way into the guest.
 //
 // Offsets count from the job's first byte, texts end with NUL. The reader checks every one of them.
 // Freestanding, as frame.h.
 #pragma once
 
+#include <linux/rtnetlink.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "runner/setup.h"
+#include "runner/vm/frame.h"
 
 namespace gantry::runner::vm {
 
 constexpr size_t kMaxJobFiles = 8;
-constexpr size_t kMaxJobVolumes = 16;  // each is a device of the machine
-constexpr size_t kMaxJobText = 4096;   // of a path or a name
+constexpr size_t kMaxJobVolumes = 16;
+constexpr size_t kMaxJobShares = 16;  // of the machine
+constexpr size_t kMaxJobDevices = 8;
+constexpr size_t kMaxJobText = 4096;  // of a path or a name
 
 struct PackedJobFile {
   uint64_t name = 0;  // in /etc
@@ -22,7 +26,7 @@ struct PackedJobFile {
   uint64_t size = 0;
 };
 
-// A volume is the virtiofs tag "volume-N", N being its place among those that are; or it is memory of the guest's.
+// A volume is the virtiofs tag "volume-N", N being its `share`; or it is memory of the guest's.
 struct PackedJobVolume {
   uint64_t target = 0;
   uint32_t directory = 0;  // 0: a file, which lies in the share under the name kSharedFile
@@ -32,13 +36,32 @@ struct PackedJobVolume {
   uint32_t mode = 0;
   uint32_t uid = 0;
   uint32_t gid = 0;
-  uint32_t reserved = 0;
+  uint32_t share = 0;
   uint64_t size = 0;  // 0: as the kernel limits it
 };
 constexpr const char kSharedFile[] = "file";
 
+// A network device, which the guest finds by its hardware address. Its requests are netlink messages for it to send,
+// one after the other, with the device's number put where ifa_index of an address and RTA_OIF of a route are: the
+// route's first attribute.
+struct PackedJobDevice {
+  uint8_t mac[6] = {};
+  uint16_t reserved = 0;
+  uint32_t mtu = 0;
+  uint32_t reserved_too = 0;
+  uint64_t name = 0;
+  uint64_t requests = 0;
+  uint64_t size = 0;
+};
+constexpr size_t kAddressDevice = NLMSG_HDRLEN + offsetof(ifaddrmsg, ifa_index);
+constexpr size_t kRouteDevice = NLMSG_HDRLEN + sizeof(rtmsg) + sizeof(rtattr);
+constexpr size_t kMaxDeviceName = 15;
+
+// The disk with the root of the application N says "app-N" when it is asked for its serial number.
+constexpr const char kRootSerial[] = "app-";
+
 struct JobHead {
-  static constexpr uint32_t kMagic = 0x676a6f31;
+  static constexpr uint32_t kMagic = 0x676a6f32;
   uint32_t magic = kMagic;
   uint32_t terminal = 0;
   uint32_t interactive = 0;
@@ -54,6 +77,11 @@ struct JobHead {
   uint64_t volume_count = 0;
   // 1 and up: the last volume takes what changes in the root, in "upper" beside "work", and is not shown to the app.
   uint64_t keeps_changes = 0;
+  uint64_t apps = 1;     // in all; the machine ends with the last of them
+  uint64_t memory = 0;   // bytes; 0: as much as the machine has
+  uint64_t cpu = 0;      // microseconds in each 100 milliseconds; 0: as many processors as the machine has
+  uint64_t devices = 0;  // offset of PackedJobDevice; of the first application's job
+  uint64_t device_count = 0;
 };
 
 // A job that was read; everything points into its bytes.
@@ -65,7 +93,23 @@ struct Job {
   EtcFile files[kMaxJobFiles] = {};
   PackedJobVolume volumes[kMaxJobVolumes] = {};
   const char* targets[kMaxJobVolumes] = {};  // of the volumes
+  PackedJobDevice devices[kMaxJobDevices] = {};
+  const char* device_names[kMaxJobDevices] = {};
+  const char* requests[kMaxJobDevices] = {};  // of the devices
 };
+
+// The size of the request at `at`, which is one of ours and whole; 0 for any other.
+inline size_t RequestSize(const char* bytes, size_t size, size_t at) {
+  nlmsghdr head;
+  if (size - at < sizeof head)
+    return 0;
+  memcpy(&head, bytes + at, sizeof head);
+  const size_t least = head.nlmsg_type == RTM_NEWADDR    ? kAddressDevice
+                       : head.nlmsg_type == RTM_NEWROUTE ? kRouteDevice
+                                                         : SIZE_MAX / 2;
+  const bool whole = head.nlmsg_len >= least + sizeof(uint32_t) && head.nlmsg_len <= size - at;
+  return whole && head.nlmsg_len % NLMSG_ALIGNTO == 0 ? head.nlmsg_len : 0;
+}
 
 // The reader, over bytes of whatever alignment.
 class JobReader {
@@ -78,14 +122,16 @@ class JobReader {
       return false;
     memcpy(&out.head, bytes_, sizeof out.head);
     const JobHead& head = out.head;
-    if (head.magic != JobHead::kMagic || head.file_count > kMaxJobFiles || head.volume_count > kMaxJobVolumes)
+    if (head.magic != JobHead::kMagic || head.file_count > kMaxJobFiles || head.volume_count > kMaxJobVolumes ||
+        head.device_count > kMaxJobDevices || head.apps == 0 || head.apps > kMaxApps)
       return false;
     out.root_type = Text(head.root_type);
     out.hostname = Text(head.hostname);
     out.working_dir = Text(head.working_dir);
     if (out.root_type == nullptr || out.hostname == nullptr || out.working_dir == nullptr || out.working_dir[0] != '/')
       return false;
-    return ReadFiles(out) && ReadVolumes(out) && (head.keeps_changes == 0 || EndsWithDirectory(out));
+    return ReadFiles(out) && ReadVolumes(out) && ReadDevices(out) &&
+           (head.keeps_changes == 0 || EndsWithDirectory(out));
   }
 
  private:
@@ -128,8 +174,28 @@ class JobReader {
     for (uint64_t i = 0; i < out.head.volume_count; ++i) {
       memcpy(&out.volumes[i], bytes_ + out.head.volumes + i * sizeof(PackedJobVolume), sizeof(PackedJobVolume));
       out.targets[i] = Text(out.volumes[i].target);
-      if (out.targets[i] == nullptr || out.targets[i][0] != '/')
+      if (out.targets[i] == nullptr || out.targets[i][0] != '/' || out.volumes[i].share >= kMaxJobShares)
         return false;
+    }
+    return true;
+  }
+
+  bool ReadDevices(Job& out) const {
+    if (!Has(out.head.devices, out.head.device_count * sizeof(PackedJobDevice)))
+      return false;
+    for (uint64_t i = 0; i < out.head.device_count; ++i) {
+      PackedJobDevice& device = out.devices[i];
+      memcpy(&device, bytes_ + out.head.devices + i * sizeof device, sizeof device);
+      out.device_names[i] = Text(device.name);
+      if (out.device_names[i] == nullptr || strlen(out.device_names[i]) > kMaxDeviceName ||
+          !Has(device.requests, device.size))
+        return false;
+      out.requests[i] = bytes_ + device.requests;
+      for (size_t at = 0, size = 0; at < device.size; at += size) {
+        size = RequestSize(out.requests[i], device.size, at);
+        if (size == 0)
+          return false;
+      }
     }
     return true;
   }

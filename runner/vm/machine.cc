@@ -1,6 +1,7 @@
 #include "runner/vm/machine.h"
 
 #include "runner/vm/frame.h"
+#include "runner/vm/job.h"
 
 namespace gantry::runner::vm {
 namespace {
@@ -10,6 +11,15 @@ namespace {
 constexpr const char* kBoard = "microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,auto-kernel-cmdline=off,usb=off";
 
 void Add(std::vector<std::string>& out, std::initializer_list<std::string> more) { out.insert(out.end(), more); }
+
+void AddRoot(size_t app, int fd, std::vector<std::string>& out) {
+  const std::string node = "root-" + std::to_string(app);
+  const std::string set = std::to_string(app + 2);  // the first is the console's
+  Add(out, {"-add-fd", "fd=" + std::to_string(fd) + ",set=" + set, "-blockdev",
+            "driver=raw,node-name=" + node + ",read-only=on,file.driver=file,file.filename=/dev/fdset/" + set +
+                ",file.locking=off",
+            "-device", "virtio-blk-device,drive=" + node + ",serial=" + kRootSerial + std::to_string(app)});
+}
 
 }  // namespace
 
@@ -45,15 +55,19 @@ std::vector<std::string> MachineArguments(const Machine& machine) {
   Add(out,
       {"-chardev", "socket,id=channel,fd=" + std::to_string(kChannelFd), "-device", "virtio-serial-device,max_ports=2",
        "-device", std::string("virtserialport,chardev=channel,name=") + kPortName});
-  Add(out, {"-add-fd", "fd=" + std::to_string(kRootFd) + ",set=2", "-blockdev",
-            "driver=raw,node-name=root,read-only=on,file.driver=file,file.filename=/dev/fdset/2,file.locking=off",
-            "-device", "virtio-blk-device,drive=root"});
+  int fd = kRootFd;
+  for (size_t i = 0; i < machine.roots; ++i) AddRoot(i, fd++, out);
   if (machine.shares > 0)
     Add(out, {"-object", "memory-backend-memfd,id=memory,share=on,size=" + memory});
   for (size_t i = 0; i < machine.shares; ++i) {
     const std::string id = std::to_string(i);
-    Add(out, {"-chardev", "socket,id=share" + id + ",fd=" + std::to_string(kShareFd + static_cast<int>(i)), "-device",
+    Add(out, {"-chardev", "socket,id=share" + id + ",fd=" + std::to_string(fd++), "-device",
               "vhost-user-fs-device,queue-size=256,chardev=share" + id + ",tag=volume-" + id});
+  }
+  for (size_t i = 0; i < machine.macs.size(); ++i) {
+    const std::string id = "net" + std::to_string(i);
+    Add(out, {"-netdev", "tap,vhost=off,id=" + id + ",fd=" + std::to_string(fd++), "-device",
+              "virtio-net-device,netdev=" + id + ",mac=" + machine.macs[i]});
   }
   return out;
 }

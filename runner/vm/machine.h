@@ -11,8 +11,7 @@ namespace gantry::runner::vm {
 // Descriptors of the machine's process.
 constexpr int kChannelFd = 3;  // a connected socket: the guest's port
 constexpr int kConsoleFd = 4;  // what the guest's serial line says is written to it
-constexpr int kRootFd = 5;     // the root image, for reading
-constexpr int kShareFd = 6;    // connections to the volumes' servers, from here on
+constexpr int kRootFd = 5;     // root images, for reading; then connections to the volumes' servers; then tap devices
 
 // Files as the machine's process finds them.
 constexpr const char kKernelPath[] = "/boot/kernel";
@@ -24,7 +23,9 @@ struct Machine {
   unsigned long tsc_khz = 0;  // what an emulated guest's clock is told; 0: it measures
   uint64_t memory_mib = 0;
   unsigned cpus = 1;
-  size_t shares = 0;  // volumes
+  size_t roots = 1;
+  size_t shares = 0;              // volumes
+  std::vector<std::string> macs;  // of the network devices
 };
 
 std::vector<std::string> MachineArguments(const Machine& machine);

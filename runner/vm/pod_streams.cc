@@ -12,8 +12,9 @@ constexpr size_t kMaxPendingInput = 1024 * 1024;
 
 }  // namespace
 
-PodStreams::PodStreams(EventLoop& loop, GuestProcess& process, const Pod& pod, const AppPlan& app, LogLimits limits)
-    : process_(process), app_(app.name), log_(OpenAppLog(pod, app.name, limits)), attach_(pod.dir(), loop) {
+PodStreams::PodStreams(AttachServer& attach, GuestProcess& process, const Pod& pod, const AppPlan& app,
+                       LogLimits limits)
+    : attach_(attach), process_(process), app_(app.name), log_(OpenAppLog(pod, app.name, limits)) {
   AttachServer::App functions;
   if (app.config.terminal)
     functions.resize = [this](uint16_t rows, uint16_t columns) {

@@ -1,4 +1,4 @@
-// The streams of a detached pod's application in a guest: its log (pod_log.h), and whoever attaches (attach.h).
+// The streams of an application of a detached pod in a guest: its log (pod_log.h), and whoever attaches (attach.h).
 #pragma once
 
 #include <memory>
@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "runner/attach.h"
-#include "runner/event_loop.h"
 #include "runner/pod.h"
 #include "runner/pod_log.h"
 #include "runner/vm/guest_process.h"
@@ -15,7 +14,7 @@ namespace gantry::runner::vm {
 
 class PodStreams {
  public:
-  PodStreams(EventLoop& loop, GuestProcess& process, const Pod& pod, const AppPlan& app, LogLimits limits);
+  PodStreams(AttachServer& attach, GuestProcess& process, const Pod& pod, const AppPlan& app, LogLimits limits);
   PodStreams(const PodStreams&) = delete;
   PodStreams& operator=(const PodStreams&) = delete;
 
@@ -25,10 +24,10 @@ class PodStreams {
   void Add(uint8_t stream, std::string_view bytes);
   void SendInput();
 
+  AttachServer& attach_;
   GuestProcess& process_;
   std::string app_;
   std::unique_ptr<AppLog> log_;
-  AttachServer attach_;
   std::string pending_;  // input that the guest has no room for
   bool end_of_input_ = false;
 };

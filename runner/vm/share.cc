@@ -52,7 +52,7 @@ Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgrou
   if (!directory && !S_ISREG(status.st_mode))
     throw Error(ErrorKind::kUnsupported, "volume " + SubjectOf(volume) + " is neither a file nor a directory",
                 "a virtual machine can be shown no other; run without --isolation=vm");
-  const std::string root = pod.Path("work/" + std::to_string(index));
+  const std::string root = pod.AppPath(pod.plan().apps.front().name) + "/work/" + std::to_string(index);
   if (mkdir(root.c_str(), 0755) < 0)
     ThrowErrno("make the directory " + Quoted(root));
   auto [listener, connection] = ListenOnce(Dir::Open(root));

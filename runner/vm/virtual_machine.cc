@@ -17,21 +17,15 @@
 #include "runner/container_state.h"
 #include "runner/etc_files.h"
 #include "runner/event_loop.h"
-#include "runner/health.h"
-#include "runner/init_params.h"
 #include "runner/limits.h"
-#include "runner/report.h"
-#include "runner/setup.h"
-#include "runner/vm/caller_streams.h"
-#include "runner/vm/entry.h"
+#include "runner/vm/guest_apps.h"
 #include "runner/vm/guest_channel.h"
-#include "runner/vm/guest_process.h"
 #include "runner/vm/initramfs.h"
 #include "runner/vm/job.h"
 #include "runner/vm/kernel.h"
 #include "runner/vm/machine.h"
+#include "runner/vm/machine_network.h"
 #include "runner/vm/pack_job.h"
-#include "runner/vm/pod_streams.h"
 #include "runner/vm/share.h"
 
 namespace gantry::runner::vm {
@@ -41,15 +35,26 @@ constexpr int kBootSeconds = 20;
 constexpr int kEmulatedBootSeconds = 120;
 constexpr const char* kProgram = "qemu-system-x86_64";
 
-std::vector<std::string> ModulesFor(const std::string& root_type, bool shares) {
+bool NeedsShares(const std::vector<RunConfig>& configs) {
+  return std::ranges::any_of(configs, [](const RunConfig& config) {
+    return std::ranges::any_of(config.volumes,
+                               [](const Volume& volume) { return volume.kind != Volume::Kind::kTmpfs; });
+  });
+}
+
+std::vector<std::string> ModulesFor(const std::string& root_type, const std::vector<RunConfig>& configs) {
   std::vector<std::string> out = {"virtio_mmio", "virtio_blk", "virtio_console", root_type, "overlay"};
-  if (shares)
+  if (NeedsShares(configs))
     out.emplace_back("virtiofs");
+  if (IsAttached(configs.front().network))
+    out.emplace_back("virtio_net");
   return out;
 }
 
-bool NeedsShares(const RunConfig& config) {
-  return std::ranges::any_of(config.volumes, [](const Volume& volume) { return volume.kind != Volume::Kind::kTmpfs; });
+std::vector<RunConfig> ConfigsOf(const PodPlan& plan) {
+  std::vector<RunConfig> out;
+  for (const AppPlan& app : plan.apps) out.push_back(app.config);
+  return out;
 }
 
 // What namespaces give and machines do not, or not yet.
@@ -94,7 +99,26 @@ Digest CopyMeasured(const std::string& from, const std::string& to) {
   }
 }
 
-// The machine's own groups: the limits of the app are set in the guest.
+std::string PrintMac(const MacAddress& mac) {
+  std::string out;
+  for (const uint8_t byte : mac) {
+    constexpr const char* kDigits = "0123456789abcdef";
+    out += out.empty() ? "" : ":";
+    out += kDigits[byte >> 4];
+    out += kDigits[byte & 15];
+  }
+  return out;
+}
+
+void RequireRoom(const Machine& machine) {
+  constexpr size_t kMaxDevices = 22;  // of the board, beside the serial bus; with one more the guest hangs
+  if (machine.roots + machine.shares + machine.macs.size() > kMaxDevices)
+    throw Error(ErrorKind::kUnsupported,
+                "a virtual machine takes at most 22 images, volumes and network devices altogether",
+                "run fewer images in it, or show a directory above the volumes");
+}
+
+// The machine's own groups: the limits of the apps are set in the guest.
 std::pair<BundleCgroup, std::string> MakeMachineGroups(const Pod& pod, bool kvm) {
   RunConfig machine;
   if (kvm)
@@ -113,49 +137,56 @@ MachineParts FindMachineParts(const MachineOptions& options) {
   return {options, RealPath(program), FindKernel(options.kernel), FindRootMaker()};
 }
 
-MachineSize SizeOf(const Limits& limits) {
+MachineSize SizeOf(const std::vector<RunConfig>& configs) {
   constexpr int64_t kMib = 1024 * 1024;
   constexpr int64_t kMinMib = 64;
   constexpr uint64_t kPeriod = 100'000;  // of Limits::cpu_microseconds
   constexpr uint64_t kMaxCpus = 64;
-  MachineSize out;
-  if (limits.memory && *limits.memory < kMinMib * kMib)
-    throw Error(ErrorKind::kUsage,
-                std::to_string(*limits.memory) + " bytes of memory are too little for a virtual machine",
-                "give at least --memory 64M");
-  if (limits.memory)
-    out.memory_mib = static_cast<uint64_t>((*limits.memory - 1) / kMib + 1);
-  if (limits.cpu_microseconds && *limits.cpu_microseconds > kMaxCpus * kPeriod)
-    throw Error(ErrorKind::kUsage, "a virtual machine has at most 64 processors", "give --cpus 64, or fewer");
-  if (limits.cpu_microseconds)
-    out.cpus = static_cast<unsigned>(std::max<uint64_t>((*limits.cpu_microseconds + kPeriod - 1) / kPeriod, 1));
+  MachineSize out{.memory_mib = 0};
+  uint64_t cpu = 0;
+  bool unlimited = false;
+  for (const RunConfig& config : configs) {
+    const Limits& limits = config.limits;
+    if (limits.memory && *limits.memory < kMinMib * kMib)
+      throw Error(ErrorKind::kUsage,
+                  std::to_string(*limits.memory) + " bytes of memory are too little for a virtual machine",
+                  "give at least --memory 64M");
+    if (limits.cpu_microseconds && *limits.cpu_microseconds > kMaxCpus * kPeriod)
+      throw Error(ErrorKind::kUsage, "a virtual machine has at most 64 processors", "give --cpus 64, or fewer");
+    unlimited = unlimited || !limits.memory;
+    out.memory_mib += limits.memory ? static_cast<uint64_t>((*limits.memory - 1) / kMib + 1) : 0;
+    cpu += limits.cpu_microseconds.value_or(0);
+  }
+  out.memory_mib += unlimited ? MachineSize{}.memory_mib : 0;
+  out.cpus = static_cast<unsigned>(std::clamp<uint64_t>((cpu + kPeriod - 1) / kPeriod, 1, kMaxCpus));
   return out;
 }
 
-void RequireMachineCan(const RunConfig& config) {
+void RequireMachineCan(const std::vector<RunConfig>& configs) {
 #if !defined(__x86_64__)
   throw Error(ErrorKind::kUnsupported, "virtual machines are for x86-64 alone", "run without --isolation=vm");
 #endif
-  if (config.network != Network::kNone)
-    throw Error(ErrorKind::kUnsupported,
-                config.network == Network::kHost ? "a virtual machine cannot have the host's network"
-                                                 : "a virtual machine cannot have a network yet",
-                "run it with --net=none, or without --isolation=vm");
-  if (config.volumes.size() > kMaxJobVolumes)
-    throw Error(ErrorKind::kUnsupported, "a virtual machine takes at most 16 volumes", "show a directory above them");
+  if (configs.size() > kMaxApps)
+    throw Error(ErrorKind::kUnsupported, "a virtual machine takes at most 8 images", "run them in several");
+  if (configs.front().network == Network::kHost)
+    throw Error(ErrorKind::kUnsupported, "a virtual machine cannot have the host's network",
+                "run it with --net=private or none, or without --isolation=vm");
   std::string list;
-  for (const std::string& one : BeyondMachines(config)) list += (list.empty() ? "" : "; ") + one;
+  for (const RunConfig& config : configs) {
+    if (config.volumes.size() > kMaxJobVolumes)
+      throw Error(ErrorKind::kUnsupported, "a virtual machine takes at most 16 volumes", "show a directory above them");
+    for (const std::string& one : BeyondMachines(config)) list += (list.empty() ? "" : "; ") + one;
+  }
   if (!list.empty())
     throw Error(ErrorKind::kUnsupported, "a virtual machine cannot give an app: " + list,
                 "leave it out, or run without --isolation=vm");
-  SizeOf(config.limits);
+  SizeOf(configs);
 }
 
-void RequireParts(const RunConfig& config, const MachineParts& parts) {
-  const bool shares = NeedsShares(config);
-  if (shares)
+void RequireParts(const std::vector<RunConfig>& configs, const MachineParts& parts) {
+  if (NeedsShares(configs))
     RequireShareServer();
-  ModuleFiles(parts.kernel, ModulesFor(parts.root_maker.type, shares));
+  ModuleFiles(parts.kernel, ModulesFor(parts.root_maker.type, configs));
 }
 
 // Files that the machine is started with.
@@ -164,190 +195,171 @@ struct BootFiles {
 };
 
 struct VirtualMachine::State {
-  explicit State(Pod& of) : pod(of) {}
+  State(Pod& of, std::vector<RootImage> images) : pod(of), roots(std::move(images)) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
   Pod& pod;
-  RunConfig config;
+  std::vector<RootImage> roots;    // of the apps, in the order of the plan
+  std::vector<RunConfig> configs;  // theirs
   sigset_t mask_before{};
   bool blocked = false;
-  std::string hostname;
   std::string note;
   BundleCgroup cgroup;
-  std::vector<sock_filter> filter;
   std::vector<Share> shares;
-  std::vector<bool> directories;  // for each volume, whether its share is one
+  std::vector<std::vector<VolumePlace>> places;  // of the volumes of each app
+  std::optional<MachineNetwork> network;
   std::optional<gantry::Process> machine;
   EventLoop loop;
   std::unique_ptr<GuestChannel> channel;
-  std::unique_ptr<GuestProcess> process;
-  std::unique_ptr<CallerSignals> signals;
-  std::unique_ptr<CallerStreams> caller;  // one of these two
-  std::unique_ptr<PodStreams> detached;
-  std::optional<Error> failure;
-  std::optional<ExitStatus> ended;  // before there was an application
+  std::unique_ptr<GuestApps> apps;
+  std::optional<ExitStatus> ended;  // before the applications did
   bool keeps_changes = false;
 
   ~State() {
+    apps.reset();
     machine.reset();
     if (blocked)
       sigprocmask(SIG_SETMASK, &mask_before, nullptr);
   }
 
-  void LaunchMachine(const BootFiles& files, Machine plan, const RootImage& root, int port, int console);
+  void TakeConfigs(const std::string& changes);
   // The copies that were measured.
-  BootFiles Measure(const RootImage& root, const BootFiles& files);
-  void MakeStreams(UniqueFd port, UniqueFd console, std::optional<LogLimits> logs);
-  void Until(const std::function<bool()>& done, int seconds, std::string_view did);
-  void Converse(const RootImage& root, int seconds);
-  void TakeReport(const Report& report);
-  ExitStatus Attend(const std::function<void()>& settled);
+  BootFiles Measure(const BootFiles& files);
+  void StartShares();
+  void LaunchMachine(const BootFiles& files, Machine plan, int port, int console);
+  void Converse(int seconds);
 };
 
-void VirtualMachine::State::LaunchMachine(const BootFiles& files, Machine plan, const RootImage& root, int port,
-                                          int console) {
+void VirtualMachine::State::TakeConfigs(const std::string& changes) {
+  configs = ConfigsOf(pod.plan());
+  keeps_changes = !changes.empty();
+  if (keeps_changes)
+    configs.front().volumes.push_back({.source = changes, .target = "/"});
+  RequireMachineCan(configs);
+  for (RunConfig& config : configs) {
+    for (Volume& volume : config.volumes) {
+      if (volume.kind == Volume::Kind::kEmpty)
+        volume.source = pod.Path("volumes/" + volume.source);
+    }
+  }
+}
+
+BootFiles VirtualMachine::State::Measure(const BootFiles& files) {
+  const std::string dir = pod.AppPath(pod.plan().apps.front().name) + "/work";
+  BootFiles out{dir + "/kernel", dir + "/initramfs"};
+  const Digest kernel = CopyMeasured(files.kernel, out.kernel);
+  const Digest initramfs = CopyMeasured(files.initramfs, out.initramfs);
+  for (size_t i = 0; i < roots.size(); ++i) {
+    PodEvent event{PodEvent::Kind::kMeasured, pod.plan().apps[i].name};
+    event.digests.emplace("root", roots[i].digest);
+    event.digests.emplace("kernel", kernel);
+    event.digests.emplace("initramfs", initramfs);
+    pod.Append(event);
+  }
+  return out;
+}
+
+// One server for what several apps are shown in the same way.
+void VirtualMachine::State::StartShares() {
+  std::vector<const Volume*> shown;
+  for (const RunConfig& config : configs) {
+    places.emplace_back();
+    for (const Volume& volume : config.volumes) {
+      places.back().emplace_back();
+      if (volume.kind == Volume::Kind::kTmpfs)
+        continue;
+      const auto same = std::ranges::find_if(shown, [&](const Volume* other) {
+        return other->source == volume.source && other->read_only == volume.read_only;
+      });
+      const auto share = static_cast<size_t>(same - shown.begin());
+      if (same == shown.end()) {
+        if (share == kMaxJobShares)
+          throw Error(ErrorKind::kUnsupported, "a virtual machine takes at most 16 volumes",
+                      "show a directory above them");
+        shown.push_back(&volume);
+        shares.push_back(StartShare(volume, share, pod, cgroup));
+      }
+      places.back().back() = {share, shares[share].directory};
+    }
+  }
+}
+
+void VirtualMachine::State::LaunchMachine(const BootFiles& files, Machine plan, int port, int console) {
   ConfinedProgram program;
   program.kvm = plan.accelerator == Accelerator::kKvm;
   std::tie(cgroup, note) = MakeMachineGroups(pod, program.kvm);
   program.cgroup = &cgroup;
-  program.fds = {port, console, root.file.get()};
-  for (const Volume& volume : config.volumes) {
-    directories.push_back(false);
-    if (volume.kind == Volume::Kind::kTmpfs)
-      continue;
-    shares.push_back(StartShare(volume, shares.size(), pod, cgroup));
-    directories.back() = shares.back().directory;
-    program.fds.push_back(shares.back().connection.get());
-  }
+  StartShares();
+  program.fds = {port, console};
+  for (const RootImage& root : roots) program.fds.push_back(root.file.get());
+  for (const Share& share : shares) program.fds.push_back(share.connection.get());
+  plan.roots = roots.size();
   plan.shares = shares.size();
+  if (network) {
+    for (const GuestDevice& device : network->devices()) plan.macs.push_back(PrintMac(device.mac));
+    for (const UniqueFd& tap : network->taps()) program.fds.push_back(tap.get());
+  }
+  RequireRoom(plan);
   program.args = MachineArguments(plan);
   program.output = console;
   program.places = {{files.kernel, kKernelPath}, {files.initramfs, kInitramfsPath}};
-  program.root = pod.Path("upper");
+  program.root = pod.AppPath(pod.plan().apps.front().name) + "/upper";
   machine.emplace(StartConfined(program, pod));
   cgroup.CloseDescriptors();
-  pod.Append({PodEvent::Kind::kStarted, pod.plan().apps.front().name, machine->pid(),
-              StartTimeOf(machine->pid()).value_or(0)});
+  if (network)
+    network->CloseDescriptors();
+  for (const AppPlan& app : pod.plan().apps)
+    pod.Append({PodEvent::Kind::kStarted, app.name, machine->pid(), StartTimeOf(machine->pid()).value_or(0)});
 }
 
-BootFiles VirtualMachine::State::Measure(const RootImage& root, const BootFiles& files) {
-  BootFiles out{pod.Path("work/kernel"), pod.Path("work/initramfs")};
-  PodEvent event{PodEvent::Kind::kMeasured, pod.plan().apps.front().name};
-  event.digests.emplace("root", root.digest);
-  event.digests.emplace("kernel", CopyMeasured(files.kernel, out.kernel));
-  event.digests.emplace("initramfs", CopyMeasured(files.initramfs, out.initramfs));
-  pod.Append(event);
-  return out;
-}
-
-void VirtualMachine::State::MakeStreams(UniqueFd port, UniqueFd console, std::optional<LogLimits> logs) {
-  channel = std::make_unique<GuestChannel>(std::move(port), std::move(console), loop);
-  process = std::make_unique<GuestProcess>(
-      GuestProcess::Surroundings{.send = [this](FrameType type, uint8_t stream,
-                                                std::string_view payload) { channel->Send(0, type, stream, payload); },
-                                 .fail = [this](std::string_view did) { channel->Fail(did); },
-                                 .failed = [this](const Report& report) { TakeReport(report); }});
-  channel->Serve(0, [this](const Frame& frame) { process->Take(frame); });
-  signals = std::make_unique<CallerSignals>(loop, *process, config.stop_signal);
-  if (logs)
-    detached = std::make_unique<PodStreams>(loop, *process, pod, pod.plan().apps.front(), *logs);
-  else
-    caller = std::make_unique<CallerStreams>(loop, *process, *signals, config.terminal, config.interactive);
-}
-
-void VirtualMachine::State::TakeReport(const Report& report) {
-  const SetupPlan nothing;
-  Failure failed = Explain(report, config, nothing);
-  if (failed.code == 125)
-    throw std::move(failed.error);
-  failure = std::move(failed.error);
-}
-
-// Or until a signal of the caller's ends it before.
-void VirtualMachine::State::Until(const std::function<bool()>& done, int seconds, std::string_view did) {
-  bool late = false;
-  const uint64_t timer = loop.After(int64_t{seconds} * 1000, [&] { late = true; });
-  loop.Run([&] { return done() || late || channel->ended() || signals->ended_by() != 0; });
-  loop.Cancel(timer);
-  if (signals->ended_by() != 0)
-    ended = ExitStatus{128 + signals->ended_by(), false};
-  else if (!done())
-    channel->Fail(late ? did : "ended before the application was started");
-}
-
-void VirtualMachine::State::Converse(const RootImage& root, int seconds) {
+void VirtualMachine::State::Converse(int seconds) {
   // While the kernel starts; the guest mounts nothing before it gets its job.
-  CheckRootImage(root);
-  Until([&] { return channel->hello(); }, seconds, "did not start in time");
-  if (ended)
-    return;
-  process->SendBlob(FrameType::kJob, PackJob(config, MakeEtcFiles(config, hostname, nullptr), hostname, root.type,
-                                             directories, keeps_changes));
-  Until([&] { return process->has_root(); }, seconds, "did not make the container in time");
-  if (ended)
-    return;
-  Credentials who = ResolveUser(process->accounts(), config.user);
-  who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
-  process->SendBlob(FrameType::kParams, PackInitParams(RequestFor(config, who, hostname, FilterFor(config, filter))));
-  Until([&] { return process->started(); }, seconds, "did not start the application in time");
-}
-
-// Until the application has ended, and all that it wrote is where it belongs.
-ExitStatus VirtualMachine::State::Attend(const std::function<void()>& settled) {
-  const EntryServer entries(pod.dir(), loop, *channel);
-  const AppPlan& app = pod.plan().apps.front();
-  std::optional<HealthProbe> health;
-  if (config.health && !config.terminal && !failure)
-    health.emplace(loop, pod, app, [this, &app] {
-      const EnterOptions check{.args = config.health->test};
-      return EnteredProcess::ByChild([&] { return EnterGuest(pod.dir(), app, pod.uuid(), check).code; });
-    });
-  else if (settled)
-    loop.After(kSettled, settled);
-  if (caller)
-    caller->Begin();
-  loop.Run([&] { return (process->status() || channel->ended()) && (!caller || caller->written()); });
-  if (process->status())
-    return ExitStatusOf(*process->status());
-  // Somebody killed it, and the application in it: as in namespaces, that is no failure of ours.
-  const ExitStatus status = machine->Wait();
-  if (status.code != 128 + SIGKILL)
-    channel->Fail("ended before the application did");
-  return {128 + SIGKILL, true};
+  for (const RootImage& root : roots) CheckRootImage(root);
+  bool going = apps->AwaitGuest(seconds);
+  for (size_t i = 0; i < configs.size() && going; ++i) {
+    const std::string hostname = ChooseHostname(configs[i], pod.uuid());
+    const EtcFiles etc = MakeEtcFiles(configs[i], hostname, pod.network());
+    JobRequest job{.config = configs[i],
+                   .etc = etc,
+                   .hostname = hostname,
+                   .root_type = roots[i].type,
+                   .places = places[i],
+                   .keeps_changes = keeps_changes && i == 0,
+                   .apps = configs.size(),
+                   .devices = {}};
+    if (network && i == 0)
+      job.devices = network->devices();
+    going = apps->Execute(i, PackJob(job), hostname, seconds);
+  }
+  if (!going)
+    ended = apps->status();
 }
 
 VirtualMachine::VirtualMachine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 VirtualMachine::VirtualMachine(VirtualMachine&&) noexcept = default;
 VirtualMachine::~VirtualMachine() = default;
 
-const std::optional<Error>& VirtualMachine::failure() const { return state_->failure; }
+const std::vector<Error>& VirtualMachine::failures() const { return state_->apps->failures(); }
 const std::string& VirtualMachine::note() const { return state_->note; }
 
-VirtualMachine VirtualMachine::Start(const MachineParts& parts, RootImage root, Pod& pod, const Dir& cache,
-                                     std::optional<LogLimits> detached,
+VirtualMachine VirtualMachine::Start(const MachineParts& parts, std::vector<RootImage> roots, Pod& pod,
+                                     const Dir& cache, std::optional<LogLimits> detached,
                                      const std::function<void(const std::string&)>& note) {
-  VirtualMachine out(std::make_unique<State>(pod));
+  VirtualMachine out(std::make_unique<State>(pod, std::move(roots)));
   State& state = *out.state_;
-  state.config = pod.plan().apps.front().config;
-  state.keeps_changes = !parts.options.changes.empty();
-  if (state.keeps_changes)
-    state.config.volumes.push_back({.source = parts.options.changes, .target = "/"});
-  RequireMachineCan(state.config);
-  for (Volume& volume : state.config.volumes) {
-    if (volume.kind == Volume::Kind::kEmpty)
-      volume.source = pod.Path("volumes/" + volume.source);
-  }
-  state.hostname = ChooseHostname(state.config, pod.uuid());
+  state.TakeConfigs(parts.options.changes);
   const AcceleratorChoice choice = ChooseAccelerator(parts.options.accelerator, cache);
   if (!choice.reason.empty())
     note("the virtual machine is emulated, which is slow: " + choice.reason);
-  const MachineSize size = SizeOf(state.config.limits);
+  const MachineSize size = SizeOf(state.configs);
   const bool emulated = choice.accelerator == Accelerator::kTcg;
-  const auto modules = ModulesFor(root.type, NeedsShares(state.config));
+  const auto modules = ModulesFor(state.roots.front().type, state.configs);
   BootFiles files{parts.kernel.file, CachedInitramfs(cache, parts.kernel, modules)};
   if (parts.options.verified)
-    files = state.Measure(root, files);
+    files = state.Measure(files);
+  if (IsAttached(state.configs.front().network))
+    state.network.emplace(MachineNetwork::Attach(pod));
   auto [ours, theirs] = SocketPair(SOCK_STREAM);
   Pipe console = MakePipe();
   Machine plan{.program = parts.program,
@@ -357,35 +369,37 @@ VirtualMachine VirtualMachine::Start(const MachineParts& parts, RootImage root, 
                .cpus = size.cpus};
   state.mask_before = BlockForwardedSignals();
   state.blocked = true;
-  state.LaunchMachine(files, std::move(plan), root, theirs.get(), console.write.get());
+  state.LaunchMachine(files, std::move(plan), theirs.get(), console.write.get());
   theirs.Reset();
   console.write.Reset();
-  state.MakeStreams(std::move(ours), std::move(console.read), detached);
+  state.channel = std::make_unique<GuestChannel>(std::move(ours), std::move(console.read), state.loop);
+  state.apps = std::make_unique<GuestApps>(pod, state.loop, *state.channel, state.configs, detached);
   const int seconds = parts.options.boot_seconds != 0 ? parts.options.boot_seconds
                       : emulated                      ? kEmulatedBootSeconds
                                                       : kBootSeconds;
-  state.Converse(root, seconds);
+  state.Converse(seconds);
   return out;
 }
 
 ExitStatus VirtualMachine::Wait(const std::function<void()>& settled) {
   State& state = *state_;
-  if (!state.ended)
-    state.ended = state.Attend(settled);
-  state.machine.reset();
-  if (state.detached) {
-    state.pod.Append({PodEvent::Kind::kExited, state.pod.plan().apps.front().name, 0, 0, state.ended->code});
-    state.detached->Exited(state.ended->code);
+  if (!state.ended && !state.apps->Attend(settled)) {
+    // Somebody killed it, and the applications in it: as in namespaces, that is no failure of ours.
+    if (state.machine->Wait().code != 128 + SIGKILL)
+      state.channel->Fail("ended before the application did");
+    state.ended = ExitStatus{128 + SIGKILL, true};
   }
-  return *state.ended;
+  state.machine.reset();
+  if (state.ended)
+    state.apps->EndAll(*state.ended);
+  return state.apps->status();
 }
 
-ExitStatus Supervise(const MachineParts& parts, RootImage root, Pod& pod, const Dir& cache,
+ExitStatus Supervise(const MachineParts& parts, std::vector<RootImage> roots, Pod& pod, const Dir& cache,
                      const SuperviseOptions& options) {
   const auto detached = options.detached ? std::optional(options.log) : std::nullopt;
-  auto machine = VirtualMachine::Start(parts, std::move(root), pod, cache, detached, options.note);
-  if (machine.failure())
-    options.failed(*machine.failure());
+  auto machine = VirtualMachine::Start(parts, std::move(roots), pod, cache, detached, options.note);
+  for (const Error& failure : machine.failures()) options.failed(failure);
   if (!machine.note().empty())
     options.note(machine.note());
   options.started();
@@ -393,7 +407,7 @@ ExitStatus Supervise(const MachineParts& parts, RootImage root, Pod& pod, const 
     return machine.Wait([&] { pod.Confine(); });
   } catch (const Error& error) {
     constexpr int kOwnFailure = 125;
-    pod.Append({PodEvent::Kind::kExited, pod.plan().apps.front().name, 0, 0, kOwnFailure});
+    for (const AppPlan& app : pod.plan().apps) pod.Append({PodEvent::Kind::kExited, app.name, 0, 0, kOwnFailure});
     pod.Append({PodEvent::Kind::kFailed, {}, 0, 0, 0, error.message() + "\n" + error.hint()});
     throw;
   }

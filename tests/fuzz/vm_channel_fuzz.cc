@@ -64,6 +64,13 @@ void CheckJob(std::string_view text) {
     for (size_t at = 0; at < job->files[i].size; ++at) sum += static_cast<unsigned char>(job->files[i].text[at]);
   }
   for (size_t i = 0; i < job->head.volume_count; ++i) Require(job->targets[i][0] == '/');
+  for (size_t i = 0; i < job->head.device_count; ++i) {
+    Require(std::strlen(job->device_names[i]) <= kMaxDeviceName);
+    for (size_t at = 0, size = 0; at < job->devices[i].size; at += size) {
+      size = RequestSize(job->requests[i], job->devices[i].size, at);
+      Require(size > kRouteDevice || (size > kAddressDevice && size <= job->devices[i].size - at));
+    }
+  }
   Require(sum <= 255 * text.size() * kMaxJobFiles);
 }
 

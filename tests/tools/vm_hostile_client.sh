@@ -16,7 +16,7 @@ socket=$T/store/pods/$uuid/enter
 # say FRAME...: to the runner, after a kEnter; frames are Perl. Prints what is answered, to the end.
 say() {
   perl -MIO::Socket::UNIX -e 'sub frame { pack("VCCv", length $_[1], $_[0], 0, 1) . $_[1] }
-    $SIG{PIPE} = "IGNORE"; alarm 20; $s = IO::Socket::UNIX->new(shift) or die $!; print $s frame(9, pack("VVQ", 0, 0, 0));
+    $SIG{PIPE} = "IGNORE"; alarm 20; $s = IO::Socket::UNIX->new(shift) or die $!; print $s frame(9, pack("VVVVQ", 0, 0, 0, 0, 0));
     print $s eval($_) for @ARGV; print while <$s>' "$socket" "$@"
 }
 say 'frame(2, "short")' 'frame(2, "")' >"$T/short"

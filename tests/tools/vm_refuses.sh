@@ -77,10 +77,15 @@ refused 'shares and sets' --cpuset-cpus 0
 refused 'limits of input and output' --io weight=100
 refused 'an OOM score' --oom-score-adj 100
 refused 'no-new-privileges=false' --security-opt no-new-privileges=false
-expect_exit 125 "${vm[@]}" "oci:$T/image" --- "oci:$T/image"
-expect_text 'a virtual machine cannot run several images' "$T/err"
-expect_exit 7 gantry-run --insecure-options=image prepare --isolation=vm "oci:$T/image"
-expect_text 'that is prepared cannot have a virtual machine' "$T/err"
+images=("oci:$T/image")
+for _ in $(seq 8); do images+=(--- "oci:$T/image"); done
+expect_exit 125 "${vm[@]}" "${images[@]}"
+expect_text 'a virtual machine takes at most 8 images' "$T/err"
+volumes=()
+for n in $(seq 15); do mkdir "$T/$n" && volumes+=(-v "$T/$n:/$n"); done
+expect_exit 125 "${vm[@]}" "${volumes[@]}" "${images[@]:0:15}"
+expect_text 'at most 22 images, volumes and network devices altogether' "$T/err"
+expect_exit 7 gantry-run --insecure-options=image prepare --isolation=vm "${kernel[@]}" --net=host "oci:$T/image"
 [ -z "$(ls -A "$T/store/pods")" ] || fail "a pod is left"
 
 # A runner that is killed while its machine starts takes it along.

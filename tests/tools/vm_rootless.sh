@@ -5,12 +5,7 @@ set -euo pipefail
 need busybox jq
 unshare -U true 2>/dev/null || skip "no user namespaces here"
 
-# A tree that was cloned into root's home is root's alone to read.
-if [ ${#kernel[@]} = 3 ]; then
-  cp -r "${kernel[2]%/boot/*}" "$T/kernel"
-  chmod -R a+rX "$T/kernel"
-  vm=("${vm[@]/"${kernel[2]%/boot/*}"/"$T/kernel"}")
-fi
+own_kernel
 mkdir -p "$T/base/bin" "$T/data"
 cp "$(command -v busybox)" "$T/base/bin/busybox"
 for name in sh cat id sleep; do ln -s busybox "$T/base/bin/$name"; done

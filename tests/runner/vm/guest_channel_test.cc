@@ -209,7 +209,8 @@ TEST_F(GuestChannelTest, TellsAccountsReportsOutputAndTheEnd) {
 }
 
 TEST_F(GuestChannelTest, TheCallersOutputIsWrittenAndCredited) {
-  CallerSignals signals(loop_, *process_, SIGTERM);
+  CallerSignals signals(
+      loop_, [] { return true; }, [](int32_t) {});
   CallerStreams streams(loop_, *process_, signals, false, false);
   ToStarted();
   ::testing::internal::CaptureStdout();
@@ -229,7 +230,7 @@ class EntryServerTest : public GuestChannelTest {
  protected:
   EntryServerTest() {
     ToStarted();
-    server_ = std::make_unique<EntryServer>(pod_, loop_, *channel_);
+    server_ = std::make_unique<EntryServer>(pod_, loop_, *channel_, 1);
   }
   UniqueFd Connect() { return ConnectIn(pod_, "enter", SOCK_STREAM); }
   static void Tell(const UniqueFd& client, FrameType type, std::string_view payload = {}) {
@@ -250,7 +251,7 @@ TEST_F(EntryServerTest, AProcessHasANumberOfItsOwnAndEndsWithItsClient) {
   Tell(one, FrameType::kEnter, BytesOf(EnterRequest{}));
   Tell(two, FrameType::kEnter, BytesOf(EnterRequest{}));
   Turn();
-  EXPECT_EQ(Heard(1), "9:0:16 ");
+  EXPECT_EQ(Heard(1), "9:0:24 ");
   two.Reset();
   Turn();
   EXPECT_EQ(Heard(2), "5:0:4 7:1:0 7:2:0 ");  // killed, and its output closed
@@ -286,7 +287,7 @@ TEST_F(EntryServerTest, OutputThatNobodyReadsAnyMoreIsTaken) {
   }
   client.Reset();
   Turn();
-  EXPECT_EQ(Heard(1, true), "9:0:16 5:0:4=9 7:1:0 7:2:0 8:0:4=" + std::to_string(kOutputWindow) + " ");
+  EXPECT_EQ(Heard(1, true), "9:0:24 5:0:4=9 7:1:0 7:2:0 8:0:4=" + std::to_string(kOutputWindow) + " ");
   Say(FrameType::kOutput, "late", 1, 1);
   Turn();
   EXPECT_EQ(Heard(1, true), "8:0:4=4 ");
@@ -301,7 +302,7 @@ TEST_F(EntryServerTest, WhoeverTakesMoreThanThereWasIsLetGo) {
   Tell(client, FrameType::kTaken, BytesOf(uint32_t{3}));
   Tell(client, FrameType::kTaken, BytesOf(uint32_t{2}));
   Turn();
-  EXPECT_EQ(Heard(1, true), "9:0:16 8:0:4=3 5:0:4=9 7:1:0 7:2:0 8:0:4=1 ");
+  EXPECT_EQ(Heard(1, true), "9:0:24 8:0:4=3 5:0:4=9 7:1:0 7:2:0 8:0:4=1 ");
 }
 
 TEST_F(EntryServerTest, InputWithoutRoomForItEndsTheProcess) {
@@ -313,7 +314,7 @@ TEST_F(EntryServerTest, InputWithoutRoomForItEndsTheProcess) {
   Tell(client, FrameType::kInput, "1234");
   Tell(client, FrameType::kInput, "5");
   Turn();
-  EXPECT_EQ(Heard(1), "9:0:16 3:0:4 5:0:4 7:1:0 7:2:0 ");
+  EXPECT_EQ(Heard(1), "9:0:24 3:0:4 5:0:4 7:1:0 7:2:0 ");
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ namespace {
 
 using gantry::testing::CaughtError;
 using gantry::testing::TempDir;
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -129,11 +130,28 @@ TEST(CpioTest, IsNewcAsTheKernelReadsIt) {
   EXPECT_EQ(out, MakeCpio({{"init", S_IFREG | 0755, "hello"}}));
 }
 
+TEST(SplitSignatureTest, TakesOffWhatTheBuildAppended) {
+  const std::string mark = "~Module signature appended~\n";
+  const auto trailer = [](size_t size) {
+    return std::string(8, '\0') + std::string(2, '\0') + static_cast<char>(size >> 8) + static_cast<char>(size & 255);
+  };
+  const std::string signature = "signature" + trailer(9) + mark;
+  const SignedModule split = SplitSignature("module" + signature);
+  EXPECT_EQ(split.module, "module");
+  EXPECT_EQ(split.signature, signature);
+  for (const std::string& other : {std::string("module"), mark, "x" + trailer(2) + mark, std::string()}) {
+    EXPECT_EQ(SplitSignature(other).module, other);
+    EXPECT_EQ(SplitSignature(other).signature, "");
+  }
+}
+
 TEST(MachineTest, HasNoNetworkAndNoOtherDevice) {
   const std::vector<std::string> args = MachineArguments({.program = "/usr/bin/qemu", .memory_mib = 256});
   for (const char* needed : {"-nodefaults", "-no-user-config", "-sandbox", "-no-reboot"})
     EXPECT_THAT(args, Contains(needed));
   EXPECT_THAT(args, Contains("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"));
+  EXPECT_THAT(MachineArguments({.roots = 2, .shares = 1, .macs = {"02:00:00:00:00:01"}}),
+              AllOf(Contains("tap,vhost=off,id=net0,fd=8"), Contains("virtio-blk-device,drive=root-1,serial=app-1")));
   for (const std::string& arg : args) {
     EXPECT_THAT(arg, Not(HasSubstr("net")));
     EXPECT_THAT(arg, Not(HasSubstr("user,")));
@@ -148,24 +166,27 @@ TEST(MachineTest, TellsAnEmulatedKernelItsClock) {
 }
 
 TEST(MachineSizeTest, IsWhatTheLimitsSay) {
-  EXPECT_EQ(SizeOf({}).memory_mib, 512U);
-  EXPECT_EQ(SizeOf({}).cpus, 1U);
-  Limits limits;
-  limits.memory = (int64_t{96} << 20) + 1;
-  limits.cpu_microseconds = 150'000;
-  EXPECT_EQ(SizeOf(limits).memory_mib, 97U);
-  EXPECT_EQ(SizeOf(limits).cpus, 2U);
-  limits.memory = (int64_t{64} << 20) - 1;
-  EXPECT_EQ(CaughtError([&] { SizeOf(limits); }).kind(), ErrorKind::kUsage);
+  const RunConfig any;
+  EXPECT_EQ(SizeOf({any}).memory_mib, 512U);
+  EXPECT_EQ(SizeOf({any}).cpus, 1U);
+  RunConfig config;
+  config.limits.memory = (int64_t{96} << 20) + 1;
+  config.limits.cpu_microseconds = 150'000;
+  EXPECT_EQ(SizeOf({config}).memory_mib, 97U);
+  EXPECT_EQ(SizeOf({config}).cpus, 2U);
+  EXPECT_EQ(SizeOf({config, config, any, any}).memory_mib, 97U + 97U + 512U);
+  EXPECT_EQ(SizeOf({config, config, any, any}).cpus, 3U);
+  config.limits.memory = (int64_t{64} << 20) - 1;
+  EXPECT_EQ(CaughtError([&] { SizeOf({any, config}); }).kind(), ErrorKind::kUsage);
 }
 
 TEST(RequireMachineCanTest, ListsAllThatItCannot) {
   RunConfig config = Config();
-  RequireMachineCan(config);
+  RequireMachineCan({config});
   config.apparmor = "a profile";
   config.sockets = 1;
   config.post_stop = {{{"/bin/x"}}};
-  const Error error = CaughtError([&] { RequireMachineCan(config); });
+  const Error error = CaughtError([&] { RequireMachineCan({config}); });
   EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
   EXPECT_THAT(error.message(), HasSubstr("AppArmor profile 'a profile'; event handlers; sockets of systemd"));
 }
@@ -232,15 +253,39 @@ TEST(FrameReaderTest, WhatOneSideMayNotSayIsTheEnd) {
   for (const std::string& bytes :
        {FrameBytes(FrameType::kExit, 0, "1234"), FrameBytes(FrameType::kSignal, 0, "123"),
         FrameBytes(FrameType::kInput, 0, ""), FrameBytes(FrameType::kInputEnd, 1, ""),
-        FrameBytes(FrameType::kEnter, 0, std::string(16, 'x')), FrameBytes(FrameType::kEnter, 0, "short", 1),
-        FrameBytes(FrameType::kJob, 0, "x", 1), FrameBytes(FrameType::kTaken, 0, "12345"),
+        FrameBytes(FrameType::kEnter, 0, std::string(24, 'x')), FrameBytes(FrameType::kEnter, 0, "short", 1),
+        FrameBytes(FrameType::kJob, 0, "x", kMaxApps), FrameBytes(FrameType::kTaken, 0, "12345"),
         FrameBytes(FrameType::kInputEnd, 0, "", kMaxProcesses)})
     EXPECT_EQ(ReadFrames(HostMaySend, bytes, 4096), "broken");
 }
 
+// The job of Config() in a machine with a network device that has an address and a route.
+std::string PackConfig(const EtcFiles& etc, const std::string& address, const RunConfig& config = Config()) {
+  const GuestDevice device{"eth0", {2, 0, 0, 0, 0, 7}, 1400, {address}};
+  return PackJob({.config = config,
+                  .etc = etc,
+                  .hostname = "name",
+                  .root_type = "erofs",
+                  .places = {{0, true}, {1, false}, {}},
+                  .apps = 2,
+                  .devices = {device}});
+}
+
+// A request of the kind, so long as it says, with so many bytes.
+std::string Request(uint16_t type, uint32_t says, size_t bytes) {
+  nlmsghdr head{};
+  head.nlmsg_len = says;
+  head.nlmsg_type = type;
+  std::string out(bytes, '\0');
+  std::memcpy(out.data(), &head, std::min(bytes, sizeof head));
+  return out;
+}
+
 TEST(JobTest, ArrivesAsItWasPacked) {
   const EtcFiles etc = {{"hostname", "name\n"}, {"hosts", std::string("a\0b", 3)}};
-  const std::string bytes = PackJob(Config(), etc, "name", "erofs", {true, false, false});
+  RunConfig config = Config();
+  config.limits.memory = int64_t{96} << 20;
+  const std::string bytes = PackConfig(etc, Request(RTM_NEWADDR, 24, 24) + Request(RTM_NEWROUTE, 36, 36), config);
   Job job;
   ASSERT_TRUE(JobReader(bytes.data(), bytes.size()).Read(job));
   EXPECT_STREQ(job.root_type, "erofs");
@@ -260,10 +305,35 @@ TEST(JobTest, ArrivesAsItWasPacked) {
   EXPECT_EQ(job.volumes[2].memory, 1U);
   EXPECT_EQ(job.volumes[2].mode, 0750U);
   EXPECT_EQ(job.volumes[2].size, 4096U);
+  EXPECT_EQ(job.volumes[1].share, 1U);
+  EXPECT_EQ(job.head.apps, 2U);
+  EXPECT_EQ(job.head.memory, uint64_t{96} << 20);
+  ASSERT_EQ(job.head.device_count, 1U);
+  EXPECT_STREQ(job.device_names[0], "eth0");
+  EXPECT_EQ(job.devices[0].mac[5], 7);
+  EXPECT_EQ(job.devices[0].mtu, 1400U);
+  EXPECT_EQ(RequestSize(job.requests[0], job.devices[0].size, 0), 24U);
+  EXPECT_EQ(RequestSize(job.requests[0], job.devices[0].size, 24), 36U);
+}
+
+TEST(JobTest, RefusesWhatIsNoSettingOfADevice) {
+  const auto reads = [](const std::string& request) {
+    const std::string bytes = PackConfig({}, request);
+    Job job;
+    return JobReader(bytes.data(), bytes.size()).Read(job);
+  };
+  EXPECT_TRUE(reads(Request(RTM_NEWADDR, 24, 24)));
+  EXPECT_FALSE(reads(Request(RTM_NEWADDR, 20, 20))) << "without a place for the device";
+  EXPECT_FALSE(reads(Request(RTM_NEWROUTE, 24, 24))) << "without a place for the device";
+  EXPECT_FALSE(reads(Request(RTM_NEWADDR, 28, 24))) << "longer than it is";
+  EXPECT_FALSE(reads(Request(RTM_NEWADDR, 0, 24))) << "without an end";
+  EXPECT_FALSE(reads(Request(RTM_NEWADDR, 25, 25))) << "not aligned";
+  EXPECT_FALSE(reads(Request(RTM_DELLINK, 36, 36))) << "of another kind";
+  EXPECT_FALSE(reads(Request(RTM_NEWADDR, 24, 12))) << "cut off";
 }
 
 TEST(JobTest, NoOffsetLeadsOutOfIt) {
-  const std::string bytes = PackJob(Config(), {{"hosts", "text"}}, "name", "erofs", {true, false, false});
+  const std::string bytes = PackConfig({{"hosts", "text"}}, Request(RTM_NEWADDR, 24, 24));
   Job job;
   for (size_t size = 0; size < bytes.size() - 8; ++size) {
     const std::vector<char> cut(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size));
@@ -280,14 +350,22 @@ TEST(JobTest, NoOffsetLeadsOutOfIt) {
   const auto keeps = [](size_t volumes, const std::vector<bool>& directories) {
     RunConfig config = Config();
     config.volumes.resize(volumes);
-    const std::string packed = PackJob(config, {}, "name", "erofs", directories, true);
+    std::vector<VolumePlace> places;
+    for (const bool directory : directories) places.push_back({0, directory});
+    const std::string packed = PackJob({.config = config,
+                                        .etc = {},
+                                        .hostname = "name",
+                                        .root_type = "erofs",
+                                        .places = places,
+                                        .keeps_changes = true,
+                                        .devices = {}});
     Job read;
     return JobReader(packed.data(), packed.size()).Read(read);
   };
   EXPECT_TRUE(keeps(2, {false, true}));
   EXPECT_FALSE(keeps(2, {true, false})) << "changes in a file";
   EXPECT_FALSE(keeps(3, {true, true, true})) << "changes in memory";
-  const std::string outside = PackJob(Config(), {{"../shadow", "text"}}, "name", "erofs", {true, false, false});
+  const std::string outside = PackConfig({{"../shadow", "text"}}, Request(RTM_NEWADDR, 24, 24));
   EXPECT_FALSE(JobReader(outside.data(), outside.size()).Read(job));
 }
 
