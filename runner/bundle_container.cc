@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -27,18 +26,13 @@
 #include "runner/bundle_plan.h"
 #include "runner/bundle_process.h"
 #include "runner/systemd_scope.h"
-#include "runner/userns.h"
+#include "runner/user.h"
 
 namespace gantry::runner {
 namespace {
 
 constexpr int kDeleteAttempts = 10;  // of 10 ms
 constexpr int kKillAttempts = 1000;
-
-std::string UserName() {
-  const passwd* entry = getpwuid(getuid());
-  return entry != nullptr ? entry->pw_name : std::to_string(getuid());
-}
 
 bool Lenient(const RuntimeOptions& runtime) { return runtime.rootless.value_or(!IsHostRoot()); }
 
@@ -81,7 +75,7 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   state.bundle = bundle;
   state.rootfs = RealPath(Absolute(bundle, spec.root));
   state.created = NowText();
-  state.owner = UserName();
+  state.owner = NameOnHost(getuid());
   state.annotations = spec.annotations;
   state.own_pids = spec.NewNamespace(CLONE_NEWPID);
   std::string group = spec.cgroups_path;
