@@ -206,13 +206,14 @@ void BundleCgroup::ApplyDevices(const SpecResources& resources) const {
   const std::vector<DeviceRule> rules = WithStandardDevices(resources.devices);
   const std::string v1 = DirectoryOf("devices");
   if (!v1.empty()) {
-    if (const int error = WriteControl(v1 + "/devices.deny", "a"); error != 0)
-      ThrowErrno("deny devices in " + v1, error);
-    for (const DeviceRule& rule : rules) {
-      const int error = WriteControl(v1 + (rule.allow ? "/devices.allow" : "/devices.deny"), ToString(rule));
-      if (error != 0)
-        ThrowErrno("set the device rule '" + ToString(rule) + "'", error);
-    }
+    const UniqueFd deny = OpenFile(v1 + "/devices.deny", O_WRONLY);
+    const UniqueFd allow = OpenFile(v1 + "/devices.allow", O_WRONLY);
+    const auto set = [](const UniqueFd& file, const std::string& rule) {
+      if (pwrite(file.get(), rule.data(), rule.size(), 0) < 0)
+        ThrowErrno("set the device rule '" + rule + "'");
+    };
+    set(deny, "a");
+    for (const DeviceRule& rule : rules) set(rule.allow ? allow : deny, ToString(rule));
   } else if (V2() != nullptr) {
     AttachDeviceFilter(V2()->path, rules);
   } else if (!resources.devices.empty()) {
@@ -316,10 +317,6 @@ std::vector<pid_t> BundleCgroup::Processes() const {
     out.insert(some.begin(), some.end());
   }
   return {out.begin(), out.end()};
-}
-
-void BundleCgroup::Kill() const {
-  for (const Group& group : groups_) KillGroup(group.path);
 }
 
 void BundleCgroup::RemoveEmpty() const {

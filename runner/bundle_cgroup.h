@@ -71,8 +71,8 @@ class BundleCgroup {
   void Freeze(bool frozen) const;
 
   std::vector<pid_t> Processes() const;
-  void Kill() const;
-  bool Remove() const;  // false when a group is left
+  // Kills what is left in them. False when a group is left.
+  bool Remove() const;
 
  private:
   bool MakeGroup(const Group& group, bool populated) const;

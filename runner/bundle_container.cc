@@ -113,7 +113,6 @@ void Discard(const ContainerDir& dir, const ContainerState& state) {
     dir.Remove();
     return;
   }
-  state.cgroup.Kill();
   if (!state.cgroup.Remove())
     throw Error(ErrorKind::kFailed, "a control group of container " + Quoted(state.id) + " could not be removed",
                 "a process in it does not die; try again later");
