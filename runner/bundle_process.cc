@@ -281,8 +281,19 @@ void BundleProcess::MapIds(const Spec& spec, const ProcessSurroundings& around) 
     ThrowErrno("start the container");
 }
 
+void BundleProcess::SendParams(InitRequest& request, const std::vector<int>& passed) {
+  request.passed = passed.size();
+  const UniqueFd params = MakeInitParams(request);
+  const bool sent = PassDescriptor(socket_.get(), params.get()) &&
+                    (passed.empty() || PassDescriptors(socket_.get(), passed, std::string_view("\1", 1)));
+  // EPIPE: the child failed meanwhile, and its report is on the way.
+  if (!sent && errno != EPIPE)
+    ThrowErrno("send the container its parameters");
+  sent_ = true;
+}
+
 template <typename Setup>
-void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& request, std::vector<int> passed,
+void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& request, const std::vector<int>& passed,
                              ProcessSurroundings& around) {
   bool ready = false;
   while (auto received = ReceiveReport(socket_.get())) {
@@ -300,12 +311,8 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
         ThrowErrno("send the container its state");
     } else if (kind == Report::kReady) {
       ready = true;
-      request.passed = passed.size();
-      const UniqueFd params = MakeInitParams(request);
-      const bool sent = PassDescriptor(socket_.get(), params.get()) &&
-                        (passed.empty() || PassDescriptors(socket_.get(), passed, std::string_view("\1", 1)));
-      if (!sent && errno != EPIPE)
-        ThrowErrno("send the container its parameters");
+      if (!sent_)
+        SendParams(request, passed);
     }
   }
   if (!ready)
@@ -372,6 +379,9 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   if (!request.hooks.empty())
     request.state = json::Print(around.state->Print(Status::kCreated, PidInside(out.pid_)));
   out.MapIds(spec, around);
+  // Init need not wait for them, where nobody else is in its namespace and no hook's turn comes first.
+  if (spec.NewNamespace(CLONE_NEWPID) && !setup.plan().bundle->await_hooks)
+    out.SendParams(request, passed);
   out.Converse(setup, &spec, request, passed, around);
   out.HandOverConsole(around, request.process);
   return out;
