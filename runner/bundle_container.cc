@@ -25,6 +25,7 @@
 #include "runner/attend.h"
 #include "runner/bundle_plan.h"
 #include "runner/bundle_process.h"
+#include "runner/early_network.h"
 #include "runner/systemd_scope.h"
 #include "runner/user.h"
 
@@ -47,12 +48,20 @@ struct Making {
   Spec spec;
   ContainerDir dir;
   ContainerState state;
+  std::unique_ptr<EarlyNetwork> network;
   std::optional<BundleProcess> process = std::nullopt;
   bool has_groups = false;  // that are its own: what is in them may be killed
 
   void Make(bool waits);
   void Discard();
 };
+
+// Not while another process is to be forked that goes on as we are, as the one that holds a scope of systemd.
+std::unique_ptr<EarlyNetwork> BeginNetwork(const RuntimeOptions& runtime, const Spec& spec) {
+  if (!spec.NewNamespace(CLONE_NEWNET) || spec.Namespace(CLONE_NEWUSER) != nullptr || runtime.systemd_cgroup)
+    return nullptr;
+  return std::make_unique<EarlyNetwork>();
+}
 
 Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   const std::string bundle = RealPath(options.bundle);
@@ -65,6 +74,7 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   if ((!spec.process || !spec.process->terminal) && options.process.detach && !options.process.console_socket.empty())
     throw Error(ErrorKind::kUsage, "cannot use console socket if runtime will not detach or allocate tty",
                 "leave --console-socket out, or set process.terminal to true");
+  std::unique_ptr<EarlyNetwork> network = BeginNetwork(runtime, spec);
   for (SpecMount& mount : spec.mounts) {
     if (mount.options.bind)
       mount.source = Absolute(bundle, mount.source);
@@ -86,7 +96,7 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   }
   state.cgroup = BundleCgroup::Locate(group, options.id, Lenient(runtime));
   ContainerDir dir = ContainerDir::Create(runtime.root, options.id);
-  Making out{runtime, options, std::move(spec), std::move(dir), std::move(state)};
+  Making out{runtime, options, std::move(spec), std::move(dir), std::move(state), std::move(network)};
   out.dir.SaveConfig(text);
   return out;
 }
@@ -133,6 +143,7 @@ void Making::Discard() {
 void Making::Make(bool waits) {
   ProcessSurroundings around{runtime, options.process, &dir, &state};
   around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, !options.no_new_keyring, IsHostRoot()};
+  around.place.network = network.get();
   std::optional<ScopeHolder> holder;
   if (runtime.systemd_cgroup)
     holder.emplace(Scope::Parse(spec.cgroups_path, options.id));

@@ -143,7 +143,11 @@ struct BundleSetup::Memory {
 };
 
 void BundleSetup::Memory::PlanNamespaces() {
+  if (UniqueFd network = place.network != nullptr ? place.network->Take() : UniqueFd())
+    plan.network = Keep(std::move(network));
   for (const SpecNamespace& space : spec.namespaces) {
+    if (space.flag == CLONE_NEWNET && plan.network >= 0)
+      continue;
     if (!space.path.empty())
       namespaces.entered.emplace_back(space.flag, Keep(OpenNamespace(space.path, space.flag)));
     else if (space.flag != CLONE_NEWTIME && space.flag != CLONE_NEWCGROUP)

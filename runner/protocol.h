@@ -24,6 +24,7 @@ constexpr int kProcFd = 4;  // a /proc of init's own, when there are labels to w
 
 // Everything that can fail between clone and the application's first instruction, in order. report.cc has the words.
 enum class Step : uint32_t {
+  kNetworkNamespace,
   kIdMap,
   kBecomeRoot,
   kSession,

@@ -112,6 +112,7 @@ struct SetupPlan {
   bool root_comes = false;  // the overlay is made outside, and comes over `control` (mapped_root.h)
   bool single_id = false;
   bool host_network = false;
+  int network = -1;  // one of the container's own that is there already, with its loopback device; above kControlFd
   bool metadata = false;  // the runner gets a socket that listens in the container's network
   bool terminal = false;
   bool interactive = false;
