@@ -150,10 +150,27 @@ bool BundleCgroup::MakeGroup(const Group& group, bool populated) const {
   }
 }
 
+bool BundleCgroup::Begin() {
+  if (lenient_ || tolerant_ || std::ranges::all_of(groups_, &Group::v2))
+    return false;
+  if (const Group* group = V2()) {
+    MakeGroup(*group, false);
+    unified_ = OpenFile(group->path, O_RDONLY | O_DIRECTORY);
+  }
+  begun_ = true;
+  return true;
+}
+
+size_t BundleCgroup::tasks_to_come() const {
+  const auto all = std::ranges::count_if(groups_, [](const Group& group) { return !group.v2(); });
+  return begun_ && tasks_.empty() ? static_cast<size_t>(all) : 0;
+}
+
 void BundleCgroup::Make(const SpecResources& resources, bool populated) {
   std::vector<Group> made;
   for (const Group& group : groups_) {
-    if (MakeGroup(group, populated))
+    const bool there = begun_ && group.v2();
+    if (there || MakeGroup(group, populated))
       made.push_back(group);
   }
   groups_ = std::move(made);
@@ -263,10 +280,10 @@ void BundleCgroup::Apply(const SpecResources& resources, bool devices) {
 
 void BundleCgroup::OpenForJoining() {
   for (const Group& group : groups_) {
-    if (group.v2())
-      unified_ = OpenFile(group.path, O_RDONLY | O_DIRECTORY);
-    else
+    if (!group.v2())
       tasks_.push_back(OpenFile(group.path + "/tasks", O_WRONLY));
+    else if (!unified_)
+      unified_ = OpenFile(group.path, O_RDONLY | O_DIRECTORY);
   }
 }
 

@@ -148,9 +148,15 @@ void Making::Make(bool waits) {
   if (runtime.systemd_cgroup)
     holder.emplace(Scope::Parse(spec.cgroups_path, options.id));
   dir.Save(state);
-  state.cgroup.Make(spec.resources, holder.has_value());
-  has_groups = true;
-  state.cgroup.OpenForJoining();
+  const auto make_groups = [&] {
+    state.cgroup.Make(spec.resources, holder.has_value());
+    has_groups = true;
+    state.cgroup.OpenForJoining();
+  };
+  if (!holder && state.cgroup.Begin())
+    around.make_groups = make_groups;
+  else
+    make_groups();
   process.emplace(BundleProcess::StartNew(spec, around, waits));
   if (!options.process.pid_file.empty())
     WritePidFile(options.process.pid_file, state.pid);

@@ -228,6 +228,7 @@ void BundleSetup::Memory::PlanCgroups(const BundleCgroup& cgroup) {
   for (const UniqueFd& fd : cgroup.tasks()) tasks.push_back(fds.emplace_back(AboveControl(fd.get())).get());
   plan.tasks = tasks.data();
   plan.task_count = tasks.size();
+  plan.tasks_to_come = cgroup.tasks_to_come();
   plan.joined_cgroup = own_view;
   plan.cgroups = cgroups.data();
   plan.cgroup_count = cgroups.size();

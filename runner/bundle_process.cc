@@ -281,6 +281,14 @@ void BundleProcess::MapIds(const Spec& spec, const ProcessSurroundings& around) 
     ThrowErrno("start the container");
 }
 
+void BundleProcess::SendTasks(const BundleCgroup& cgroup) {
+  for (const UniqueFd& fd : cgroup.tasks()) {
+    // EPIPE: the child failed meanwhile, and its report is on the way.
+    if (!PassDescriptor(socket_.get(), fd.get()) && errno != EPIPE)
+      ThrowErrno("send the container its control groups");
+  }
+}
+
 void BundleProcess::SendParams(InitRequest& request, const std::vector<int>& passed) {
   request.passed = passed.size();
   const UniqueFd params = MakeInitParams(request);
@@ -373,12 +381,17 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   out.LaunchBy(setup);
   around.state->pid = out.pid_;
   around.state->start_time = StartTimeOf(out.pid_).value_or(0);
+  out.MapIds(spec, around);
+  if (around.make_groups) {
+    around.make_groups();
+    out.SendTasks(around.state->cgroup);
+  }
+  // Before there is anything that could be executed: whoever finds us killed finds the process.
   around.dir->Save(*around.state);
   if (request.notifies)
     request.notice = Notice(spec, *around.state, out.pid_);
   if (!request.hooks.empty())
     request.state = json::Print(around.state->Print(Status::kCreated, PidInside(out.pid_)));
-  out.MapIds(spec, around);
   // Init need not wait for them, where nobody else is in its namespace and no hook's turn comes first.
   if (spec.NewNamespace(CLONE_NEWPID) && !setup.plan().bundle->await_hooks)
     out.SendParams(request, passed);

@@ -24,6 +24,7 @@ struct ProcessSurroundings {
   const ContainerDir* dir;
   ContainerState* state;  // gets the first process
   BundlePlace place = {};
+  std::function<void()> make_groups = {};  // of the state that are still to be made, and opens them
 };
 
 class BundleProcess {
@@ -51,6 +52,7 @@ class BundleProcess {
   template <typename Setup>
   void Converse(const Setup& setup, const Spec* spec, InitRequest& request, const std::vector<int>& passed,
                 ProcessSurroundings& around);
+  void SendTasks(const BundleCgroup& cgroup);
   void SendParams(InitRequest& request, const std::vector<int>& passed);
   void MapIds(const Spec& spec, const ProcessSurroundings& around);
   void HandOverConsole(const ProcessSurroundings& around, const SpecProcess& process);

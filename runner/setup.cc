@@ -62,16 +62,29 @@ void LeaveSession(const SetupPlan& plan) {
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, plan.keyring);
 }
 
+void Join(int tasks, size_t index) {
+  if (write(tasks, "0", 1) != 1)
+    FailSetup(Step::kJoinCgroup, errno, index);
+  close(tasks);
+}
+
+}  // namespace
+
 void JoinCgroups(const SetupPlan& plan) {
-  for (size_t i = 0; i < plan.task_count; ++i) {
-    if (write(plan.tasks[i], "0", 1) != 1)
-      FailSetup(Step::kJoinCgroup, errno, i);
-    close(plan.tasks[i]);
+  for (size_t i = 0; i < plan.task_count; ++i) Join(plan.tasks[i], i);
+  for (size_t i = 0; i < plan.tasks_to_come; ++i) {
+    std::byte byte{};
+    const Arrival arrival = ReceiveWithDescriptor(kControlFd, std::span(&byte, 1));
+    if (arrival.fd < 0)
+      FailSetup(Step::kJoinCgroup, EPIPE, i);
+    Join(arrival.fd, i);
   }
   // After joining, so that the namespace's root is the container's group.
   if (plan.joined_cgroup && unshare(CLONE_NEWCGROUP) < 0)
     FailSetup(Step::kCgroupNamespace, errno);
 }
+
+namespace {
 
 // A regular file in the container's /etc with our text, through the overlay. What the image has in its place is
 // replaced, unless it is a link to a file inside the root, which is written to.
@@ -297,7 +310,8 @@ void RunSetup(const SetupPlan& plan) {
   EnterNetwork(plan);
   const int root = BecomeRoot(plan);
   LeaveSession(plan);
-  JoinCgroups(plan);
+  if (plan.tasks_to_come == 0)
+    JoinCgroups(plan);
   TakeOutput(plan);
   const int proc = OpenProcForLabels(plan);
   if (plan.entered)

@@ -135,6 +135,7 @@ struct SetupPlan {
   size_t node_count = 0;
   const int* tasks = nullptr;
   size_t task_count = 0;
+  size_t tasks_to_come = 0;    // instead, over `control`, while a bundle's mounts are made
   bool joined_cgroup = false;  // by any means: a cgroup namespace is worth having
   bool new_keyring = true;
   const char* keyring = nullptr;  // its name; null: none

@@ -17,6 +17,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "libimage/base/pass_descriptor.h"
 #include "runner/setup_steps.h"
@@ -449,20 +450,35 @@ int ReceiveState() {
   return arrival.fd;
 }
 
+namespace {
+
+// As late as can be, the control groups are joined: the parent makes them meanwhile.
+void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root) {
+  bool to_join = plan.tasks_to_come > 0;
+  for (size_t i = 0; i < bundle.mount_count; ++i) {
+    const MountPlan& mount = bundle.mounts[i];
+    const bool cgroups = std::strcmp(mount.type, "cgroup") == 0;
+    if (cgroups && std::exchange(to_join, false))
+      JoinCgroups(plan);
+    if (*mount.type == '\0')
+      AttachBind(root, mount, i);
+    else if (cgroups)
+      AttachCgroups(plan, root, mount, i);
+    else
+      AttachNew(root, mount, i);
+  }
+  if (to_join)
+    JoinCgroups(plan);
+}
+
+}  // namespace
+
 void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle) {
   MakeTimeNamespace(bundle);
   const int null = bundle.masked_count > 0 ? OpenHostNull() : -1;
   const int root = AttachRoot(bundle);
   RaiseLoopback(plan);
-  for (size_t i = 0; i < bundle.mount_count; ++i) {
-    const MountPlan& mount = bundle.mounts[i];
-    if (*mount.type == '\0')
-      AttachBind(root, mount, i);
-    else if (std::strcmp(mount.type, "cgroup") == 0)
-      AttachCgroups(plan, root, mount, i);
-    else
-      AttachNew(root, mount, i);
-  }
+  AttachMounts(plan, bundle, root);
   if (std::strcmp(plan.working_dir, "/") != 0) {
     const int dir = OpenInContainer(root, plan.working_dir, O_PATH);
     close(dir >= 0 ? dir : OpenOrMake(root, plan.working_dir, true, Step::kWorkingDir, 0));
