@@ -56,25 +56,36 @@ struct Making {
   void Discard();
 };
 
+// Whether the configuration seems to want a network namespace of its own, seen before it is parsed: it names the kind,
+// and nothing after that. A mistake costs time.
+bool SeemsToMakeNetwork(std::string_view config) {
+  constexpr std::string_view kKind = "\"network\"";
+  size_t at = config.find(kKind);
+  at = at == std::string_view::npos ? at : config.find_first_not_of(" \t\r\n", at + kKind.size());
+  return at != std::string_view::npos && config[at] == '}';
+}
+
 // Not while another process is to be forked that goes on as we are, as the one that holds a scope of systemd.
-std::unique_ptr<EarlyNetwork> BeginNetwork(const RuntimeOptions& runtime, const Spec& spec) {
-  if (!spec.NewNamespace(CLONE_NEWNET) || spec.Namespace(CLONE_NEWUSER) != nullptr || runtime.systemd_cgroup)
-    return nullptr;
-  return std::make_unique<EarlyNetwork>();
+bool MakesNetworkEarly(const RuntimeOptions& runtime, const Spec& spec) {
+  return spec.NewNamespace(CLONE_NEWNET) && spec.Namespace(CLONE_NEWUSER) == nullptr && !runtime.systemd_cgroup;
 }
 
 Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   const std::string bundle = RealPath(options.bundle);
   const std::string file = options.config.empty() ? bundle + "/config.json" : options.config;
   const std::string text = ReadFile(file, kMaxSpecBytes);
+  std::unique_ptr<EarlyNetwork> network;
+  if (SeemsToMakeNetwork(text))
+    network = std::make_unique<EarlyNetwork>();
   Spec spec = Spec::Parse(text, file);
+  if (!MakesNetworkEarly(runtime, spec))
+    network.reset();
   if (spec.process && spec.process->terminal && options.process.detach && options.process.console_socket.empty())
     throw Error(ErrorKind::kUsage, "cannot allocate tty if runtime will detach without setting console socket",
                 "give --console-socket, or set process.terminal to false");
   if ((!spec.process || !spec.process->terminal) && options.process.detach && !options.process.console_socket.empty())
     throw Error(ErrorKind::kUsage, "cannot use console socket if runtime will not detach or allocate tty",
                 "leave --console-socket out, or set process.terminal to true");
-  std::unique_ptr<EarlyNetwork> network = BeginNetwork(runtime, spec);
   for (SpecMount& mount : spec.mounts) {
     if (mount.options.bind)
       mount.source = Absolute(bundle, mount.source);

@@ -3,31 +3,30 @@
 #include <fcntl.h>
 #include <sched.h>
 
-#include <system_error>
+#include <utility>
 
 #include "runner/loopback.h"
 
 namespace gantry::runner {
 
-EarlyNetwork::EarlyNetwork() {
-  try {
-    maker_ = std::thread([this] {
-      if (unshare(CLONE_NEWNET) == 0 && StartLoopback())
-        made_ = UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-    });
-  } catch (const std::system_error&) {
-    // no thread: as if it could not be made
-  }
+// Not std::thread, which frees memory in the thread, for which that would be given a heap of its own.
+EarlyNetwork::EarlyNetwork() { making_ = pthread_create(&maker_, nullptr, Make, this) == 0; }
+
+EarlyNetwork::~EarlyNetwork() { Join(); }
+
+void* EarlyNetwork::Make(void* self) {
+  if (unshare(CLONE_NEWNET) == 0 && StartLoopback())
+    static_cast<EarlyNetwork*>(self)->made_ = UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  return nullptr;
 }
 
-EarlyNetwork::~EarlyNetwork() {
-  if (maker_.joinable())
-    maker_.join();
+void EarlyNetwork::Join() {
+  if (std::exchange(making_, false))
+    pthread_join(maker_, nullptr);
 }
 
 UniqueFd EarlyNetwork::Take() {
-  if (maker_.joinable())
-    maker_.join();
+  Join();
   return std::move(made_);
 }
 

@@ -3,7 +3,7 @@
 // groups.
 #pragma once
 
-#include <thread>
+#include <pthread.h>
 
 #include "libimage/base/fd.h"
 
@@ -22,8 +22,12 @@ class EarlyNetwork {
   UniqueFd Take();
 
  private:
+  static void* Make(void* self);
+  void Join();
+
   UniqueFd made_;
-  std::thread maker_;
+  pthread_t maker_{};
+  bool making_ = false;
 };
 
 }  // namespace gantry::runner
