@@ -150,10 +150,27 @@ bool BundleCgroup::MakeGroup(const Group& group, bool populated) const {
   }
 }
 
+bool BundleCgroup::Begin() {
+  if (lenient_ || tolerant_ || std::ranges::all_of(groups_, &Group::v2))
+    return false;
+  if (const Group* group = V2()) {
+    MakeGroup(*group, false);
+    unified_ = OpenFile(group->path, O_RDONLY | O_DIRECTORY);
+  }
+  begun_ = true;
+  return true;
+}
+
+size_t BundleCgroup::tasks_to_come() const {
+  const auto all = std::ranges::count_if(groups_, [](const Group& group) { return !group.v2(); });
+  return begun_ && tasks_.empty() ? static_cast<size_t>(all) : 0;
+}
+
 void BundleCgroup::Make(const SpecResources& resources, bool populated) {
   std::vector<Group> made;
   for (const Group& group : groups_) {
-    if (MakeGroup(group, populated))
+    const bool there = begun_ && group.v2();
+    if (there || MakeGroup(group, populated))
       made.push_back(group);
   }
   groups_ = std::move(made);
@@ -206,13 +223,14 @@ void BundleCgroup::ApplyDevices(const SpecResources& resources) const {
   const std::vector<DeviceRule> rules = WithStandardDevices(resources.devices);
   const std::string v1 = DirectoryOf("devices");
   if (!v1.empty()) {
-    if (const int error = WriteControl(v1 + "/devices.deny", "a"); error != 0)
-      ThrowErrno("deny devices in " + v1, error);
-    for (const DeviceRule& rule : rules) {
-      const int error = WriteControl(v1 + (rule.allow ? "/devices.allow" : "/devices.deny"), ToString(rule));
-      if (error != 0)
-        ThrowErrno("set the device rule '" + ToString(rule) + "'", error);
-    }
+    const UniqueFd deny = OpenFile(v1 + "/devices.deny", O_WRONLY);
+    const UniqueFd allow = OpenFile(v1 + "/devices.allow", O_WRONLY);
+    const auto set = [](const UniqueFd& file, const std::string& rule) {
+      if (pwrite(file.get(), rule.data(), rule.size(), 0) < 0)
+        ThrowErrno("set the device rule '" + rule + "'");
+    };
+    set(deny, "a");
+    for (const DeviceRule& rule : rules) set(rule.allow ? allow : deny, ToString(rule));
   } else if (V2() != nullptr) {
     AttachDeviceFilter(V2()->path, rules);
   } else if (!resources.devices.empty()) {
@@ -262,10 +280,10 @@ void BundleCgroup::Apply(const SpecResources& resources, bool devices) {
 
 void BundleCgroup::OpenForJoining() {
   for (const Group& group : groups_) {
-    if (group.v2())
-      unified_ = OpenFile(group.path, O_RDONLY | O_DIRECTORY);
-    else
+    if (!group.v2())
       tasks_.push_back(OpenFile(group.path + "/tasks", O_WRONLY));
+    else if (!unified_)
+      unified_ = OpenFile(group.path, O_RDONLY | O_DIRECTORY);
   }
 }
 
@@ -316,10 +334,6 @@ std::vector<pid_t> BundleCgroup::Processes() const {
     out.insert(some.begin(), some.end());
   }
   return {out.begin(), out.end()};
-}
-
-void BundleCgroup::Kill() const {
-  for (const Group& group : groups_) KillGroup(group.path);
 }
 
 void BundleCgroup::RemoveEmpty() const {

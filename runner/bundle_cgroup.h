@@ -45,6 +45,10 @@ class BundleCgroup {
   static BundleCgroup Load(const json::Cursor& at);
   json::Value Save() const;
 
+  // Makes what a process is made in, the group of v2, so that the others can be made while that process is busy. False,
+  // with nothing done, where all have to be there first: some may be left out, or there are no others.
+  bool Begin();
+
   // Makes them and sets the limits. kFailed when a group is there already and has processes in it, unless it is to be
   // so (`populated`): systemd makes its scopes with a process.
   void Make(const SpecResources& resources, bool populated = false);
@@ -59,6 +63,7 @@ class BundleCgroup {
   void OpenForJoining();
   void CloseDescriptors();  // once it has joined
   const std::vector<UniqueFd>& tasks() const { return tasks_; }
+  size_t tasks_to_come() const;  // once begun, and until they are open
   int unified() const { return unified_.get(); }
 
   const std::vector<Group>& groups() const { return groups_; }
@@ -71,8 +76,8 @@ class BundleCgroup {
   void Freeze(bool frozen) const;
 
   std::vector<pid_t> Processes() const;
-  void Kill() const;
-  bool Remove() const;  // false when a group is left
+  // Kills what is left in them. False when a group is left.
+  bool Remove() const;
 
  private:
   bool MakeGroup(const Group& group, bool populated) const;
@@ -84,6 +89,7 @@ class BundleCgroup {
   std::vector<Group> groups_;
   std::vector<UniqueFd> tasks_;
   UniqueFd unified_;
+  bool begun_ = false;
   bool lenient_ = false;
   bool tolerant_ = false;  // of read-only and absent hierarchies
 };

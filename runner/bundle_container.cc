@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -26,19 +25,15 @@
 #include "runner/attend.h"
 #include "runner/bundle_plan.h"
 #include "runner/bundle_process.h"
+#include "runner/early_network.h"
 #include "runner/systemd_scope.h"
-#include "runner/userns.h"
+#include "runner/user.h"
 
 namespace gantry::runner {
 namespace {
 
 constexpr int kDeleteAttempts = 10;  // of 10 ms
 constexpr int kKillAttempts = 1000;
-
-std::string UserName() {
-  const passwd* entry = getpwuid(getuid());
-  return entry != nullptr ? entry->pw_name : std::to_string(getuid());
-}
 
 bool Lenient(const RuntimeOptions& runtime) { return runtime.rootless.value_or(!IsHostRoot()); }
 
@@ -53,6 +48,7 @@ struct Making {
   Spec spec;
   ContainerDir dir;
   ContainerState state;
+  std::unique_ptr<EarlyNetwork> network;
   std::optional<BundleProcess> process = std::nullopt;
   bool has_groups = false;  // that are its own: what is in them may be killed
 
@@ -60,11 +56,30 @@ struct Making {
   void Discard();
 };
 
+// Whether the configuration seems to want a network namespace of its own, seen before it is parsed: it names the kind,
+// and nothing after that. A mistake costs time.
+bool SeemsToMakeNetwork(std::string_view config) {
+  constexpr std::string_view kKind = "\"network\"";
+  size_t at = config.find(kKind);
+  at = at == std::string_view::npos ? at : config.find_first_not_of(" \t\r\n", at + kKind.size());
+  return at != std::string_view::npos && config[at] == '}';
+}
+
+// Not while another process is to be forked that goes on as we are, as the one that holds a scope of systemd.
+bool MakesNetworkEarly(const RuntimeOptions& runtime, const Spec& spec) {
+  return spec.NewNamespace(CLONE_NEWNET) && spec.Namespace(CLONE_NEWUSER) == nullptr && !runtime.systemd_cgroup;
+}
+
 Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   const std::string bundle = RealPath(options.bundle);
   const std::string file = options.config.empty() ? bundle + "/config.json" : options.config;
   const std::string text = ReadFile(file, kMaxSpecBytes);
+  std::unique_ptr<EarlyNetwork> network;
+  if (SeemsToMakeNetwork(text))
+    network = std::make_unique<EarlyNetwork>();
   Spec spec = Spec::Parse(text, file);
+  if (!MakesNetworkEarly(runtime, spec))
+    network.reset();
   if (spec.process && spec.process->terminal && options.process.detach && options.process.console_socket.empty())
     throw Error(ErrorKind::kUsage, "cannot allocate tty if runtime will detach without setting console socket",
                 "give --console-socket, or set process.terminal to false");
@@ -81,7 +96,7 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   state.bundle = bundle;
   state.rootfs = RealPath(Absolute(bundle, spec.root));
   state.created = NowText();
-  state.owner = UserName();
+  state.owner = NameOnHost(getuid());
   state.annotations = spec.annotations;
   state.own_pids = spec.NewNamespace(CLONE_NEWPID);
   std::string group = spec.cgroups_path;
@@ -92,7 +107,7 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   }
   state.cgroup = BundleCgroup::Locate(group, options.id, Lenient(runtime));
   ContainerDir dir = ContainerDir::Create(runtime.root, options.id);
-  Making out{runtime, options, std::move(spec), std::move(dir), std::move(state)};
+  Making out{runtime, options, std::move(spec), std::move(dir), std::move(state), std::move(network)};
   out.dir.SaveConfig(text);
   return out;
 }
@@ -119,7 +134,6 @@ void Discard(const ContainerDir& dir, const ContainerState& state) {
     dir.Remove();
     return;
   }
-  state.cgroup.Kill();
   if (!state.cgroup.Remove())
     throw Error(ErrorKind::kFailed, "a control group of container " + Quoted(state.id) + " could not be removed",
                 "a process in it does not die; try again later");
@@ -140,13 +154,20 @@ void Making::Discard() {
 void Making::Make(bool waits) {
   ProcessSurroundings around{runtime, options.process, &dir, &state};
   around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, !options.no_new_keyring, IsHostRoot()};
+  around.place.network = network.get();
   std::optional<ScopeHolder> holder;
   if (runtime.systemd_cgroup)
     holder.emplace(Scope::Parse(spec.cgroups_path, options.id));
   dir.Save(state);
-  state.cgroup.Make(spec.resources, holder.has_value());
-  has_groups = true;
-  state.cgroup.OpenForJoining();
+  const auto make_groups = [&] {
+    state.cgroup.Make(spec.resources, holder.has_value());
+    has_groups = true;
+    state.cgroup.OpenForJoining();
+  };
+  if (!holder && state.cgroup.Begin())
+    around.make_groups = make_groups;
+  else
+    make_groups();
   process.emplace(BundleProcess::StartNew(spec, around, waits));
   if (!options.process.pid_file.empty())
     WritePidFile(options.process.pid_file, state.pid);

@@ -143,7 +143,11 @@ struct BundleSetup::Memory {
 };
 
 void BundleSetup::Memory::PlanNamespaces() {
+  if (UniqueFd network = place.network != nullptr ? place.network->Take() : UniqueFd())
+    plan.network = Keep(std::move(network));
   for (const SpecNamespace& space : spec.namespaces) {
+    if (space.flag == CLONE_NEWNET && plan.network >= 0)
+      continue;
     if (!space.path.empty())
       namespaces.entered.emplace_back(space.flag, Keep(OpenNamespace(space.path, space.flag)));
     else if (space.flag != CLONE_NEWTIME && space.flag != CLONE_NEWCGROUP)
@@ -224,6 +228,7 @@ void BundleSetup::Memory::PlanCgroups(const BundleCgroup& cgroup) {
   for (const UniqueFd& fd : cgroup.tasks()) tasks.push_back(fds.emplace_back(AboveControl(fd.get())).get());
   plan.tasks = tasks.data();
   plan.task_count = tasks.size();
+  plan.tasks_to_come = cgroup.tasks_to_come();
   plan.joined_cgroup = own_view;
   plan.cgroups = cgroups.data();
   plan.cgroup_count = cgroups.size();

@@ -281,8 +281,27 @@ void BundleProcess::MapIds(const Spec& spec, const ProcessSurroundings& around) 
     ThrowErrno("start the container");
 }
 
+void BundleProcess::SendTasks(const BundleCgroup& cgroup) {
+  for (const UniqueFd& fd : cgroup.tasks()) {
+    // EPIPE: the child failed meanwhile, and its report is on the way.
+    if (!PassDescriptor(socket_.get(), fd.get()) && errno != EPIPE)
+      ThrowErrno("send the container its control groups");
+  }
+}
+
+void BundleProcess::SendParams(InitRequest& request, const std::vector<int>& passed) {
+  request.passed = passed.size();
+  const UniqueFd params = MakeInitParams(request);
+  const bool sent = PassDescriptor(socket_.get(), params.get()) &&
+                    (passed.empty() || PassDescriptors(socket_.get(), passed, std::string_view("\1", 1)));
+  // EPIPE: the child failed meanwhile, and its report is on the way.
+  if (!sent && errno != EPIPE)
+    ThrowErrno("send the container its parameters");
+  sent_ = true;
+}
+
 template <typename Setup>
-void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& request, std::vector<int> passed,
+void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& request, const std::vector<int>& passed,
                              ProcessSurroundings& around) {
   bool ready = false;
   while (auto received = ReceiveReport(socket_.get())) {
@@ -300,12 +319,8 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
         ThrowErrno("send the container its state");
     } else if (kind == Report::kReady) {
       ready = true;
-      request.passed = passed.size();
-      const UniqueFd params = MakeInitParams(request);
-      const bool sent = PassDescriptor(socket_.get(), params.get()) &&
-                        (passed.empty() || PassDescriptors(socket_.get(), passed, std::string_view("\1", 1)));
-      if (!sent && errno != EPIPE)
-        ThrowErrno("send the container its parameters");
+      if (!sent_)
+        SendParams(request, passed);
     }
   }
   if (!ready)
@@ -366,12 +381,20 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   out.LaunchBy(setup);
   around.state->pid = out.pid_;
   around.state->start_time = StartTimeOf(out.pid_).value_or(0);
+  out.MapIds(spec, around);
+  if (around.make_groups) {
+    around.make_groups();
+    out.SendTasks(around.state->cgroup);
+  }
+  // Before there is anything that could be executed: whoever finds us killed finds the process.
   around.dir->Save(*around.state);
   if (request.notifies)
     request.notice = Notice(spec, *around.state, out.pid_);
   if (!request.hooks.empty())
     request.state = json::Print(around.state->Print(Status::kCreated, PidInside(out.pid_)));
-  out.MapIds(spec, around);
+  // Init need not wait for them, where nobody else is in its namespace and no hook's turn comes first.
+  if (spec.NewNamespace(CLONE_NEWPID) && !setup.plan().bundle->await_hooks)
+    out.SendParams(request, passed);
   out.Converse(setup, &spec, request, passed, around);
   out.HandOverConsole(around, request.process);
   return out;

@@ -24,6 +24,7 @@ struct ProcessSurroundings {
   const ContainerDir* dir;
   ContainerState* state;  // gets the first process
   BundlePlace place = {};
+  std::function<void()> make_groups = {};  // of the state that are still to be made, and opens them
 };
 
 class BundleProcess {
@@ -49,14 +50,17 @@ class BundleProcess {
   template <typename Setup>
   void LaunchBy(Setup& setup);
   template <typename Setup>
-  void Converse(const Setup& setup, const Spec* spec, InitRequest& request, std::vector<int> passed,
+  void Converse(const Setup& setup, const Spec* spec, InitRequest& request, const std::vector<int>& passed,
                 ProcessSurroundings& around);
+  void SendTasks(const BundleCgroup& cgroup);
+  void SendParams(InitRequest& request, const std::vector<int>& passed);
   void MapIds(const Spec& spec, const ProcessSurroundings& around);
   void HandOverConsole(const ProcessSurroundings& around, const SpecProcess& process);
 
   pid_t pid_ = -1;
   UniqueFd pidfd_;
   UniqueFd socket_;
+  bool sent_ = false;  // the parameters
   UniqueFd master_;
   std::unique_ptr<Console> console_;
   bool blocked_ = false;

@@ -253,6 +253,8 @@ json::Object PrintNetwork(const NetworkRequest& net) {
   Put(out, "dnsOptions", net.resolver.options);
   Put(out, "names", net.names);
   Put(out, "configurations", net.configurations);
+  if (net.plugin_seconds != NetworkRequest().plugin_seconds)
+    out.Append("pluginSeconds", uint64_t{net.plugin_seconds});
   return out;
 }
 
@@ -265,6 +267,8 @@ NetworkRequest ParseNetwork(const json::Cursor& at) {
   out.resolver = {Texts(at, "dns"), Texts(at, "dnsSearch"), Texts(at, "dnsOptions")};
   out.names = Texts(at, "names");
   out.configurations = Text(at, "configurations");
+  if (const auto seconds = at.Find("pluginSeconds"))
+    out.plugin_seconds = static_cast<unsigned>(seconds->Unsigned(kMaxPluginSeconds));
   return out;
 }
 

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
-#include <map>
 #include <optional>
 #include <string_view>
 
@@ -154,21 +153,24 @@ struct Interval {
   Code code;
 };
 
-Code Search(std::span<const Interval> intervals) {
-  if (intervals.size() == 1)
-    return intervals.front().code;
-  const size_t middle = intervals.size() / 2;
-  const Code below = Search(intervals.first(middle));
-  Code out;
-  if (below.size() <= kFarthest) {
-    out.push_back(Jump(BPF_JGE, intervals[middle].first, below.size(), 0));
-  } else {
-    out.push_back(Jump(BPF_JGE, intervals[middle].first, 0, 1));
-    out.push_back(Statement(BPF_JMP | BPF_JA, static_cast<uint32_t>(below.size())));
+void AppendSearch(std::span<const Interval> intervals, Code& out) {
+  if (intervals.size() == 1) {
+    Append(out, intervals.front().code);
+    return;
   }
-  Append(out, below);
-  Append(out, Search(intervals.subspan(middle)));
-  return out;
+  const size_t middle = intervals.size() / 2;
+  const size_t at = out.size();
+  out.emplace_back();
+  AppendSearch(intervals.first(middle), out);
+  const size_t below = out.size() - at - 1;
+  if (below <= kFarthest) {
+    out[at] = Jump(BPF_JGE, intervals[middle].first, below, 0);
+  } else {
+    out[at] = Jump(BPF_JGE, intervals[middle].first, 0, 1);
+    out.insert(out.begin() + static_cast<std::ptrdiff_t>(at) + 1,
+               Statement(BPF_JMP | BPF_JA, static_cast<uint32_t>(below)));
+  }
+  AppendSearch(intervals.subspan(middle), out);
 }
 
 // Two conditions on one argument cannot both be meant: runc, and so everybody's profile, takes each as a rule.
@@ -232,45 +234,59 @@ constexpr Part kParts[] = {
     {"shmctl", "ipc", 24},
 };
 
-std::optional<uint32_t> NumberOf(const SyscallArchitecture& architecture, std::string_view name) {
-  const auto found = std::ranges::lower_bound(architecture.calls, name, {}, &SyscallNumber::name);
-  if (found == architecture.calls.end() || found->name != name)
-    return std::nullopt;
-  return found->number;
-}
+// Numbers by name, of names that mostly come in the order of the alphabet.
+class Numbers {
+ public:
+  explicit Numbers(const SyscallArchitecture& architecture) : calls_(architecture.calls) {}
 
-void AddPart(const SyscallArchitecture& architecture, std::string_view name, uint32_t action,
-             std::map<uint32_t, Answer>& into) {
-  const auto* const part = std::ranges::find(kParts, name, &Part::name);
-  if (part == std::end(kParts))
-    return;
-  SeccompCondition condition;
-  condition.value = part->number;
-  into[*NumberOf(architecture, part->whole)].alternatives.push_back({{condition}, action});
-}
+  std::optional<uint32_t> Find(std::string_view name) {
+    const bool before = next_ == 0 || calls_[next_ - 1].name < name;
+    for (int i = 0; before && i < kNear && next_ < calls_.size() && calls_[next_].name < name; ++i) ++next_;
+    if (!before || (next_ < calls_.size() && calls_[next_].name < name))
+      next_ = static_cast<size_t>(std::ranges::lower_bound(calls_, name, {}, &SyscallNumber::name) - calls_.begin());
+    if (next_ == calls_.size() || calls_[next_].name != name)
+      return std::nullopt;
+    return calls_[next_++].number;
+  }
 
-std::map<uint32_t, Answer> AnswersOf(const SpecSeccomp& rules, const SyscallArchitecture& architecture) {
-  std::map<uint32_t, Answer> out;
+ private:
+  static constexpr int kNear = 8;
+  std::span<const SyscallNumber> calls_;
+  size_t next_ = 0;
+};
+
+// What a rule says about one number.
+struct Mention {
+  uint32_t number = 0;
+  const SeccompRule* rule = nullptr;
+  const Part* part = nullptr;  // as the argument of `number`
+};
+
+// In the order of the rules.
+std::vector<Mention> MentionsIn(const SpecSeccomp& rules, const SyscallArchitecture& architecture) {
+  std::vector<Mention> out;
+  Numbers numbers(architecture);
   for (const SeccompRule& rule : rules.rules) {
-    if (rule.action == rules.default_action)
-      continue;
     for (const std::string& name : rule.names) {
-      if (const auto number = NumberOf(architecture, name))
-        Add(out[*number], rule);
-      if (architecture.multiplexed && rule.conditions.empty())
-        AddPart(architecture, name, rule.action, out);
+      if (const auto number = numbers.Find(name))
+        out.push_back({*number, &rule});
+      if (!architecture.multiplexed || !rule.conditions.empty())
+        continue;
+      if (const auto* const part = std::ranges::find(kParts, name, &Part::name); part != std::end(kParts))
+        out.push_back({*Numbers(architecture).Find(part->whole), &rule, part});
     }
   }
   return out;
 }
 
-// The highest number that a rule names, whatever it says.
-uint32_t NewestNamed(const SpecSeccomp& rules, const SyscallArchitecture& architecture) {
-  uint32_t newest = architecture.first;
-  for (const SeccompRule& rule : rules.rules) {
-    for (const std::string& name : rule.names) newest = std::max(newest, NumberOf(architecture, name).value_or(newest));
+void Add(Answer& answer, const Mention& mention) {
+  if (mention.part == nullptr) {
+    Add(answer, *mention.rule);
+    return;
   }
-  return newest;
+  SeccompCondition condition;
+  condition.value = mention.part->number;
+  answer.alternatives.push_back({{condition}, mention.rule->action});
 }
 
 bool Refuses(uint32_t action) {
@@ -278,30 +294,75 @@ bool Refuses(uint32_t action) {
   return kind != SECCOMP_RET_ALLOW && kind != SECCOMP_RET_LOG && kind != SECCOMP_RET_TRACE;
 }
 
-Code CodeOf(const SpecSeccomp& rules, const SyscallArchitecture& architecture) {
-  const std::map<uint32_t, Answer> answers = AnswersOf(rules, architecture);
-  std::vector<Interval> intervals;
-  const auto add = [&](uint32_t first, Code code) {
-    const auto same = [](const sock_filter& a, const sock_filter& b) {
-      return a.code == b.code && a.jt == b.jt && a.jf == b.jf && a.k == b.k;
-    };
-    if (!intervals.empty() && std::ranges::equal(intervals.back().code, code, same))
-      return;
-    intervals.push_back({first, std::move(code)});
-  };
+// Stable, by a place for each of the few numbers that there are.
+void SortByNumber(std::vector<Mention>& mentions, uint32_t first) {
+  std::vector<uint32_t> begins;
+  for (const Mention& mention : mentions) {
+    begins.resize(std::max<size_t>(begins.size(), mention.number - first + 2));
+    ++begins[mention.number - first + 1];
+  }
+  for (size_t i = 1; i < begins.size(); ++i) begins[i] += begins[i - 1];
+  std::vector<Mention> out(mentions.size());
+  for (const Mention& mention : mentions) out[begins[mention.number - first]++] = mention;
+  mentions = std::move(out);
+}
+
+// Intervals of equal answers, added from the lowest number on.
+class Intervals {
+ public:
+  explicit Intervals(uint32_t otherwise) : otherwise_(otherwise) {}
+
+  void Add(uint32_t first, uint32_t action) {
+    if (action != constant_)
+      all_.push_back({first, {Return(action)}});
+    constant_ = action;
+  }
+  void Add(uint32_t first, const Answer& answer) {
+    if (answer.always) {
+      Add(first, *answer.always);
+    } else {
+      all_.push_back({first, CodeOf(answer, otherwise_)});
+      constant_.reset();
+    }
+  }
+  bool empty() const { return all_.empty(); }
+  void AppendTo(Code& out) const { AppendSearch(all_, out); }
+
+ private:
+  uint32_t otherwise_;
+  std::optional<uint32_t> constant_;  // what the last one answers, without conditions
+  std::vector<Interval> all_;
+};
+
+void AppendCode(const SpecSeccomp& rules, const SyscallArchitecture& architecture, Code& out) {
+  std::vector<Mention> mentions = MentionsIn(rules, architecture);
+  SortByNumber(mentions, architecture.first);
+  // Whatever the rules say about it.
+  uint32_t newest = architecture.first;
+  for (const Mention& mention : mentions) newest = mention.part == nullptr ? std::max(newest, mention.number) : newest;
+  std::erase_if(mentions, [&](const Mention& mention) { return mention.rule->action == rules.default_action; });
+  Intervals intervals(rules.default_action);
   uint32_t next = 0;
-  for (const auto& [number, answer] : answers) {
+  for (size_t i = 0; i < mentions.size();) {
+    const uint32_t number = mentions[i].number;
+    Answer answer;
+    for (; i < mentions.size() && mentions[i].number == number; ++i) Add(answer, mentions[i]);
     if (number > next)
-      add(next, {Return(rules.default_action)});
-    add(number, CodeOf(answer, rules.default_action));
+      intervals.Add(next, rules.default_action);
+    intervals.Add(number, answer);
     next = number + 1;
   }
-  const uint32_t newest = NewestNamed(rules, architecture);
   if (next <= newest || intervals.empty() || !Refuses(rules.default_action))
-    add(next, {Return(rules.default_action)});
+    intervals.Add(next, rules.default_action);
   if (Refuses(rules.default_action) && !rules.rules.empty())
-    add(std::max(next, newest + 1), {Return(kNoSys)});
-  return Search(intervals);
+    intervals.Add(std::max(next, newest + 1), kNoSys);
+  intervals.AppendTo(out);
+}
+
+Code CodeOf(const SpecSeccomp& rules, const SyscallArchitecture& architecture) {
+  Code out;
+  AppendCode(rules, architecture, out);
+  return out;
 }
 
 // Skips `code` unless the accumulator has `value` (equal) or is at least it.
@@ -331,7 +392,7 @@ Code CodeOfShared(const SpecSeccomp& rules, const SyscallArchitecture& architect
       Append(out, Unless(BPF_JGE, other.first, above));
     }
   }
-  Append(out, CodeOf(rules, architecture));
+  AppendCode(rules, architecture, out);
   return out;
 }
 

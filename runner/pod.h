@@ -40,7 +40,7 @@
 namespace gantry::runner {
 
 // In milliseconds, when a pod has lived for a moment.
-constexpr int kSettled = 100;
+constexpr int kSettled = 20;
 
 // What stays allowed to who attends to the pod of that UUID below `pods`, with these control groups.
 image::Confinement AttendanceConfinement(const std::string& pods, const std::string& uuid,

@@ -19,6 +19,7 @@
 #include "runner/bundle_cgroup.h"
 #include "runner/console.h"
 #include "runner/container_state.h"
+#include "runner/early_network.h"
 #include "runner/etc_files.h"
 #include "runner/idmapped_mount.h"
 #include "runner/init_params.h"
@@ -89,6 +90,7 @@ struct Process::State {
 
   sigset_t mask_before{};
   UniqueFd init;
+  UniqueFd network;
   UniqueFd socket;
   UniqueFd pidfd;
   pid_t pid = -1;
@@ -233,7 +235,7 @@ void Process::State::Clone() {
   Namespaces namespaces{.made = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS, .cgroup = unified};
   if (plan.user_namespace)
     namespaces.made |= CLONE_NEWUSER;
-  if (!plan.host_network)
+  if (!plan.host_network && plan.network < 0)
     namespaces.made |= CLONE_NEWNET;
   if (shared != nullptr) {
     for (const auto& [flag, fd] : shared->held) {
@@ -404,9 +406,16 @@ Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const s
   state.app = app.empty() ? pod.plan().apps.front().name : app;
   state.shared = shared;
   RequireLabels(config);
+  std::optional<EarlyNetwork> network;
+  // Others look at the network of its process as soon as there is one.
+  if (config.network == Network::kNone && !pod.map() && shared == nullptr)
+    network.emplace();
   std::tie(state.cgroup, state.note) = MakeGroups(config, pod.GroupName(state.app));
   state.MakePlan(pod);
+  if (UniqueFd made = network ? network->Take() : UniqueFd())
+    state.plan.network = (state.network = AboveControl(made.get())).get();
   state.Clone();
+  state.network.Reset();
   pod.KeepMounts(state.pid);
   state.cgroup.CloseDescriptors();
   state.Hold();

@@ -2,6 +2,7 @@
 // SOCK_SEQPACKET pair. Plain structures: two of the three must not allocate, and init is freestanding of our libraries.
 //
 //   runner -> child   Go (only with a user namespace, after its maps are written)
+//   runner -> child   a descriptor for each control group of v1 that it joins (only of a bundle, in a message each)
 //   child  -> runner  Report kRoot with the root's descriptor, kConsole with the terminal's master, kListener
 //                      with a socket for the metadata service, or kFailed
 //   child  -> runner  kMounted (only with hooks of a bundle); the runner runs its own, then
@@ -24,6 +25,7 @@ constexpr int kProcFd = 4;  // a /proc of init's own, when there are labels to w
 
 // Everything that can fail between clone and the application's first instruction, in order. report.cc has the words.
 enum class Step : uint32_t {
+  kNetworkNamespace,
   kIdMap,
   kBecomeRoot,
   kSession,

@@ -11,6 +11,8 @@ namespace {
 // A table that the compiler holds complete.
 std::string_view What(Step step) {  // NOLINT(readability-function-size)
   switch (step) {
+    case Step::kNetworkNamespace:
+      return "enter the network namespace that was made for it";
     case Step::kIdMap:
       return "map the ids of the user namespace";
     case Step::kBecomeRoot:

@@ -5,10 +5,8 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <linux/openat2.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -21,6 +19,7 @@
 #include <span>
 
 #include "libimage/base/pass_descriptor.h"
+#include "runner/loopback.h"
 #include "runner/setup_steps.h"
 
 namespace gantry::runner {
@@ -28,6 +27,14 @@ namespace {
 
 // Newer kernels may know more than our headers: the whole field, up to the first that this kernel does not have.
 constexpr int kLastCapability = 63;
+
+void EnterNetwork(const SetupPlan& plan) {
+  if (plan.network < 0)
+    return;
+  if (setns(plan.network, CLONE_NEWNET) < 0)
+    FailSetup(Step::kNetworkNamespace, errno);
+  close(plan.network);
+}
 
 // With a user namespace the parent writes the maps first; then we are root in it. Returns what comes with its word: the
 // root of the container, or -1.
@@ -55,16 +62,29 @@ void LeaveSession(const SetupPlan& plan) {
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, plan.keyring);
 }
 
+void Join(int tasks, size_t index) {
+  if (write(tasks, "0", 1) != 1)
+    FailSetup(Step::kJoinCgroup, errno, index);
+  close(tasks);
+}
+
+}  // namespace
+
 void JoinCgroups(const SetupPlan& plan) {
-  for (size_t i = 0; i < plan.task_count; ++i) {
-    if (write(plan.tasks[i], "0", 1) != 1)
-      FailSetup(Step::kJoinCgroup, errno, i);
-    close(plan.tasks[i]);
+  for (size_t i = 0; i < plan.task_count; ++i) Join(plan.tasks[i], i);
+  for (size_t i = 0; i < plan.tasks_to_come; ++i) {
+    std::byte byte{};
+    const Arrival arrival = ReceiveWithDescriptor(kControlFd, std::span(&byte, 1));
+    if (arrival.fd < 0)
+      FailSetup(Step::kJoinCgroup, EPIPE, i);
+    Join(arrival.fd, i);
   }
   // After joining, so that the namespace's root is the container's group.
   if (plan.joined_cgroup && unshare(CLONE_NEWCGROUP) < 0)
     FailSetup(Step::kCgroupNamespace, errno);
 }
+
+namespace {
 
 // A regular file in the container's /etc with our text, through the overlay. What the image has in its place is
 // replaced, unless it is a link to a file inside the root, which is written to.
@@ -144,15 +164,8 @@ void MakeNodes(const SetupPlan& plan, int root) {
 }  // namespace
 
 void RaiseLoopback(const SetupPlan& plan) {
-  if (plan.host_network)
-    return;
-  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  ifreq request = {};
-  std::strcpy(request.ifr_name, "lo");
-  request.ifr_flags = IFF_UP;
-  if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+  if (!plan.host_network && plan.network < 0 && !StartLoopback())
     FailSetup(Step::kLoopback, errno);
-  close(fd);
 }
 
 namespace {
@@ -294,9 +307,11 @@ void OpenTerminal(const SetupPlan& plan) {
 void RunSetup(const SetupPlan& plan) {
   if (plan.control != kControlFd && dup2(plan.control, kControlFd) < 0)
     _exit(125);
+  EnterNetwork(plan);
   const int root = BecomeRoot(plan);
   LeaveSession(plan);
-  JoinCgroups(plan);
+  if (plan.tasks_to_come == 0)
+    JoinCgroups(plan);
   TakeOutput(plan);
   const int proc = OpenProcForLabels(plan);
   if (plan.entered)

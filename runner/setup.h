@@ -112,6 +112,7 @@ struct SetupPlan {
   bool root_comes = false;  // the overlay is made outside, and comes over `control` (mapped_root.h)
   bool single_id = false;
   bool host_network = false;
+  int network = -1;  // one of the container's own that is there already, with its loopback device; above kControlFd
   bool metadata = false;  // the runner gets a socket that listens in the container's network
   bool terminal = false;
   bool interactive = false;
@@ -134,6 +135,7 @@ struct SetupPlan {
   size_t node_count = 0;
   const int* tasks = nullptr;
   size_t task_count = 0;
+  size_t tasks_to_come = 0;    // instead, over `control`, while a bundle's mounts are made
   bool joined_cgroup = false;  // by any means: a cgroup namespace is worth having
   bool new_keyring = true;
   const char* keyring = nullptr;  // its name; null: none

@@ -17,6 +17,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "libimage/base/pass_descriptor.h"
 #include "runner/setup_steps.h"
@@ -233,10 +234,26 @@ bool TakesMode(const MountPlan& mount) {
   return true;
 }
 
+// What the mount will cover gives it what is in it, or its mode.
+void TakeFromCovered(int covered, const MountPlan& mount, int tree, size_t index) {
+  struct stat status {};
+  const int into = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (into < 0 || fstat(covered, &status) < 0)
+    FailSetup(Step::kCopyUp, errno, index);
+  if (mount.copy_up) {
+    CopyUp(covered, into, index);
+    if (fchown(into, status.st_uid, status.st_gid) < 0)
+      FailSetup(Step::kCopyUp, errno, index);
+  }
+  if (TakesMode(mount) && fchmod(into, status.st_mode & 07777) < 0)
+    FailSetup(Step::kMount, errno, index);
+  close(into);
+  close(covered);
+}
+
 void AttachNew(int root, const MountPlan& mount, size_t index) {
-  struct stat covered {};
-  const int before = OpenInContainer(root, mount.target, O_RDONLY | O_DIRECTORY);
-  const bool was_there = before >= 0 && fstat(before, &covered) == 0;
+  const bool takes = mount.copy_up || TakesMode(mount);
+  const int covered = takes ? OpenInContainer(root, mount.target, O_RDONLY | O_DIRECTORY) : -1;
   const int target = OpenTarget(root, mount, true, index);
   if (TooLong(mount)) {
     MountByOptions(mount, target, index);
@@ -245,16 +262,8 @@ void AttachNew(int root, const MountPlan& mount, size_t index) {
   const bool late = mount.copy_up && (mount.set & MOUNT_ATTR_RDONLY) != 0;
   const auto attributes = static_cast<unsigned>(mount.set & ~(late ? uint64_t{MOUNT_ATTR_RDONLY} : 0));
   const int tree = NewMount(mount.type, mount.data, attributes, Step::kMount, index, mount.source);
-  const int into = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (was_there && mount.copy_up && into >= 0) {
-    CopyUp(before, into, index);
-    if (fchown(into, covered.st_uid, covered.st_gid) < 0)
-      FailSetup(Step::kCopyUp, errno, index);
-  }
-  if (was_there && TakesMode(mount) && fchmod(into, covered.st_mode & 07777) < 0)
-    FailSetup(Step::kMount, errno, index);
-  close(into);
-  close(before);
+  if (covered >= 0)
+    TakeFromCovered(covered, mount, tree, index);
   if (late)
     SetAttributes(tree, MOUNT_ATTR_RDONLY, false, Step::kMount, index);
   Attach(tree, target, Step::kMount, index);
@@ -441,20 +450,35 @@ int ReceiveState() {
   return arrival.fd;
 }
 
+namespace {
+
+// As late as can be, the control groups are joined: the parent makes them meanwhile.
+void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root) {
+  bool to_join = plan.tasks_to_come > 0;
+  for (size_t i = 0; i < bundle.mount_count; ++i) {
+    const MountPlan& mount = bundle.mounts[i];
+    const bool cgroups = std::strcmp(mount.type, "cgroup") == 0;
+    if (cgroups && std::exchange(to_join, false))
+      JoinCgroups(plan);
+    if (*mount.type == '\0')
+      AttachBind(root, mount, i);
+    else if (cgroups)
+      AttachCgroups(plan, root, mount, i);
+    else
+      AttachNew(root, mount, i);
+  }
+  if (to_join)
+    JoinCgroups(plan);
+}
+
+}  // namespace
+
 void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle) {
   MakeTimeNamespace(bundle);
   const int null = bundle.masked_count > 0 ? OpenHostNull() : -1;
   const int root = AttachRoot(bundle);
   RaiseLoopback(plan);
-  for (size_t i = 0; i < bundle.mount_count; ++i) {
-    const MountPlan& mount = bundle.mounts[i];
-    if (*mount.type == '\0')
-      AttachBind(root, mount, i);
-    else if (std::strcmp(mount.type, "cgroup") == 0)
-      AttachCgroups(plan, root, mount, i);
-    else
-      AttachNew(root, mount, i);
-  }
+  AttachMounts(plan, bundle, root);
   if (std::strcmp(plan.working_dir, "/") != 0) {
     const int dir = OpenInContainer(root, plan.working_dir, O_PATH);
     close(dir >= 0 ? dir : OpenOrMake(root, plan.working_dir, true, Step::kWorkingDir, 0));

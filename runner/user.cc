@@ -9,6 +9,8 @@
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+#include "libimage/base/process.h"
 
 namespace gantry::runner {
 namespace {
@@ -162,6 +164,20 @@ Credentials Resolve(const std::string& passwd, ReadGroup read_group, std::string
 }
 
 }  // namespace
+
+std::string NameOnHost(uid_t uid) {
+  const std::string number = std::to_string(uid);
+  try {
+    if (const auto entry = FindUser(ReadFile("/etc/passwd", kMaxAccountFileBytes), number))
+      return entry->name;
+    const Captured services = RunCaptured({"getent", "passwd", number}, {}, kMaxAccountFileBytes);
+    if (const auto entry = FindUser(services.output, number))
+      return entry->name;
+  } catch (const Error&) {
+    // nobody knows
+  }
+  return number;
+}
 
 Credentials ResolveUser(const Dir& root, std::string_view spec) {
   return Resolve(

@@ -38,4 +38,8 @@ struct AccountFiles {
 Credentials ResolveUser(const Dir& root, std::string_view spec);
 Credentials ResolveUser(const AccountFiles& files, std::string_view spec);
 
+// What this machine calls a user: by /etc/passwd, else by its name services, of which getent(1) knows (libc's would
+// keep programs from being static). The number, where it has no name.
+std::string NameOnHost(uid_t uid);
+
 }  // namespace gantry::runner

@@ -1,7 +1,6 @@
 #include "runner/userns.h"
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -17,6 +16,7 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "runner/user.h"
 
 namespace gantry::runner {
 namespace {
@@ -162,8 +162,7 @@ IdMap MapOfCaller() { return {{{0, geteuid(), 1}}, {{0, getegid(), 1}}, {}}; }
 IdMap PlanIdMap() {
   const uid_t uid = geteuid();
   const gid_t gid = getegid();
-  const passwd* entry = getpwuid(uid);
-  const std::string user = entry != nullptr ? entry->pw_name : std::to_string(uid);
+  const std::string user = NameOnHost(uid);
   if (!InPath("newuidmap") || !InPath("newgidmap")) {
     IdMap map = PlanIdMap(user, uid, gid, {}, {});
     map.note = std::string(kNoRange) + "newuidmap and newgidmap are not installed (Debian package uidmap)";

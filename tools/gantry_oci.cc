@@ -1,8 +1,17 @@
 // gantry-oci: the command line of an OCI runtime, for engines.
+#include <malloc.h>
+#include <sys/mman.h>
+
+#include <algorithm>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "libimage/base/error.h"
@@ -49,79 +58,143 @@ void AddCreateOptions(CLI::App& command, Options& options) {
   command.add_flag("--no-new-keyring", create.no_new_keyring, "keep the session keyring");
 }
 
-void AddLifeCommands(CLI::App& app, Options& options, std::vector<std::pair<CLI::App*, Command>>& commands) {
-  const auto runtime = [&options] { return RuntimeOptionsOf(options.common); };
+using Commands = std::vector<std::pair<CLI::App*, Command>>;
+
+runner::RuntimeOptions Runtime(const Options& options) { return RuntimeOptionsOf(options.common); }
+
+void AddCreate(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* create = Add(app, "create", "set a container up, to be started", options);
   AddCreateOptions(*create, options);
-  commands.emplace_back(create, [&options, runtime] {
+  commands.emplace_back(create, [&options] {
     options.create.id = options.id;
     options.create.process.detach = true;
-    runner::Create(runtime(), options.create);
+    runner::Create(Runtime(options), options.create);
     return 0;
   });
-  commands.emplace_back(Add(app, "start", "start a container that was created", options), [&options, runtime] {
-    runner::Start(runtime(), options.id);
+}
+
+void AddStart(CLI::App& app, Options& options, Commands& commands) {
+  commands.emplace_back(Add(app, "start", "start a container that was created", options), [&options] {
+    runner::Start(Runtime(options), options.id);
     return 0;
   });
+}
+
+void AddRun(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* run = Add(app, "run", "create and start, and wait for the end", options);
   AddCreateOptions(*run, options);
   run->add_flag("-d,--detach", options.create.process.detach, "do not wait");
   run->add_flag("--keep", options.create.keep, "keep the state of what has ended");
   run->add_flag("--no-subreaper", options.no_subreaper, "accepted: it never is one");
-  commands.emplace_back(run, [&options, runtime] {
+  commands.emplace_back(run, [&options] {
     options.create.id = options.id;
-    return runner::Run(runtime(), options.create).code;
+    return runner::Run(Runtime(options), options.create).code;
   });
+}
+
+void AddKill(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* kill = Add(app, "kill", "send a signal to the first process", options);
   kill->add_option("SIGNAL", options.signal, "a name or a number; default: TERM");
   kill->add_flag("-a,--all", options.all, "to every process");
-  commands.emplace_back(kill, [&options, runtime] {
-    runner::Kill(runtime(), options.id, SignalNamed(options.signal), options.all);
+  commands.emplace_back(kill, [&options] {
+    runner::Kill(Runtime(options), options.id, SignalNamed(options.signal), options.all);
     return 0;
   });
-  CLI::App* remove = Add(app, "delete", "remove what has ended, or was never started", options);
-  remove->add_flag("-f,--force", options.force, "kill it first; not being there is no error");
-  commands.emplace_back(remove, [&options, runtime] {
-    runner::Delete(runtime(), options.id, options.force);
-    return 0;
-  });
-  for (const bool pause : {true, false}) {
-    CLI::App* command =
-        Add(app, pause ? "pause" : "resume", pause ? "stop all processes for a while" : "let them go on", options);
-    commands.emplace_back(command, [&options, runtime, pause] {
-      runner::Pause(runtime(), options.id, pause);
-      return 0;
-    });
-  }
 }
 
-void AddOtherCommands(CLI::App& app, Options& options, std::vector<std::pair<CLI::App*, Command>>& commands) {
-  const auto runtime = [&options] { return RuntimeOptionsOf(options.common); };
+void AddDelete(CLI::App& app, Options& options, Commands& commands) {
+  CLI::App* remove = Add(app, "delete", "remove what has ended, or was never started", options);
+  remove->add_flag("-f,--force", options.force, "kill it first; not being there is no error");
+  commands.emplace_back(remove, [&options] {
+    runner::Delete(Runtime(options), options.id, options.force);
+    return 0;
+  });
+}
+
+void AddPause(CLI::App& app, Options& options, Commands& commands) {
+  commands.emplace_back(Add(app, "pause", "stop all processes for a while", options), [&options] {
+    runner::Pause(Runtime(options), options.id, true);
+    return 0;
+  });
+}
+
+void AddResume(CLI::App& app, Options& options, Commands& commands) {
+  commands.emplace_back(Add(app, "resume", "let them go on", options), [&options] {
+    runner::Pause(Runtime(options), options.id, false);
+    return 0;
+  });
+}
+
+void AddExec(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* exec = app.add_subcommand("exec", "one more process in a running container");
   AddExecOptions(*exec, options.exec);
   commands.emplace_back(
-      exec, [&options, runtime, exec] { return ExecInContainer(runtime(), exec->remaining(), options.exec); });
-  CLI::App* state = Add(app, "state", "what is known of a container, as JSON", options);
-  commands.emplace_back(state, [&options, runtime] { return ShowState(runtime(), options.id); });
+      exec, [&options, exec] { return ExecInContainer(Runtime(options), exec->remaining(), options.exec); });
+}
+
+void AddState(CLI::App& app, Options& options, Commands& commands) {
+  commands.emplace_back(Add(app, "state", "what is known of a container, as JSON", options),
+                        [&options] { return ShowState(Runtime(options), options.id); });
+}
+
+void AddList(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* list = app.add_subcommand("list", "all containers");
   AddListOptions(*list, options.show);
-  commands.emplace_back(list, [&options, runtime] { return ShowList(runtime(), options.show); });
+  commands.emplace_back(list, [&options] { return ShowList(Runtime(options), options.show); });
+}
+
+void AddPs(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* ps = Add(app, "ps", "the processes of a container", options);
   AddPsOptions(*ps, options.show);
-  commands.emplace_back(ps, [&options, runtime] { return ShowProcesses(runtime(), options.id, options.show); });
+  commands.emplace_back(ps, [&options] { return ShowProcesses(Runtime(options), options.id, options.show); });
+}
+
+void AddEvents(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* events = Add(app, "events", "what a container uses, as lines of JSON", options);
   AddEventsOptions(*events, options.show);
-  commands.emplace_back(events, [&options, runtime] { return ShowEvents(runtime(), options.id, options.show); });
+  commands.emplace_back(events, [&options] { return ShowEvents(Runtime(options), options.id, options.show); });
+}
+
+void AddUpdate(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* update = Add(app, "update", "change the limits of a container", options);
   AddUpdateOptions(*update, options.update);
-  commands.emplace_back(update, [&options, runtime] {
-    runner::Update(runtime(), options.id, ResourcesOf(options.update));
+  commands.emplace_back(update, [&options] {
+    runner::Update(Runtime(options), options.id, ResourcesOf(options.update));
     return 0;
   });
+}
+
+void AddFeatures(CLI::App& app, Options&, Commands& commands) {
   commands.emplace_back(app.add_subcommand("features", "what this runtime can do, as JSON"), ShowFeatures);
+}
+
+void AddSpec(CLI::App& app, Options& options, Commands& commands) {
   CLI::App* spec = app.add_subcommand("spec", "write a config.json to begin with");
   AddSpecOptions(*spec, options.show);
   commands.emplace_back(spec, [&options] { return WriteSpec(options.show); });
+}
+
+struct Entry {
+  std::string_view name;
+  void (*add)(CLI::App& app, Options& options, Commands& commands);
+};
+constexpr Entry kCommands[] = {
+    {"create", AddCreate}, {"start", AddStart},       {"run", AddRun},       {"kill", AddKill},
+    {"delete", AddDelete}, {"pause", AddPause},       {"resume", AddResume}, {"exec", AddExec},
+    {"state", AddState},   {"list", AddList},         {"ps", AddPs},         {"events", AddEvents},
+    {"update", AddUpdate}, {"features", AddFeatures}, {"spec", AddSpec}};
+
+// A start is some milliseconds, and to set all commands up a third of one: those that no word names are left out,
+// unless none is named or the words ask for help.
+void AddCommands(CLI::App& app, Options& options, Commands& commands, std::span<char*> words) {
+  const auto named = [&](const Entry& entry) { return std::ranges::find(words, entry.name) != words.end(); };
+  const bool help =
+      std::ranges::any_of(words, [](std::string_view word) { return word == "--help" || word.starts_with("-h"); });
+  const bool all = help || std::ranges::none_of(kCommands, named);
+  for (const Entry& entry : kCommands) {
+    if (all || named(entry))
+      entry.add(app, options, commands);
+  }
 }
 
 // Engines read the log, where there is one.
@@ -134,17 +207,31 @@ int Logged(const Options& options, const Command& command) {
   }
 }
 
+// What a short run takes of memory it has at once: page by page, as it is touched, takes the kernel several times as
+// long.
+void PrepareHeap() {
+  constexpr size_t kSize = 256 * 1024;
+  constexpr uintptr_t kPage = 4096;
+  mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+  mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
+  void* piece = std::malloc(kSize);
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(piece) + kPage - 1) & ~(kPage - 1);
+  // Kernels before 5.14 do not know this, and need not.
+  madvise(reinterpret_cast<void*>(begin), kSize - kPage, MADV_POPULATE_WRITE);
+  std::free(piece);
+}
+
 }  // namespace
 }  // namespace gantry::tools
 
 int main(int argc, char** argv) {
   using namespace gantry::tools;
+  PrepareHeap();
   CLI::App app("Run containers out of bundles, as engines ask for it (OCI runtime specification).", "gantry-oci");
   Options options;
-  std::vector<std::pair<CLI::App*, Command>> commands;
+  Commands commands;
   AddOciOptions(app, options.common);
-  AddLifeCommands(app, options, commands);
-  AddOtherCommands(app, options, commands);
+  AddCommands(app, options, commands, {argv, static_cast<size_t>(argc)});
   app.require_subcommand(1);
   return ToolMain(app, argc, argv, [&] {
     for (const auto& [command, body] : commands) {

@@ -20,8 +20,8 @@ void TakeKind(const NetOptions& options, runner::RunOptions& run) {
   else if (rest != "none")
     run.network = runner::Network::kNamed;
   if (run.network != runner::Network::kNamed) {
-    if (!options.configurations.empty())
-      throw Error(ErrorKind::kUsage, "--net-config is for CNI networks", "name one with --net");
+    if (!options.configurations.empty() || options.plugin_seconds)
+      throw Error(ErrorKind::kUsage, "--net-config and --net-timeout are for CNI networks", "name one with --net");
     return;
   }
   for (size_t end = 0; end != std::string::npos; rest.erase(0, end == std::string::npos ? end : end + 1)) {
@@ -30,6 +30,7 @@ void TakeKind(const NetOptions& options, runner::RunOptions& run) {
   }
   run.net.configurations =
       options.configurations.empty() ? runner::kCniConfigurations : RealPath(options.configurations);
+  run.net.plugin_seconds = options.plugin_seconds.value_or(run.net.plugin_seconds);
   runner::FindCniNetworks(run.net);  // better known before anything is fetched
 }
 
@@ -41,6 +42,10 @@ void AddNetOptions(CLI::App& app, NetOptions& options) {
       ->type_name("none|private|host|NAME[,NAME...]");
   app.add_option("--net-config", options.configurations, "where CNI networks are; default: /etc/cni/net.d")
       ->type_name("DIR");
+  app.add_option("--net-timeout", options.plugin_seconds, "how long a plugin of a CNI network may take; default: 60")
+      ->check(CLI::Range(1U, runner::kMaxPluginSeconds))
+      ->type_name("SECONDS")
+      ->option_text("SECONDS");
   List(app, "-p,--publish", options.publish, "a port of the host becomes one of the pod; implies --net=private",
        "[IP:]HOSTPORT:PORT[/udp]");
   app.add_option("--hostname", options.hostname, "its host name; default: from the pod's UUID");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@ namespace gantry::tools {
 struct NetOptions {
   std::string network, hostname, configurations;
   std::vector<std::string> dns, searches, resolver_options, hosts, publish;
+  std::optional<unsigned> plugin_seconds;
 };
 
 // `options` must outlive the parse.

@@ -110,17 +110,18 @@ void CopyRest(int from, int to, std::string_view what) {
 }
 
 std::string ReadAll(int fd, size_t max_bytes, std::string_view what) {
-  constexpr size_t kStep = 64 * 1024;
+  constexpr size_t kLargestStep = 64 * 1024;
   std::string text;
-  while (true) {
+  // Most are small, and the kernel's are read by the dozen: pages of memory that nothing comes into are not touched.
+  for (size_t step = 4096;; step = std::min(4 * step, kLargestStep)) {
     const size_t had = text.size();
-    text.resize(had + kStep);
+    text.resize(had + step);
     const size_t got = ReadFull(fd, std::as_writable_bytes(std::span(text)).subspan(had), what);
     text.resize(had + got);
     if (text.size() > max_bytes) {
       throw Error(ErrorKind::kCorrupt, std::string(what) + " is longer than " + std::to_string(max_bytes) + " bytes");
     }
-    if (got < kStep)
+    if (got < step)
       return text;
   }
 }

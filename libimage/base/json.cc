@@ -85,7 +85,7 @@ class Builder : public nlohmann::json_sax<Library> {
   bool end_object() override { return Close(); }
   bool end_array() override { return Close(); }
   bool key(string_t& name) override {
-    if (!levels_.back().seen.insert(name).second)
+    if (!levels_.back().Takes(name))
       return Refuse("a second member " + Quoted(name));
     levels_.back().key = std::move(name);
     return true;
@@ -103,8 +103,20 @@ class Builder : public nlohmann::json_sax<Library> {
   struct Level {
     Value value;
     std::string key;
-    std::unordered_set<std::string> seen;
+    std::unordered_set<std::string> seen;  // of many members
+
+    // Whether a member of that name is the first. Few are compared one by one.
+    bool Takes(const std::string& name) {
+      const Object& object = *value.object();
+      if (object.members().size() < kFew)
+        return object.Find(name) == nullptr;
+      if (seen.empty()) {
+        for (const Member& member : object.members()) seen.insert(member.first);
+      }
+      return seen.insert(name).second;
+    }
   };
+  static constexpr size_t kFew = 16;
 
   bool Refuse(std::string problem) {
     if (problem_.empty())

@@ -13,7 +13,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
+#include <span>
 
 #include "libimage/base/inherited.h"
 
@@ -30,6 +32,7 @@ struct Plan {
   std::vector<std::pair<int, int>> fds;
   int report = -1;  // gets errno when exec failed
   pid_t parent = 0;
+  bool leads_group = false;
 };
 
 std::vector<std::string> Candidates(const std::string& program) {
@@ -68,6 +71,8 @@ std::vector<char*> Pointers(const std::vector<std::string>& texts) {
     FailChild(plan.report);
   if (getppid() != plan.parent)
     _exit(127);
+  if (plan.leads_group && setpgid(0, 0) < 0)
+    FailChild(plan.report);
   // Two passes: first above every target, so that no mapping overwrites the source of a later one.
   int floor = plan.report + 1;
   for (const auto& [ours, theirs] : plan.fds) floor = std::max({floor, ours + 1, theirs + 1});
@@ -137,11 +142,11 @@ ExitStatus Process::Wait() {
 }
 
 Process Process::Start(const std::vector<std::string>& argv, const std::vector<std::pair<int, int>>& fds,
-                       const std::optional<std::vector<std::string>>& environment) {
+                       const std::optional<std::vector<std::string>>& environment, bool leads_group) {
   if (fds.size() > 16)
     throw Error(ErrorKind::kFailed, "too many descriptors for " + Quoted(argv.at(0)));
   Pipe report = MakePipe();
-  Plan plan{Candidates(argv.at(0)), Pointers(argv), {}, fds, report.write.get(), getpid()};
+  Plan plan{Candidates(argv.at(0)), Pointers(argv), {}, fds, report.write.get(), getpid(), leads_group};
   if (environment) {
     plan.environment = Pointers(*environment);
   } else {
@@ -198,27 +203,77 @@ std::string ProgramDirectory() {
   return std::string(path.substr(0, std::min(path.rfind('/'), path.size())));
 }
 
+namespace {
+
+// A child may read no more of what we write.
+class PipeSignalBlocked {
+ public:
+  PipeSignalBlocked() {
+    sigemptyset(&signal_);
+    sigaddset(&signal_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &signal_, &before_);
+  }
+  ~PipeSignalBlocked() {
+    const timespec now{};
+    sigtimedwait(&signal_, nullptr, &now);
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  PipeSignalBlocked(const PipeSignalBlocked&) = delete;
+  PipeSignalBlocked& operator=(const PipeSignalBlocked&) = delete;
+
+ private:
+  sigset_t signal_{};
+  sigset_t before_{};
+};
+
+// Waits for one of `polls`, until a child has taken too long.
+class Patience {
+ public:
+  Patience(const Process& child, const std::string& name, std::optional<std::chrono::milliseconds> limit)
+      : child_(child), name_(name), limit_(limit), begun_(Clock::now()) {}
+
+  void Poll(std::span<pollfd> polls) const {
+    using std::chrono::milliseconds;
+    const auto passed = std::chrono::duration_cast<milliseconds>(Clock::now() - begun_);
+    const auto left = limit_ ? std::max(*limit_ - passed, milliseconds(0)) : milliseconds(-1);
+    const int ready = poll(polls.data(), polls.size(), static_cast<int>(left.count()));
+    if (ready < 0 && errno != EINTR)
+      ThrowErrno("poll");
+    if (ready != 0)
+      return;
+    kill(-child_.pid(), SIGKILL);
+    throw Error(ErrorKind::kFailed,
+                Quoted(name_) + " took longer than " + std::to_string(limit_->count() / 1000) + " s, and was killed");
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const Process& child_;
+  const std::string& name_;
+  std::optional<std::chrono::milliseconds> limit_;
+  Clock::time_point begun_;
+};
+
+}  // namespace
+
 Captured RunCaptured(const std::vector<std::string>& argv, std::string_view input, size_t max_output,
-                     const std::optional<std::vector<std::string>>& environment) {
+                     const std::optional<std::vector<std::string>>& environment,
+                     std::optional<std::chrono::milliseconds> limit) {
   Pipe in = MakePipe();
   Pipe out = MakePipe();
-  Process child = Process::Start(argv, {{in.read.get(), 0}, {out.write.get(), 1}}, environment);
+  Process child = Process::Start(argv, {{in.read.get(), 0}, {out.write.get(), 1}}, environment, limit.has_value());
+  const Patience patience(child, argv[0], limit);
   in.read.Reset();
   out.write.Reset();
   fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
-  sigset_t pipe_signal;
-  sigemptyset(&pipe_signal);
-  sigaddset(&pipe_signal, SIGPIPE);
-  sigset_t before;
-  pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+  const PipeSignalBlocked blocked;
   Captured result;
   std::array<char, 65536> buffer{};
   while (true) {
     if (input.empty())
       in.write.Reset();
     std::array<pollfd, 2> polls{pollfd{out.read.get(), POLLIN, 0}, pollfd{in.write.get(), POLLOUT, 0}};
-    if (poll(polls.data(), polls.size(), -1) < 0 && errno != EINTR)
-      ThrowErrno("poll");
+    patience.Poll(polls);
     if (polls[1].revents != 0) {
       const ssize_t n = write(in.write.get(), input.data(), input.size());
       // A child that reads no more has decided already: its exit status tells.
@@ -236,9 +291,8 @@ Captured RunCaptured(const std::vector<std::string>& argv, std::string_view inpu
     if (result.output.size() > max_output)
       throw Error(ErrorKind::kFailed, Quoted(argv[0]) + " prints too much");
   }
-  const timespec now{};
-  sigtimedwait(&pipe_signal, nullptr, &now);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  std::array<pollfd, 1> end{pollfd{child.pidfd(), POLLIN, 0}};
+  while (limit && end[0].revents == 0) patience.Poll(end);
   result.status = child.Wait();
   return result;
 }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -38,9 +39,10 @@ class Process {
   // Starts `argv[0]` (searched in PATH when it has no slash). `fds` are (ours, theirs): descriptor `ours` becomes
   // `theirs` in the child; all others are closed on exec. 0, 1 and 2 are inherited unless mapped. `environment` entries
   // are "NAME=value"; nullopt inherits ours. The child gets SIGKILL when the thread that started it dies.
-  // Throws kNotFound when the program does not exist.
+  // With `leads_group` it is the first of a process group. Throws kNotFound when the program does not exist.
   static Process Start(const std::vector<std::string>& argv, const std::vector<std::pair<int, int>>& fds,
-                       const std::optional<std::vector<std::string>>& environment = std::nullopt);
+                       const std::optional<std::vector<std::string>>& environment = std::nullopt,
+                       bool leads_group = false);
 
   // A child that something else made.
   static Process Adopt(pid_t pid, UniqueFd pidfd) { return {pid, std::move(pidfd)}; }
@@ -63,12 +65,14 @@ std::pair<UniqueFd, Process> ForkOverSocket(const std::function<int(int channel)
 std::string ProgramDirectory();
 
 // Runs a program to its end with `input` on its stdin and returns what it printed on stdout (at most `max_output`
-// bytes, else kFailed) and how it ended. Its stderr is ours, or goes to `error_output` when given.
+// bytes, else kFailed) and how it ended. Its stderr is ours. One that has not ended after `limit` is killed, with those
+// of its children that are in its process group: kFailed.
 struct Captured {
   ExitStatus status;
   std::string output;
 };
 Captured RunCaptured(const std::vector<std::string>& argv, std::string_view input, size_t max_output,
-                     const std::optional<std::vector<std::string>>& environment = std::nullopt);
+                     const std::optional<std::vector<std::string>>& environment = std::nullopt,
+                     std::optional<std::chrono::milliseconds> limit = std::nullopt);
 
 }  // namespace gantry

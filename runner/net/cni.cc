@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <chrono>
 #include <utility>
 
 #include "libimage/base/dir.h"
@@ -64,6 +65,7 @@ std::string FindPlugin(const std::string& type) {
 struct Call {
   const char* command;
   std::string container, netns, interface;
+  std::chrono::seconds limit;
 };
 
 // For the plugins that plugins call.
@@ -99,7 +101,7 @@ std::string RunPlugin(const std::string& type, const Call& call, const json::Obj
                                                 "CNI_IFNAME=" + call.interface,
                                                 "CNI_PATH=" + SearchPath(),
                                                 std::string("PATH=") + kPath};
-  Captured done = RunCaptured({FindPlugin(type)}, json::Print(request), kMaxCniBytes, environment);
+  Captured done = RunCaptured({FindPlugin(type)}, json::Print(request), kMaxCniBytes, environment, call.limit);
   if (done.status.code != 0)
     throw Error(ErrorKind::kFailed,
                 "CNI plugin " + Quoted(type) + " failed at " + call.command + ": " + Complaint(done.output));
@@ -197,7 +199,7 @@ std::string Names(const std::vector<CniNetwork>& networks) {
 CniNetwork ParseCniNetwork(std::string_view text, const std::string& what) {
   const json::Value value = json::Parse(text, what);
   const json::Cursor at(value, what);
-  CniNetwork out{at.At("name").String(), kDefaultVersion, {}};
+  CniNetwork out{.name = at.At("name").String(), .version = kDefaultVersion};
   if (!IsName(out.name))
     at.At("name").Fail("expected a name of letters, digits, '_', '.' and '-'");
   if (const auto version = at.Find("cniVersion"))
@@ -227,6 +229,7 @@ std::vector<CniNetwork> FindCniNetworks(const NetworkRequest& request) {
           "--net is none, private, host, or CNI networks of " + Quoted(request.configurations) + ": " + Names(all));
     for (const json::Object& plugin : found->plugins) FindPlugin(*plugin.Find("type")->string());
     out.push_back(*found);
+    out.back().seconds = request.plugin_seconds;
   }
   return out;
 }
@@ -258,6 +261,7 @@ json::Object CniAttachment::Print() const {
   json::Object out{{"name", network.name},
                    {"cniVersion", network.version},
                    {"interface", interface},
+                   {"seconds", uint64_t{network.seconds}},
                    {"plugins", std::move(plugins)}};
   if (result)
     out.Append("result", *result);
@@ -269,6 +273,8 @@ CniAttachment CniAttachment::Parse(const json::Cursor& at) {
   out.network.name = at.At("name").String();
   out.network.version = at.At("cniVersion").String();
   out.interface = at.At("interface").String();
+  if (const auto seconds = at.Find("seconds"))
+    out.network.seconds = static_cast<unsigned>(seconds->Unsigned(kMaxPluginSeconds));
   for (const json::Cursor& plugin : at.At("plugins").Elements(kMaxCniPlugins))
     out.network.plugins.push_back(PluginOf(plugin));
   if (const auto result = at.Find("result"))
@@ -292,7 +298,7 @@ CniAttachment PlanCni(CniNetwork network, const std::string& interface, const st
 }
 
 void CniAdd(CniAttachment& attachment, const std::string& container, const std::string& netns) {
-  const Call call{"ADD", container, netns, attachment.interface};
+  const Call call{"ADD", container, netns, attachment.interface, std::chrono::seconds(attachment.network.seconds)};
   std::optional<json::Value> result;
   for (const json::Object& plugin : attachment.network.plugins) {
     const std::string& type = *plugin.Find("type")->string();
@@ -304,7 +310,7 @@ void CniAdd(CniAttachment& attachment, const std::string& container, const std::
 }
 
 void CniDel(const CniAttachment& attachment, const std::string& container, const std::string& netns) {
-  const Call call{"DEL", container, netns, attachment.interface};
+  const Call call{"DEL", container, netns, attachment.interface, std::chrono::seconds(attachment.network.seconds)};
   std::optional<Error> failed;
   for (auto plugin = attachment.network.plugins.rbegin(); plugin != attachment.network.plugins.rend(); ++plugin) {
     try {

@@ -25,6 +25,7 @@ constexpr const char* kCniConfigurations = "/etc/cni/net.d";
 struct CniNetwork {
   std::string name, version;
   std::vector<json::Object> plugins;  // as they are written; each has a `type` that is a plain file name
+  unsigned seconds = 60;              // that a call of a plugin may take; one that hangs is killed
 };
 
 // A .conflist, or a .conf of one plugin. kCorrupt for what is neither.

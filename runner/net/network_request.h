@@ -8,6 +8,7 @@
 namespace gantry::runner {
 
 constexpr size_t kMaxPublishedPorts = 1024;  // of one pod
+constexpr unsigned kMaxPluginSeconds = 24 * 3600;
 constexpr size_t kMaxHostEntries = 1024;
 constexpr size_t kMaxResolverEntries = 32;  // of each kind
 
@@ -51,6 +52,7 @@ struct NetworkRequest {
   Resolver resolver;               // what is empty is the host's
   std::vector<std::string> names;  // of CNI networks, for Network::kNamed
   std::string configurations;      // the directory that has them
+  unsigned plugin_seconds = 60;    // that a call of a plugin may take
 
   // kUsage for what cannot be an address, a domain or an option.
   void Check() const;

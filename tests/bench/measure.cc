@@ -3,7 +3,8 @@
 //
 // A command is a line on stdin with four fields that tabs separate: label; a mount namespace to enter, or "-"; a shell
 // command that prepares (not measured), or "-"; the words of the command, which no shell sees. GAP_MS passes before
-// each. The output has a line for each: label, wall, CPU, peak, separated by tabs.
+// each. The output has a line for each: label, wall, CPU, peak, separated by tabs. Commands inherit descriptor 9, where
+// it is open, at the beginning of its file.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -24,6 +25,8 @@
 #include <vector>
 
 namespace {
+
+constexpr int kInherited = 9;
 
 struct Sample {
   double wall_ms = 0;
@@ -91,6 +94,7 @@ Sample RunOnce(const Command& command) {
   }
   argv.push_back(nullptr);
   const int output = memfd_create("output", MFD_CLOEXEC);
+  lseek(kInherited, 0, SEEK_SET);
   const int space = command.mount_namespace == "-" ? -1 : open(command.mount_namespace.c_str(), O_RDONLY | O_CLOEXEC);
   const auto begin = std::chrono::steady_clock::now();
   const pid_t child = fork();

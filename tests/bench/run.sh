@@ -20,6 +20,8 @@ export TMPDIR=$cache
 
 # shellcheck source=machine.sh
 . "$here/machine.sh"
+# shellcheck source=start.sh
+. "$here/start.sh"
 
 printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
 
@@ -36,15 +38,16 @@ entry() {
   printf '%s\t%s\t%s\t%s\n' "$label" "${MOUNT_NAMESPACE:--}" "$prepare" "$*"
 }
 
-# table TITLE EXPECTED MIB: reads the lines of bench_measure, gantry's first, and prints gantry's share of each peer.
+# table TITLE EXPECTED [MIB]: reads the lines of bench_measure, gantry's first, and prints gantry's share of each peer.
+# EXPECTED has a field for each of these, that semicolons separate. MIB: of memory, that gantry is to stay below.
 table() {
   printf '\n%s\n  %-34s %10s %10s %9s   %s\n' "$1" '' wall CPU peak "gantry's wall, of this one's"
-  awk -F '\t' -v expected="$2" '
+  awk -F '\t' -v expected="$2" -v most="${3:-128}" '
     function time(ms) { return ms < 1000 ? sprintf("%.1f ms", ms) : sprintf("%.2f s", ms / 1000) }
     { printf "  %-34s %10s %10s %5.0f MiB", $1, time($2), time($3), $4 / 1024 }
     NR == 1 { own = $2; peak = $4; print "" }
     NR > 1 { printf "   %.2f", own / $2; n = split(expected, e, ";"); if (e[NR - 1] != "") printf " (expected: %s)", e[NR - 1]; print "" }
-    END { if (peak / 1024 > 128) print "  peak memory is over the expected 128 MiB" }'
+    END { if (peak / 1024 > most) print "  peak memory is over the expected " most " MiB" }'
 }
 
 printf 'image: %s in %s layers, compressed; %s cores, %s\n' "$(du -sh "$cache/image" | cut -f1)" "${#blobs[@]}" \
@@ -124,45 +127,6 @@ EOF
     entry 'igzip -dc | tar x, layer by layer' "$clean" bash "$T/tar.sh" "${blobs[@]}"
   } | unshare -m --propagation private bench_measure 3 0 | table 'unpack' ';at most 0.15'
   rm -rf "$T/unpacked" "$T/disk"
-}
-
-# A bundle for gantry-oci, runc and crun, with the mounts and namespaces that runc proposes.
-make_bundle() {
-  umoci unpack --image "$T/busybox:v1" "$T/bundle" >/dev/null 2>&1
-  rm "$T/bundle/config.json"
-  (cd "$T/bundle" && runc spec)
-  jq '.process.terminal = false | .process.args = ["/bin/true"] | .root.readonly = false' "$T/bundle/config.json" \
-    >"$T/config.json"
-  mv "$T/config.json" "$T/bundle/config.json"
-}
-
-start() {
-  local gap pid
-  make_busybox_image "$T/busybox" v1
-  start_registry
-  push "$T/busybox:v1" bench/busybox:v1
-  gantry-fetch -q "docker://$registry/bench/busybox:v1" >/dev/null
-  make_bundle
-  # crun refuses cgroup v1 with a controller-less v2 beside it; it gets a view of the machine without.
-  unshare -m --propagation private sh -c '
-    if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
-    echo ready; exec sleep 600' >"$T/view" &
-  pid=$!
-  started_pids+=("$pid")
-  until grep -q ready "$T/view"; do sleep 0.02; done
-  for gap in 0 60; do
-    {
-      entry 'gantry-run' - gantry-run -q "$registry/bench/busybox:v1" /bin/true
-      MOUNT_NAMESPACE=/proc/$pid/ns/mnt entry 'crun run' - crun --root "$T/crun" run -b "$T/bundle" bench-crun
-      entry 'runc run' - runc --root "$T/runc" run -b "$T/bundle" bench-runc
-      entry 'bwrap --unshare-all' - bwrap --unshare-all --bind "$T/bundle/rootfs" / --proc /proc --dev /dev /bin/true
-    } | bench_measure 41 "$gap" | table "start of /bin/true, $gap ms between" 'at most 1.0'
-    {
-      entry 'gantry-oci run' - gantry-oci --root "$T/oci" run -b "$T/bundle" bench-oci
-      MOUNT_NAMESPACE=/proc/$pid/ns/mnt entry 'crun run' - crun --root "$T/crun" run -b "$T/bundle" bench-crun
-      entry 'runc run' - runc --root "$T/runc" run -b "$T/bundle" bench-runc
-    } | bench_measure 41 "$gap" | table "run of a bundle, $gap ms between" 'at most 0.5'
-  done
 }
 
 # against_parts EXPECTED TITLE [OF_PARTS]: reads the lines of bench_measure, gantry's first and then peers, and prints them beside

@@ -26,7 +26,10 @@ RunConfig FullConfig() {
   out.user = "web:staff";
   out.hostname = "h";
   out.network = Network::kHost;
-  out.net = {.ports = {{0x7F000001, 8080, 80, true}}, .hosts = {{"a", "::1"}}, .resolver = {{"1.1.1.1"}, {"x"}, {"y"}}};
+  out.net = {.ports = {{0x7F000001, 8080, 80, true}},
+             .hosts = {{"a", "::1"}},
+             .resolver = {{"1.1.1.1"}, {"x"}, {"y"}},
+             .plugin_seconds = 7};
   out.interactive = true;
   out.read_only_rootfs = true;
   out.capabilities = 5;

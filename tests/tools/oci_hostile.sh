@@ -15,6 +15,13 @@ oci create --pid-file "$T/pid" --bundle "$bundle" "$c" </dev/null >/dev/null 2>&
 # CVE-2017-5226: a session of its own, so that nothing can be pushed into the caller's terminal.
 [ "$(ps -o sid= -p "$(cat "$T/pid")" | tr -d ' ')" = "$(cat "$T/pid")" ] || fail "it is in our session"
 oci delete "$c"
+# The same: a program of the image that asks for whoever executes it as its interpreter does not get the runtime.
+make_bundle '.process.args=["/self","--version"]'
+printf '#!/proc/self/exe\n' >"$bundle/rootfs/self"
+chmod 0755 "$bundle/rootfs/self"
+oci run --bundle "$bundle" "$c" >"$T/out" 2>"$T/err" && fail "it was executed: $(cat "$T/out")"
+[ ! -s "$T/out" ] || fail "it was the runtime: $(cat "$T/out")"
+nothing_is_left "$c"
 # CVE-2024-21626: no descriptor of ours, and no working directory through one.
 make_bundle '.process.args=["ls","/proc/self/fd"]'
 exec 8<"$T/host" 9<"$T/host"

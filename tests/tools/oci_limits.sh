@@ -42,3 +42,20 @@ make_bundle '.process.args=["sleep","1000"]'
 change_bundle '.linux.resources.pids.limit=1'
 expect_exit 0 oci run --bundle "$bundle" --detach "$c" </dev/null
 oci delete --force "$c"
+
+# Limits that cannot be set, and a group that is another's, end it before its program begins; nothing of the other is touched.
+make_bundle '.process.args=["touch","/began"] | .linux.resources.unified={"no.such.file":"1"}'
+expect_exit 3 oci run --bundle "$bundle" "$c"
+nothing_is_left "$c"
+change_bundle 'del(.linux.resources.unified)'
+mkdir "/sys/fs/cgroup/pids/$c"
+sleep 1000 &
+started_pids+=($!)
+echo $! >"/sys/fs/cgroup/pids/$c/cgroup.procs"
+expect_exit 1 oci run --bundle "$bundle" "$c"
+expect_text 'has processes already' "$T/err"
+kill $! || fail "a process of another was killed"
+wait $! || true
+rmdir "/sys/fs/cgroup/pids/$c"
+[ ! -e "$bundle/rootfs/began" ] || fail "it began all the same"
+nothing_is_left "$c"

@@ -56,6 +56,21 @@ for answer in 'echo "{"' 'echo "{\"ips\":[{\"address\":\"x\"}]}"' 'echo "{\"dns\
   expect_exit 125 "${run[@]}" --net=odd "$image" true
 done
 expect_text "'odd' failed at ADD: 'no way'" "$T/err"
+# One that hangs is killed, with what it started: at the beginning, and at the end.
+hangs() {
+  printf '#!/bin/sh\n[ "$CNI_COMMAND" = %s ] && [ ! -e %s ] && sleep 987\necho "{}"\n' "$1" "$T/on" >/opt/cni/bin/odd
+}
+hangs ADD
+expect_exit 125 timeout 60 "${run[@]}" --net=odd --net-timeout 1 "$image" true
+expect_text "odd' took longer than 1 s, and was killed" "$T/err"
+hangs DEL
+expect_exit 6 timeout 60 "${run[@]}" --net=odd --net-timeout 1 "$image" sh -c 'exit 6'
+expect_exit 1 timeout 60 gantry run gc
+expect_text "odd' took longer than 1 s, and was killed" "$T/err"
+! pgrep -fx 'sleep 987' || fail "what a plugin started is left"
+touch "$T/on"
+expect_exit 0 gantry run gc
+expect_exit 125 "${run[@]}" --net=private --net-timeout 1 "$image" true
 # One that fails at the end does not take the app's code away, and gc tries again.
 printf '#!/bin/sh\n[ "$CNI_COMMAND" != DEL ] || [ -e %s ] || exit 1\necho "{}"\n' "$T/may" >/opt/cni/bin/odd
 expect_exit 5 "${run[@]}" --net=odd "$image" sh -c 'exit 5'

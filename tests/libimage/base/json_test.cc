@@ -21,6 +21,14 @@ TEST(JsonTest, PrintsWhatItParsed) {
 
 TEST(JsonTest, RejectsDuplicateKeys) { EXPECT_EQ(Problem(R"({"a":1,"a":2})"), "doc: a second member 'a'"); }
 
+TEST(JsonTest, RejectsDuplicateKeysAmongMany) {
+  std::string text = "{";
+  for (int i = 0; i < 40; ++i) text += "\"k" + std::to_string(i) + "\":{\"x\":1},";
+  EXPECT_NO_THROW(Parse(text + "\"end\":1}", "doc"));
+  for (const char* name : {"k0", "k15", "k16", "k39"})
+    EXPECT_EQ(Problem(text + "\"" + name + "\":1}"), "doc: a second member '" + std::string(name) + "'");
+}
+
 TEST(JsonTest, RejectsDuplicateKeysThatAreEscapedDifferently) {
   EXPECT_EQ(Problem(R"({"a":1,"\u0061":2})"), "doc: a second member 'a'");
 }

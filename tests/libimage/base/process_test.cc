@@ -63,6 +63,21 @@ TEST(ProcessTest, RefusesOutputOverTheBound) {
   EXPECT_THROW(RunCaptured({"/bin/sh", "-c", "yes | head -c 100000"}, "", 1000), Error);
 }
 
+TEST(ProcessTest, WhatTakesTooLongIsKilledWithItsChildren) {
+  const gantry::testing::TempDir temp;
+  const std::string script = "sleep 600 & echo $! >" + temp.path() + "/child; ";
+  for (const char* rest : {"sleep 600", "exec >&-; sleep 600"}) {
+    const Error error = CaughtError([&] {
+      RunCaptured({"/bin/sh", "-c", script + rest}, "", 1000, std::nullopt, std::chrono::milliseconds(300));
+    });
+    EXPECT_NE(error.message().find("took longer than"), std::string::npos) << error.message();
+    const pid_t child = std::stoi(ReadFile(temp.path() + "/child", 100));
+    for (int i = 0; i < 500 && kill(child, 0) == 0; ++i) usleep(10'000);
+    EXPECT_EQ(kill(child, 0), -1);
+  }
+  EXPECT_EQ(RunCaptured({"echo", "x"}, "", 10, std::nullopt, std::chrono::milliseconds(60'000)).output, "x\n");
+}
+
 TEST(ProcessTest, ForkReturnsTheCodeOfItsBody) {
   EXPECT_EQ(Process::Fork([] { return 9; }).Wait().code, 9);
   EXPECT_EQ(Process::Fork([]() -> int { throw Error(ErrorKind::kFailed, "x"); }).Wait().code, 1);

@@ -1,0 +1,179 @@
+# shellcheck shell=bash
+# The section start of run.sh, which sources this: what a container's start costs, at full security, beside other runtimes
+# and the bare sequence of kernel calls.
+# shellcheck disable=SC2154 # what run.sh and lib.sh set
+
+profile=/usr/share/containers/seccomp.json
+
+# A bundle for gantry-oci, runc and crun, with the mounts and namespaces that runc proposes, and podman's filter of system
+# calls as podman hands it over, in few bytes, as engines write it. The filter as a program for bwrap and the bare sequence: $T/filter.
+make_bundle() {
+  umoci unpack --image "$T/busybox:v1" "$T/bundle" >/dev/null 2>&1
+  rm "$T/bundle/config.json"
+  (cd "$T/bundle" && runc spec)
+  jq -c --slurpfile profile "$profile" '
+    def none($of): map(select(IN($of[]))) == [];
+    .process.capabilities.bounding as $caps | $profile[0] as $from |
+    .process.terminal = false | .process.args = ["/bin/true"] | .root.readonly = false |
+    .linux.namespaces += [{type: "cgroup"}] |
+    .linux.seccomp = {
+      defaultAction: $from.defaultAction,
+      architectures: ($from.archMap[] | select(.architecture == "SCMP_ARCH_X86_64") | [.architecture] + .subArchitectures),
+      syscalls: [$from.syscalls[] |
+        select((.includes.caps // []) - $caps == [] and (.excludes.caps // [] | none($caps)) and
+          (.includes.arches // ["amd64"] | index("amd64")) and (.excludes.arches // [] | none(["amd64"]))) |
+        {names, action, args: (.args // [])} + if .errnoRet then {errnoRet} else {} end]}' \
+    "$T/bundle/config.json" >"$T/config.json"
+  mv "$T/config.json" "$T/bundle/config.json"
+  bench_filter "$T/bundle/config.json" >"$T/filter"
+  mkdir "$T/sleeper"
+  jq -c --arg root "$T/bundle/rootfs" '.process.args = ["sleep", "1000"] | .root.path = $root' "$T/bundle/config.json" \
+    >"$T/sleeper/config.json"
+}
+
+# The groups of this process, one in each hierarchy, for the bare sequence. `-` leaves out v2.
+own_groups() {
+  awk -F : -v without="${1-}" '$2 != "" || without == "" {
+    name = $2 == "" ? "unified" : $2
+    sub("^name=", "", name)
+    top = "/sys/fs/cgroup/" name
+    if (system("test -d " top) != 0) { if ($2 != "") next; top = "/sys/fs/cgroup" }
+    print top ($3 == "/" ? "" : $3) }' /proc/self/cgroup | while read -r group; do
+    [ ! -d "$group" ] || printf '%s ' "$group"
+  done
+}
+
+# view NAME COMMAND: a mount namespace in which the command was run, without the v2 hierarchy that has no controllers, which
+# crun refuses beside v1. Sets `seen` to it.
+view() {
+  unshare -m --propagation private sh -c "
+    if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
+    $2
+    echo ready; exec sleep 3600" >"$T/$1" &
+  started_pids+=("$!")
+  until grep -q ready "$T/$1"; do sleep 0.02; done
+  seen=/proc/$!/ns/mnt
+}
+
+crun=(crun --root "/dev/shm/${T##*/}/crun")
+runc=(runc --root "/dev/shm/${T##*/}/runc")
+oci=(gantry-oci --root "/dev/shm/${T##*/}/oci")
+bwrap=(bwrap --unshare-all --bind "$T/bundle/rootfs" / --proc /proc --dev /dev)
+
+# starts TITLE RUNS GAP: of /bin/true, by all. MOUNT_NAMESPACE may name one for all.
+starts() {
+  local bare=(bench_bare_start "$T/bundle/rootfs" "$T/filter") without=${MOUNT_NAMESPACE:+-}
+  mapfile -t -O ${#bare[@]} bare < <(own_groups "$without" | tr ' ' '\n' | grep .)
+  peers() {
+    MOUNT_NAMESPACE=${MOUNT_NAMESPACE:-$crun_view} entry 'crun run' - "${crun[@]}" run -b "$T/bundle" bench-crun
+    entry 'runc run' - "${runc[@]}" run -b "$T/bundle" bench-runc
+    entry 'bwrap --unshare-all' - "${bwrap[@]}" /bin/true
+    entry 'bwrap, with the filter' - "${bwrap[@]}" --seccomp 9 /bin/true
+    entry 'the bare sequence of calls' - "${bare[@]}"
+  }
+  local expected='at most 0.25;;at most 1.1;;at most 1.5'
+  {
+    entry 'gantry-oci run' - "${oci[@]}" run -b "$T/bundle" bench-oci
+    peers
+  } | bench_measure "$2" "$3" 9<"$T/filter" | table "start of a bundle's /bin/true, $1" "$expected" 8
+  {
+    entry 'gantry-run' - gantry-run -q --security-opt "seccomp=$profile" "$registry/bench/busybox:v1" /bin/true
+    peers
+  } | bench_measure "$2" "$3" 9<"$T/filter" | table "start of an image's /bin/true, $1" "$expected" 8
+}
+
+# A hundred at once. The words of a command have "%" where its number goes.
+parallel_starts() {
+  cat >"$T/hundred.sh" <<'END'
+for i in $(seq 100); do
+  "${@//%/$i}" &
+  pids[i]=$!
+done
+for pid in "${pids[@]}"; do wait "$pid" || exit 1; done
+END
+  {
+    entry 'gantry-oci run' - bash "$T/hundred.sh" "${oci[@]}" run -b "$T/bundle" bench-oci-%
+    entry 'gantry-run' - bash "$T/hundred.sh" gantry-run -q --security-opt "seccomp=$profile" \
+      "$registry/bench/busybox:v1" /bin/true
+    MOUNT_NAMESPACE=$crun_view entry 'crun run' - bash "$T/hundred.sh" "${crun[@]}" run -b "$T/bundle" bench-crun-%
+    entry 'runc run' - bash "$T/hundred.sh" "${runc[@]}" run -b "$T/bundle" bench-runc-%
+    entry 'bwrap --unshare-all' - bash "$T/hundred.sh" "${bwrap[@]}" /bin/true
+  } | bench_measure 3 0 | table '100 starts at once' ';at most 0.25;;at most 1.1'
+}
+
+# One more process in a container that runs.
+execs() {
+  local uuid
+  "${oci[@]}" run -d -b "$T/sleeper" oci-sleeper </dev/null >/dev/null 2>&1
+  "${runc[@]}" run -d -b "$T/sleeper" runc-sleeper </dev/null >/dev/null 2>&1
+  nsenter --mount="$crun_view" "${crun[@]}" run -d -b "$T/sleeper" crun-sleeper </dev/null >/dev/null 2>&1
+  uuid=$(gantry-run -q -d --security-opt "seccomp=$profile" "$registry/bench/busybox:v1" sleep 1000)
+  {
+    entry 'gantry-oci exec' - "${oci[@]}" exec oci-sleeper /bin/true
+    entry 'gantry-run enter' - gantry-run enter "$uuid" /bin/true
+    MOUNT_NAMESPACE=$crun_view entry 'crun exec' - "${crun[@]}" exec crun-sleeper /bin/true
+    entry 'runc exec' - "${runc[@]}" exec runc-sleeper /bin/true
+  } | bench_measure 41 60 | table 'a process more in a container, 60 ms between' ';at most 0.25' 8
+  gantry-run rm -f "$uuid" >/dev/null
+}
+
+# From a registry on this machine, with nothing there, to a command's output.
+cold_run() {
+  local clean name=$registry/bench/debian:v1
+  push "$cache/image:bench" bench/debian:v1
+  cp "$policy" "$XDG_CONFIG_HOME/containers/policy.json"
+  cat >"$T/chain.sh" <<END
+skopeo --insecure-policy copy -q --src-tls-verify=false docker://$name oci:$T/peer:v1
+umoci unpack --image $T/peer:v1 $T/chain >/dev/null 2>&1
+cp $T/chain.json $T/chain/config.json
+${crun[*]} run -b $T/chain bench-chain
+END
+  jq '.process.args = ["echo", "first"]' "$T/bundle/config.json" >"$T/chain.json"
+  local podman=(podman --root "$T/pods" --runroot "/dev/shm/${T##*/}/p" --storage-driver vfs --cgroup-manager cgroupfs --runtime runc
+    run --rm -q --tls-verify=false --network none --ulimit nofile=1024:1024 --ulimit nproc=1000:1000)
+  clean="rm -rf $T/cold $T/peer $T/chain $T/pods /dev/shm/${T##*/}/p; sync"
+  {
+    entry 'gantry-run docker://' "$clean" gantry-run --root "$T/cold" -q "docker://$name" echo first
+    MOUNT_NAMESPACE=$crun_view entry 'skopeo, umoci, crun' "$clean" sh -e "$T/chain.sh"
+    ! "${podman[@]}" "$name" true >"$T/podman.log" 2>&1 || entry 'podman run' "$clean" "${podman[@]}" "$name" echo first
+  } | bench_measure 3 0 | table 'from a registry to first output' 'at most 0.15'
+  [ ! -s "$T/podman.log" ] || echo "  podman cannot run here: $(tail -n 1 "$T/podman.log")"
+  sh -c "$clean"
+}
+
+# Also after a failure: what execs started, and the state of containers.
+end_start() {
+  local status=$?
+  set +e
+  {
+    "${oci[@]}" delete -f oci-sleeper
+    "${runc[@]}" delete -f runc-sleeper
+    nsenter --mount="$crun_view" "${crun[@]}" delete -f crun-sleeper
+    rm -rf "/dev/shm/${T##*/}"
+  } >/dev/null 2>&1
+  return "$status"
+}
+
+start() {
+  local gap seen
+  [ -e "$profile" ] || { echo "start: no $profile (package golang-github-containers-common)" && return; }
+  make_busybox_image "$T/busybox" v1
+  start_registry
+  push "$T/busybox:v1" bench/busybox:v1
+  gantry-fetch -q "docker://$registry/bench/busybox:v1" >/dev/null
+  make_bundle
+  view plain :
+  crun_view=$seen
+  trap 'end_start; cleanup' EXIT
+  # As /run usually is.
+  mkdir "/dev/shm/${T##*/}"
+  for gap in 0 60; do starts "$gap ms between" 41 "$gap"; done
+  parallel_starts
+  execs
+  view crowded "mkdir $T/crowd; for i in \$(seq 1000); do mkdir $T/crowd/\$i && mount --bind $T/crowd/\$i $T/crowd/\$i; done"
+  MOUNT_NAMESPACE=$seen starts '1000 mounts, 60 ms between' 21 60
+  cold_run
+  trap cleanup EXIT
+  end_start
+  set -e
+}
