@@ -388,15 +388,18 @@ int Sign(Options options) {
     subjects.push_back(FindSubject(options, registries, remote ? &*remote : nullptr));
   }
   const SigningPlaces places(options.lookaside, registries, StoreRoot(options.common), pusher ? &*pusher : nullptr);
-  if (attests) {
-    SignStatement(options, places, subjects.front(), signers);
-    return 0;
-  }
   for (const SigningSubject& subject : subjects) {
+    if (attests) {
+      SignStatement(options, places, subject, signers);
+      continue;
+    }
     SignWithAll(options, places, subject, signers);
     if (certified) {
       SignCertified(options, places, subject, *certified);
     }
+  }
+  if (pusher) {
+    pusher->Settle();
   }
   return 0;
 }
