@@ -403,22 +403,17 @@ gpgme_error_t GivePassphrase(void* passphrase, const char*, const char*, int pre
   if (previous_was_bad) {
     return gpgme_error(GPG_ERR_BAD_PASSPHRASE);
   }
-  const auto& line = *static_cast<const std::string*>(passphrase);
-  return gpgme_io_writen(fd, line.data(), line.size()) == 0 ? 0 : gpgme_error_from_errno(errno);
-}
-
-std::string ReadPassphrase(const std::string& path) {
-  std::string line = ReadFile(path, 4096);
-  return line.substr(0, line.find('\n')) + "\n";
+  const std::string_view line = static_cast<const SecretBytes*>(passphrase)->view();
+  return gpgme_io_writen(fd, line.data(), line.size()) == 0 && gpgme_io_writen(fd, "\n", 1) == 0
+             ? 0
+             : gpgme_error_from_errno(errno);
 }
 
 MadeSignature Make(gpgme_data_t content, gpgme_sig_mode_t mode, const SigningKey& with) {
   const Context context = NewContext(with.home ? &*with.home : nullptr);
-  std::string passphrase;
-  if (with.passphrase_file) {
-    passphrase = ReadPassphrase(*with.passphrase_file);
+  if (with.passphrase != nullptr) {
     Check(gpgme_set_pinentry_mode(context.get(), GPGME_PINENTRY_MODE_LOOPBACK), "set up GPGME");
-    gpgme_set_passphrase_cb(context.get(), &GivePassphrase, &passphrase);
+    gpgme_set_passphrase_cb(context.get(), &GivePassphrase, const_cast<SecretBytes*>(with.passphrase));
   }
   const Key key = FindSigningKey(context.get(), with);
   // Messages are kept as packets, detached signatures as text beside a file.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "libimage/base/stream.h"
+#include "libsign/sodium.h"
 
 namespace gantry::sign {
 
@@ -68,9 +69,9 @@ class KeyRing {
 std::vector<KeyInfo> ReadKeyFile(const std::string& content, const std::string& what);
 
 struct SigningKey {
-  std::string key;                             // fingerprint, key ID or part of a user ID; must select one secret key
-  std::optional<std::string> home;             // GNUPGHOME; nullopt is gpg's own choice
-  std::optional<std::string> passphrase_file;  // else gpg-agent asks
+  std::string key;                          // fingerprint, key ID or part of a user ID; must select one secret key
+  std::optional<std::string> home;          // GNUPGHOME; nullopt is gpg's own choice
+  const SecretBytes* passphrase = nullptr;  // else gpg-agent asks
 };
 
 // A binary signed message over `payload`. kNotFound when there is no such secret key, kUsage when there are several.
