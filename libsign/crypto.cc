@@ -163,6 +163,15 @@ std::optional<std::string> DerOfHalves(std::string_view raw, size_t half) {
   return out;
 }
 
+std::string RawHash(const EVP_MD* hash, std::string_view bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
+  unsigned size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), raw.data(), &size, hash, nullptr) != 1) {
+    throw Error(ErrorKind::kFailed, "a hash cannot be computed");
+  }
+  return {reinterpret_cast<const char*>(raw.data()), size};
+}
+
 }  // namespace
 
 const KindName& Row(KeyKind kind) {
@@ -224,14 +233,9 @@ KeyKind ParseKeyKind(std::string_view name) {
               "use ecdsa-p256, ecdsa-p384, ecdsa-p521, rsa or ed25519");
 }
 
-std::string Hash(KeyHash hash, std::string_view bytes) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
-  unsigned size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), raw.data(), &size, NativeHash(hash), nullptr) != 1) {
-    throw Error(ErrorKind::kFailed, "a hash cannot be computed");
-  }
-  return {reinterpret_cast<const char*>(raw.data()), size};
-}
+std::string Hash(KeyHash hash, std::string_view bytes) { return RawHash(NativeHash(hash), bytes); }
+
+std::string Sha1(std::string_view bytes) { return RawHash(EVP_sha1(), bytes); }
 
 std::string Scheme::Name() const {
   const std::string name(kSchemeNames.at(static_cast<size_t>(kind)));

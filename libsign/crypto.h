@@ -32,6 +32,9 @@ enum class KeyHash { kSha256, kSha384, kSha512 };
 // The raw hash of `bytes`.
 std::string Hash(KeyHash hash, std::string_view bytes);
 
+// The raw SHA-1 of `bytes`, by which OpenPGP names its keys. It vouches for nothing.
+std::string Sha1(std::string_view bytes);
+
 // How a signature is computed. ECDSA signatures are DER (X.509, sigstore) or r and s in equal halves (JWS, COSE).
 // RSA-PSS has MGF1 with the same hash and a salt of its length.
 struct Scheme {

@@ -19,6 +19,7 @@
 #include "libsign/free_by.h"
 #include "libsign/gpg_verify.h"
 #include "libsign/openpgp_packets.h"
+#include "libsign/openpgp_plain.h"
 #include "libsign/simple_signing.h"
 
 namespace gantry::sign {
@@ -438,20 +439,26 @@ MadeSignature Make(gpgme_data_t content, gpgme_sig_mode_t mode, const SigningKey
 }  // namespace
 
 KeyRing::KeyRing(const std::vector<std::string>& keys, const std::vector<std::string>& names) {
-  std::string ring;
   for (size_t i = 0; i < keys.size(); ++i) {
-    ring += DecodePublicKeys(keys[i], names[i], kMinRsaBits);
-  }
-  home_ = TemporaryHome();
-  try {
-    LayOutKeys(home_, ring);
-  } catch (...) {
-    RemoveHome(home_);
-    throw;
+    ring_ += DecodePublicKeys(keys[i], names[i], kMinRsaBits);
   }
 }
 
-KeyRing::KeyRing(KeyRing&& other) noexcept : home_(std::exchange(other.home_, {})) {}
+KeyRing::KeyRing(KeyRing&& other) noexcept : ring_(std::move(other.ring_)), home_(std::exchange(other.home_, {})) {}
+
+const std::string& KeyRing::Home() const {
+  if (home_.empty()) {
+    const std::string home = TemporaryHome();
+    try {
+      LayOutKeys(home, ring_);
+    } catch (...) {
+      RemoveHome(home);
+      throw;
+    }
+    home_ = home;
+  }
+  return home_;
+}
 
 KeyRing::~KeyRing() {
   if (!home_.empty()) {
@@ -460,11 +467,14 @@ KeyRing::~KeyRing() {
 }
 
 SignedMessage KeyRing::Verify(std::string_view message) const {
+  if (auto plain = VerifyPlainMessage(ring_, message, kMaxPayloadBytes, std::time(nullptr))) {
+    return {std::nullopt, std::move(plain->payload), std::move(plain->fingerprint), plain->created};
+  }
   // The payload, a literal header and a signature of the largest keys.
   if (!IsOneSignedMessage(message, kMaxPayloadBytes + 65536)) {
     return Refused("not-one-message", "it is not exactly one binary OpenPGP signed message");
   }
-  GpgVerdict verdict = VerifyWithGpg(home_, message, kMaxPayloadBytes);
+  GpgVerdict verdict = VerifyWithGpg(Home(), message, kMaxPayloadBytes);
   if (verdict.payload.size() > kMaxPayloadBytes) {
     return Refused("too-large", "its content is over " + std::to_string(kMaxPayloadBytes) + " bytes");
   }
@@ -483,7 +493,7 @@ SignedMessage KeyRing::VerifyDetached(std::string_view signature, Source& conten
   if (!decoded) {
     return Refused("not-one-message", "it is not exactly one detached OpenPGP signature over bytes");
   }
-  const Context context = NewContext(&home_);
+  const Context context = NewContext(&Home());
   StatusLog log;
   NoteStatus(context.get(), log);
   const SourceData read(content);
@@ -497,7 +507,7 @@ SignedMessage KeyRing::VerifyDetached(std::string_view signature, Source& conten
 }
 
 std::vector<KeyInfo> KeyRing::List() const {
-  const Context context = NewContext(&home_);
+  const Context context = NewContext(&Home());
   std::vector<KeyInfo> infos;
   for (const Key& key : ListKeys(context.get(), nullptr, false)) {
     KeyInfo info{OrEmpty(key->fpr), {}, Problem(key.get()).empty(), Problem(key.get())};
