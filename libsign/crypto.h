@@ -92,7 +92,8 @@ class PrivateKey {
 
   // A key that stays in its token, behind a PKCS #11 URI (RFC 7512); pin-source=file:/PATH in it names a file with the
   // PIN, else `ask` is called when one is needed. kUsage for a URI with a PIN in it, kUnsupported when OpenSSL has
-  // neither a provider nor an engine, kRefused for a wrong PIN, kNotFound when there is no such key.
+  // neither a provider nor an engine, kRefused for a wrong PIN where OpenSSL tells (by an engine), kNotFound when there
+  // is no such key.
   static PrivateKey FromPkcs11(const std::string& uri, const AskPin& ask);
 
   PrivateKey(PrivateKey&&) noexcept;
