@@ -32,6 +32,21 @@ enum class KeyHash { kSha256, kSha384, kSha512 };
 // The raw hash of `bytes`.
 std::string Hash(KeyHash hash, std::string_view bytes);
 
+// A hash of what comes in parts. Move-only.
+class MessageHash {
+ public:
+  explicit MessageHash(KeyHash hash);
+  MessageHash(MessageHash&&) noexcept;
+  MessageHash& operator=(MessageHash&&) noexcept;
+  ~MessageHash();
+  void Update(std::string_view bytes);
+  std::string Finish();  // raw; the last call
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 // The raw SHA-1 of `bytes`, by which OpenPGP names its keys. It vouches for nothing.
 std::string Sha1(std::string_view bytes);
 
@@ -64,6 +79,8 @@ class PublicKey {
 
   bool Goes(const Scheme& scheme) const;  // whether keys of this kind sign so
   bool Accepts(const Scheme& scheme, std::string_view message, std::string_view signature) const;
+  // Of the message only its hash, by the scheme's. What Ed25519 signs is that hash, as in OpenPGP.
+  bool AcceptsDigest(const Scheme& scheme, std::string_view digest, std::string_view signature) const;
 
   friend bool operator==(const PublicKey& a, const PublicKey& b) { return a.spki_ == b.spki_; }
 

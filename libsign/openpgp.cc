@@ -493,6 +493,12 @@ SignedMessage KeyRing::VerifyDetached(std::string_view signature, Source& conten
   if (!decoded) {
     return Refused("not-one-message", "it is not exactly one detached OpenPGP signature over bytes");
   }
+  if (auto plain = VerifyPlainDetached(ring_, *decoded, content, std::time(nullptr))) {
+    if (!plain->good) {
+      return Refused("bad-signature", "it does not match the signed bytes (key " + plain->key + ")");
+    }
+    return {std::nullopt, "", std::move(plain->fingerprint), plain->created};
+  }
   const Context context = NewContext(&Home());
   StatusLog log;
   NoteStatus(context.get(), log);

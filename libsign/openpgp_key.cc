@@ -1,5 +1,7 @@
 #include "libsign/openpgp_key.h"
 
+#include <utility>
+
 #include "libimage/base/error.h"
 
 namespace gantry::sign {
@@ -41,7 +43,7 @@ std::optional<OpenPgpSignature> ParseFields(std::string_view body) {
   const auto hashed = ParseSubpackets(octets.Take(octets.Number(2)));
   signature.hashed_part = body.substr(0, body.size() - octets.rest().size());
   const auto unhashed = ParseSubpackets(octets.Take(octets.Number(2)));
-  signature.digest_start = octets.Take(2);
+  octets.Take(2);  // the beginning of the digest, a hint
   signature.numbers = octets.rest();
   if (!octets.good() || version != kOpenPgpVersion || !hashed || !unhashed)
     return std::nullopt;
@@ -166,28 +168,31 @@ bool OpenPgpKey::Open() {
   return key_.has_value();
 }
 
-bool OpenPgpKey::Made(const OpenPgpSignature& signature, std::string content) const {
-  if (signature.key_algorithm != algorithm || !key_)
-    return false;
-  content += signature.hashed_part;
-  content += std::string("\x04\xff") + BigEndian(signature.hashed_part.size(), 4);
-  const std::string digest = Hash(signature.hash, content);
-  if (!digest.starts_with(signature.digest_start))
-    return false;
+bool OpenPgpKey::Made(const OpenPgpSignature& signature, std::string_view content) const {
+  MessageHash hash(signature.hash);
+  hash.Update(content);
+  return Made(signature, std::move(hash));
+}
+
+bool OpenPgpKey::Made(const OpenPgpSignature& signature, MessageHash content) const {
   Octets numbers(signature.numbers);
   const std::string_view first = numbers.BigNumber();
   const std::string_view second = algorithm == kRsa ? std::string_view() : numbers.BigNumber();
-  if (!numbers.done())
+  if (signature.key_algorithm != algorithm || !key_ || !numbers.done())
     return false;
+  content.Update(signature.hashed_part);
+  content.Update(std::string("\x04\xff") + BigEndian(signature.hashed_part.size(), 4));
+  const std::string digest = content.Finish();
   const size_t size = (key_->bits() + 7) / 8;
   switch (algorithm) {
     case kRsa:
-      return key_->Accepts({Scheme::Kind::kRsaPkcs1v15, signature.hash}, content, Padded(first, size));
+      return key_->AcceptsDigest({Scheme::Kind::kRsaPkcs1v15, signature.hash}, digest, Padded(first, size));
     case kEcdsa:
-      return key_->Accepts({Scheme::Kind::kEcdsaRaw, signature.hash}, content,
-                           Padded(first, size) + Padded(second, size));
+      return key_->AcceptsDigest({Scheme::Kind::kEcdsaRaw, signature.hash}, digest,
+                                 Padded(first, size) + Padded(second, size));
     default:
-      return key_->Accepts({Scheme::Kind::kEd25519, signature.hash}, digest, Padded(first, 32) + Padded(second, 32));
+      return key_->AcceptsDigest({Scheme::Kind::kEd25519, signature.hash}, digest,
+                                 Padded(first, 32) + Padded(second, 32));
   }
 }
 

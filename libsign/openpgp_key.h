@@ -66,7 +66,6 @@ struct OpenPgpSignature {
   std::string_view hashed_part;  // from the version to the last hashed subpacket
   std::vector<Subpacket> hashed;
   std::vector<Subpacket> unhashed;
-  std::string_view digest_start;
   std::string_view numbers;
 
   // nullopt for what is none, or another kind; the numbers are not looked at.
@@ -90,8 +89,9 @@ struct OpenPgpKey {
 
   // Before Made; false for algorithms, curves and sizes that are not ours.
   bool Open();
-  // Whether it made the signature over `content`.
-  bool Made(const OpenPgpSignature& signature, std::string content) const;
+  // Whether it made the signature over `content`, or over what `content` has taken by the signature's hash.
+  bool Made(const OpenPgpSignature& signature, std::string_view content) const;
+  bool Made(const OpenPgpSignature& signature, MessageHash content) const;
 
  private:
   std::optional<PublicKey> key_;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "libimage/base/fd.h"
 #include "libsign/openpgp_key.h"
 #include "libsign/openpgp_packets.h"
 
@@ -264,27 +265,41 @@ std::string UpperHex(std::string_view bytes) {
   return text;
 }
 
-// The certificate by which the key behind `fingerprint` may have made `signature`, and that key.
-std::optional<std::pair<Certificate, OpenPgpKey>> FindSigner(std::span<const Packet> ring,
-                                                             const OpenPgpSignature& signature, int64_t now) {
-  const auto issuer = TheOne(signature.hashed, kIssuerFingerprint);
+// Who may have made a signature, as far as all but its numbers say.
+struct Signer {
+  OpenPgpSignature signature;
+  OpenPgpKey key;
+  std::string primary;  // its fingerprint
+  int64_t created = 0;
+};
+
+// nullopt when anything about signature, key or certificate is not plain. The answer has views into both.
+std::optional<Signer> FindSigner(std::string_view ring, std::string_view signature_body, int64_t now) {
+  const auto packets = WalkPackets(ring);
+  const auto signature = OpenPgpSignature::Parse(signature_body);
+  if (!packets || !signature || !OpenPgpSignature::IsWhole(signature_body) || signature->type != kBinaryDocument)
+    return std::nullopt;
+  const auto issuer = TheOne(signature->hashed, kIssuerFingerprint);
   if (!issuer || issuer->size() != kKeyFingerprintBytes + 1 || (*issuer)[0] != kOpenPgpVersion)
     return std::nullopt;
-  auto found = FindKey(ring, issuer->substr(1));
+  auto found = FindKey(*packets, issuer->substr(1));
   if (!found || !found->first.Open())
     return std::nullopt;
-  const auto& [key, at] = *found;
-  const std::span<const Packet> rest = ring.subspan(at + 1);
+  auto& [key, at] = *found;
+  const std::span<const Packet> rest = std::span(*packets).subspan(at + 1);
   const auto end =
       std::find_if(rest.begin(), rest.end(), [](const Packet& packet) { return packet.tag == PacketTag::kPublicKey; });
-  auto primary = OpenPgpKey::Parse(ring[at].body);
+  auto primary = OpenPgpKey::Parse((*packets)[at].body);
   if (!primary || !primary->Open())
     return std::nullopt;
-  Certificate certificate(*std::move(primary), {rest.begin(), end}, now);
+  const Certificate certificate(*std::move(primary), {rest.begin(), end}, now);
   const bool by_primary = key.fingerprint == certificate.primary().fingerprint;
-  if (!certificate.UserIdsArePlain(by_primary) || !certificate.SubkeysArePlain(by_primary ? nullptr : &key))
+  if (!certificate.UserIdsArePlain(by_primary) || !certificate.SubkeysArePlain(by_primary ? nullptr : &key) ||
+      !IsPlain(*signature, key, now, {kCreated, kIssuer, kSignerUserId, kIssuerFingerprint}) ||
+      Has(signature->unhashed, kEmbedded))
     return std::nullopt;
-  return std::pair(std::move(certificate), key);
+  const int64_t created = *Seconds(*signature, kCreated);
+  return Signer{*signature, std::move(key), UpperHex(certificate.primary().fingerprint), created};
 }
 
 }  // namespace
@@ -292,23 +307,31 @@ std::optional<std::pair<Certificate, OpenPgpKey>> FindSigner(std::span<const Pac
 std::optional<PlainMessage> VerifyPlainMessage(std::string_view ring, std::string_view message, size_t max_payload,
                                                int64_t now) {
   const auto parts = TakeApart(message, max_payload + 65536);
-  const auto packets = WalkPackets(ring);
-  if (!parts || !packets)
+  const auto payload = parts ? PayloadOf(parts->literal) : std::nullopt;
+  if (!payload || payload->size() > max_payload)
     return std::nullopt;
-  const auto payload = PayloadOf(parts->literal);
-  const auto signature = OpenPgpSignature::Parse(parts->signature);
-  if (!payload || payload->size() > max_payload || !signature || signature->type != kBinaryDocument)
-    return std::nullopt;
-  const auto signer = FindSigner(*packets, *signature, now);
+  const auto signer = FindSigner(ring, parts->signature, now);
   if (!signer)
     return std::nullopt;
-  const auto& [certificate, key] = *signer;
-  const bool announced = parts->one_pass.empty() || Announces(parts->one_pass, *signature, parts->signature, key);
-  if (!announced || !IsPlain(*signature, key, now, {kCreated, kIssuer, kSignerUserId, kIssuerFingerprint}) ||
-      Has(signature->unhashed, kEmbedded) || !key.Made(*signature, std::string(*payload)))
+  const auto& [signature, key, primary, created] = *signer;
+  const bool announced = parts->one_pass.empty() || Announces(parts->one_pass, signature, parts->signature, key);
+  if (!announced || !key.Made(signature, *payload))
     return std::nullopt;
-  return PlainMessage{std::string(*payload), UpperHex(certificate.primary().fingerprint),
-                      *Seconds(*signature, kCreated)};
+  return PlainMessage{std::string(*payload), primary, created};
+}
+
+std::optional<PlainDetached> VerifyPlainDetached(std::string_view ring, std::string_view signature, Source& content,
+                                                 int64_t now) {
+  const auto packets = WalkPackets(signature, 1);
+  if (!packets || packets->size() != 1 || packets->front().tag != PacketTag::kSignature)
+    return std::nullopt;
+  const auto signer = FindSigner(ring, packets->front().body, now);
+  if (!signer)
+    return std::nullopt;
+  MessageHash hash(signer->signature.hash);
+  for (Block block = content.Next(); !block.empty(); block = content.Next()) hash.Update(AsText(block.bytes()));
+  return PlainDetached{signer->key.Made(signer->signature, std::move(hash)), UpperHex(signer->key.fingerprint),
+                       signer->primary, signer->created};
 }
 
 }  // namespace gantry::sign

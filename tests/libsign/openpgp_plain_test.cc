@@ -20,9 +20,11 @@ using testing::SharedKey;
 constexpr std::string_view kPayload = "{\"a\":1}";
 constexpr size_t kMaxPayload = 4096;
 
+// At `now`, else at the time when the keys and the message have been made.
 std::optional<PlainMessage> Plain(const std::string& keys, const std::string& message,
-                                  int64_t now = std::time(nullptr)) {
-  return VerifyPlainMessage(DecodePublicKeys(keys, "keys", kMinRsaBits), message, kMaxPayload, now);
+                                  std::optional<int64_t> now = std::nullopt) {
+  return VerifyPlainMessage(DecodePublicKeys(keys, "keys", kMinRsaBits), message, kMaxPayload,
+                            now.value_or(std::time(nullptr)));
 }
 
 bool GpgAccepts(std::string_view ring, std::string_view message) {
@@ -143,6 +145,36 @@ TEST(PlainOpenPgp, WhatIsPlainGpgTakesToo) {
     }
   }
   EXPECT_GT(tried, 1'000U);
+}
+
+// A detached one is plain or not before anything is read; then the content decides.
+TEST(PlainOpenPgp, DetachedSignaturesAreJudgedByTheContentAlone) {
+  const GpgHome home;
+  for (const char* algorithm : {"ed25519", "rsa2048", "nistp384"}) {
+    const std::string key = home.Generate(std::string(algorithm) + " <a@x.example>", algorithm);
+    const std::string ring = DecodePublicKeys(home.Export(key), "keys", kMinRsaBits);
+    std::string content;
+    while (content.size() < 300'000) content += "the bytes of a file, which are more than one block\n";
+    const auto verify = [&](const std::string& signature, const std::string& bytes) {
+      const auto source = StringSource(bytes);
+      const auto plain = VerifyPlainDetached(ring, signature, *source, std::time(nullptr));
+      EXPECT_EQ(source->Next().empty(), plain.has_value()) << algorithm;
+      return plain;
+    };
+    const auto sign = [&](std::vector<std::string> options) {
+      options.insert(options.end(), {"--local-user", key, "--detach-sign", "--output", "-"});
+      return home.Run(options, content);
+    };
+    const auto good = verify(sign({}), content);
+    ASSERT_TRUE(good) << algorithm;
+    EXPECT_TRUE(good->good);
+    EXPECT_EQ(good->fingerprint, key);
+    EXPECT_FALSE(verify(sign({}), content + "x").value().good);
+    EXPECT_FALSE(verify(sign({}), "x").value().good);
+    EXPECT_FALSE(verify(sign({"--textmode"}), content));
+    EXPECT_FALSE(verify(sign({"--sig-notation", "a@x.example=b"}), content));
+    EXPECT_FALSE(verify(sign({"--faked-system-time", "20991231T000000"}), content));
+  }
 }
 
 // Packets of the key left out, or twice: without its certification or binding it is not plain, and gpg decides.
