@@ -163,6 +163,20 @@ std::optional<std::string> DerOfHalves(std::string_view raw, size_t half) {
   return out;
 }
 
+// As OpenSSL takes it.
+std::optional<std::string> Encoded(const Scheme& scheme, std::string_view signature, KeyKind kind) {
+  return scheme.kind == Scheme::Kind::kEcdsaRaw ? DerOfHalves(signature, Row(kind).half) : std::string(signature);
+}
+
+std::string RawHash(const EVP_MD* hash, std::string_view bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
+  unsigned size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), raw.data(), &size, hash, nullptr) != 1) {
+    throw Error(ErrorKind::kFailed, "a hash cannot be computed");
+  }
+  return {reinterpret_cast<const char*>(raw.data()), size};
+}
+
 }  // namespace
 
 const KindName& Row(KeyKind kind) {
@@ -224,14 +238,36 @@ KeyKind ParseKeyKind(std::string_view name) {
               "use ecdsa-p256, ecdsa-p384, ecdsa-p521, rsa or ed25519");
 }
 
-std::string Hash(KeyHash hash, std::string_view bytes) {
+std::string Hash(KeyHash hash, std::string_view bytes) { return RawHash(NativeHash(hash), bytes); }
+
+struct MessageHash::State {
+  UniqueContext context{EVP_MD_CTX_new()};
+};
+MessageHash::MessageHash(KeyHash hash) : state_(std::make_unique<State>()) {
+  if (state_->context == nullptr || EVP_DigestInit_ex(state_->context.get(), NativeHash(hash), nullptr) != 1) {
+    ThrowBroken("hash");
+  }
+}
+MessageHash::MessageHash(MessageHash&&) noexcept = default;
+MessageHash& MessageHash::operator=(MessageHash&&) noexcept = default;
+MessageHash::~MessageHash() = default;
+
+void MessageHash::Update(std::string_view bytes) {
+  if (EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()) != 1) {
+    ThrowBroken("hash");
+  }
+}
+
+std::string MessageHash::Finish() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
   unsigned size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), raw.data(), &size, NativeHash(hash), nullptr) != 1) {
-    throw Error(ErrorKind::kFailed, "a hash cannot be computed");
+  if (EVP_DigestFinal_ex(state_->context.get(), raw.data(), &size) != 1) {
+    ThrowBroken("hash");
   }
   return {reinterpret_cast<const char*>(raw.data()), size};
 }
+
+std::string Sha1(std::string_view bytes) { return RawHash(EVP_sha1(), bytes); }
 
 std::string Scheme::Name() const {
   const std::string name(kSchemeNames.at(static_cast<size_t>(kind)));
@@ -312,14 +348,9 @@ bool PublicKey::Accepts(const Scheme& scheme, std::string_view message, std::str
     return EVP_PKEY_get_raw_public_key(native_->key.get(), Raw(raw.data()), &size) == 1 &&
            VerifyEd25519ph(message, signature, raw);
   }
-  std::string der;
-  if (scheme.kind == Scheme::Kind::kEcdsaRaw) {
-    auto joined = DerOfHalves(signature, Row(kind_).half);
-    if (!joined) {
-      return false;
-    }
-    der = std::move(*joined);
-    signature = der;
+  const auto encoded = Encoded(scheme, signature, kind_);
+  if (!encoded) {
+    return false;
   }
   const UniqueContext context(EVP_MD_CTX_new());
   EVP_PKEY_CTX* parameters = nullptr;
@@ -330,7 +361,26 @@ bool PublicKey::Accepts(const Scheme& scheme, std::string_view message, std::str
   }
   const bool accepted =
       SetPadding(parameters, scheme) &&
-      EVP_DigestVerify(context.get(), Raw(signature), signature.size(), Raw(message), message.size()) == 1;
+      EVP_DigestVerify(context.get(), Raw(*encoded), encoded->size(), Raw(message), message.size()) == 1;
+  ERR_clear_error();
+  return accepted;
+}
+
+bool PublicKey::AcceptsDigest(const Scheme& scheme, std::string_view digest, std::string_view signature) const {
+  if (scheme.kind == Scheme::Kind::kEd25519) {
+    return Accepts(scheme, digest, signature);
+  }
+  const auto encoded = Goes(scheme) ? Encoded(scheme, signature, kind_) : std::nullopt;
+  if (!encoded || scheme.kind == Scheme::Kind::kEd25519ph) {
+    return false;
+  }
+  const std::unique_ptr<EVP_PKEY_CTX, FreeBy<EVP_PKEY_CTX_free>> context(EVP_PKEY_CTX_new(native_->key.get(), nullptr));
+  if (context == nullptr || EVP_PKEY_verify_init(context.get()) != 1) {
+    ThrowBroken("verify with this key");
+  }
+  const bool accepted = SetPadding(context.get(), scheme) &&
+                        EVP_PKEY_CTX_set_signature_md(context.get(), NativeHash(scheme.hash)) == 1 &&
+                        EVP_PKEY_verify(context.get(), Raw(*encoded), encoded->size(), Raw(digest), digest.size()) == 1;
   ERR_clear_error();
   return accepted;
 }

@@ -32,6 +32,24 @@ enum class KeyHash { kSha256, kSha384, kSha512 };
 // The raw hash of `bytes`.
 std::string Hash(KeyHash hash, std::string_view bytes);
 
+// A hash of what comes in parts. Move-only.
+class MessageHash {
+ public:
+  explicit MessageHash(KeyHash hash);
+  MessageHash(MessageHash&&) noexcept;
+  MessageHash& operator=(MessageHash&&) noexcept;
+  ~MessageHash();
+  void Update(std::string_view bytes);
+  std::string Finish();  // raw; the last call
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The raw SHA-1 of `bytes`, by which OpenPGP names its keys. It vouches for nothing.
+std::string Sha1(std::string_view bytes);
+
 // How a signature is computed. ECDSA signatures are DER (X.509, sigstore) or r and s in equal halves (JWS, COSE).
 // RSA-PSS has MGF1 with the same hash and a salt of its length.
 struct Scheme {
@@ -61,6 +79,8 @@ class PublicKey {
 
   bool Goes(const Scheme& scheme) const;  // whether keys of this kind sign so
   bool Accepts(const Scheme& scheme, std::string_view message, std::string_view signature) const;
+  // Of the message only its hash, by the scheme's. What Ed25519 signs is that hash, as in OpenPGP.
+  bool AcceptsDigest(const Scheme& scheme, std::string_view digest, std::string_view signature) const;
 
   friend bool operator==(const PublicKey& a, const PublicKey& b) { return a.spki_ == b.spki_; }
 
@@ -89,7 +109,8 @@ class PrivateKey {
 
   // A key that stays in its token, behind a PKCS #11 URI (RFC 7512); pin-source=file:/PATH in it names a file with the
   // PIN, else `ask` is called when one is needed. kUsage for a URI with a PIN in it, kUnsupported when OpenSSL has
-  // neither a provider nor an engine, kRefused for a wrong PIN, kNotFound when there is no such key.
+  // neither a provider nor an engine, kRefused for a wrong PIN where OpenSSL tells (by an engine), kNotFound when there
+  // is no such key.
   static PrivateKey FromPkcs11(const std::string& uri, const AskPin& ask);
 
   PrivateKey(PrivateKey&&) noexcept;

@@ -225,7 +225,8 @@ PrivateKey PrivateKey::FromPkcs11(const std::string& uri, const AskPin& ask) {
   const Pkcs11Uri parsed = Pkcs11Uri::Parse(uri);
   PinSource pin(parsed.pin_file, ask);
   UniqueKey key;
-  if (FindProvider(parsed.module)) {
+  const bool provider = FindProvider(parsed.module);
+  if (provider) {
     key = KeyOfProvider(parsed.rest, pin);
   } else if (ENGINE* const engine = FindEngine(parsed.module)) {
     key = KeyOfEngine(engine, parsed.rest, pin);
@@ -241,7 +242,9 @@ PrivateKey PrivateKey::FromPkcs11(const std::string& uri, const AskPin& ask) {
                 "after a few wrong ones the token locks itself");
   }
   if (key == nullptr) {
-    throw Error(ErrorKind::kNotFound, "no private key at " + Quoted(parsed.rest),
+    // The provider keeps to itself that a token was not opened.
+    throw Error(ErrorKind::kNotFound,
+                "no private key at " + Quoted(parsed.rest) + (provider ? ", or the PIN does not open it" : ""),
                 "see 'p11tool --list-all' or 'pkcs11-tool --list-objects'; module-path= in the URI names the module");
   }
   return FromNative(std::make_shared<PublicKey::Native>(PublicKey::Native{std::move(key)}), "the PKCS #11 key");

@@ -19,6 +19,7 @@
 #include "libsign/free_by.h"
 #include "libsign/gpg_verify.h"
 #include "libsign/openpgp_packets.h"
+#include "libsign/openpgp_plain.h"
 #include "libsign/simple_signing.h"
 
 namespace gantry::sign {
@@ -403,22 +404,17 @@ gpgme_error_t GivePassphrase(void* passphrase, const char*, const char*, int pre
   if (previous_was_bad) {
     return gpgme_error(GPG_ERR_BAD_PASSPHRASE);
   }
-  const auto& line = *static_cast<const std::string*>(passphrase);
-  return gpgme_io_writen(fd, line.data(), line.size()) == 0 ? 0 : gpgme_error_from_errno(errno);
-}
-
-std::string ReadPassphrase(const std::string& path) {
-  std::string line = ReadFile(path, 4096);
-  return line.substr(0, line.find('\n')) + "\n";
+  const std::string_view line = static_cast<const SecretBytes*>(passphrase)->view();
+  return gpgme_io_writen(fd, line.data(), line.size()) == 0 && gpgme_io_writen(fd, "\n", 1) == 0
+             ? 0
+             : gpgme_error_from_errno(errno);
 }
 
 MadeSignature Make(gpgme_data_t content, gpgme_sig_mode_t mode, const SigningKey& with) {
   const Context context = NewContext(with.home ? &*with.home : nullptr);
-  std::string passphrase;
-  if (with.passphrase_file) {
-    passphrase = ReadPassphrase(*with.passphrase_file);
+  if (with.passphrase != nullptr) {
     Check(gpgme_set_pinentry_mode(context.get(), GPGME_PINENTRY_MODE_LOOPBACK), "set up GPGME");
-    gpgme_set_passphrase_cb(context.get(), &GivePassphrase, &passphrase);
+    gpgme_set_passphrase_cb(context.get(), &GivePassphrase, const_cast<SecretBytes*>(with.passphrase));
   }
   const Key key = FindSigningKey(context.get(), with);
   // Messages are kept as packets, detached signatures as text beside a file.
@@ -443,20 +439,26 @@ MadeSignature Make(gpgme_data_t content, gpgme_sig_mode_t mode, const SigningKey
 }  // namespace
 
 KeyRing::KeyRing(const std::vector<std::string>& keys, const std::vector<std::string>& names) {
-  std::string ring;
   for (size_t i = 0; i < keys.size(); ++i) {
-    ring += DecodePublicKeys(keys[i], names[i], kMinRsaBits);
-  }
-  home_ = TemporaryHome();
-  try {
-    LayOutKeys(home_, ring);
-  } catch (...) {
-    RemoveHome(home_);
-    throw;
+    ring_ += DecodePublicKeys(keys[i], names[i], kMinRsaBits);
   }
 }
 
-KeyRing::KeyRing(KeyRing&& other) noexcept : home_(std::exchange(other.home_, {})) {}
+KeyRing::KeyRing(KeyRing&& other) noexcept : ring_(std::move(other.ring_)), home_(std::exchange(other.home_, {})) {}
+
+const std::string& KeyRing::Home() const {
+  if (home_.empty()) {
+    const std::string home = TemporaryHome();
+    try {
+      LayOutKeys(home, ring_);
+    } catch (...) {
+      RemoveHome(home);
+      throw;
+    }
+    home_ = home;
+  }
+  return home_;
+}
 
 KeyRing::~KeyRing() {
   if (!home_.empty()) {
@@ -465,11 +467,14 @@ KeyRing::~KeyRing() {
 }
 
 SignedMessage KeyRing::Verify(std::string_view message) const {
+  if (auto plain = VerifyPlainMessage(ring_, message, kMaxPayloadBytes, std::time(nullptr))) {
+    return {std::nullopt, std::move(plain->payload), std::move(plain->fingerprint), plain->created};
+  }
   // The payload, a literal header and a signature of the largest keys.
   if (!IsOneSignedMessage(message, kMaxPayloadBytes + 65536)) {
     return Refused("not-one-message", "it is not exactly one binary OpenPGP signed message");
   }
-  GpgVerdict verdict = VerifyWithGpg(home_, message, kMaxPayloadBytes);
+  GpgVerdict verdict = VerifyWithGpg(Home(), message, kMaxPayloadBytes);
   if (verdict.payload.size() > kMaxPayloadBytes) {
     return Refused("too-large", "its content is over " + std::to_string(kMaxPayloadBytes) + " bytes");
   }
@@ -488,7 +493,13 @@ SignedMessage KeyRing::VerifyDetached(std::string_view signature, Source& conten
   if (!decoded) {
     return Refused("not-one-message", "it is not exactly one detached OpenPGP signature over bytes");
   }
-  const Context context = NewContext(&home_);
+  if (auto plain = VerifyPlainDetached(ring_, *decoded, content, std::time(nullptr))) {
+    if (!plain->good) {
+      return Refused("bad-signature", "it does not match the signed bytes (key " + plain->key + ")");
+    }
+    return {std::nullopt, "", std::move(plain->fingerprint), plain->created};
+  }
+  const Context context = NewContext(&Home());
   StatusLog log;
   NoteStatus(context.get(), log);
   const SourceData read(content);
@@ -502,7 +513,7 @@ SignedMessage KeyRing::VerifyDetached(std::string_view signature, Source& conten
 }
 
 std::vector<KeyInfo> KeyRing::List() const {
-  const Context context = NewContext(&home_);
+  const Context context = NewContext(&Home());
   std::vector<KeyInfo> infos;
   for (const Key& key : ListKeys(context.get(), nullptr, false)) {
     KeyInfo info{OrEmpty(key->fpr), {}, Problem(key.get()).empty(), Problem(key.get())};

@@ -1,9 +1,10 @@
 // OpenPGP through GPGME: signed messages made with the user's keys, and verified with exactly the keys that are given.
 //
-// Verification never touches the user's key ring: the keys are laid out in a private directory that is removed again,
-// and one gpg process checks one message in it, offline, without an agent. The messages are those of simple signing:
-// binary, one signature over one literal text (RFC 4880, 11.3). What gpg alone would let pass and must not (armor,
-// cleartext, concatenated messages, bytes behind the message, SHA-1, dates in the future) is refused here.
+// Verification never touches the user's key ring. What is plainly good is found so without gpg (openpgp_plain.h); for
+// all else the keys are laid out in a private directory that is removed again, and one gpg process checks one message
+// in it, offline, without an agent. The messages are those of simple signing: binary, one signature over one literal
+// text (RFC 4880, 11.3). What gpg alone would let pass and must not (armor, cleartext, concatenated messages, bytes
+// behind the message, SHA-1, dates in the future) is refused here.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "libimage/base/stream.h"
+#include "libsign/sodium.h"
 
 namespace gantry::sign {
 
@@ -41,7 +43,7 @@ struct SignedMessage {
   int64_t created = 0;
 };
 
-// A set of public keys, and the private directory that gpg sees them in. Move-only.
+// A set of public keys, and the private directory that gpg sees them in once it is needed. Move-only.
 class KeyRing {
  public:
   // Each of `keys` is a file's content, binary or armored, of one or more public keys. kCorrupt when one holds no
@@ -61,16 +63,19 @@ class KeyRing {
   std::vector<KeyInfo> List() const;
 
  private:
-  std::string home_;
+  const std::string& Home() const;
+
+  std::string ring_;
+  mutable std::string home_;  // empty until it is needed
 };
 
 // The keys in the content of one key file; `what` names it in errors. kCorrupt as for KeyRing.
 std::vector<KeyInfo> ReadKeyFile(const std::string& content, const std::string& what);
 
 struct SigningKey {
-  std::string key;                             // fingerprint, key ID or part of a user ID; must select one secret key
-  std::optional<std::string> home;             // GNUPGHOME; nullopt is gpg's own choice
-  std::optional<std::string> passphrase_file;  // else gpg-agent asks
+  std::string key;                          // fingerprint, key ID or part of a user ID; must select one secret key
+  std::optional<std::string> home;          // GNUPGHOME; nullopt is gpg's own choice
+  const SecretBytes* passphrase = nullptr;  // else gpg-agent asks
 };
 
 // A binary signed message over `payload`. kNotFound when there is no such secret key, kUsage when there are several.

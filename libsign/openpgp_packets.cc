@@ -232,6 +232,27 @@ std::string ContentOf(std::string_view bytes) {
   return content;
 }
 
+constexpr char kBzip2 = 3;
+
+// The packets in the one compressed packet that `bytes` are, else `bytes`; nullopt when it cannot be opened here.
+std::optional<std::string> Opened(std::string_view bytes, size_t max_content) {
+  if (TagsOf(bytes) != std::vector{PacketTag::kCompressed}) {
+    return std::string(bytes);
+  }
+  const std::string content = ContentOf(bytes);
+  const std::string_view compressed = std::string_view(content).substr(std::min<size_t>(content.size(), 1));
+  switch (content.empty() ? kBzip2 : content[0]) {
+    case 0:
+      return std::string(compressed);
+    case 1:
+      return image::InflateWhole(compressed, image::DeflateWrapping::kRaw, max_content);
+    case 2:
+      return image::InflateWhole(compressed, image::DeflateWrapping::kZlib, max_content);
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 std::optional<std::vector<Packet>> WalkPackets(std::string_view bytes, size_t max_packets) {
@@ -247,31 +268,28 @@ std::optional<std::vector<Packet>> WalkPackets(std::string_view bytes, size_t ma
 }
 
 bool IsOneSignedMessage(std::string_view bytes, size_t max_content) {
-  const std::vector<PacketTag> tags = TagsOf(bytes);
-  if (tags != std::vector{PacketTag::kCompressed}) {
-    return IsSignatureAndLiteral(tags);
+  if (TagsOf(bytes) == std::vector{PacketTag::kCompressed} && ContentOf(bytes).starts_with(kBzip2)) {
+    return true;
   }
-  const std::string content = ContentOf(bytes);
-  if (content.empty()) {
-    return false;
+  const std::optional<std::string> opened = Opened(bytes, max_content);
+  return opened && IsSignatureAndLiteral(TagsOf(*opened));
+}
+
+std::optional<SignedMessageParts> TakeApart(std::string_view bytes, size_t max_content) {
+  const std::optional<std::string> opened = Opened(bytes, max_content);
+  if (!opened || !IsSignatureAndLiteral(TagsOf(*opened))) {
+    return std::nullopt;
   }
-  const std::string_view compressed = std::string_view(content).substr(1);
-  std::optional<std::string> inner;
-  switch (ByteAt(content, 0)) {
-    case 0:
-      return IsSignatureAndLiteral(TagsOf(compressed));
-    case 1:
-      inner = image::InflateWhole(compressed, image::DeflateWrapping::kRaw, max_content);
-      break;
-    case 2:
-      inner = image::InflateWhole(compressed, image::DeflateWrapping::kZlib, max_content);
-      break;
-    case 3:
-      return true;
-    default:
-      break;
+  SignedMessageParts parts;
+  for (size_t at = 0; at < opened->size();) {
+    std::string content;
+    const auto packet = TakePacket(*opened, at, &content);
+    const PacketTag tag = packet ? packet->tag : PacketTag::kUserId;
+    (tag == PacketTag::kLiteral     ? parts.literal
+     : tag == PacketTag::kSignature ? parts.signature
+                                    : parts.one_pass) = std::move(content);
   }
-  return inner && IsSignatureAndLiteral(TagsOf(*inner));
+  return parts;
 }
 
 std::optional<std::string> DecodeDetachedSignature(std::string_view file) {

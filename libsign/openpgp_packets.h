@@ -39,6 +39,15 @@ std::optional<std::vector<Packet>> WalkPackets(std::string_view bytes, size_t ma
 // opened to see (up to `max_content` bytes); only bzip2, which hardly any signer chooses, is left to gpg.
 bool IsOneSignedMessage(std::string_view bytes, size_t max_content);
 
+// The bodies of such a message's packets, the parts of each joined.
+struct SignedMessageParts {
+  std::string one_pass;  // empty where the signature comes first
+  std::string literal;
+  std::string signature;
+};
+// nullopt for what is no such message, and for one inside bzip2.
+std::optional<SignedMessageParts> TakeApart(std::string_view bytes, size_t max_content);
+
 // The one signature packet in a detached signature over bytes, binary or in one armored block with nothing around it:
 // version 4 and of the type for binary documents, for others may hold for other bytes, too. nullopt for anything else,
 // several signatures among it.

@@ -150,12 +150,14 @@ constexpr const char* kCreator = "gantry " GANTRY_VERSION;
 
 std::string Shown(const Options& options) { return options.image.empty() ? options.digest : options.image; }
 
+const sign::SecretBytes* Passphrase(const Signer& signer) { return signer.passphrase ? &*signer.passphrase : nullptr; }
+
 void SignOpenPgp(const Options& options, const SigningPlaces& places, const SigningSubject& subject,
-                 const std::string& key) {
+                 const Signer& signer) {
   const sign::SignedImage image = subject.WithName(Shown(options), kCreator);
   const sign::SimpleClaim claim{image.name, image.manifest, image.creator, image.time};
   const sign::MadeSignature made =
-      sign::SignMessage(claim.ToJson(), {key, Given(options.home), Given(options.passphrase.file)});
+      sign::SignMessage(claim.ToJson(), {signer.openpgp, Given(options.home), Passphrase(signer)});
   Report(options, image, made.fingerprint, places.KeepOpenPgp(subject, made.message));
 }
 
@@ -187,7 +189,7 @@ void SignWithAll(const Options& options, const SigningPlaces& places, const Sign
     if (signer.key) {
       SignBare(options, places, subject, *signer.key);
     } else {
-      SignOpenPgp(options, places, subject, signer.openpgp);
+      SignOpenPgp(options, places, subject, signer);
     }
   }
 }
@@ -206,8 +208,7 @@ void SignCertified(const Options& options, const SigningPlaces& places, const Si
 }
 
 // A file as it is, an ACI as rkt and gpg verify it: FILE.asc, which must not be there.
-void SignFile(const Options& options, const std::string& file, std::unique_ptr<Source> content,
-              const std::string& key) {
+void SignFile(const Options& options, const std::string& file, std::unique_ptr<Source> content, const Signer& signer) {
   const std::string beside = file + ".asc";
   if (access(beside.c_str(), F_OK) == 0) {
     throw Error(ErrorKind::kUsage, Quoted(beside) + " exists, and holds one signature only",
@@ -216,7 +217,7 @@ void SignFile(const Options& options, const std::string& file, std::unique_ptr<S
   Hasher hasher;
   const auto bytes = Tap(std::move(content), [&](std::span<const std::byte> part) { hasher.Update(part); });
   const sign::MadeSignature made =
-      sign::SignDetached(*bytes, {key, Given(options.home), Given(options.passphrase.file)});
+      sign::SignDetached(*bytes, {signer.openpgp, Given(options.home), Passphrase(signer)});
   // What gpg has read counts, whoever writes to the file meanwhile.
   if (const Digest is = hasher.Finish(); !options.file_digest.empty() && is != Digest::Parse(options.file_digest)) {
     throw Error(ErrorKind::kCorrupt, Quoted(file) + " is " + is.str() + " instead of " + options.file_digest,
@@ -268,7 +269,7 @@ void SignStatement(const Options& options, const SigningPlaces& places, const Si
   for (const Signer& signer : signers) {
     if (!signer.key) {
       // What was looked at, whatever the file holds by now.
-      SignFile(options, options.statement, StringSource(statement), signer.openpgp);
+      SignFile(options, options.statement, StringSource(statement), signer);
       continue;
     }
     const sign::Scheme scheme = SchemeFor(options, signer.key->public_key());
@@ -376,7 +377,7 @@ int Sign(Options options) {
       throw Error(ErrorKind::kUnsupported, "an App Container Image is signed with one OpenPGP key",
                   "--as docker://NAME:TAG signs what is in it, with any key");
     }
-    SignFile(options, *aci, FdSource(OpenFile(*aci, O_RDONLY), Quoted(*aci)), signers.front().openpgp);
+    SignFile(options, *aci, FdSource(OpenFile(*aci, O_RDONLY), Quoted(*aci)), signers.front());
     return 0;
   }
   const auto registries = sign::RegistriesD::Load(Given(options.registries));
@@ -388,15 +389,18 @@ int Sign(Options options) {
     subjects.push_back(FindSubject(options, registries, remote ? &*remote : nullptr));
   }
   const SigningPlaces places(options.lookaside, registries, StoreRoot(options.common), pusher ? &*pusher : nullptr);
-  if (attests) {
-    SignStatement(options, places, subjects.front(), signers);
-    return 0;
-  }
   for (const SigningSubject& subject : subjects) {
+    if (attests) {
+      SignStatement(options, places, subject, signers);
+      continue;
+    }
     SignWithAll(options, places, subject, signers);
     if (certified) {
       SignCertified(options, places, subject, *certified);
     }
+  }
+  if (pusher) {
+    pusher->Settle();
   }
   return 0;
 }

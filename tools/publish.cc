@@ -43,6 +43,7 @@ size_t PublishAll(Pusher& pusher, const image::Descriptor& subject, const sign::
       ++published;
     }
   }
+  pusher.Settle();
   return published;
 }
 

@@ -66,6 +66,9 @@ std::vector<Signer> OpenSigners(const std::vector<std::string>& keys, const Pass
       signer.key = Open(KeyText(ReadFile(key, sign::kMaxPrivateKeyBytes)), Quoted(key), passphrase);
     } else {
       signer.openpgp = key;
+      if (!passphrase.file.empty()) {
+        signer.passphrase = ReadPassphrase(passphrase, "key " + Quoted(key));
+      }
     }
     signers.push_back(std::move(signer));
   }

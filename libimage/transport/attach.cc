@@ -1,13 +1,17 @@
 #include "libimage/transport/attach.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include <algorithm>
-#include <chrono>
-#include <functional>
-#include <optional>
+#include <cerrno>
+#include <cstddef>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
 #include "libimage/base/stream.h"
 #include "libimage/model/media_type.h"
 #include "libimage/transport/registry_upload.h"
@@ -18,8 +22,40 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kNotFoundStatus = 404;
-constexpr std::chrono::milliseconds kShortestPause{20};
-constexpr std::chrono::milliseconds kLongestPause{2000};
+constexpr std::chrono::milliseconds kTurnPause{10};
+constexpr std::chrono::seconds kLongestTurn{30};
+// By how much the wait after a put is longer than what it waits for took here.
+constexpr int kSettlingFactor = 4;
+// A look that took longer than this part of the shortest wait says little about now.
+constexpr int kFreshPart = 4;
+
+// Some of those who wait for each other wait longer.
+Clock::duration Uneven(Clock::duration least) {
+  thread_local std::minstd_rand random(std::random_device{}());
+  return least + least * std::uniform_int_distribution(0, 50)(random) / 100;
+}
+
+// The turn of one writer among those of this machine (of this network namespace, whoever they are): a name that one
+// socket at a time can have, and that is free again when its process ends, however it does. Who does not get it in
+// kLongestTurn goes on without, as if the other were on another machine.
+class Turn {
+ public:
+  explicit Turn(const std::string& what) : socket_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string name = "gantry-tag-" + Digest::Of(what).hex();
+    static_assert(sizeof address.sun_path > 80);
+    std::copy(name.begin(), name.end(), &address.sun_path[1]);
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    const Clock::time_point end = Clock::now() + kLongestTurn;
+    while (bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) < 0 && errno == EADDRINUSE &&
+           Clock::now() < end)
+      std::this_thread::sleep_for(Uneven(kTurnPause));
+  }
+
+ private:
+  UniqueFd socket_;
+};
 
 void PutBlobs(RegistryClient& registry, const std::vector<SignatureManifest::Blob>& blobs, const std::string& what) {
   for (const SignatureManifest::Blob& blob : blobs) {
@@ -27,35 +63,6 @@ void PutBlobs(RegistryClient& registry, const std::vector<SignatureManifest::Blo
     upload.Write(AsBytes(blob.bytes));
     upload.Finish(blob.descriptor.digest, true);
   }
-}
-
-// Some of those who wait for each other wait longer.
-void Pause(Clock::duration round) {
-  thread_local std::minstd_rand random(std::random_device{}());
-  const auto least = std::clamp<Clock::duration>(3 * round, kShortestPause, kLongestPause);
-  std::this_thread::sleep_for(least + least * std::uniform_int_distribution(0, 100)(random) / 100);
-}
-
-using Change = std::function<std::optional<SignatureManifest>(std::string_view present)>;
-
-// Until `change` finds nothing to do.
-void UpdateTag(RegistryClient& registry, const std::string& tag, const std::string& what, const Change& change) {
-  for (int tries = 0; tries < kMaxAttachTries; ++tries) {
-    const TaggedManifest present = ReadTag(registry, tag, what);
-    const std::optional<SignatureManifest> next = change(present.bytes);
-    if (!next)
-      return;
-    PutBlobs(registry, next->blobs, what);
-    const Clock::time_point start = Clock::now();
-    if (ReadTag(registry, tag, what).bytes == present.bytes) {
-      // A registry whose condition fails although nothing has moved means something else by it.
-      const std::string matches = present.etag.empty() ? "" : "If-Match: " + present.etag;
-      const std::string condition = present.bytes.empty() ? "If-None-Match: *" : matches;
-      PutManifest(registry, tag, next->bytes, next->descriptor, what, tries % 2 == 0 ? condition : "");
-    }
-    Pause(Clock::now() - start);
-  }
-  throw Error(ErrorKind::kFailed, what + ": others change the tag faster than it can be added to", "try again");
 }
 
 }  // namespace
@@ -73,31 +80,83 @@ TaggedManifest ReadTag(RegistryClient& registry, const std::string& tag, const s
   return {std::move(response.body), etag.starts_with('"') ? std::string(etag) : ""};
 }
 
-void AppendToTag(RegistryClient& registry, const DockerReference& name, const std::string& tag,
-                 const Attachment& attachment) {
-  UpdateTag(registry, tag, "signatures at " + Quoted(name.Repository() + ":" + tag),
-            [&](std::string_view present) { return WithSignature(present, attachment); });
+void Attaching::AppendToTag(const std::string& tag, const Attachment& attachment) {
+  Put({tag, "signatures at " + Quoted(registry_.repository() + ":" + tag),
+       [attachment](std::string_view present) { return WithSignature(present, attachment); }});
 }
 
-void PutReferrer(RegistryClient& registry, const DockerReference& name, const Digest& subject,
-                 const SignatureManifest& referrer) {
-  const std::string what = "referrer of " + Quoted(name.Repository() + "@" + subject.str());
-  PutBlobs(registry, referrer.blobs, what);
-  const std::string digest = referrer.descriptor.digest.str();
-  if (PutManifest(registry, digest, referrer.bytes, referrer.descriptor, what) != PutResult::kListed)
-    ListBehindTag(registry, subject, referrer.bytes, what);
+void Attaching::PutReferrer(const Digest& subject, const SignatureManifest& referrer) {
+  const std::string what = "referrer of " + Quoted(registry_.repository() + "@" + subject.str());
+  PutBlobs(registry_, referrer.blobs, what);
+  PutAndList(referrer.descriptor.digest.str(), referrer.bytes, referrer.descriptor, what);
 }
 
-void ListBehindTag(RegistryClient& registry, const Digest& subject, std::string_view referrer,
-                   const std::string& what) {
-  UpdateTag(registry, ReferrersTag(subject), what, [&](std::string_view present) -> std::optional<SignatureManifest> {
-    std::optional<std::string> index = WithReferrer(present, referrer);
-    if (!index)
-      return std::nullopt;
-    const Descriptor descriptor{
-        .media_type = std::string(kOciIndexType), .digest = Digest::Of(*index), .size = index->size()};
-    return SignatureManifest{descriptor, *std::move(index), {}};
-  });
+void Attaching::PutAndList(const std::string& reference, std::string_view bytes, const Descriptor& manifest,
+                           const std::string& what) {
+  const std::optional<Referrer> referrer = ReferrerOf(bytes, manifest);
+  const bool listed = PutManifest(registry_, reference, bytes, manifest, what) == PutResult::kListed;
+  if (referrer && !listed)
+    ListBehindTag(referrer->subject, bytes, what);
+}
+
+void Attaching::ListBehindTag(const Digest& subject, std::string_view referrer, const std::string& what) {
+  Put({ReferrersTag(subject), what,
+       [referrer = std::string(referrer)](std::string_view present) -> std::optional<SignatureManifest> {
+         std::optional<std::string> index = WithReferrer(present, referrer);
+         if (!index)
+           return std::nullopt;
+         const Descriptor descriptor{
+             .media_type = std::string(kOciIndexType), .digest = Digest::Of(*index), .size = index->size()};
+         return SignatureManifest{descriptor, *std::move(index), {}};
+       }});
+}
+
+// False when somebody else changed the tag meanwhile.
+bool Attaching::TryPut(Addition& addition) {
+  const auto& [tag, what, change, tries, settled] = addition;
+  const Turn turn(registry_.repository() + ":" + tag);
+  const TaggedManifest present = ReadTag(registry_, tag, what);
+  const std::optional<SignatureManifest> next = change(present.bytes);
+  if (!next)
+    return true;
+  PutBlobs(registry_, next->blobs, what);
+  const Clock::time_point start = Clock::now();
+  if (ReadTag(registry_, tag, what).bytes != present.bytes)
+    return false;
+  // A slow registry is slow for ever, a machine that stood still is not.
+  if (Clock::now() - start > kShortestSettling / kFreshPart && tries < kMaxAttachTries / 4)
+    return false;
+  // A registry whose condition fails although nothing has moved means something else by it.
+  const std::string matches = present.etag.empty() ? "" : "If-Match: " + present.etag;
+  const std::string condition = present.bytes.empty() ? "If-None-Match: *" : matches;
+  const PutResult result =
+      PutManifest(registry_, tag, next->bytes, next->descriptor, what, tries % 2 == 1 ? condition : "");
+  const Clock::duration took = Clock::now() - start;
+  addition.settled =
+      Clock::now() + Uneven(std::clamp<Clock::duration>(kSettlingFactor * took, kShortestSettling, kLongestSettling));
+  return result != PutResult::kConditionFailed;
+}
+
+void Attaching::Put(Addition addition) {
+  do {
+    if (++addition.tries > kMaxAttachTries)
+      throw Error(ErrorKind::kFailed, addition.what + ": others change the tag faster than it can be added to",
+                  "try again");
+  } while (!TryPut(addition));
+  if (addition.settled != Clock::time_point())
+    unsettled_.push_back(std::move(addition));
+}
+
+void Attaching::Settle() {
+  while (!unsettled_.empty()) {
+    std::vector<Addition> looked_at = std::exchange(unsettled_, {});
+    for (Addition& addition : looked_at) {
+      std::this_thread::sleep_until(addition.settled);
+      addition.settled = {};
+      if (addition.change(ReadTag(registry_, addition.tag, addition.what).bytes))
+        Put(std::move(addition));
+    }
+  }
 }
 
 }  // namespace gantry::image

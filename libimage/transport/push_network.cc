@@ -20,7 +20,6 @@
 #include "libimage/transport/auth_file.h"
 #include "libimage/transport/push_protocol.h"
 #include "libimage/transport/pusher.h"
-#include "libimage/transport/referrers.h"
 #include "libimage/transport/registry_upload.h"
 
 namespace gantry::image {
@@ -71,7 +70,7 @@ class Network {
     credentials_ = FindCredentials(name_);
     plan_.confine();
     http_.emplace(plan_.http);
-    registry_.emplace(*http_, name_, credentials_, "pull,push");
+    Open();
     while (const std::optional<Message> message = ReceiveMessage(channel_, kBounds)) Obey(*message);
   }
 
@@ -100,6 +99,10 @@ class Network {
       case kRefer:
         SendMessage(channel_, {kYes, {Refer(message)}});
         break;
+      case kSettle:
+        attaching_->Settle();
+        Answer(true);
+        break;
       default:
         ThrowBroken();
     }
@@ -118,7 +121,13 @@ class Network {
     Join();
     name_ = DockerReference::Parse(plan_.name.host + "/" + path + (tag.empty() ? "" : ":" + tag));
     mount_from_.clear();
+    attaching_->Settle();
+    Open();
+  }
+
+  void Open() {
     registry_.emplace(*http_, name_, credentials_, "pull,push");
+    attaching_.emplace(*registry_);
   }
 
   std::string Append(const Message& message) {
@@ -127,7 +136,7 @@ class Network {
     if (!attachment)
       ThrowBroken();
     const std::string tag = Field(message, 1) == kAttestations ? AttestationTag(subject) : SignatureTag(subject);
-    image::AppendToTag(*registry_, name_, tag, *attachment);
+    attaching_->AppendToTag(tag, *attachment);
     return name_.Repository() + ":" + tag;
   }
 
@@ -136,7 +145,7 @@ class Network {
     SignatureManifest referrer{DescriptorOf(Field(message, 1), kOciManifestType), Field(message, 1), {}};
     for (size_t i = 2; i < message.fields.size(); ++i)
       referrer.blobs.push_back({DescriptorOf(message.fields[i], ""), message.fields[i]});
-    image::PutReferrer(*registry_, name_, subject, referrer);
+    attaching_->PutReferrer(subject, referrer);
     return name_.Repository() + "@" + referrer.descriptor.digest.str();
   }
   static Descriptor DescriptorOf(const std::string& bytes, std::string_view type) {
@@ -174,7 +183,7 @@ class Network {
                   "leave the digest out, or push the image that has it");
     }
     const std::string other = under.empty() ? digest.str() : under;
-    PutAndList(*registry_, by_name ? NameReference() : other, bytes, manifest, Shown());
+    attaching_->PutAndList(by_name ? NameReference() : other, bytes, manifest, Shown());
   }
 
   void TakeBlob(const Message& message) {
@@ -252,6 +261,7 @@ class Network {
   Clients clients_;
   std::optional<HttpClient> http_;
   std::optional<RegistryClient> registry_;
+  std::optional<Attaching> attaching_;  // to that
   std::mutex mount_mutex_;
   std::string mount_from_;
   std::vector<std::thread> threads_;

@@ -24,6 +24,7 @@ constexpr std::string_view kByName = "name";
 constexpr char kEnd = 'f';     // digest
 constexpr char kAppend = 's';  // digest, kSignatures or kAttestations, the signature as stored
 constexpr char kRefer = 'r';   // digest, manifest, its blobs
+constexpr char kSettle = 'w';
 // From it.
 constexpr char kYes = 'y';  // to kAppend and kRefer: the place
 constexpr char kNo = 'n';

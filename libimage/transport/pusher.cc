@@ -158,6 +158,7 @@ class RegistrySink : public ImageSink {
       else
         pusher_.PutManifest(added.manifest, added.bytes, named_.contains(added.manifest.digest));
     }
+    pusher_.Settle();
   }
 
  private:
@@ -240,6 +241,11 @@ std::string Pusher::PutReferrer(const Digest& subject, const SignatureManifest& 
   for (const SignatureManifest::Blob& blob : referrer.blobs) message.fields.push_back(blob.bytes);
   Send(message);
   return Field(Receive(), 0);
+}
+
+void Pusher::Settle() {
+  Send({kSettle, {}});
+  Answer();
 }
 
 std::unique_ptr<ImageSink> MakeRegistrySink(Pusher& pusher) { return std::make_unique<RegistrySink>(pusher); }

@@ -72,10 +72,12 @@ class Pusher {
   void PutUnderTag(const Descriptor& manifest, const std::string& bytes, const std::string& tag);
 
   // Signatures of `subject` into the repository (attach.h): behind the tag of signatures or of attestations, or as a
-  // manifest that refers to it. Each returns the place, for people.
+  // manifest that refers to it. Each returns the place, for people; Settle comes after them, and after manifests that
+  // have a subject.
   enum class SignatureTagKind { kSignatures, kAttestations };
   std::string AppendToTag(const Digest& subject, SignatureTagKind kind, const Attachment& attachment);
   std::string PutReferrer(const Digest& subject, const SignatureManifest& referrer);
+  void Settle();
 
  private:
   void Send(const Message& message);

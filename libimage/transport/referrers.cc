@@ -10,7 +10,6 @@
 #include "libimage/model/media_type.h"
 #include "libimage/model/signature_manifest.h"
 #include "libimage/transport/attach.h"
-#include "libimage/transport/registry_upload.h"
 
 namespace gantry::image {
 namespace {
@@ -67,14 +66,6 @@ std::vector<Descriptor> ListReferrers(RegistryClient& registry, const Digest& su
   }
   throw Error(ErrorKind::kCorrupt, what + ": more than " + std::to_string(kMaxReferrerPages) + " pages",
               "the registry is broken or hostile");
-}
-
-void PutAndList(RegistryClient& registry, const std::string& reference, std::string_view bytes,
-                const Descriptor& manifest, const std::string& what) {
-  const std::optional<Referrer> referrer = ReferrerOf(bytes, manifest);
-  const bool listed = PutManifest(registry, reference, bytes, manifest, what) == PutResult::kListed;
-  if (referrer && !listed)
-    ListBehindTag(registry, referrer->subject, bytes, what);
 }
 
 }  // namespace gantry::image

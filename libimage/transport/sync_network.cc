@@ -18,6 +18,7 @@
 #include "libimage/base/workers.h"
 #include "libimage/model/media_type.h"
 #include "libimage/model/signature_manifest.h"
+#include "libimage/transport/attach.h"
 #include "libimage/transport/fetch_tree.h"
 #include "libimage/transport/find_signatures.h"
 #include "libimage/transport/pusher.h"
@@ -170,7 +171,7 @@ class PartsCopy {
  public:
   PartsCopy(Shared& shared, const FetchSource& source, const RegistryClient& from, const DockerReference& to,
             RegistryClient& into)
-      : shared_(shared), source_(source), from_(from), to_(to), into_(into) {}
+      : shared_(shared), source_(source), from_(from), to_(to), into_(into), attaching_(into) {}
 
   void CopyBlobs(const std::vector<Descriptor>& blobs, const MemoryKeeper& keeper) {
     std::vector<Descriptor> wanted;
@@ -197,9 +198,10 @@ class PartsCopy {
   }
 
   void Put(const Descriptor& manifest, const std::string& bytes, const std::string& under) {
-    PutAndList(into_, under.empty() ? manifest.digest.str() : under, bytes, manifest,
-               "manifest of " + Quoted(to_.ToString()));
+    attaching_.PutAndList(under.empty() ? manifest.digest.str() : under, bytes, manifest,
+                          "manifest of " + Quoted(to_.ToString()));
   }
+  void Settle() { attaching_.Settle(); }
 
   uint64_t blobs() const { return blobs_; }
   uint64_t bytes() const { return bytes_; }
@@ -269,6 +271,7 @@ class PartsCopy {
   const RegistryClient& from_;
   const DockerReference& to_;
   RegistryClient& into_;
+  Attaching attaching_;
   std::atomic<uint64_t> blobs_ = 0;
   std::atomic<uint64_t> bytes_ = 0;
 };
@@ -371,6 +374,7 @@ class CopyJob {
     if (referrers_ && !dry_run_) {
       PartsCopy copy(shared_, *at_, *registry_, to_, *into_);
       referrers = CopyReferrersOf({*head_}, copy);
+      copy.Settle();
     }
     Answer(kSame, head_->str(), 0, 0, referrers);
   }
@@ -431,6 +435,7 @@ class CopyJob {
         copy.Put(manifest.descriptor, manifest.bytes, &manifest == &wanted_.manifests.back() ? Reference() : "");
     }
     const uint64_t referrers = referrers_ ? CopyReferrersOf(subjects, copy) : 0;
+    copy.Settle();
     Answer(same ? kSame : kDone, top.digest.str(), copy.blobs(), copy.bytes(), referrers);
   }
 

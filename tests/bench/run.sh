@@ -353,6 +353,14 @@ verify() {
 
   signature=$(gantry-sign --key bench --as "$at" "oci:$T/signed:v1")
   { judged signedBy && entry 'gpgv' - gpgv -q --keyring "$T/key.gpg" -o /dev/null "$signature"; } | measured OpenPGP
+
+  gantry-convert -q "oci:$T/signed:v1" "aci:$T/signed.aci" >/dev/null
+  gantry-sign --key bench "aci:$T/signed.aci" >/dev/null
+  printf '{"default":[{"type":"appcSigned","keyPath":"%s"}]}' "$T/key.gpg" >"$T/appcSigned.json"
+  {
+    entry 'gantry-verify, appcSigned' - gantry-verify --policy "$T/appcSigned.json" "aci:$T/signed.aci"
+    entry 'gpgv' - gpgv -q --keyring "$T/key.gpg" "$T/signed.aci.asc" "$T/signed.aci"
+  } | measured "an App Container Image's"
 }
 
 # A changed tree back into a layer: what umoci finds by hashing every file, and we by comparing with the rendered layers.

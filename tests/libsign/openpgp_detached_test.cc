@@ -53,8 +53,7 @@ TEST_F(Detached, TakesWhatGpgSigned) {
 }
 
 TEST_F(Detached, GpgTakesWhatIsMadeHere) {
-  const MadeSignature made =
-      SignDetached(*Content("content"), {SharedKey::Get().fingerprint, home_.path(), std::nullopt});
+  const MadeSignature made = SignDetached(*Content("content"), {SharedKey::Get().fingerprint, home_.path()});
   EXPECT_TRUE(made.message.starts_with("-----BEGIN PGP SIGNATURE-----"));
   Write("content.asc", made.message);
   home_.Run({"--verify", Path("content.asc"), Path("content")});

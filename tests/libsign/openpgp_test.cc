@@ -50,15 +50,15 @@ TEST_F(OpenPgp, TakesUncompressedMessagesAndArmoredKeys) {
 }
 
 TEST_F(OpenPgp, SignsWhatGpgVerifies) {
-  const MadeSignature made = SignMessage(kPayload, {key_, home_.path(), std::nullopt});
+  const MadeSignature made = SignMessage(kPayload, {key_, home_.path()});
   EXPECT_EQ(made.fingerprint, key_);
   EXPECT_EQ(home_.Run({"--decrypt"}, made.message), kPayload);
   EXPECT_EQ(CodeOf(RingOf(public_), made.message), "ok");
 }
 
 TEST_F(OpenPgp, FindsTheSigningKeyByUserIdAndSaysWhenThereIsNone) {
-  EXPECT_EQ(SignMessage(kPayload, {"test@gantry.example", home_.path(), std::nullopt}).fingerprint, key_);
-  const Error error = CaughtError([&] { SignMessage(kPayload, {"nobody@example.com", home_.path(), std::nullopt}); });
+  EXPECT_EQ(SignMessage(kPayload, {"test@gantry.example", home_.path()}).fingerprint, key_);
+  const Error error = CaughtError([&] { SignMessage(kPayload, {"nobody@example.com", home_.path()}); });
   EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
 }
 
@@ -66,24 +66,19 @@ TEST_F(OpenPgp, AsksWhichKeyWhenSeveralFit) {
   const GpgHome home;
   home.Generate("one <one@twins.example>");
   home.Generate("two <two@twins.example>");
-  const Error error = CaughtError([&] { SignMessage(kPayload, {"twins.example", home.path(), std::nullopt}); });
+  const Error error = CaughtError([&] { SignMessage(kPayload, {"twins.example", home.path()}); });
   EXPECT_EQ(error.kind(), ErrorKind::kUsage);
 }
 
-TEST_F(OpenPgp, SignsWithAPassphraseOutOfAFile) {
+TEST_F(OpenPgp, SignsWithAPassphrase) {
   const GpgHome home;
   home.Run({"--pinentry-mode", "loopback", "--passphrase", "open sesame", "--quick-generate-key",
             "locked <l@x.example>", "ed25519", "sign", "never"});
   const std::string key = home.Fingerprint("locked <l@x.example>");
   RunCaptured({"gpgconf", "--homedir", home.path(), "--kill", "all"}, {}, 4096);  // which remembers the passphrase
-  const testing::TempDir dir;
-  dir.dir().WriteFileAtomically(RelPath::Parse("wrong"), "open wheat\n");
-  dir.dir().WriteFileAtomically(RelPath::Parse("right"), "open sesame\n");
-  EXPECT_EQ(CaughtError([&] {
-              SignMessage(kPayload, {key, home.path(), dir.path() + "/wrong"});
-            }).kind(),
-            ErrorKind::kFailed);
-  const MadeSignature made = SignMessage(kPayload, {key, home.path(), dir.path() + "/right"});
+  const SecretBytes wrong("open wheat"), right("open sesame");
+  EXPECT_EQ(CaughtError([&] { SignMessage(kPayload, {key, home.path(), &wrong}); }).kind(), ErrorKind::kFailed);
+  const MadeSignature made = SignMessage(kPayload, {key, home.path(), &right});
   EXPECT_EQ(CodeOf(RingOf(home.Export(key)), made.message), "ok");
 }
 

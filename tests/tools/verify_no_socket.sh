@@ -7,6 +7,8 @@ need gpg
 probe=$GANTRY_BUILD_DIR/lib/libsocket_probe.so
 [ -e "$probe" ] || fail "no $probe"
 make_gpg_key tester
+# A signature with a notation is no plain one, so that gpg is asked.
+echo 'sig-notation probe@gantry.example=1' >>"$GNUPGHOME/gpg.conf"
 mkdir "$T/root" && echo hello >"$T/root/hello"
 make_image "$T/layout" v1 '{"Cmd":["/hello"]}' "$T/root"
 expect_exit 0 gantry sign -q --key "$fingerprint" --as quay.io/org/app:v1 "oci:$T/layout:v1"

@@ -122,5 +122,15 @@ TEST(IdentityTest, APathTwiceInALayerCountsOnceAsItIsLast) {
   EXPECT_EQ(IdentityOf(ImageBuilder().Layer(twice)).digest, IdentityOf(ImageBuilder().Layer(once)).digest);
 }
 
+// Layers are rendered once and found by their diff IDs: a configuration that names another layer's would have that one
+// executed.
+TEST(IdentityTest, AnImageWhoseLayersAreNotThoseOfItsConfigurationHasNone) {
+  const ImageBuilder good = ImageBuilder().Layer(TarBuilder().File("bin/app", "good").Build());
+  const ImageBuilder other = ImageBuilder().Layer(TarBuilder().File("bin/app", "evil").Build());
+  Image image = good.Build();
+  image.config.diff_ids = other.Build().config.diff_ids;
+  EXPECT_EQ(CaughtError([&] { Identity::Compute(image, MemoryBlobs(good)); }).kind(), ErrorKind::kCorrupt);
+}
+
 }  // namespace
 }  // namespace gantry::image

@@ -9,6 +9,7 @@
 #include "libimage/base/error.h"
 #include "libimage/model/media_type.h"
 #include "libimage/model/signature_manifest.h"
+#include "libimage/transport/attach.h"
 #include "libimage/transport/fetch_tree.h"
 #include "libimage/transport/registry_upload.h"
 #include "tests/support/image_builder.h"
@@ -61,7 +62,7 @@ class Referrers : public ::testing::Test {
     server.PutBlob("app", Digest::Of("{}").str(), "{}");
     HttpClient http(options_);
     RegistryClient registry(http, NameOn(server), std::nullopt, "pull,push");
-    PutAndList(registry, made.descriptor.digest.str(), made.bytes, made.descriptor, "an artifact");
+    Attaching(registry).PutAndList(made.descriptor.digest.str(), made.bytes, made.descriptor, "an artifact");
   }
 
   std::vector<Descriptor> List(const RegistryServer& server, std::string_view type = {}) {
