@@ -8,6 +8,7 @@ namespace gantry::serve {
 namespace {
 
 constexpr std::chrono::milliseconds kMoment(20);
+constexpr std::chrono::milliseconds kWhile(500);  // in which nobody notices that a client has left
 
 }  // namespace
 
@@ -19,16 +20,18 @@ void Making::Set(State state) {
   changed_.notify_all();
 }
 
-Making::State Making::WaitBegun() {
+Making::State Making::Wait(const std::function<bool()>& is_over, const std::function<bool()>& has_left) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return state_ != State::kWaiting; });
+  while (!changed_.wait_for(lock, kWhile, is_over) && !has_left()) continue;
   return state_;
 }
 
-Making::State Making::WaitOver() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return state_ == State::kDone || state_ == State::kFailed; });
-  return state_;
+Making::State Making::WaitBegun(const std::function<bool()>& has_left) {
+  return Wait([this] { return state_ != State::kWaiting; }, has_left);
+}
+
+Making::State Making::WaitOver(const std::function<bool()>& has_left) {
+  return Wait([this] { return state_ == State::kDone || state_ == State::kFailed; }, has_left);
 }
 
 Making::State Making::WaitForMore() {

@@ -27,9 +27,9 @@ class Making {
 
   const Order& order() const { return order_; }
 
-  // Until it is beyond kWaiting, or beyond kBegun.
-  State WaitBegun();
-  State WaitOver();
+  // Until it is beyond kWaiting, or beyond kBegun; or until the one who waits has left, which is asked now and then.
+  State WaitBegun(const std::function<bool()>& has_left);
+  State WaitOver(const std::function<bool()>& has_left);
   // Until it is over or a moment has passed, for readers of a file that grows.
   State WaitForMore();
 
@@ -40,6 +40,7 @@ class Making {
  private:
   friend class Orders;
   void Set(State state);
+  State Wait(const std::function<bool()>& is_over, const std::function<bool()>& has_left);
 
   const Order order_;
   mutable std::mutex mutex_;
