@@ -189,7 +189,7 @@ Service::Found Service::Obtain(Order order) {
     ++figures_.joined;
     return found;
   }
-  order.known = found.entry ? found.entry->record.source : "";
+  order.known = found.entry ? found.entry->record->source : "";
   found.making = orders_->Place(std::move(order));
   if (!found.making)
     throw Busy();
@@ -339,7 +339,7 @@ HttpAnswer Service::AnswerAci(const AciRequest& request, const HttpRequest& http
     }
   }
   const Cache::Entry entry = Await(key, found, http.is_gone);
-  return FileAnswer(cache_.OpenFile(key, false), kAciType, QuotedTag(entry.record.image_id), found.how);
+  return FileAnswer(cache_.OpenFile(key, false), kAciType, QuotedTag(entry.record->image_id), found.how);
 }
 
 HttpAnswer Service::AnswerSignature(const std::string& key, const Found& found, const HasLeft& has_left) {
@@ -368,7 +368,7 @@ HttpAnswer Service::AnswerSignature(const std::string& key, const Found& found, 
 // One at a time for a file: one that was ordered for the image before ends first, and its signature goes.
 void Service::OrderSignature(const std::string& key, const Cache::Entry& entry, const HasLeft& has_left) {
   const Order order{
-      .kind = Order::Kind::kSign, .reference = FileOf(key), .aci_name = key, .known = entry.record.image_id};
+      .kind = Order::Kind::kSign, .reference = FileOf(key), .aci_name = key, .known = entry.record->image_id};
   const Wait wait = BeginWait();
   std::shared_ptr<Making> making;
   {

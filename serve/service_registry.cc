@@ -74,7 +74,11 @@ HttpAnswer Service::SendPart(const Cache::Part& part, const std::string& how) {
   const std::string digest = part.descriptor.digest.str();
   const std::string type = part.descriptor.media_type.empty() ? "application/octet-stream" : part.descriptor.media_type;
   try {
-    HttpAnswer answer = FileAnswer(cache_.OpenBlob(part), type, QuotedTag(digest), how);
+    HttpAnswer answer;
+    if (auto content = cache_.ReadSmall(part))
+      answer = {.type = type, .content = content, .size = content->size(), .etag = QuotedTag(digest), .how = how};
+    else
+      answer = FileAnswer(cache_.OpenBlob(part), type, QuotedTag(digest), how);
     answer.headers.emplace_back("Docker-Content-Digest", digest);
     return answer;
   } catch (const Error& error) {
@@ -90,7 +94,7 @@ HttpAnswer Service::AnswerTags(const RegistryRequest& request, const HasLeft& ha
   const Order order{.kind = Order::Kind::kTags, .name = name.name, .reference = "latest"};
   const Found found = Obtain(order);
   const Cache::Entry entry = Await(KeyOf(order), found, has_left);
-  const json::Object list{{"name", request.name}, {"tags", entry.record.tags}};
+  const json::Object list{{"name", request.name}, {"tags", entry.record->tags}};
   return {.type = "application/json", .text = json::Print(list), .how = found.how};
 }
 
