@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need skopeo jq
 [ "$(id -u)" = 0 ] || skip "needs root"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 start_registry
 push "$T/base:v1" base/oci:v1

@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need jq
 [ "$(id -u)" = 0 ] || skip "needs root"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 mkdir "$T/work" && cd "$T/work"
 gantry build begin
 gantry build set-name example.com/said

@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root, to build as root and as another"
 need jq setpriv
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 mkdir -p "$T/one/dir"
 echo text >"$T/one/dir/file" && ln -s file "$T/one/dir/link"

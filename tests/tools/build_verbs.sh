@@ -3,7 +3,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need jq
 [ "$(id -u)" = 0 ] || skip "needs root; build_rootless.sh is for others"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 mkdir -p "$T/site/sub" "$T/work" && cd "$T/work"
 echo page >"$T/site/index.html" && echo more >"$T/site/sub/more"

@@ -4,9 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/serve.sh"
 need skopeo gpg openssl
-start_registry
-make_busybox_image "$T/layout" 1.0-rc1
-push "$T/layout:1.0-rc1" org/my-box:1.0-rc1
+registry_with_busybox org/my-box:1.0-rc1
 accept_anything
 make_gpg_key server
 certify() {

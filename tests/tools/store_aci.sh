@@ -4,9 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/serve.sh"
 need skopeo gpg jq
-start_registry
-make_busybox_image "$T/layout" v1
-push "$T/layout:v1" org/box:v1
+registry_with_busybox org/box:v1
 push "$T/layout:v1" "org/$(printf 'long-%.0s' {1..30})name:v1"
 accept_anything
 make_gpg_key server
