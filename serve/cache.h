@@ -30,7 +30,7 @@ class Cache {
   using Clock = std::chrono::steady_clock;
 
   struct Entry {
-    Order order;  // by which it can be made again
+    Order order;                           // by which it can be made again
     std::shared_ptr<const Record> record;  // never nullptr
     Clock::time_point checked = {};
     uint64_t generation = 0;  // in which it was checked; 0: before this process

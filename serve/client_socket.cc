@@ -21,6 +21,7 @@ namespace {
 
 // As much as a TLS record holds.
 constexpr size_t kHeldBytes = 16 * 1024;
+constexpr ssize_t kLingerBytes = 8 * 1024 * 1024;
 
 void SetTimeout(int fd, int option, std::chrono::seconds time) {
   const timeval value{.tv_sec = time.count(), .tv_usec = 0};
@@ -159,15 +160,17 @@ bool ClientSocket::Fill(Clock::time_point deadline) {
 bool ClientSocket::WaitForRequest() {
   const bool begins = begin_ < end_ || Fill(Clock::now() + limits_.idle);
   deadline_ = Clock::now() + limits_.stall;
+  room_ = kMaxRequestBytes;
   return begins;
 }
 
 size_t ClientSocket::Read(std::span<std::byte> into) {
   if (begin_ == end_ && !((tls_ || WaitFor(POLLIN, deadline_)) && Fill(deadline_)))
     return 0;
-  const size_t count = std::min(into.size(), end_ - begin_);
+  const size_t count = std::min({into.size(), end_ - begin_, room_});
   std::memcpy(into.data(), in_.data() + begin_, count);
   begin_ += count;
+  room_ -= count;
   return count;
 }
 
@@ -216,7 +219,9 @@ void ClientSocket::Linger() {
   Flush();
   shutdown(fd_.get(), SHUT_WR);
   const auto deadline = Clock::now() + limits_.stall;
-  while (WaitFor(POLLIN, deadline) && recv(fd_.get(), in_.data(), in_.size(), MSG_DONTWAIT) > 0) continue;
+  ssize_t got = 1;
+  for (ssize_t room = kLingerBytes; got > 0 && room > 0 && WaitFor(POLLIN, deadline); room -= got)
+    got = recv(fd_.get(), in_.data(), in_.size(), MSG_DONTWAIT);
 }
 
 bool ClientSocket::IsGone() const {

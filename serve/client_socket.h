@@ -15,6 +15,8 @@
 
 namespace gantry::serve {
 
+constexpr size_t kMaxRequestBytes = 64 * 1024;  // line and headers
+
 // A certificate and its private key, which may be exchanged while connections are made. Thread-safe.
 class TlsIdentity {
  public:
@@ -51,7 +53,7 @@ class ClientSocket {
 
   // Whether a request begins, within the idle time. From now on it has to come.
   bool WaitForRequest();
-  // What there is of it, at least a byte; 0 when no more comes, or not in time.
+  // What there is of it, at least a byte; 0 when no more comes, or not in time, or for more than kMaxRequestBytes.
   size_t Read(std::span<std::byte> into);
 
   // Takes all of `bytes`. False when they, or some before them, are lost.
@@ -59,8 +61,9 @@ class ClientSocket {
   // Sends what was kept back.
   bool Flush();
 
-  // The end, for a client that may be sending still: nothing more goes out, and for the stall time at most what comes
-  // is thrown away, for who is cut off while it sends may never see what it was told (RFC 9112, 9.6).
+  // The end, for a client that may be sending still: nothing more goes out, and what comes is thrown away, for the
+  // stall time and some megabytes at most. Who is cut off while it sends may never see what it was told (RFC
+  // 9112, 9.6).
   void Linger();
 
   // Whether the client wants no more: it has closed its side.
@@ -84,6 +87,7 @@ class ClientSocket {
   std::string address_;
   int port_ = 0;
   Clock::time_point deadline_ = {};  // of the request that comes
+  size_t room_ = 0;                  // for the rest of it
   std::array<std::byte, 8192> in_;
   size_t begin_ = 0, end_ = 0;  // of what was read ahead
   std::string out_;             // what is kept back

@@ -96,7 +96,7 @@ struct Current {
   }
 
   ClientSocket& socket;
-  bool believed = true;
+  bool believed = true;  // that what comes next is a request: not behind one that could not be parsed or has a body
   HttpRequest request;
   HttpAnswer answer;
   Clock::time_point begun;
@@ -184,6 +184,7 @@ class HttpServer::State {
     bool good = true;
     for (bool last = false; good && !last && connection.believed && socket.WaitForRequest();) {
       last = stopping_;
+      connection.believed = false;
       good = server_.process_request(stream, last, last, nullptr);
       good = socket.Flush() && good;
     }
@@ -239,11 +240,11 @@ class HttpServer::State {
                                                              : std::nullopt;
                             },
                         .is_gone = [&socket = current->socket] { return socket.IsGone(); }};
-    const bool believed = IsBelieved(request);
+    current->believed = IsBelieved(request);
     if (request.method != "GET" && request.method != "HEAD")
       current->answer = {
           .status = 405, .headers = {{"Allow", "GET, HEAD"}}, .text = "only GET and HEAD are answered\n"};
-    else if (!believed)
+    else if (!current->believed)
       current->answer = {.status = 400, .headers = {{"Connection", "close"}}, .text = "no request has a body here\n"};
     else
       current->answer = handler_(current->request);
@@ -251,13 +252,11 @@ class HttpServer::State {
   }
 
   // What stands behind a request that has a body is that body, which cpp-httplib would take for the next request, or
-  // not: nothing on that connection is believed any more (request smuggling, RFC 9112, 11.2).
+  // not (request smuggling, RFC 9112, 11.2).
   static bool IsBelieved(const httplib::Request& request) {
     const std::string length = request.get_header_value("Content-Length");
-    if (request.get_header_value_count("Content-Length") > 1 || (!length.empty() && length != "0") ||
-        request.has_header("Transfer-Encoding"))
-      current->believed = false;
-    return current->believed;
+    return request.get_header_value_count("Content-Length") <= 1 && (length.empty() || length == "0") &&
+           !request.has_header("Transfer-Encoding");
   }
 
   static bool Matches(const std::string& listed, const std::string& etag) {

@@ -136,6 +136,25 @@ TEST_F(HttpServerTest, IsDoneWithARequestThatComesByteByByte) {
   EXPECT_EQ(log(), "");
 }
 
+// Neither a line nor headers without an end take more than their bounds.
+TEST_F(HttpServerTest, IsDoneWithARequestThatDoesNotEnd) {
+  for (const std::string& piece : {std::string(1000, 'x'), "X: " + std::string(1000, 'x') + "\r\n"}) {
+    const UniqueFd fd = Connect();
+    std::string text = "GET /one HTTP/1.1\r\nX-First: ";
+    ssize_t sent = 0;
+    size_t total = 0;
+    const auto begun = Clock::now();
+    while (sent >= 0 && total < (64 << 20) && Clock::now() - begun < 5s) {
+      total += static_cast<size_t>(sent);
+      sent = send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL);
+      text = piece;
+    }
+    EXPECT_LT(sent, 0);
+    EXPECT_LT(total, size_t{32} << 20);
+  }
+  EXPECT_EQ(log(), "");
+}
+
 TEST_F(HttpServerTest, IsDoneWithAClientThatTakesNothing) {
   const UniqueFd fd = Connect();
   Send(fd, "GET /file HTTP/1.1\r\nHost: x\r\n\r\n");
