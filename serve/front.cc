@@ -124,10 +124,13 @@ class Front {
     confine();  // before the first thread
     if (options_.service.url.empty())
       options_.service.url = (options_.http.certificate.empty() ? "http://" : "https://") + place();
-    service_ = std::make_unique<Service>(options_.service, cache_, std::move(kitchen), [this] {
-      const std::lock_guard lock(mutex_);
-      return access_;
-    });
+    service_ = std::make_unique<Service>(
+        options_.service, cache_, std::move(kitchen),
+        [this] {
+          const std::lock_guard lock(mutex_);
+          return access_;
+        },
+        [] { kill(getpid(), SIGTERM); });
   }
 
   // "[::1]:8080".

@@ -56,10 +56,11 @@ Record Making::record() const {
   return record_.value();
 }
 
-Orders::Orders(UniqueFd channel, Limits limits, Over over)
+Orders::Orders(UniqueFd channel, Limits limits, Over over, std::function<void()> lost)
     : channel_(std::move(channel)),
       limits_(limits),
       over_(std::move(over)),
+      lost_(std::move(lost)),
       listener_([this] { Hear(); }),
       speaker_([this](const std::stop_token& stop) { Speak(stop); }) {}
 
@@ -68,7 +69,7 @@ Orders::~Orders() { shutdown(channel_.get(), SHUT_RDWR); }
 std::shared_ptr<Making> Orders::Place(Order order) {
   const std::lock_guard lock(mutex_);
   const bool cleans = order.kind == Order::Kind::kClean;
-  if (!cleans && Places() >= limits_.running && waiting_.size() >= limits_.waiting)
+  if (is_lost_ || (!cleans && Places() >= limits_.running && waiting_.size() >= limits_.waiting))
     return nullptr;
   order.id = ++last_id_;
   auto making = std::make_shared<Making>(std::move(order));
@@ -128,7 +129,25 @@ void Orders::Hear() {
         Take(*answer);
     }
   } catch (const Error&) {
-    // The kitchen is gone, and takes this process along.
+    // As at the end of what it says.
+  }
+  FailAll();
+  lost_();
+}
+
+// With each that ends, one that waits is as good as sent, and ends as well.
+void Orders::FailAll() {
+  const Error error(ErrorKind::kFailed, "the process that converts is gone");
+  while (true) {
+    uint64_t id = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      is_lost_ = true;
+      if (running_.empty())
+        return;
+      id = running_.begin()->first;
+    }
+    End(id, nullptr, &error);
   }
 }
 

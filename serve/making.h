@@ -62,13 +62,14 @@ class Orders {
   // `over` is called for each that is done or failed, in a thread of ours, before anyone who waits hears of it.
   using Over = std::function<void(const std::shared_ptr<Making>&, const Record*, const Error*)>;
 
-  Orders(UniqueFd channel, Limits limits, Over over);
+  // `lost` is called when the kitchen is gone, after all that was ordered has failed.
+  Orders(UniqueFd channel, Limits limits, Over over, std::function<void()> lost);
   Orders(const Orders&) = delete;
   Orders& operator=(const Orders&) = delete;
   ~Orders();
 
-  // nullptr when too many wait already. The order gets its ID here. One of kClean waits for nothing, and takes no other
-  // order's place.
+  // nullptr when too many wait already, or nobody makes anything any more. The order gets its ID here. One of kClean
+  // waits for nothing, and takes no other order's place.
   std::shared_ptr<Making> Place(Order order);
 
   size_t running() const;
@@ -76,6 +77,7 @@ class Orders {
 
  private:
   void Hear();
+  void FailAll();
   void Take(const Answer& answer);
   void End(uint64_t id, const Record* record, const Error* error);
   // With the mutex.
@@ -88,7 +90,9 @@ class Orders {
   UniqueFd channel_;
   Limits limits_;
   Over over_;
+  std::function<void()> lost_;
   mutable std::mutex mutex_;
+  bool is_lost_ = false;
   uint64_t last_id_ = 0;
   std::map<uint64_t, std::shared_ptr<Making>> running_;
   size_t cleaning_ = 0;  // of those, orders of kClean

@@ -92,15 +92,18 @@ HttpAnswer FileAnswer(UniqueFd fd, std::string type, std::string etag, std::stri
 }
 
 Service::Service(ServiceOptions options, Cache& cache, UniqueFd kitchen,
-                 std::function<std::shared_ptr<Access>()> access)
+                 std::function<std::shared_ptr<Access>()> access, std::function<void()> lost)
     : options_(std::move(options)),
       host_(HostOf(options_.url)),
       signer_(Digest::Of(options_.public_keys).str()),
       cache_(cache),
       access_(std::move(access)) {
-  orders_ = std::make_unique<Orders>(std::move(kitchen), options_.limits,
-                                     [this](const std::shared_ptr<Making>& making, const Record* record,
-                                            const Error* error) { End(making, record, error); });
+  orders_ = std::make_unique<Orders>(
+      std::move(kitchen), options_.limits,
+      [this](const std::shared_ptr<Making>& making, const Record* record, const Error* error) {
+        End(making, record, error);
+      },
+      std::move(lost));
   const std::vector<std::string> left = cache_.Evict({});
   const std::lock_guard lock(mutex_);
   unwanted_.insert(left.begin(), left.end());
@@ -300,7 +303,8 @@ void Service::Clean() {
   for (const std::string& name : going_) unwanted_.erase(name);
   garbage_ = false;
   cleaning_ = true;
-  orders_->Place(std::move(order));
+  if (!orders_->Place(std::move(order)))
+    going_.clear();  // nobody removes anything any more
 }
 
 std::string Service::StoredAs(const Order& order) const {

@@ -43,8 +43,11 @@ HttpAnswer FileAnswer(UniqueFd fd, std::string type, std::string etag, std::stri
 
 class Service {
  public:
-  // `kitchen` is the channel to the process that makes things; `access` says who may ask, at each moment.
-  Service(ServiceOptions options, Cache& cache, UniqueFd kitchen, std::function<std::shared_ptr<Access>()> access);
+  // `kitchen` is the channel to the process that makes things; `access` says who may ask, at each moment; `lost` is
+  // called when that process is gone, and nothing can be made any more.
+  Service(
+      ServiceOptions options, Cache& cache, UniqueFd kitchen, std::function<std::shared_ptr<Access>()> access,
+      std::function<void()> lost = [] {});
 
   HttpAnswer Answer(const HttpRequest& request);
   void Count(const HttpLogLine& line);
