@@ -31,6 +31,12 @@ tar -xOzf apache.aci manifest | jq -e '(.app.ports | map(.name) | index("http"))
   fail "$(tar -xOzf apache.aci manifest)"
 [ "$(gantry run -q oci:apache | tr '\n' ' ')" = 'ServerName localhost test ' ] || fail "$(gantry run oci:apache)"
 
+# Options of acbuild's that a script may have: the other mode writes an OCI image in one file.
+printf '%s\n' "begin --build-mode=oci --insecure oci:$T/base:v1" 'set-working-directory /home' 'run --insecure --engine chroot -- touch /made' \
+  'set-exec -- ls /made' 'annotation add who me' 'annotation remove who' 'layer' 'write image.tar' 'end' >oci.acb
+gantry build -q script oci.acb >/dev/null
+[ "$(gantry run -q oci-archive:image.tar)" = /made ] || fail "$(gantry run oci-archive:image.tar)"
+
 # What fails says its line, and leaves nothing.
 printf 'begin\nset-name a/b\nfrobnicate\n' >bad.acb
 expect_exit 2 gantry build script bad.acb
