@@ -31,6 +31,18 @@ jq 'del(.subject[].name)' "$T/p1" >"$T/q1" && jq 'del(.subject[].name)' "$T/p2" 
 cmp "$T/q1" "$T/q2" || fail "another provenance"
 jq -e '.predicate.buildDefinition.resolvedDependencies | length == 4' "$T/p1" >/dev/null || fail "$(cat "$T/p1")"
 
+# So does a script, in every format.
+for place in first second; do
+  mkdir -p "$T/script-$place" && cp -a "$T/one/dir" "$T/script-$place" && sleep 1.1
+  printf '%s\n' "begin oci:$T/base:v1" 'set-name example.com/same' 'copy dir /dir' \
+    'run -- sh -c "date >/when; rm /when; echo x >/made"' 'set-exec -- cat /dir/file' 'write same.aci' 'write --format docker same.tar' \
+    'write oci:same --squash --provenance said' >"$T/script-$place/acb"
+  (cd "$T/script-$place" && gantry build -q script acb >"$T/s-$place")
+done
+for file in same.aci same.tar same/index.json said; do
+  cmp "$T/script-first/$file" "$T/script-second/$file" || fail "a script made another $file"
+done
+
 # Layers that were made before, all or some of them, make the same image as none.
 for round in miss hit; do
   (cd "$T" && gantry build -q one | tail -n 1 >"c-$round")
