@@ -147,35 +147,50 @@ std::vector<image::StoreProblem> StoredAcis::Check() const {
   return out;
 }
 
-// A file that somebody fetches into is locked, and one without its image may be about to get it only then.
-template <typename Take>
-void StoredAcis::ForEachLeftover(Take take) const {
+// A file that somebody fetches into is locked; a signature without its image may be about to get it.
+std::vector<RelPath> StoredAcis::LeftoverFiles() const {
+  std::vector<RelPath> out;
   for (const std::string& file : dir_ ? dir_->List() : std::vector<std::string>()) {
     const RelPath path = RelPath::Parse(file);
     const std::string image = file.substr(0, file.rfind('.'));
-    if (file.ends_with(std::string(kImage) + std::string(kPart))) {
+    if (!image.ends_with(kImage))
+      continue;
+    if (file == image + std::string(kPart)) {
       const auto fd = dir_->TryOpenBeneath(path, O_RDONLY);
       if (fd && flock(fd->get(), LOCK_EX | LOCK_NB) == 0)
-        take(path);
-    } else if (file.ends_with(std::string(kImage) + std::string(kSignature)) && !dir_->Exists(RelPath::Parse(image)) &&
-               !dir_->Exists(RelPath::Parse(image + std::string(kPart)))) {
-      take(path);
+        out.push_back(path);
+    } else if (file == image + std::string(kSignature) && !dir_->Exists(RelPath::Parse(image + std::string(kPart))) &&
+               !dir_->Exists(RelPath::Parse(image))) {
+      out.push_back(path);
     }
   }
+  return out;
 }
 
 std::vector<std::string> StoredAcis::Leftovers() const {
   std::vector<std::string> out;
-  ForEachLeftover([&](const RelPath& path) { out.push_back(PathInStore(path.str())); });
+  for (const RelPath& path : LeftoverFiles()) out.push_back(PathInStore(path.str()));
   return out;
 }
 
 size_t StoredAcis::RemoveLeftovers() const {
   size_t count = 0;
-  ForEachLeftover([&](const RelPath& path) {
-    dir_->RemoveFile(path);
+  for (const RelPath& path : LeftoverFiles()) {
+    const std::string image = path.str().substr(0, path.str().rfind('.'));
+    const RelPath part = RelPath::Parse(image + std::string(kPart));
+    // Held as by a fetch, so that none is at this image meanwhile.
+    const UniqueFd lock = dir_->OpenBeneath(part, O_RDWR | O_CREAT, 0644);
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+      continue;
+    struct stat ours {};
+    const auto there = dir_->Stat(part);
+    if (fstat(lock.get(), &ours) != 0 || !there || there->st_ino != ours.st_ino)
+      continue;
+    if (path != part && !dir_->Exists(RelPath::Parse(image)))
+      dir_->RemoveFile(path);
+    dir_->RemoveFile(part);
     ++count;
-  });
+  }
   return count;
 }
 

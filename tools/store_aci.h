@@ -42,14 +42,12 @@ class StoredAcis {
 
   // Reads every file.
   std::vector<image::StoreProblem> Check() const;
-  // Paths in the store of what dead processes left, and removes it.
+  // Paths in the store of what dead processes left.
   std::vector<std::string> Leftovers() const;
   size_t RemoveLeftovers() const;
 
  private:
-  // Hands on each file that is left, locked so that nobody can begin with it.
-  template <typename Take>
-  void ForEachLeftover(Take take) const;
+  std::vector<RelPath> LeftoverFiles() const;
 
   std::string root_;
   std::optional<Dir> dir_;
