@@ -172,12 +172,18 @@ class HttpServer::State {
   }
 
  private:
-  // One connection, from its beginning to its end.
+  // One connection, from its beginning to its end; what goes wrong ends it alone.
   bool Serve(socket_t fd) {
-    ClientSocket socket(UniqueFd(fd),
-                        {std::chrono::seconds(options_.idle_seconds), std::chrono::seconds(options_.stall_seconds)});
-    if (tls_ && !socket.BeginTls(*tls_))
+    try {
+      ClientSocket socket(UniqueFd(fd),
+                          {std::chrono::seconds(options_.idle_seconds), std::chrono::seconds(options_.stall_seconds)});
+      return (!tls_ || socket.BeginTls(*tls_)) && ServeRequests(socket);
+    } catch (const std::exception&) {
       return false;
+    }
+  }
+
+  bool ServeRequests(ClientSocket& socket) {
     Current connection(socket);
     current = &connection;
     Stream stream(socket);
@@ -190,7 +196,6 @@ class HttpServer::State {
     }
     if (!connection.believed)
       socket.Linger();
-    current = nullptr;
     return good;
   }
 
