@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "libimage/base/error.h"
@@ -39,9 +40,7 @@ class Threads : public httplib::TaskQueue {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [this] { return jobs_.size() + busy_ < most_; });
     jobs_.push_back(std::move(job));
-    if (idle_ < jobs_.size() && threads_.size() < most_)
-      threads_.emplace_back([this] { Work(); });
-    else
+    if (idle_ >= jobs_.size() || threads_.size() == most_ || !AddThread())
       added_.notify_one();
   }
 
@@ -55,6 +54,16 @@ class Threads : public httplib::TaskQueue {
   }
 
  private:
+  // False when the system has no more of them: then the connection waits for one that ends.
+  bool AddThread() {
+    try {
+      threads_.emplace_back([this] { Work(); });
+      return true;
+    } catch (const std::system_error&) {
+      return false;
+    }
+  }
+
   void Work() {
     std::unique_lock lock(mutex_);
     while (true) {
