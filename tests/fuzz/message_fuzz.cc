@@ -31,7 +31,7 @@ void HearAll(Heard& out, Hear hear) {
   try {
     while (std::optional<Message> message = hear()) out.messages.push_back(*std::move(message));
   } catch (const Error& error) {
-    out.error = error.message();
+    out.error = "error: " + error.message();  // which may be empty
   }
 }
 
