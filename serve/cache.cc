@@ -15,6 +15,8 @@ namespace gantry::serve {
 namespace {
 
 constexpr size_t kMaxRecordBytes = 64 * 1024 * 1024;
+constexpr size_t kMaxSmallBytes = 64 * 1024;
+constexpr size_t kMaxSmallTotal = 32 * 1024 * 1024;
 
 RelPath PathOf(std::string_view folder, const std::string& file) {
   return RelPath::Parse(std::string(folder) + "/" + file);
@@ -29,7 +31,7 @@ std::string ToJson(const Cache::Entry& entry) {
                                   {"platform", order.platform},
                                   {"aciName", order.aci_name},
                                   {"signedBy", entry.signed_by},
-                                  {"record", entry.record.ToJson()}});
+                                  {"record", entry.record->ToJson()}});
 }
 
 Cache::Entry ParseEntry(const std::string& text) {
@@ -44,7 +46,7 @@ Cache::Entry ParseEntry(const std::string& text) {
                  .platform = root.At("platform").String(),
                  .aci_name = root.At("aciName").String()};
   entry.signed_by = root.At("signedBy").String();
-  entry.record = Record::Parse(root.At("record").String(kMaxRecordBytes));
+  entry.record = std::make_shared<const Record>(Record::Parse(root.At("record").String(kMaxRecordBytes)));
   return entry;
 }
 
@@ -159,7 +161,11 @@ void Cache::TakeIn(const std::string& key, const Order& order, const Record& rec
 void Cache::Add(const Order& order, const Record& record) {
   const std::string key = KeyOf(order);
   const std::lock_guard lock(mutex_);
-  Entry entry{.order = order, .record = record, .checked = Clock::now(), .generation = generation_, .used = ++use_};
+  Entry entry{.order = order,
+              .record = std::make_shared<const Record>(record),
+              .checked = Clock::now(),
+              .generation = generation_,
+              .used = ++use_};
   // First: what fails half-way leaves no entry that describes something else.
   if (const auto old = entries_.find(key); old != entries_.end())
     Forget(old);
@@ -188,7 +194,7 @@ void Cache::Touch(const std::string& key) {
 void Cache::SetSigned(const std::string& key, const std::string& image_id, const std::string& by) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(key);
-  if (found == entries_.end() || found->second.record.image_id != image_id) {
+  if (found == entries_.end() || found->second.record->image_id != image_id) {
     dir_.RemoveFile(PathOf(kFilesDir, FileOf(key) + ".aci.asc"));
     return;
   }
@@ -214,7 +220,7 @@ void Cache::RemoveFiles(const std::string& key) const {
 }
 
 void Cache::Forget(std::map<std::string, Entry>::iterator entry) {
-  const std::vector<std::string>& names = entry->second.record.names;
+  const std::vector<std::string>& names = entry->second.record->names;
   unneeded_.insert(unneeded_.end(), names.begin(), names.end());
   const auto [first, last] = keys_of_name_.equal_range(entry->second.order.name);
   for (auto at = first; at != last; ++at) {
@@ -243,7 +249,7 @@ std::optional<Cache::Part> Cache::FindPart(const std::string& name, const std::s
     if (entry_of == entries_.end() || entry_of->second.order.form != form)
       continue;
     Entry& entry = entry_of->second;
-    if (const image::Descriptor* found = FindIn(manifest ? entry.record.manifests : entry.record.blobs, digest)) {
+    if (const image::Descriptor* found = FindIn(manifest ? entry.record->manifests : entry.record->blobs, digest)) {
       entry.used = ++use_;
       return Part{at->second, *found, MadeBy(entry.order)};
     }
@@ -258,7 +264,7 @@ std::vector<image::Descriptor> Cache::ReferrersOf(const std::string& name, const
     const auto entry = entries_.find(at->second);
     if (entry == entries_.end())
       continue;
-    for (const Record::Referrers& one : entry->second.record.referrers) {
+    for (const Record::Referrers& one : entry->second.record->referrers) {
       if (one.subject == subject)
         return one.list;
     }
@@ -275,8 +281,8 @@ uint64_t Cache::BytesLocked() const {
   uint64_t total = 0;
   std::set<Digest> seen;
   for (const auto& [key, entry] : entries_) {
-    total += entry.record.size;
-    for (const auto* list : {&entry.record.manifests, &entry.record.blobs}) {
+    total += entry.record->size;
+    for (const auto* list : {&entry.record->manifests, &entry.record->blobs}) {
       for (const image::Descriptor& blob : *list) total += seen.insert(blob.digest).second ? blob.size : 0;
     }
   }
@@ -299,7 +305,7 @@ std::vector<std::string> Cache::Evict(const std::string& keep) {
   }
   std::vector<std::string> names = std::exchange(unneeded_, {});
   std::set<std::string> needed;
-  for (const auto& [key, entry] : entries_) needed.insert(entry.record.names.begin(), entry.record.names.end());
+  for (const auto& [key, entry] : entries_) needed.insert(entry.record->names.begin(), entry.record->names.end());
   std::erase_if(names, [&](const std::string& name) { return needed.contains(name); });
   return names;
 }
@@ -326,8 +332,29 @@ UniqueFd Cache::OpenBlob(const Part& part) const {
   return dir_.OpenBeneath(PathOf(kStoreDir, path), O_RDONLY);
 }
 
+std::shared_ptr<const std::string> Cache::ReadSmall(const Part& part) {
+  const image::Descriptor& descriptor = part.descriptor;
+  if (descriptor.size > kMaxSmallBytes)
+    return nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = small_.find(descriptor.digest); found != small_.end())
+      return found->second;
+  }
+  auto content =
+      std::make_shared<const std::string>(ReadAll(OpenBlob(part).get(), kMaxSmallBytes, "a blob of the cache"));
+  const std::lock_guard lock(mutex_);
+  if (small_bytes_ + content->size() > kMaxSmallTotal) {
+    small_.clear();
+    small_bytes_ = 0;
+  }
+  const auto [at, is_new] = small_.emplace(descriptor.digest, std::move(content));
+  small_bytes_ += is_new ? at->second->size() : 0;
+  return at->second;
+}
+
 Cache::Part Cache::TopOf(const std::string& key, const Entry& entry) {
-  return {key, entry.record.top.value(), MadeBy(entry.order)};
+  return {key, entry.record->top.value(), MadeBy(entry.order)};
 }
 
 }  // namespace gantry::serve

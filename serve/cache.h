@@ -30,8 +30,8 @@ class Cache {
   using Clock = std::chrono::steady_clock;
 
   struct Entry {
-    Order order;  // by which it can be made again
-    Record record;
+    Order order;                           // by which it can be made again
+    std::shared_ptr<const Record> record;  // never nullptr
     Clock::time_point checked = {};
     uint64_t generation = 0;  // in which it was checked; 0: before this process
     uint64_t used = 0;
@@ -82,6 +82,8 @@ class Cache {
 
   UniqueFd OpenFile(const std::string& key, bool signature) const;
   UniqueFd OpenBlob(const Part& part) const;
+  // The content of a small one, which stays in memory; nullptr for others.
+  std::shared_ptr<const std::string> ReadSmall(const Part& part);
 
  private:
   void Load(const std::string& file);
@@ -101,6 +103,8 @@ class Cache {
   std::multimap<std::string, std::string> keys_of_name_;  // of images
   std::vector<std::string> unneeded_;                     // names that lost one who needed them
   uint64_t generation_ = 1, use_ = 0;
+  std::map<Digest, std::shared_ptr<const std::string>> small_;  // of those that were asked for
+  size_t small_bytes_ = 0;
 };
 
 }  // namespace gantry::serve

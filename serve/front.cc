@@ -1,6 +1,8 @@
 #include "serve/front.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include <csignal>
 #include <ctime>
 #include <mutex>
+#include <shared_mutex>
 #include <thread>
 
 #include "libimage/base/ascii.h"
@@ -39,7 +42,7 @@ class AccessLog {
     if (path_.empty())
       return;
     UniqueFd fresh = gantry::OpenFile(path_, O_WRONLY | O_APPEND | O_CREAT, 0640);
-    const std::lock_guard lock(mutex_);
+    const std::unique_lock lock(mutex_);
     file_ = std::move(fresh);
   }
 
@@ -67,14 +70,20 @@ class AccessLog {
     } catch (const std::exception&) {
       text = "{\"error\":\"a line that is no text\"}\n";
     }
-    const std::lock_guard lock(mutex_);
+    // What a pipe takes at once needs nobody to stand back.
+    std::shared_lock together(mutex_, std::defer_lock);
+    std::unique_lock alone(mutex_, std::defer_lock);
+    if (text.size() <= PIPE_BUF)
+      together.lock();
+    else
+      alone.lock();
     // A log that cannot be written stops no answer.
     static_cast<void>(!write(file_ ? file_.get() : STDERR_FILENO, text.data(), text.size()));
   }
 
  private:
   std::string path_;
-  std::mutex mutex_;
+  std::shared_mutex mutex_;
   UniqueFd file_;
 };
 
@@ -84,6 +93,15 @@ std::optional<std::string> ReadIfNamed(const std::string& path) {
 
 std::shared_ptr<Access> LoadAccess(const FrontOptions& options) {
   return std::make_shared<Access>(ReadIfNamed(options.passwords), ReadIfNamed(options.tokens));
+}
+
+// A connection takes a descriptor, and its answer one or two more.
+void RaiseFileLimit() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
 }
 
 class Front {
@@ -102,13 +120,17 @@ class Front {
     // Some connections are left to what can be answered at once.
     const size_t connections = options_.http.connections;
     options_.service.waits = connections > 1 ? connections - std::max<size_t>(connections / 8, 1) : 1;
+    RaiseFileLimit();
     confine();  // before the first thread
     if (options_.service.url.empty())
       options_.service.url = (options_.http.certificate.empty() ? "http://" : "https://") + place();
-    service_ = std::make_unique<Service>(options_.service, cache_, std::move(kitchen), [this] {
-      const std::lock_guard lock(mutex_);
-      return access_;
-    });
+    service_ = std::make_unique<Service>(
+        options_.service, cache_, std::move(kitchen),
+        [this] {
+          const std::lock_guard lock(mutex_);
+          return access_;
+        },
+        [] { kill(getpid(), SIGTERM); });
   }
 
   // "[::1]:8080".

@@ -8,9 +8,11 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "libimage/base/error.h"
+#include "serve/client_socket.h"
 
 namespace gantry::serve {
 namespace {
@@ -38,9 +40,7 @@ class Threads : public httplib::TaskQueue {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [this] { return jobs_.size() + busy_ < most_; });
     jobs_.push_back(std::move(job));
-    if (idle_ < jobs_.size() && threads_.size() < most_)
-      threads_.emplace_back([this] { Work(); });
-    else
+    if (idle_ >= jobs_.size() || threads_.size() == most_ || !AddThread())
       added_.notify_one();
   }
 
@@ -54,6 +54,16 @@ class Threads : public httplib::TaskQueue {
   }
 
  private:
+  // False when the system has no more of them: then the connection waits for one that ends.
+  bool AddThread() {
+    try {
+      threads_.emplace_back([this] { Work(); });
+      return true;
+    } catch (const std::system_error&) {
+      return false;
+    }
+  }
+
   void Work() {
     std::unique_lock lock(mutex_);
     while (true) {
@@ -83,30 +93,66 @@ class Threads : public httplib::TaskQueue {
   bool ended_ = false;
 };
 
-// The one request that a thread is at.
+// The connection that a thread is at, and its one request.
 struct Current {
+  explicit Current(ClientSocket& its_socket) : socket(its_socket) {}
+
+  void Begin() {
+    request = {};
+    answer = {};
+    bytes = 0;
+    begun = Clock::now();
+  }
+
+  ClientSocket& socket;
+  bool believed = true;  // that what comes next is a request: not behind one that could not be parsed or has a body
   HttpRequest request;
   HttpAnswer answer;
   Clock::time_point begun;
   uint64_t bytes = 0;
 };
-thread_local Current current;
+thread_local Current* current = nullptr;
 
-struct FreeTls {
-  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
-};
-using TlsContext = std::unique_ptr<SSL_CTX, FreeTls>;
+// What cpp-httplib sees of a connection.
+class Stream : public httplib::Stream {
+ public:
+  explicit Stream(ClientSocket& socket) : socket_(socket) {}
 
-TlsContext LoadTls(const HttpServerOptions& options) {
-  TlsContext context(SSL_CTX_new(TLS_server_method()));
-  if (!context || SSL_CTX_use_certificate_chain_file(context.get(), options.certificate.c_str()) != 1)
-    throw Error(ErrorKind::kUsage, "cannot read a certificate from " + Quoted(options.certificate));
-  if (SSL_CTX_use_PrivateKey_file(context.get(), options.key.c_str(), SSL_FILETYPE_PEM) != 1 ||
-      SSL_CTX_check_private_key(context.get()) != 1) {
-    throw Error(ErrorKind::kUsage, "cannot read the private key of that certificate from " + Quoted(options.key));
+  bool is_readable() const override { return true; }
+  bool is_writable() const override { return true; }
+  ssize_t read(char* into, size_t size) override {
+    const size_t got = socket_.Read(std::as_writable_bytes(std::span(into, size)));
+    return got > 0 ? static_cast<ssize_t>(got) : -1;
   }
-  return context;
-}
+  ssize_t write(const char* bytes, size_t size) override {
+    return socket_.Write(std::as_bytes(std::span(bytes, size))) ? static_cast<ssize_t>(size) : -1;
+  }
+  void get_remote_ip_and_port(std::string& ip, int& port) const override {
+    ip = socket_.address();
+    port = socket_.port();
+  }
+  void get_local_ip_and_port(std::string& ip, int& port) const override {
+    ip.clear();
+    port = 0;
+  }
+  // None that cpp-httplib needs to know: it has select(2) in mind, and refuses those of 1024 and more.
+  socket_t socket() const override { return INVALID_SOCKET; }
+
+ private:
+  ClientSocket& socket_;
+};
+
+// Cpp-httplib without its connections: it looks at each a hundred times a second, and asks for leave before each piece.
+class Requests : public httplib::Server {
+ public:
+  explicit Requests(std::function<bool(socket_t)> serve) : serve_(std::move(serve)) {}
+  using Server::process_request;
+
+ private:
+  bool process_and_close_socket(socket_t fd) override { return serve_(fd); }
+
+  std::function<bool(socket_t)> serve_;
+};
 
 }  // namespace
 
@@ -114,72 +160,76 @@ class HttpServer::State {
  public:
   State(HttpServerOptions options, Handler handler, Logger logger)
       : options_(std::move(options)), handler_(std::move(handler)), logger_(std::move(logger)) {
-    if (!options_.certificate.empty()) {
-      tls_ = LoadTls(options_);
-      server_ = std::make_unique<httplib::SSLServer>([this](SSL_CTX& context) { return SetUp(context); });
-    } else {
-      server_ = std::make_unique<httplib::Server>();
-    }
+    if (!options_.certificate.empty())
+      tls_.emplace(options_.certificate, options_.key);
     Configure();
     Bind();
   }
 
   int port() const { return port_; }
-  void Run() { server_->listen_after_bind(); }
+  void Run() { server_.listen_after_bind(); }
   // Not by cpp-httplib, which would break off every answer that is on its way.
-  void Stop() const { shutdown(listener_, SHUT_RDWR); }
+  void Stop() {
+    stopping_ = true;
+    shutdown(listener_, SHUT_RDWR);
+  }
   size_t answering() const { return answering_; }
 
   void Reload() {
-    if (options_.certificate.empty())
-      return;
-    TlsContext fresh = LoadTls(options_);
-    const std::lock_guard lock(tls_mutex_);
-    tls_.swap(fresh);
+    if (tls_)
+      tls_->Reload();
   }
 
  private:
-  bool SetUp(SSL_CTX& context) {
-    SSL_CTX_set_min_proto_version(&context, TLS1_2_VERSION);
-    SSL_CTX_set_cert_cb(&context, Certify, this);
-    return true;
+  // One connection, from its beginning to its end; what goes wrong ends it alone.
+  bool Serve(socket_t fd) {
+    try {
+      ClientSocket socket(UniqueFd(fd),
+                          {std::chrono::seconds(options_.idle_seconds), std::chrono::seconds(options_.stall_seconds)});
+      return (!tls_ || socket.BeginTls(*tls_)) && ServeRequests(socket);
+    } catch (const std::exception&) {
+      return false;
+    }
   }
 
-  // The certificate of now, for one connection.
-  static int Certify(SSL* connection, void* state) {
-    auto* self = static_cast<State*>(state);
-    const std::lock_guard lock(self->tls_mutex_);
-    STACK_OF(X509)* chain = nullptr;
-    SSL_CTX_get0_chain_certs(self->tls_.get(), &chain);
-    return SSL_use_cert_and_key(connection, SSL_CTX_get0_certificate(self->tls_.get()),
-                                SSL_CTX_get0_privatekey(self->tls_.get()), chain, 1);
+  bool ServeRequests(ClientSocket& socket) {
+    Current connection(socket);
+    current = &connection;
+    Stream stream(socket);
+    bool good = true;
+    for (bool last = false; good && !last && connection.believed && socket.WaitForRequest();) {
+      last = stopping_;
+      connection.believed = false;
+      good = server_.process_request(stream, last, last, nullptr);
+      good = socket.Flush() && good;
+    }
+    if (!connection.believed)
+      socket.Linger();
+    return good;
   }
 
   void Configure() {
-    httplib::Server& server = *server_;
-    server.new_task_queue = [this] { return new Threads(options_.connections, busy_); };
-    server.set_keep_alive_max_count(kRequestsOfConnection);
-    server.set_keep_alive_timeout(options_.idle_seconds);
-    server.set_read_timeout(options_.stall_seconds);
-    server.set_write_timeout(options_.stall_seconds);
-    server.set_payload_max_length(0);
-    server.set_tcp_nodelay(true);
-    server.set_socket_options([this](socket_t socket) {
+    server_.new_task_queue = [this] { return new Threads(options_.connections, busy_); };
+    server_.set_keep_alive_max_count(kRequestsOfConnection);
+    server_.set_keep_alive_timeout(options_.idle_seconds);
+    server_.set_payload_max_length(0);
+    server_.set_tcp_nodelay(true);
+    server_.set_socket_options([this](socket_t socket) {
       const int yes = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
       listener_ = socket;
     });
-    server.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
+    server_.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
       Answer(request, response);
       return httplib::Server::HandlerResponse::Handled;
     });
-    server.set_logger(
+    server_.set_logger(
         [this](const httplib::Request& request, const httplib::Response& response) { Log(request, response); });
   }
 
   void Bind() {
-    const bool bound = options_.port != 0 ? server_->bind_to_port(options_.address, options_.port)
-                                          : (port_ = server_->bind_to_any_port(options_.address)) > 0;
+    const bool bound = options_.port != 0 ? server_.bind_to_port(options_.address, options_.port)
+                                          : (port_ = server_.bind_to_any_port(options_.address)) > 0;
     if (!bound) {
       throw Error(ErrorKind::kFailed,
                   "cannot listen at " + Quoted(options_.address) + ", port " + std::to_string(options_.port),
@@ -187,43 +237,40 @@ class HttpServer::State {
     }
     if (options_.port != 0)
       port_ = options_.port;
-    listen(listener_, kBacklog);  // cpp-httplib has a backlog of 5
+    ::listen(listener_, kBacklog);  // cpp-httplib has a backlog of 5
   }
 
   void Answer(const httplib::Request& request, httplib::Response& response) {
-    current = {};
-    current.begun = Clock::now();
+    current->Begin();
     ++answering_;
-    current.request = {.method = request.method,
-                       .path = PathOf(request.path),
-                       .client = request.remote_addr,
-                       .streams = request.version != "HTTP/1.0",
-                       .header = [&request](const char* name) { return request.get_header_value(name); },
-                       .query =
-                           [&request](const char* name) {
-                             return request.has_param(name) ? std::optional(request.get_param_value(name))
-                                                            : std::nullopt;
-                           }};
-    const bool believed = IsBelieved(request);
+    current->request = {.method = request.method,
+                        .path = PathOf(request.path),
+                        .client = request.remote_addr,
+                        .streams = request.version != "HTTP/1.0",
+                        .header = [&request](const char* name) { return request.get_header_value(name); },
+                        .query =
+                            [&request](const char* name) {
+                              return request.has_param(name) ? std::optional(request.get_param_value(name))
+                                                             : std::nullopt;
+                            },
+                        .is_gone = [&socket = current->socket] { return socket.IsGone(); }};
+    current->believed = IsBelieved(request);
     if (request.method != "GET" && request.method != "HEAD")
-      current.answer = {.status = 405, .headers = {{"Allow", "GET, HEAD"}}, .text = "only GET and HEAD are answered\n"};
-    else if (!believed)
-      current.answer = {.status = 400, .headers = {{"Connection", "close"}}, .text = "no request has a body here\n"};
+      current->answer = {
+          .status = 405, .headers = {{"Allow", "GET, HEAD"}}, .text = "only GET and HEAD are answered\n"};
+    else if (!current->believed)
+      current->answer = {.status = 400, .headers = {{"Connection", "close"}}, .text = "no request has a body here\n"};
     else
-      current.answer = handler_(current.request);
+      current->answer = handler_(current->request);
     Send(request, response);
   }
 
   // What stands behind a request that has a body is that body, which cpp-httplib would take for the next request, or
-  // not: nothing on that connection is believed any more (request smuggling, RFC 9112, 11.2).
+  // not (request smuggling, RFC 9112, 11.2).
   static bool IsBelieved(const httplib::Request& request) {
-    thread_local std::string distrusted;
-    const std::string connection = request.remote_addr + " " + std::to_string(request.remote_port);
     const std::string length = request.get_header_value("Content-Length");
-    if (request.get_header_value_count("Content-Length") > 1 || (!length.empty() && length != "0") ||
-        request.has_header("Transfer-Encoding"))
-      distrusted = connection;
-    return distrusted != connection;
+    return request.get_header_value_count("Content-Length") <= 1 && (length.empty() || length == "0") &&
+           !request.has_header("Transfer-Encoding");
   }
 
   static bool Matches(const std::string& listed, const std::string& etag) {
@@ -231,7 +278,7 @@ class HttpServer::State {
   }
 
   void Send(const httplib::Request& request, httplib::Response& response) {
-    const HttpAnswer& answer = current.answer;
+    const HttpAnswer& answer = current->answer;
     for (const auto& [name, value] : answer.headers) response.set_header(name, value);
     response.set_header("Server", "gantry");
     if (!answer.etag.empty())
@@ -244,7 +291,8 @@ class HttpServer::State {
     // whole, as everything gets that has no ranges or is not what the client has a part of (RFC 9110, 14.2, 13.1.5).
     auto& ranges = const_cast<httplib::Request&>(request).ranges;  // the caller's, and no constant
     const std::string if_range = request.get_header_value("If-Range");
-    if (!answer.file || answer.status != 200 || ranges.size() > 1 || (!if_range.empty() && if_range != answer.etag))
+    const bool has_parts = answer.file || answer.content;
+    if (!has_parts || answer.status != 200 || ranges.size() > 1 || (!if_range.empty() && if_range != answer.etag))
       ranges.clear();
     if (!ranges.empty() && !FitRange(ranges[0], answer.size)) {
       ranges.clear();
@@ -253,13 +301,13 @@ class HttpServer::State {
       return;
     }
     response.status = ranges.empty() ? answer.status : 206;
-    if (answer.file)
-      SendFile(response);
+    if (has_parts)
+      SendParts(response);
     else if (answer.stream)
       SendStream(response);
     else
       response.set_content(answer.text, answer.type);
-    if (answer.file)
+    if (has_parts)
       response.set_header("Accept-Ranges", "bytes");
   }
 
@@ -271,29 +319,39 @@ class HttpServer::State {
     return range.first == -1 ? range.second > 0 : range.first < end;
   }
 
-  void SendFile(httplib::Response& response) {
-    if (current.answer.size == 0)
-      return response.set_content("", current.answer.type);
-    response.set_content_provider(current.answer.size, current.answer.type,
-                                  [file = current.answer.file](size_t offset, size_t length, httplib::DataSink& sink) {
-                                    thread_local std::vector<std::byte> piece(kPieceBytes);
-                                    const size_t want = std::min(length, piece.size());
-                                    const ssize_t got =
-                                        pread(file->get(), piece.data(), want, static_cast<off_t>(offset));
-                                    return got > 0 && Write(sink, {piece.data(), static_cast<size_t>(got)});
-                                  });
+  void SendParts(httplib::Response& response) {
+    const HttpAnswer& answer = current->answer;
+    if (answer.size == 0)
+      return response.set_content("", answer.type);
+    if (answer.content) {
+      response.set_content_provider(answer.size, answer.type,
+                                    [content = answer.content](size_t offset, size_t length, httplib::DataSink& sink) {
+                                      return Write(sink, AsBytes(std::string_view(*content).substr(offset, length)));
+                                    });
+      return;
+    }
+    response.set_content_provider(
+        answer.size, answer.type, [file = answer.file](size_t offset, size_t length, httplib::DataSink& sink) {
+          thread_local std::vector<std::byte> piece(kPieceBytes);
+          const size_t want = std::min(length, piece.size());
+          const ssize_t got = pread(file->get(), piece.data(), want, static_cast<off_t>(offset));
+          return got > 0 && Write(sink, {piece.data(), static_cast<size_t>(got)});
+        });
   }
 
   void SendStream(httplib::Response& response) {
-    response.set_chunked_content_provider(current.answer.type,
-                                          [stream = current.answer.stream](size_t offset, httplib::DataSink& sink) {
+    response.set_chunked_content_provider(current->answer.type,
+                                          [stream = current->answer.stream](size_t offset, httplib::DataSink& sink) {
                                             return Pass(stream, offset, sink);
                                           });
   }
 
-  // False breaks the answer off. cpp-httplib catches nothing here.
+  // False breaks the answer off. cpp-httplib catches nothing here. The client gets what there is before more is waited
+  // for.
   static bool Pass(const ByteStream& stream, size_t offset, httplib::DataSink& sink) {
     try {
+      if (!current->socket.Flush())
+        return false;
       const std::optional<Block> block = stream(offset);
       if (!block)
         return false;
@@ -302,38 +360,39 @@ class HttpServer::State {
       sink.done();
       return true;
     } catch (const std::exception& error) {
-      current.answer.error = error.what();
+      current->answer.error = error.what();
       return false;
     }
   }
 
   static bool Write(httplib::DataSink& sink, std::span<const std::byte> bytes) {
-    current.bytes += bytes.size();
+    current->bytes += bytes.size();
     return sink.write(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
 
   void Log(const httplib::Request& request, const httplib::Response& response) {
-    if (current.request.method.empty())
+    if (current->request.method.empty())
       return;  // no request that could be parsed
     const bool provided = response.content_provider_ != nullptr && request.method != "HEAD";
-    logger_({.request = current.request,
-             .answer = current.answer,
+    const bool sent = current->socket.Flush();
+    logger_({.request = current->request,
+             .answer = current->answer,
              .status = response.status,
-             .bytes = provided ? current.bytes : response.body.size(),
+             .bytes = provided ? current->bytes : response.body.size(),
              .microseconds = static_cast<uint64_t>(
-                 std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - current.begun).count()),
-             .whole = !provided || response.content_provider_success_});
-    current = {};
+                 std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - current->begun).count()),
+             .whole = sent && (!provided || response.content_provider_success_)});
+    current->Begin();
     --answering_;
   }
 
   HttpServerOptions options_;
   Handler handler_;
   Logger logger_;
-  std::mutex tls_mutex_;
-  TlsContext tls_;
+  std::optional<TlsIdentity> tls_;
   std::atomic<size_t> busy_ = 0, answering_ = 0;
-  std::unique_ptr<httplib::Server> server_;
+  std::atomic<bool> stopping_ = false;
+  Requests server_{[this](socket_t fd) { return Serve(fd); }};
   socket_t listener_ = INVALID_SOCKET;
   int port_ = 0;
 };

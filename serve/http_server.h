@@ -1,6 +1,6 @@
-// HTTP/1.1 with or without TLS, for one handler. Owns cpp-httplib, whose types stay behind it: sockets, threads, the
-// parsing of requests, ranges, what a body is sent as. Bounds: the number of connections, the time that a client may
-// take, the length of a request line and of headers (cpp-httplib's, 8 KiB each); no request has a body that is read.
+// HTTP/1.1 with or without TLS, for one handler. Owns cpp-httplib, whose types stay behind it: the parsing of requests,
+// ranges, what a body is sent as. Bounds: the number of connections, the time that a client may take, the length of a
+// request line and of a header (cpp-httplib's, 8 KiB each) and of all of them; no request has a body that is read.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,7 @@ struct HttpRequest {
   bool streams = true;  // takes a body without a length and can tell whether it is whole: not so in HTTP/1.0
   std::function<std::string(const char* name)> header;                // empty when absent
   std::function<std::optional<std::string>(const char* name)> query;  // the decoded value of a parameter
+  std::function<bool()> is_gone = [] { return false; };  // whether the client has left, and waits for nothing more
 };
 
 // The bytes from `offset` on, as far as there are any now; an empty block at the end; nullopt when there will be no
@@ -34,11 +35,12 @@ struct HttpAnswer {
   int status = 200;
   std::string type = "text/plain; charset=utf-8";
   std::vector<std::pair<std::string, std::string>> headers = {};
-  // One of these. A file can be asked for in parts, of which each must be one that `etag` names; a stream has no length
-  // beforehand, and is cut off where it breaks, so that no client takes it for whole.
+  // One of these. A file, or what was read of one, can be asked for in parts, of which each must be one that `etag`
+  // names; a stream has no length beforehand, and is cut off where it breaks, so that no client takes it for whole.
   std::string text = {};
   std::shared_ptr<const UniqueFd> file = nullptr;
-  uint64_t size = 0;
+  std::shared_ptr<const std::string> content = nullptr;
+  uint64_t size = 0;  // of the file or content
   ByteStream stream = nullptr;
   std::string etag = {};  // with its quotes
   // For the log.
@@ -63,7 +65,7 @@ struct HttpServerOptions {
   std::string certificate, key;  // PEM files; empty: no TLS
   size_t connections = 512;
   int idle_seconds = 30;   // between requests
-  int stall_seconds = 60;  // for a client that neither sends nor takes
+  int stall_seconds = 60;  // for a request to come, and for a client that takes nothing
 };
 
 class HttpServer {

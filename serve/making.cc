@@ -8,6 +8,7 @@ namespace gantry::serve {
 namespace {
 
 constexpr std::chrono::milliseconds kMoment(20);
+constexpr std::chrono::milliseconds kWhile(500);  // in which nobody notices that a client has left
 
 }  // namespace
 
@@ -19,16 +20,18 @@ void Making::Set(State state) {
   changed_.notify_all();
 }
 
-Making::State Making::WaitBegun() {
+Making::State Making::Wait(const std::function<bool()>& is_over, const std::function<bool()>& has_left) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return state_ != State::kWaiting; });
+  while (!changed_.wait_for(lock, kWhile, is_over) && !has_left()) continue;
   return state_;
 }
 
-Making::State Making::WaitOver() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return state_ == State::kDone || state_ == State::kFailed; });
-  return state_;
+Making::State Making::WaitBegun(const std::function<bool()>& has_left) {
+  return Wait([this] { return state_ != State::kWaiting; }, has_left);
+}
+
+Making::State Making::WaitOver(const std::function<bool()>& has_left) {
+  return Wait([this] { return state_ == State::kDone || state_ == State::kFailed; }, has_left);
 }
 
 Making::State Making::WaitForMore() {
@@ -53,10 +56,11 @@ Record Making::record() const {
   return record_.value();
 }
 
-Orders::Orders(UniqueFd channel, Limits limits, Over over)
+Orders::Orders(UniqueFd channel, Limits limits, Over over, std::function<void()> lost)
     : channel_(std::move(channel)),
       limits_(limits),
       over_(std::move(over)),
+      lost_(std::move(lost)),
       listener_([this] { Hear(); }),
       speaker_([this](const std::stop_token& stop) { Speak(stop); }) {}
 
@@ -65,7 +69,7 @@ Orders::~Orders() { shutdown(channel_.get(), SHUT_RDWR); }
 std::shared_ptr<Making> Orders::Place(Order order) {
   const std::lock_guard lock(mutex_);
   const bool cleans = order.kind == Order::Kind::kClean;
-  if (!cleans && Places() >= limits_.running && waiting_.size() >= limits_.waiting)
+  if (is_lost_ || (!cleans && Places() >= limits_.running && waiting_.size() >= limits_.waiting))
     return nullptr;
   order.id = ++last_id_;
   auto making = std::make_shared<Making>(std::move(order));
@@ -125,7 +129,25 @@ void Orders::Hear() {
         Take(*answer);
     }
   } catch (const Error&) {
-    // The kitchen is gone, and takes this process along.
+    // As at the end of what it says.
+  }
+  FailAll();
+  lost_();
+}
+
+// With each that ends, one that waits is as good as sent, and ends as well.
+void Orders::FailAll() {
+  const Error error(ErrorKind::kFailed, "the process that converts is gone");
+  while (true) {
+    uint64_t id = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      is_lost_ = true;
+      if (running_.empty())
+        return;
+      id = running_.begin()->first;
+    }
+    End(id, nullptr, &error);
   }
 }
 

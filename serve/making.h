@@ -27,9 +27,9 @@ class Making {
 
   const Order& order() const { return order_; }
 
-  // Until it is beyond kWaiting, or beyond kBegun.
-  State WaitBegun();
-  State WaitOver();
+  // Until it is beyond kWaiting, or beyond kBegun; or until the one who waits has left, which is asked now and then.
+  State WaitBegun(const std::function<bool()>& has_left);
+  State WaitOver(const std::function<bool()>& has_left);
   // Until it is over or a moment has passed, for readers of a file that grows.
   State WaitForMore();
 
@@ -40,6 +40,7 @@ class Making {
  private:
   friend class Orders;
   void Set(State state);
+  State Wait(const std::function<bool()>& is_over, const std::function<bool()>& has_left);
 
   const Order order_;
   mutable std::mutex mutex_;
@@ -61,13 +62,14 @@ class Orders {
   // `over` is called for each that is done or failed, in a thread of ours, before anyone who waits hears of it.
   using Over = std::function<void(const std::shared_ptr<Making>&, const Record*, const Error*)>;
 
-  Orders(UniqueFd channel, Limits limits, Over over);
+  // `lost` is called when the kitchen is gone, after all that was ordered has failed.
+  Orders(UniqueFd channel, Limits limits, Over over, std::function<void()> lost);
   Orders(const Orders&) = delete;
   Orders& operator=(const Orders&) = delete;
   ~Orders();
 
-  // nullptr when too many wait already. The order gets its ID here. One of kClean waits for nothing, and takes no other
-  // order's place.
+  // nullptr when too many wait already, or nobody makes anything any more. The order gets its ID here. One of kClean
+  // waits for nothing, and takes no other order's place.
   std::shared_ptr<Making> Place(Order order);
 
   size_t running() const;
@@ -75,6 +77,7 @@ class Orders {
 
  private:
   void Hear();
+  void FailAll();
   void Take(const Answer& answer);
   void End(uint64_t id, const Record* record, const Error* error);
   // With the mutex.
@@ -87,7 +90,9 @@ class Orders {
   UniqueFd channel_;
   Limits limits_;
   Over over_;
+  std::function<void()> lost_;
   mutable std::mutex mutex_;
+  bool is_lost_ = false;
   uint64_t last_id_ = 0;
   std::map<uint64_t, std::shared_ptr<Making>> running_;
   size_t cleaning_ = 0;  // of those, orders of kClean

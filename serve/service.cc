@@ -20,6 +20,10 @@ constexpr int kMaxSignings = 5;
 // Too much is being made already.
 struct Busy {};
 
+// The client has left while it waited. The status is for the log alone.
+struct Left {};
+constexpr int kLeftStatus = 499;
+
 int StatusOf(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::kNotFound:
@@ -51,8 +55,6 @@ std::optional<Error> CaughtOf(const std::function<void()>& step) {
 }
 
 Error TooSmall() { return {ErrorKind::kFailed, "it went out of the cache at once", "the cache is too small"}; }
-
-std::string QuotedTag(const std::string& text) { return "\"" + text + "\""; }
 
 bool IsRegistryPath(const std::string& path) { return path == "/v2" || path.starts_with("/v2/"); }
 
@@ -90,15 +92,18 @@ HttpAnswer FileAnswer(UniqueFd fd, std::string type, std::string etag, std::stri
 }
 
 Service::Service(ServiceOptions options, Cache& cache, UniqueFd kitchen,
-                 std::function<std::shared_ptr<Access>()> access)
+                 std::function<std::shared_ptr<Access>()> access, std::function<void()> lost)
     : options_(std::move(options)),
       host_(HostOf(options_.url)),
       signer_(Digest::Of(options_.public_keys).str()),
       cache_(cache),
       access_(std::move(access)) {
-  orders_ = std::make_unique<Orders>(std::move(kitchen), options_.limits,
-                                     [this](const std::shared_ptr<Making>& making, const Record* record,
-                                            const Error* error) { End(making, record, error); });
+  orders_ = std::make_unique<Orders>(
+      std::move(kitchen), options_.limits,
+      [this](const std::shared_ptr<Making>& making, const Record* record, const Error* error) {
+        End(making, record, error);
+      },
+      std::move(lost));
   const std::vector<std::string> left = cache_.Evict({});
   const std::lock_guard lock(mutex_);
   unwanted_.insert(left.begin(), left.end());
@@ -118,6 +123,8 @@ HttpAnswer Service::Answer(const HttpRequest& request) {
     ++figures_.busy;
     answer = ErrorAnswer(request.path, 503, "too many conversions wait already", "ask again in a while");
     answer.headers.emplace_back("Retry-After", "10");
+  } catch (const Left&) {
+    answer = Plain(kLeftStatus, "the client has left");
   } catch (const std::exception& error) {
     answer = ErrorAnswer(request.path, 500, error.what(), {});
   }
@@ -147,9 +154,9 @@ HttpAnswer Service::Route(const HttpRequest& request, std::string& user) {
   if (request.path == "/metrics")
     return AnswerFigures();
   if (const auto registry = RegistryRequest::Parse(request.path))
-    return AnswerRegistry(*registry);
+    return AnswerRegistry(*registry, request.is_gone);
   if (const auto aci = AciRequest::Parse(request.path, host_, request.query("version")))
-    return AnswerAci(*aci, request.streams);
+    return AnswerAci(*aci, request);
   return ErrorAnswer(request.path, 404, "there is nothing by this name",
                      "gantry-serve(8) says how images are called here");
 }
@@ -185,7 +192,7 @@ Service::Found Service::Obtain(Order order) {
     ++figures_.joined;
     return found;
   }
-  order.known = found.entry ? found.entry->record.source : "";
+  order.known = found.entry ? found.entry->record->source : "";
   found.making = orders_->Place(std::move(order));
   if (!found.making)
     throw Busy();
@@ -194,17 +201,20 @@ Service::Found Service::Obtain(Order order) {
   return found;
 }
 
-Cache::Entry Service::Await(const std::string& key, const Found& found) {
+Cache::Entry Service::Await(const std::string& key, const Found& found, const HasLeft& has_left) {
   if (!found.making)
     return found.entry.value();
   const Wait wait = BeginWait();
-  if (found.making->WaitOver() == Making::State::kFailed) {
+  const Making::State state = found.making->WaitOver(has_left);
+  if (state == Making::State::kFailed) {
     // A registry that cannot be reached takes nothing away that the policy of now has allowed.
     const Error error = found.making->error();
     if (error.kind() == ErrorKind::kNetwork && found.entry && cache_.IsCurrent(*found.entry))
       return *found.entry;
     throw error;
   }
+  if (state != Making::State::kDone)
+    throw Left();
   auto entry = cache_.Find(key);
   if (!entry)
     throw TooSmall();
@@ -293,7 +303,8 @@ void Service::Clean() {
   for (const std::string& name : going_) unwanted_.erase(name);
   garbage_ = false;
   cleaning_ = true;
-  orders_->Place(std::move(order));
+  if (!orders_->Place(std::move(order)))
+    going_.clear();  // nobody removes anything any more
 }
 
 std::string Service::StoredAs(const Order& order) const {
@@ -302,18 +313,18 @@ std::string Service::StoredAs(const Order& order) const {
   return name ? name->WithDefaultTag().ToString() : "";
 }
 
-bool Service::StillAllowed(const std::string& key) {
+bool Service::StillAllowed(const std::string& key, const HasLeft& has_left) {
   const auto entry = cache_.Find(key);
   if (!entry)
     return false;
   if (!cache_.IsCurrent(*entry))
-    Await(key, Obtain(entry->order));
+    Await(key, Obtain(entry->order), has_left);
   return true;
 }
 
 // --- App Container Images ---
 
-HttpAnswer Service::AnswerAci(const AciRequest& request, bool streams) {
+HttpAnswer Service::AnswerAci(const AciRequest& request, const HttpRequest& http) {
   const Order order{.kind = Order::Kind::kAci,
                     .name = request.repository,
                     .reference = request.version,
@@ -324,24 +335,25 @@ HttpAnswer Service::AnswerAci(const AciRequest& request, bool streams) {
   const std::string key = KeyOf(order);
   Found found = Obtain(order);
   if (request.signature)
-    return AnswerSignature(key, found);
-  if (found.making && streams) {
+    return AnswerSignature(key, found, http.is_gone);
+  if (found.making && http.streams) {
     Wait wait = BeginWait();
-    if (found.making->WaitBegun() == Making::State::kBegun)
-      return {.type = kAciType, .stream = StreamOf(found.making, key, std::move(wait)), .how = found.how};
+    if (found.making->WaitBegun(http.is_gone) == Making::State::kBegun) {
+      return {.type = kAciType, .stream = StreamOf(found.making, key, std::move(wait), http.is_gone), .how = found.how};
+    }
   }
-  const Cache::Entry entry = Await(key, found);
-  return FileAnswer(cache_.OpenFile(key, false), kAciType, QuotedTag(entry.record.image_id), found.how);
+  const Cache::Entry entry = Await(key, found, http.is_gone);
+  return FileAnswer(cache_.OpenFile(key, false), kAciType, QuotedTag(entry.record->image_id), found.how);
 }
 
-HttpAnswer Service::AnswerSignature(const std::string& key, const Found& found) {
-  std::optional<Cache::Entry> entry = Await(key, found);
+HttpAnswer Service::AnswerSignature(const std::string& key, const Found& found, const HasLeft& has_left) {
+  std::optional<Cache::Entry> entry = Await(key, found, has_left);
   bool anew = false;
   for (int tries = 0; entry && entry->signed_by != signer_; ++tries) {
     if (tries == kMaxSignings)
       throw Busy();
     try {
-      OrderSignature(key, *entry);
+      OrderSignature(key, *entry, has_left);
       entry = cache_.Find(key);
     } catch (const Error& error) {
       const bool made_elsewhere = error.kind() == ErrorKind::kNotFound || error.kind() == ErrorKind::kCorrupt;
@@ -349,7 +361,7 @@ HttpAnswer Service::AnswerSignature(const std::string& key, const Found& found) 
         throw;
       // Of before a restart, or not what was made: only what the kitchen knows is signed.
       cache_.Remove(key);
-      entry = Await(key, Obtain(entry->order));
+      entry = Await(key, Obtain(entry->order), has_left);
     }
   }
   if (!entry)
@@ -358,9 +370,9 @@ HttpAnswer Service::AnswerSignature(const std::string& key, const Found& found) 
 }
 
 // One at a time for a file: one that was ordered for the image before ends first, and its signature goes.
-void Service::OrderSignature(const std::string& key, const Cache::Entry& entry) {
+void Service::OrderSignature(const std::string& key, const Cache::Entry& entry, const HasLeft& has_left) {
   const Order order{
-      .kind = Order::Kind::kSign, .reference = FileOf(key), .aci_name = key, .known = entry.record.image_id};
+      .kind = Order::Kind::kSign, .reference = FileOf(key), .aci_name = key, .known = entry.record->image_id};
   const Wait wait = BeginWait();
   std::shared_ptr<Making> making;
   {
@@ -374,11 +386,15 @@ void Service::OrderSignature(const std::string& key, const Cache::Entry& entry) 
       throw Busy();
     }
   }
-  if (making->WaitOver() == Making::State::kFailed)
+  const Making::State state = making->WaitOver(has_left);
+  if (state == Making::State::kFailed)
     throw making->error();
+  if (state != Making::State::kDone)
+    throw Left();
 }
 
-ByteStream Service::StreamOf(const std::shared_ptr<Making>& making, const std::string& key, Wait wait) const {
+ByteStream Service::StreamOf(const std::shared_ptr<Making>& making, const std::string& key, Wait wait,
+                             HasLeft has_left) const {
   struct Reader {
     Wait wait;
     std::optional<UniqueFd> file;
@@ -389,7 +405,7 @@ ByteStream Service::StreamOf(const std::shared_ptr<Making>& making, const std::s
   auto reader = std::make_shared<Reader>();
   reader->wait = std::move(wait);
   const RelPath path = RelPath::Parse(std::string(kNewDir) + "/" + std::to_string(making->order().id) + ".0");
-  return [this, making, key, path, reader](uint64_t offset) -> std::optional<Block> {
+  return [this, making, key, path, reader, has_left = std::move(has_left)](uint64_t offset) -> std::optional<Block> {
     while (true) {
       // What began again may begin with other bytes: who has some already gets no more.
       const bool again = making->began_again();
@@ -408,7 +424,7 @@ ByteStream Service::StreamOf(const std::shared_ptr<Making>& making, const std::s
       if (reader->over)
         return offset == reader->size ? std::optional(Block()) : std::nullopt;
       const Making::State state = making->WaitForMore();
-      if (state == Making::State::kFailed)
+      if (state == Making::State::kFailed || has_left())
         return std::nullopt;
       if (state != Making::State::kDone)
         continue;

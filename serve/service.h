@@ -35,13 +35,19 @@ struct Figures {
   std::atomic<uint64_t> bytes = 0, hits = 0, made = 0, joined = 0, failed = 0, refused = 0, busy = 0;
 };
 
+// As an entity tag.
+inline std::string QuotedTag(const std::string& text) { return "\"" + text + "\""; }
+
 // All of a file of the cache.
 HttpAnswer FileAnswer(UniqueFd fd, std::string type, std::string etag, std::string how);
 
 class Service {
  public:
-  // `kitchen` is the channel to the process that makes things; `access` says who may ask, at each moment.
-  Service(ServiceOptions options, Cache& cache, UniqueFd kitchen, std::function<std::shared_ptr<Access>()> access);
+  // `kitchen` is the channel to the process that makes things; `access` says who may ask, at each moment; `lost` is
+  // called when that process is gone, and nothing can be made any more.
+  Service(
+      ServiceOptions options, Cache& cache, UniqueFd kitchen, std::function<std::shared_ptr<Access>()> access,
+      std::function<void()> lost = [] {});
 
   HttpAnswer Answer(const HttpRequest& request);
   void Count(const HttpLogLine& line);
@@ -50,6 +56,8 @@ class Service {
   void Drain() { draining_ = true; }
 
  private:
+  using HasLeft = std::function<bool()>;  // whether the client of a request waits no more
+
   // What is there, or on its way.
   struct Found {
     std::optional<Cache::Entry> entry;
@@ -59,28 +67,28 @@ class Service {
 
   HttpAnswer Route(const HttpRequest& request, std::string& user);
   HttpAnswer Discover() const;
-  HttpAnswer AnswerAci(const AciRequest& request, bool streams);
-  HttpAnswer AnswerSignature(const std::string& key, const Found& found);
-  HttpAnswer AnswerRegistry(const RegistryRequest& request);
-  HttpAnswer AnswerManifest(const RegistryRequest& request);
-  HttpAnswer AnswerPart(const FormedName& name, const Digest& digest, bool manifest);
-  HttpAnswer AnswerTags(const RegistryRequest& request);
+  HttpAnswer AnswerAci(const AciRequest& request, const HttpRequest& http);
+  HttpAnswer AnswerSignature(const std::string& key, const Found& found, const HasLeft& has_left);
+  HttpAnswer AnswerRegistry(const RegistryRequest& request, const HasLeft& has_left);
+  HttpAnswer AnswerManifest(const RegistryRequest& request, const HasLeft& has_left);
+  HttpAnswer AnswerPart(const FormedName& name, const Digest& digest, bool manifest, const HasLeft& has_left);
+  HttpAnswer AnswerTags(const RegistryRequest& request, const HasLeft& has_left);
   HttpAnswer AnswerReferrers(const RegistryRequest& request);
   HttpAnswer AnswerFigures() const;
-  HttpAnswer SendPart(const Cache::Part& part, std::string how);
+  HttpAnswer SendPart(const Cache::Part& part, const std::string& how);
 
   // Throws Busy.
   Found Obtain(Order order);
-  // Until it is whole; throws why it is not there.
-  Cache::Entry Await(const std::string& key, const Found& found);
+  // Until it is whole; throws why it is not there, or Left.
+  Cache::Entry Await(const std::string& key, const Found& found, const HasLeft& has_left);
   // Once more under the policy of now, where that is another.
-  bool StillAllowed(const std::string& key);
+  bool StillAllowed(const std::string& key, const HasLeft& has_left);
   // That somebody signs what `entry` is.
-  void OrderSignature(const std::string& key, const Cache::Entry& entry);
+  void OrderSignature(const std::string& key, const Cache::Entry& entry, const HasLeft& has_left);
   // One of those that wait, until it is released. Throws Busy.
   using Wait = std::shared_ptr<void>;
   Wait BeginWait();
-  ByteStream StreamOf(const std::shared_ptr<Making>& making, const std::string& key, Wait wait) const;
+  ByteStream StreamOf(const std::shared_ptr<Making>& making, const std::string& key, Wait wait, HasLeft has_left) const;
 
   void End(const std::shared_ptr<Making>& making, const Record* record, const Error* error);
   void Keep(const Order& order, const Record* record, const Error* error);

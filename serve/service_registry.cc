@@ -25,56 +25,60 @@ constexpr std::string_view kRefName = "org.opencontainers.image.ref.name";
 
 }  // namespace
 
-HttpAnswer Service::AnswerRegistry(const RegistryRequest& request) {
+HttpAnswer Service::AnswerRegistry(const RegistryRequest& request, const HasLeft& has_left) {
   switch (request.kind) {
     case RegistryRequest::Kind::kPing:
       return {.type = "application/json", .text = "{}"};
     case RegistryRequest::Kind::kManifest:
-      return AnswerManifest(request);
+      return AnswerManifest(request, has_left);
     case RegistryRequest::Kind::kBlob:
-      return AnswerPart(FormedName::Parse(request.name), Digest::Parse(request.reference), false);
+      return AnswerPart(FormedName::Parse(request.name), Digest::Parse(request.reference), false, has_left);
     case RegistryRequest::Kind::kTags:
-      return AnswerTags(request);
+      return AnswerTags(request, has_left);
     case RegistryRequest::Kind::kReferrers:
       return AnswerReferrers(request);
   }
   return {.status = 404};
 }
 
-HttpAnswer Service::AnswerManifest(const RegistryRequest& request) {
+HttpAnswer Service::AnswerManifest(const RegistryRequest& request, const HasLeft& has_left) {
   const FormedName name = FormedName::Parse(request.name);
   const auto digest = Digest::TryParse(request.reference);
   if (digest && (!name.form.as_upstream() || cache_.FindPart(name.name, {}, *digest, true)))
-    return AnswerPart(name, *digest, true);
+    return AnswerPart(name, *digest, true, has_left);
   if (const auto subject = digest ? std::nullopt : SubjectOfTag(request.reference)) {
     for (const image::Descriptor& referrer : cache_.ReferrersOf(name.name, *subject)) {
       const auto tag = referrer.annotations.find(std::string(kRefName));
       if (tag != referrer.annotations.end() && tag->second == request.reference)
-        return AnswerPart(name, referrer.digest, true);
+        return AnswerPart(name, referrer.digest, true, has_left);
     }
   }
   const Order order{
       .kind = Order::Kind::kImage, .name = name.name, .reference = request.reference, .form = name.form.ToString()};
   const std::string key = KeyOf(order);
   const Found found = Obtain(order);
-  const Cache::Entry entry = Await(key, found);
+  const Cache::Entry entry = Await(key, found, has_left);
   return SendPart(Cache::TopOf(key, entry), found.how);
 }
 
-HttpAnswer Service::AnswerPart(const FormedName& name, const Digest& digest, bool manifest) {
+HttpAnswer Service::AnswerPart(const FormedName& name, const Digest& digest, bool manifest, const HasLeft& has_left) {
   const auto part = cache_.FindPart(name.name, name.form.ToString(), digest, manifest);
-  if (!part || !StillAllowed(part->key)) {
+  if (!part || !StillAllowed(part->key, has_left)) {
     throw Error(ErrorKind::kNotFound, digest.str() + " is not here",
                 "ask for the manifest by its tag; what is used least goes out of the cache");
   }
   return SendPart(*part, "hit");
 }
 
-HttpAnswer Service::SendPart(const Cache::Part& part, std::string how) {
+HttpAnswer Service::SendPart(const Cache::Part& part, const std::string& how) {
   const std::string digest = part.descriptor.digest.str();
   const std::string type = part.descriptor.media_type.empty() ? "application/octet-stream" : part.descriptor.media_type;
   try {
-    HttpAnswer answer = FileAnswer(cache_.OpenBlob(part), type, "\"" + digest + "\"", std::move(how));
+    HttpAnswer answer;
+    if (auto content = cache_.ReadSmall(part))
+      answer = {.type = type, .content = content, .size = content->size(), .etag = QuotedTag(digest), .how = how};
+    else
+      answer = FileAnswer(cache_.OpenBlob(part), type, QuotedTag(digest), how);
     answer.headers.emplace_back("Docker-Content-Digest", digest);
     return answer;
   } catch (const Error& error) {
@@ -85,12 +89,12 @@ HttpAnswer Service::SendPart(const Cache::Part& part, std::string how) {
   }
 }
 
-HttpAnswer Service::AnswerTags(const RegistryRequest& request) {
+HttpAnswer Service::AnswerTags(const RegistryRequest& request, const HasLeft& has_left) {
   const FormedName name = FormedName::Parse(request.name);
   const Order order{.kind = Order::Kind::kTags, .name = name.name, .reference = "latest"};
   const Found found = Obtain(order);
-  const Cache::Entry entry = Await(KeyOf(order), found);
-  const json::Object list{{"name", request.name}, {"tags", entry.record.tags}};
+  const Cache::Entry entry = Await(KeyOf(order), found, has_left);
+  const json::Object list{{"name", request.name}, {"tags", entry.record->tags}};
   return {.type = "application/json", .text = json::Print(list), .how = found.how};
 }
 

@@ -12,7 +12,7 @@ owners='^nlohmann/ ^libimage/base/json[.]cc$
   ^archive(_entry)?[.]h$ ^libimage/layer/archive[a-z_]*[.]cc$
   ^(isa-l/.*|zstd[a-z_]*[.]h|lzma[.]h|bzlib[.]h|zlib[.]h)$ ^libimage/layer/(compress|decompress|compression)[a-z_]*[.]cc$
   ^curl/ ^libimage/transport/(http[a-z_]*|url)[.]cc$
-  ^openssl/ ^(libimage/base/digest|libsign/(crypto|x509|timestamp)[a-z0-9_]*)[.]cc$|^libsign/(crypto|x509)_native[.]h$
+  ^openssl/ ^(libimage/base/digest|libsign/(crypto|x509|timestamp)[a-z0-9_]*|serve/client_socket)[.]cc$|^libsign/(crypto|x509)_native[.]h$
   ^cbor ^libsign/cose[.]cc$
   ^gpgme ^libsign/openpgp[a-z_]*[.]cc$
   ^sodium ^libsign/sodium[.]cc$

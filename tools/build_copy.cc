@@ -77,8 +77,8 @@ std::optional<std::string> ImageAt(const std::string& path) {
   return access((path + "/oci-layout").c_str(), F_OK) == 0 ? std::optional("oci:" + path) : std::nullopt;
 }
 
-int BeginOnDirectory(BuildSession& session, const std::string& directory) {
-  Workspace workspace = Workspace::Begin(session.options().work_path, session.NewDraft({}));
+int BeginOnDirectory(BuildSession& session, const std::string& directory, Draft draft) {
+  Workspace workspace = Workspace::Begin(session.options().work_path, std::move(draft));
   try {
     AddRootfs(session, workspace, directory);
   } catch (...) {
@@ -115,16 +115,19 @@ int CopyIn(BuildSession& session, const std::vector<std::string>& paths, bool in
   return 0;
 }
 
-int Begin(BuildSession& session, const std::string& base) {
+int Begin(BuildSession& session, const std::string& base, bool writes_oci) {
   // Refused before anything is fetched.
   const std::string& path = session.options().work_path;
   if (access((path + "/draft.json").c_str(), F_OK) == 0)
     Workspace::Begin(path, Draft::Empty(image::Platform::Host()));
   const bool is_path = base.starts_with('.') || base.starts_with('/');
   const std::optional<std::string> image = is_path ? ImageAt(base) : base;
+  Draft draft = session.NewDraft(image.value_or(std::string()));
+  if (writes_oci)
+    draft.WriteOci();
   if (!image)
-    return BeginOnDirectory(session, base);
-  Workspace::Begin(path, session.NewDraft(*image));
+    return BeginOnDirectory(session, base, std::move(draft));
+  Workspace::Begin(path, std::move(draft));
   return 0;
 }
 

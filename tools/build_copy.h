@@ -14,6 +14,6 @@ int CopyIn(BuildSession& session, const std::vector<std::string>& paths, bool in
 
 // The verb begin. `base` is an image, or a path that begins with "." or "/": an ACI, a layout, or a directory with the
 // files of an image, which keep their owners.
-int Begin(BuildSession& session, const std::string& base);
+int Begin(BuildSession& session, const std::string& base, bool writes_oci);
 
 }  // namespace gantry::tools

@@ -61,6 +61,8 @@ class BuildSession {
   explicit BuildSession(const BuildOptions& options);
 
   const BuildOptions& options() const { return options_; }
+  // For the base that is begun on.
+  void AllowPlainHttp() { options_.policy.insecure.emplace_back("http"); }
   const std::optional<runner::IdMap>& map() const { return map_; }
   std::optional<int64_t> fixed_epoch() const { return fixed_epoch_; }  // SOURCE_DATE_EPOCH
   int64_t EpochOf(const image::Draft& draft) const { return fixed_epoch_.value_or(draft.newest()); }

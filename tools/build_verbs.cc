@@ -327,13 +327,26 @@ int Discard(BuildSession& session) {
   return 0;
 }
 
+struct BeginArguments {
+  std::string base, mode = "appc";
+  bool insecure = false;
+};
+
 void AddLife(CLI::App& app, BuildAction& action) {
-  AddVerb<Words>(
+  AddVerb<BeginArguments>(
       app, "begin", "start a build, on nothing or on an image", action,
-      [](CLI::App& verb, Words& words) {
-        verb.add_option("BASE", words.single, "an image, in any format, or a directory");
+      [](CLI::App& verb, BeginArguments& arguments) {
+        verb.add_option("BASE", arguments.base, "an image, in any format, or a directory");
+        verb.add_option("--build-mode", arguments.mode, "appc or oci: what a path alone means to write")
+            ->check(CLI::IsMember({"appc", "oci"}))
+            ->type_name("MODE");
+        verb.add_flag("--insecure", arguments.insecure, "as acbuild has it")->group("");
       },
-      [](BuildSession& session, Words& words) { return Begin(session, words.single); });
+      [](BuildSession& session, BeginArguments& arguments) {
+        if (arguments.insecure)
+          session.AllowPlainHttp();
+        return Begin(session, arguments.base, arguments.mode == "oci");
+      });
   CLI::App* const layer = AddVerb<Words>(
       app, "layer", "nothing: every step that changes files makes a layer", action, [](CLI::App&, Words&) {},
       [](BuildSession&, Words&) { return 0; });
@@ -364,7 +377,7 @@ void AddCopies(CLI::App& app, BuildAction& action) {
 struct RunArguments {
   EngineOptions engine;
   std::string working_dir;
-  bool net = false;
+  bool net = false, insecure = false;
 };
 
 int RunIn(BuildSession& session, const RunArguments& arguments, const std::vector<std::string>& command) {
@@ -384,6 +397,7 @@ void AddRun(CLI::App& app, const std::vector<std::string>& command, BuildAction&
   CLI::App* run = app.add_subcommand("run", "run a command in the image: run -- CMD [ARG...]");
   AddEngineOptions(*run, arguments->engine);
   run->add_option("--working-dir", arguments->working_dir, "where it starts; / by default")->type_name("PATH");
+  run->add_flag("--insecure", arguments->insecure, "as acbuild has it; nothing is fetched here")->group("");
   run->add_flag("--net", arguments->net, "with the network of this machine; without, it has none");
   run->prefix_command();
   run->callback([run, arguments, &command, &action] {

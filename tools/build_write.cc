@@ -18,8 +18,8 @@
 namespace gantry::tools {
 namespace {
 
-// A path alone is a file or directory of the format that was asked for; an ACI without a word.
-image::Reference DestinationOf(const WriteRequest& request) {
+// A path alone is a file or directory of the format that was asked for; without a word what the build was begun for.
+image::Reference DestinationOf(const WriteRequest& request, bool is_oci) {
   const std::string& text = request.destination;
   const std::string transport = text.substr(0, text.find(':'));
   static const std::set<std::string> kTransports{"aci",    "oci",   "oci-archive", "docker-archive",
@@ -28,7 +28,11 @@ image::Reference DestinationOf(const WriteRequest& request) {
     return image::Reference::Parse(text);
   if (request.format == "oci")
     return image::Reference::Parse("oci:" + text);
-  return image::Reference::Parse((request.format == "docker" ? "docker-archive:" : "aci:") + text);
+  const char* const otherwise = is_oci ? "oci-archive:" : "aci:";
+  return image::Reference::Parse((request.format == "docker" ? "docker-archive:"
+                                  : request.format == "aci"  ? "aci:"
+                                                             : otherwise) +
+                                 text);
 }
 
 class SharedBlobs : public image::Blobs {
@@ -122,7 +126,7 @@ void AddWriteOptions(CLI::App& app, WriteRequest& request) {
 
 void WriteImage(BuildSession& session, const image::Draft& draft, const image::BlobDirectory& blobs,
                 const WriteRequest& request) {
-  const image::Reference reference = DestinationOf(request);
+  const image::Reference reference = DestinationOf(request, draft.writes_oci());
   RequireWritable(draft, reference, request);
   const BuildBase* base = session.BaseOf(draft);
   const image::VerifiedImage image =

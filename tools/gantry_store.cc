@@ -11,6 +11,7 @@
 #include "libimage/store/store.h"
 #include "runner/userns.h"
 #include "tools/progress.h"
+#include "tools/store_aci.h"
 #include "tools/table.h"
 #include "tools/tool_main.h"
 
@@ -70,15 +71,18 @@ json::Object ListedObject(const Store& store, const image::StoredName& name) {
 int List(const Options& options) {
   const auto store = OpenForReading(options);
   const std::vector<image::StoredName> names = store ? store->List() : std::vector<image::StoredName>();
+  const std::vector<StoredAci> acis = StoredAcis(StoreRoot(options.common)).List();
   if (options.json) {
     json::Array out;
     for (const image::StoredName& name : names) out.emplace_back(ListedObject(*store, name));
+    for (const StoredAci& aci : acis) out.emplace_back(aci.ToJson());
     PrintJson(out);
     return 0;
   }
   // For scripts and completion: names alone.
   if (options.common.quiet) {
     for (const image::StoredName& name : names) std::printf("%s\n", name.name.c_str());
+    for (const StoredAci& aci : acis) std::printf("%s\n", Printable(aci.name()).c_str());
     return 0;
   }
   Table table({"NAME", "DIGEST", "PLATFORM", "SIZE"});
@@ -87,6 +91,7 @@ int List(const Options& options) {
                name.descriptor.platform ? name.descriptor.platform->ToString() : "-",
                FormatBytes(ImageBytes(*store, name))});
   }
+  for (const StoredAci& aci : acis) table.Add({aci.name(), "-", aci.platform(), FormatBytes(aci.bytes)});
   std::fputs(table.ToString().c_str(), stdout);
   return 0;
 }
@@ -111,10 +116,24 @@ json::Object ShownObject(const Store& store, const image::StoredName& name) {
   return out;
 }
 
+void PrintLine(const char* label, const std::string& value) {
+  std::printf("%-12s%s\n", label, Printable(value).c_str());
+}
+
+void PrintShownAci(const json::Object& shown) {
+  const json::Cursor aci(*shown.Find("manifest"), "manifest");
+  PrintLine("Name", *shown.Find("name")->string());
+  PrintLine("File", *shown.Find("file")->string());
+  PrintLine("Image ID", *shown.Find("imageID")->string());
+  PrintLine("Called", aci.At("name").String());
+  PrintLine("Signature", json::Cursor(*shown.Find("signed"), "signed").Bool() ? "beside it" : "none");
+  PrintLine("Size", FormatBytes(json::Cursor(*shown.Find("size"), "size").Unsigned(UINT64_MAX)));
+}
+
 void PrintShown(const json::Object& shown) {
-  const auto line = [](const char* label, const std::string& value) {
-    std::printf("%-12s%s\n", label, Printable(value).c_str());
-  };
+  if (shown.Find("manifest") != nullptr)
+    return PrintShownAci(shown);
+  const auto line = PrintLine;
   const auto text = [&](const char* key) {
     const json::Value* value = shown.Find(key);
     return value == nullptr ? std::string("-") : *value->string();
@@ -141,7 +160,12 @@ void PrintShown(const json::Object& shown) {
 int Show(const Options& options) {
   const auto store = OpenForReading(options);
   json::Array out;
+  const StoredAcis acis(StoreRoot(options.common));
   for (const std::string& name : options.names) {
+    if (const auto aci = acis.Find(name)) {
+      out.emplace_back(acis.Show(*aci));
+      continue;
+    }
     const auto found = store ? store->Resolve(name) : std::nullopt;
     if (!found)
       ThrowNoImage(name, StoreRoot(options.common));
@@ -164,12 +188,20 @@ int Remove(const Options& options) {
     throw Error(ErrorKind::kUsage, options.all ? "give names or --all, not both" : "no name given",
                 "see 'gantry-store rm --help'");
   const auto store = OpenExisting(options);
+  const StoredAcis acis(StoreRoot(options.common));
   std::vector<std::string> names;
+  std::vector<StoredAci> files;
+  if (options.all)
+    files = acis.List();
   if (options.all && store) {
     for (const image::StoredName& name : store->List()) names.push_back(name.name);
   }
   // All are looked up before the first is removed: a typing error removes nothing.
   for (const std::string& name : options.names) {
+    if (const auto aci = acis.Find(name)) {
+      files.push_back(*aci);
+      continue;
+    }
     const auto found = store ? store->Resolve(name) : std::nullopt;
     if (!found)
       ThrowNoImage(name, StoreRoot(options.common));
@@ -179,6 +211,10 @@ int Remove(const Options& options) {
   for (const std::string& name : names) {
     if (store->RemoveName(name))
       removed.emplace_back(name);
+  }
+  for (const StoredAci& aci : files) {
+    acis.Remove(aci);
+    removed.emplace_back(aci.name());
   }
   if (options.json) {
     PrintJson(json::Object{{"removed", removed}});
@@ -192,7 +228,9 @@ int Collect(const Options& options) {
   const auto store = OpenExisting(options);
   const image::CollectOptions how{.dry_run = options.dry_run,
                                   .keep_seconds = options.grace.empty() ? 0 : ParseSeconds(options.grace)};
-  const image::CollectResult result = store ? store->Collect(how) : image::CollectResult{};
+  image::CollectResult result = store ? store->Collect(how) : image::CollectResult{};
+  const StoredAcis acis(StoreRoot(options.common));
+  result.leftovers += options.dry_run ? acis.Leftovers().size() : acis.RemoveLeftovers();
   if (options.json) {
     PrintJson(json::Object{{"dryRun", options.dry_run},
                            {"blobs", result.blobs},
@@ -212,8 +250,11 @@ int Collect(const Options& options) {
 
 int Check(const Options& options) {
   const auto store = OpenForReading(options);
-  const auto problems = store ? store->Check() : std::vector<image::StoreProblem>();
-  const auto leftovers = store ? store->Leftovers() : std::vector<std::string>();
+  auto problems = store ? store->Check() : std::vector<image::StoreProblem>();
+  auto leftovers = store ? store->Leftovers() : std::vector<std::string>();
+  const StoredAcis acis(StoreRoot(options.common));
+  for (image::StoreProblem& problem : acis.Check()) problems.push_back(std::move(problem));
+  for (std::string& path : acis.Leftovers()) leftovers.push_back(std::move(path));
   if (options.json) {
     json::Array list;
     for (const image::StoreProblem& problem : problems)

@@ -100,6 +100,8 @@ std::string Draft::ToJson() const {
   }
   if (hides_)
     out.Set("hides", true);
+  if (writes_oci_)
+    out.Set("writesOci", true);
   return json::PrintPretty(out);
 }
 
@@ -107,7 +109,7 @@ Draft Draft::FromJson(std::string_view text) {
   const json::Value document = json::Parse(text, "the draft");
   const json::Cursor root(document, "the draft");
   root.OnlyKeys({"gantryBuild", "config", "annotations", "appc", "layers", "baseLayers", "baseHistory", "inputs",
-                 "newest", "base", "hides"});
+                 "newest", "base", "hides", "writesOci"});
   if (root.At("gantryBuild").Unsigned(UINT32_MAX) != 1)
     throw Error(ErrorKind::kUnsupported, "the draft was written by another version of gantry-build",
                 "begin anew, after: gantry build abort");
@@ -130,6 +132,8 @@ Draft Draft::FromJson(std::string_view text) {
   }
   if (const auto hides = root.Find("hides"))
     draft.hides_ = hides->Bool();
+  if (const auto oci = root.Find("writesOci"))
+    draft.writes_oci_ = oci->Bool();
   return draft;
 }
 

@@ -98,6 +98,10 @@ class Draft {
   bool hides() const { return hides_; }
   void NoteHiding() { hides_ = true; }
 
+  // Whether a file that it is written to is an OCI archive where nobody says what it is, and no ACI.
+  bool writes_oci() const { return writes_oci_; }
+  void WriteOci() { writes_oci_ = true; }
+
   const std::vector<DraftInput>& inputs() const { return inputs_; }
   void NoteInput(DraftInput input) { inputs_.push_back(std::move(input)); }
   std::vector<std::string> Steps() const;  // what was done on the base, as the history has it
@@ -124,6 +128,7 @@ class Draft {
   std::vector<DraftInput> inputs_;
   int64_t newest_ = 0;
   bool hides_ = false;
+  bool writes_oci_ = false;
 };
 
 // The only maker of VerifiedImages beside sign::Verifier and Conversion. What somebody builds here is trusted as far as

@@ -51,7 +51,7 @@ TEST_F(CacheTest, OutlivesTheServerButIsAskedAboutAnew) {
   const auto entry = cache->Find(KeyOf(order));
   ASSERT_TRUE(entry);
   EXPECT_FALSE(cache->IsCurrent(*entry));
-  EXPECT_EQ(entry->record.source, Digest::Of("source").str());
+  EXPECT_EQ(entry->record->source, Digest::Of("source").str());
   EXPECT_EQ(ReadOf(*cache, order), "content");
   cache->Touch(KeyOf(order));
   EXPECT_TRUE(cache->IsFresh(*cache->Find(KeyOf(order))));
@@ -85,7 +85,7 @@ TEST_F(CacheTest, ANewFileTakesTheSignatureOfTheOldOneAlong) {
   const auto cache = Open();
   cache->Add(order, Make(dir_, order, "one"));
   dir_.dir().WriteFileAtomically(RelPath::Parse("cache/files/" + FileOf(KeyOf(order)) + ".aci.asc"), "signature");
-  cache->SetSigned(KeyOf(order), cache->Find(KeyOf(order))->record.image_id, "me");
+  cache->SetSigned(KeyOf(order), cache->Find(KeyOf(order))->record->image_id, "me");
   EXPECT_EQ(cache->Find(KeyOf(order))->signed_by, "me");
   cache->Add(order, Make(dir_, order, "two"));
   EXPECT_EQ(cache->Find(KeyOf(order))->signed_by, "");

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <future>
 
 #include "libimage/base/process.h"
@@ -54,14 +55,16 @@ class ServiceTest : public ::testing::Test {
     SendMessage(channel_.get(), serve::Answer{serve::Answer::Kind::kFailed, order.id, "why", "", kind}.ToMessage());
   }
 
-  std::future<HttpAnswer> Ask(const std::string& path) {
-    return std::async(std::launch::async, [this, path] {
+  std::future<HttpAnswer> Ask(
+      const std::string& path, const std::function<bool()>& is_gone = [] { return false; }) {
+    return std::async(std::launch::async, [this, path, is_gone] {
       return service_->Answer({.method = "GET",
                                .path = path,
                                .client = "c",
                                .streams = false,
                                .header = [](const char*) { return std::string(); },
-                               .query = [](const char*) { return std::optional<std::string>(); }});
+                               .query = [](const char*) { return std::optional<std::string>(); },
+                               .is_gone = is_gone});
     });
   }
 
@@ -212,6 +215,19 @@ TEST_F(BusyServiceTest, SendsAwayWhoWouldWaitBesideTooMany) {
   EXPECT_EQ(Ask("/healthz").get().status, 200);
   Done(box, Image("box", {std::string(kBox)}));
   EXPECT_EQ(first.get().status, 200);
+}
+
+TEST_F(BusyServiceTest, WhoHasLeftTakesNobodysPlace) {
+  Done(Next(Order::Kind::kClean));
+  std::atomic<bool> has_left = false;
+  auto first = Ask("/v2/box/manifests/v1", [&] { return has_left.load(); });
+  const Order box = Next(Order::Kind::kImage);
+  has_left = true;
+  EXPECT_EQ(first.get().status, 499);
+  auto second = Ask("/v2/box/manifests/v1");
+  EXPECT_TRUE(IsQuiet());  // it waits for the same order
+  Done(box, Image("box", {std::string(kBox)}));
+  EXPECT_EQ(second.get().status, 200);
 }
 
 }  // namespace

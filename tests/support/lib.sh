@@ -50,6 +50,9 @@ printf '{"default":[{"type":"reject"}]}\n' | tee "$policy" >"$XDG_CONFIG_HOME/co
 : >"$XDG_CONFIG_HOME/containers/registries.conf"
 printf 'default-docker: {lookaside: "file://%s/sigstore"}\n' "$T" >"$XDG_CONFIG_HOME/containers/registries.d/x.yaml"
 
+# accept_anything: the policy of this test.
+accept_anything() { printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"; }
+
 # fail MESSAGE...: ends the test.
 fail() {
   printf 'FAIL: %s\n' "$*" >&2

@@ -36,8 +36,30 @@ expect_status() {
   [ "$got" = "$want" ] || fail "status $got instead of $want: $* ($(head -c 500 "$T/body"))"
 }
 
-# accept_anything: the policy of this test.
-accept_anything() { printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"; }
+# registry_with_busybox NAME:TAG: a registry that has it there; $T/layout has it as well, with that tag.
+registry_with_busybox() {
+  start_registry
+  make_busybox_image "$T/layout" "${1##*:}"
+  push "$T/layout:${1##*:}" "$1"
+}
+
+# reload_server [PATTERN]: sends SIGHUP, and waits until the log says so, or what PATTERN matches.
+reload_server() {
+  local before
+  before=$(grep -c -- "${1:-reloaded}" "$server_log" || :)
+  kill -HUP "$server_pid"
+  for _ in $(seq 100); do
+    [ "$(grep -c -- "${1:-reloaded}" "$server_log" || :)" = "$before" ] || return 0
+    sleep 0.05
+  done
+  fail "nothing was reloaded: $(cat "$server_log")"
+}
+
+# stop_server: with SIGTERM, which it has to end well with.
+stop_server() {
+  kill "$server_pid"
+  wait "$server_pid" || fail "it ended with $?"
+}
 
 # aci_url NAME VERSION: of the App Container Image for this machine.
 aci_url() {

@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need bzip2 xz zstd
 [ "$(id -u)" = 0 ] || skip "needs root"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 mkdir -p "$T/app" "$T/tree/etc" "$T/tree/sub" && cd "$T/app"
 echo inner >"$T/tree/sub/file" && chown 1000:2000 "$T/tree/sub/file" && ln "$T/tree/sub/file" "$T/tree/sub/same"

@@ -3,7 +3,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need jq
 [ "$(id -u)" = 0 ] || skip "needs root"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 mkdir -p "$T/work" "$T/rootfs/etc" && cd "$T/work"
 echo here >"$T/rootfs/etc/file" && chown 5:6 "$T/rootfs/etc/file" && chmod 0711 "$T/rootfs/etc"
 gantry build begin "$T/rootfs"

@@ -3,7 +3,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need jq
 [ "$(id -u)" = 0 ] || skip "needs root"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 mkdir -p "$T/app/src" && cd "$T/app"
 echo one >src/a.txt && echo two >src/b.txt && echo log >src/c.log && echo secret >secret

@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need jq
 [ "$(id -u)" = 0 ] || skip "needs root"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 mkdir "$T/work" && cd "$T/work"
 gantry build begin "oci:$T/base:v1"

@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need jq
 [ "$(id -u)" = 0 ] || skip "needs root"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 mkdir -p "$T/app/real" "$T/app/closed" && cd "$T/app"
 echo linked >real/target && ln -s real/target link.txt && ln -s real directory && echo one >a1 && echo two >closed/inner

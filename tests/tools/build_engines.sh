@@ -3,7 +3,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root, to build as root and as another"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 cd "$T"
 gantry build begin "oci:$T/base:v1"

@@ -2,7 +2,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need jq
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 mkdir -p "$T/tree" "$T/app" && cd "$T/app"
 make_image "$T/base" v1 '{"OnBuild":["RUN x"]}' "$T/tree"
 echo x >here && echo x >ignored && echo ignored >.dockerignore

@@ -43,7 +43,7 @@ done
 
 # An ACI and its statement, by an OpenPGP key.
 make_gpg_key builder
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 gantry build begin && gantry build set-name example.com/made && gantry build copy file /file && gantry build set-exec -- /file
 gantry build write made.aci --sign "$fingerprint" --provenance aci.json >/dev/null
 gantry build end

@@ -6,7 +6,7 @@ set -euo pipefail
 make_busybox_image "$T/base" v1
 cd "$T"
 expect_exit 4 gantry build begin "oci:$T/base:v1"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 expect_exit 3 gantry build begin "oci:$T/nothing:v1"
 [ ! -e .gantry-build/draft.json ] || fail "a build was begun on nothing"
 

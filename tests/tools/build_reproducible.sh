@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 [ "$(id -u)" = 0 ] || skip "needs root, to build as root and as another"
 need jq setpriv
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 mkdir -p "$T/one/dir"
 echo text >"$T/one/dir/file" && ln -s file "$T/one/dir/link"
@@ -30,6 +30,18 @@ cmp "$T/d1" "$T/d2" || fail "another digest in another place: $(cat "$T/d1" "$T/
 jq 'del(.subject[].name)' "$T/p1" >"$T/q1" && jq 'del(.subject[].name)' "$T/p2" >"$T/q2"
 cmp "$T/q1" "$T/q2" || fail "another provenance"
 jq -e '.predicate.buildDefinition.resolvedDependencies | length == 4' "$T/p1" >/dev/null || fail "$(cat "$T/p1")"
+
+# So does a script, in every format.
+for place in first second; do
+  mkdir -p "$T/script-$place" && cp -a "$T/one/dir" "$T/script-$place" && sleep 1.1
+  printf '%s\n' "begin oci:$T/base:v1" 'set-name example.com/same' 'copy dir /dir' \
+    'run -- sh -c "date >/when; rm /when; echo x >/made"' 'set-exec -- cat /dir/file' 'write same.aci' 'write --format docker same.tar' \
+    'write oci:same --squash --provenance said' >"$T/script-$place/acb"
+  (cd "$T/script-$place" && gantry build -q script acb >"$T/s-$place")
+done
+for file in same.aci same.tar same/index.json said; do
+  cmp "$T/script-first/$file" "$T/script-second/$file" || fail "a script made another $file"
+done
 
 # Layers that were made before, all or some of them, make the same image as none.
 for round in miss hit; do

@@ -2,7 +2,7 @@
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 make_busybox_image "$T/base" v1
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 as_user true
 [ "$(id -u)" = 0 ] || mkdir -p "$T/user"
 cp -r "$T/base" "$T/user/base"

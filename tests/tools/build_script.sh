@@ -3,7 +3,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need jq
 [ "$(id -u)" = 0 ] || skip "needs root"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 mkdir "$T/work" && cd "$T/work"
 cat >apache.acb <<END
@@ -30,6 +30,12 @@ gantry build script apache.acb >/dev/null
 tar -xOzf apache.aci manifest | jq -e '(.app.ports | map(.name) | index("http")) and .name == "example.com/apache"' >/dev/null ||
   fail "$(tar -xOzf apache.aci manifest)"
 [ "$(gantry run -q oci:apache | tr '\n' ' ')" = 'ServerName localhost test ' ] || fail "$(gantry run oci:apache)"
+
+# Options of acbuild's that a script may have: the other mode writes an OCI image in one file.
+printf '%s\n' "begin --build-mode=oci --insecure oci:$T/base:v1" 'set-working-directory /home' 'run --insecure --engine chroot -- touch /made' \
+  'set-exec -- ls /made' 'annotation add who me' 'annotation remove who' 'layer' 'write image.tar' 'end' >oci.acb
+gantry build -q script oci.acb >/dev/null
+[ "$(gantry run -q oci-archive:image.tar)" = /made ] || fail "$(gantry run oci-archive:image.tar)"
 
 # What fails says its line, and leaves nothing.
 printf 'begin\nset-name a/b\nfrobnicate\n' >bad.acb

@@ -3,7 +3,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need jq
 [ "$(id -u)" = 0 ] || skip "needs root; build_rootless.sh is for others"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 mkdir -p "$T/site/sub" "$T/work" && cd "$T/work"
 echo page >"$T/site/index.html" && echo more >"$T/site/sub/more"
@@ -24,6 +24,8 @@ gantry build dependency add example.com/other && gantry build dependency rm exam
 gantry build copy "$T/site" /srv
 gantry build copy-to-dir "$T/site/index.html" /opt
 gantry build run -- sh -c 'echo made >/made; rm /opt/first; ls /sys/class/net'
+[ "$(gantry build run -- ls /sys/class/net)" = lo ] || fail "a command has a network"
+[ "$(gantry build run --net -- ls /sys/class/net)" = "$(ls /sys/class/net)" ] || fail "--net gives another network"
 gantry build set-event-handler pre-start -- /bin/true
 echo '{"limit":"1G"}' | gantry build isolator add resource/memory -
 gantry build cat-manifest --pretty-print >manifest

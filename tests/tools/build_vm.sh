@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/vm.sh"
 [ "$(id -u)" = 0 ] || skip "needs root"
 [ -x /usr/lib/qemu/virtiofsd ] || skip "virtiofsd is not installed (package qemu-system-common)"
-printf '{"default":[{"type":"insecureAcceptAnything"}]}\n' >"$policy"
+accept_anything
 make_busybox_image "$T/base" v1
 cd "$T"
 gantry build begin "oci:$T/base:v1"

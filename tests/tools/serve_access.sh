@@ -3,9 +3,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/serve.sh"
 need skopeo htpasswd
-start_registry
-make_busybox_image "$T/layout" v1
-push "$T/layout:v1" box:v1
+registry_with_busybox box:v1
 accept_anything
 htpasswd -nbB -C 5 anna secret >"$T/passwords"
 printf '# a comment\nci:0123456789abcdef0123\n' >"$T/tokens"
@@ -31,13 +29,11 @@ expect_text '^gantry_serve_made_total 2$' "$T/body"
 expect_text '^gantry_serve_answers_total\{status="4xx"\} [0-9]+$' "$T/body"
 
 htpasswd -nbB -C 5 bob other >"$T/passwords"
-kill -HUP "$server_pid"
-for _ in $(seq 100); do ! grep -q reloaded "$server_log" || break; sleep 0.05; done
+reload_server
 expect_status 401 "http://$server/v2/" -u anna:secret
 expect_status 200 "http://$server/v2/" -u bob:other
 
 # A file that is no such file leaves things as they were.
 echo nonsense >"$T/passwords"
-kill -HUP "$server_pid"
-for _ in $(seq 100); do ! grep -q 'expected NAME:HASH' "$server_log" || break; sleep 0.05; done
+reload_server 'expected NAME:HASH'
 expect_status 200 "http://$server/v2/" -u bob:other

@@ -4,9 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/serve.sh"
 need skopeo jq
-start_registry
-make_busybox_image "$T/layout" v1
-push "$T/layout:v1" org/box:v1
+registry_with_busybox org/box:v1
 accept_anything
 start_server
 

@@ -4,9 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/serve.sh"
 need skopeo gpg jq
-start_registry
-make_busybox_image "$T/layout" v1
-push "$T/layout:v1" box:v1
+registry_with_busybox box:v1
 accept_anything
 make_gpg_key server
 start_server --cache "$T/cache" --sign-key "$fingerprint"
@@ -15,8 +13,7 @@ expect_status 200 "$(aci_url box v1)"
 cp "$T/body" "$T/box.aci"
 expect_status 200 "http://$server/v2/box--squashed/manifests/v1"
 cp "$T/body" "$T/squashed"
-kill "$server_pid"
-wait "$server_pid" || fail "it ended with $?"
+stop_server
 
 : >"$registry_log"
 start_server --cache "$T/cache" --fresh 0 --sign-key "$fingerprint"
@@ -41,8 +38,7 @@ cp "$T/body" "$T/box.aci"
 
 # Another key signs anew what the first one signed.
 make_gpg_key other
-kill "$server_pid"
-wait "$server_pid" || fail "it ended with $?"
+stop_server
 start_server --cache "$T/cache" --fresh 0 --sign-key "$fingerprint"
 expect_status 200 "$(aci_url box v1 | sed 's/aci?/aci.asc?/')"
 expect_exit 0 gpg --status-fd 1 --verify "$T/body" "$T/box.aci"
@@ -54,6 +50,5 @@ wait "${started_pids[0]}" || :
 expect_status 200 "$(aci_url box v1)"
 cmp "$T/body" "$T/box.aci" || fail "another image without upstream"
 expect_status 502 "$(aci_url box v3)"
-kill -HUP "$server_pid"
-for _ in $(seq 100); do ! grep -q reloaded "$server_log" || break; sleep 0.05; done
+reload_server
 expect_status 502 "$(aci_url box v1)"

@@ -4,9 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/serve.sh"
 need skopeo gpg openssl
-start_registry
-make_busybox_image "$T/layout" 1.0-rc1
-push "$T/layout:1.0-rc1" org/my-box:1.0-rc1
+registry_with_busybox org/my-box:1.0-rc1
 accept_anything
 make_gpg_key server
 certify() {
@@ -35,6 +33,18 @@ expect_status 200 "$(render aci)" "${client[@]}"
 cp "$T/body" "$T/box.aci"
 expect_exit 0 gpg --homedir "$T/client" --trust-model always --verify "$T/box.aci.asc" "$T/box.aci"
 tar -xOzf "$T/box.aci" manifest | grep -q "\"name\":\"$name\"" || fail "the manifest has another name"
+
+# rkt asks for the file by the name alone first ("Simple Discovery"); a client that finds no page at a name asks its parents.
+push "$T/layout:1.0-rc1" org/my-box:2
+for file in aci.asc aci; do
+  expect_status 200 "https://$name-2-linux-amd64.$file" "${client[@]}"
+  cp "$T/body" "$T/simple.$file"
+done
+expect_exit 0 gpg --homedir "$T/client" --trust-model always --verify "$T/simple.aci.asc" "$T/simple.aci"
+for parent in images.test/org images.test; do
+  expect_status 200 "https://$parent?ac-discovery=1" "${client[@]}"
+  [ "$(meta ac-discovery)" = "$prefix $template" ] || fail "another page at $parent"
+done
 
 certify second
 kill -HUP "$server_pid"

@@ -28,8 +28,7 @@ done
 COSIGN_PASSWORD='' gantry keygen -q --output "$T/cosign" >"$T/out"
 COSIGN_PASSWORD='' expect_exit 0 gantry-sign --key "$T/cosign.key" --form payload,bundle --platform linux/amd64 "docker://$registry/app:1"
 image=$(raw app 1 | jq -r '.manifests[] | select(.platform.architecture == "amd64").digest')
-kill -HUP "$server_pid"
-for _ in $(seq 100); do ! grep -q reloaded "$server_log" || break; sleep 0.05; done
+reload_server
 raw app 1 >"$T/out"
 expect_status 200 "http://$server/v2/app/referrers/$image"
 jq -e '.manifests | length > 0' "$T/body" >"$T/out" || fail "no referrers: $(cat "$T/body")"

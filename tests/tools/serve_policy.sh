@@ -4,9 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/serve.sh"
 need skopeo jq
-start_registry
-make_busybox_image "$T/layout" v1
-push "$T/layout:v1" box:v1
+registry_with_busybox box:v1
 start_server
 
 expect_status 403 "$(aci_url box v1)"
@@ -26,8 +24,7 @@ expect_status 200 "http://$server/v2/box/blobs/$layer"
 expect_status 404 "http://$server/v2/other/blobs/$layer"
 
 printf '{"default":[{"type":"reject"}]}\n' >"$policy"
-kill -HUP "$server_pid"
-for _ in $(seq 100); do ! grep -q reloaded "$server_log" || break; sleep 0.05; done
+reload_server
 expect_status 403 "http://$server/v2/box/blobs/$layer"
 expect_status 403 "$(aci_url box v1)"
 expect_status 403 "http://$server/v2/box/manifests/v1"

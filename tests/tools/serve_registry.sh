@@ -4,9 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/serve.sh"
 need skopeo jq
-start_registry
-make_busybox_image "$T/layout" v1
-push "$T/layout:v1" org/box:v1
+registry_with_busybox org/box:v1
 accept_anything
 start_server
 
@@ -51,3 +49,8 @@ expect_status 404 "http://$server/v2/org/box/manifests/none"
 [ "$(jq -r '.errors[0].code' "$T/body")" = MANIFEST_UNKNOWN ] || fail "another error: $(cat "$T/body")"
 expect_status 404 "http://$server/v2/org/box/blobs/sha256:$(printf x | sha256sum | cut -d' ' -f1)"
 expect_status 405 "http://$server/v2/org/box/blobs/uploads/" -X POST
+
+# The store in its cache is one like others.
+expect_exit 0 gantry-store --root "$T/cache-1/store" check
+expect_exit 0 gantry-store --root "$T/cache-1/store" -q list
+expect_text "^$registry/org/box:v1\$" "$T/out"

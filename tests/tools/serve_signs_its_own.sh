@@ -4,9 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/serve.sh"
 need skopeo gpg
-start_registry
-make_busybox_image "$T/layout" v1
-push "$T/layout:v1" box:v1
+registry_with_busybox box:v1
 accept_anything
 make_gpg_key server
 start_server --cache "$T/cache" --sign-key "$fingerprint"
@@ -37,8 +35,7 @@ expect_own
 
 rm "$T"/cache/files/*.asc
 sed -i 's/"signedBy":"[^"]*"/"signedBy":""/' "$T"/cache/records/*.json
-kill "$server_pid"
-wait "$server_pid" || fail "it ended with $?"
+stop_server
 plant
 start_server --cache "$T/cache" --sign-key "$fingerprint"
 expect_own

@@ -342,6 +342,27 @@ TEST_F(ServeTest, AnswersWhatHadBegunBeforeSigterm) {
   EXPECT_EQ(server.process().Wait().code, 0);
 }
 
+// Killed, it takes the process that talks to clients along: nobody is left waiting for what nobody makes.
+TEST_F(ServeTest, LeavesNobodyWaitingWhenItIsKilled) {
+  registry_.Script("GET " + LayerPath(0) + " stall 5000000");
+  Server server(registry_.host());
+  const UniqueFd waits = server.Ask(target_);
+  char first = 0;
+  ASSERT_EQ(read(waits.get(), &first, 1), 1);
+  server.process().Signal(SIGKILL);
+  EXPECT_FALSE(ReadAnswer(waits).whole);
+  bool is_there = true;
+  for (int i = 0; i < 200 && is_there; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    try {
+      server.Connect();
+    } catch (const Error&) {
+      is_there = false;
+    }
+  }
+  EXPECT_FALSE(is_there);
+}
+
 TEST_F(ServeTest, WhatIsUsedLeastLeavesTheCacheFirst) {
   for (const char* tag : {"v2", "v3"}) {
     ImageBuilder image;
