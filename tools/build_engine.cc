@@ -91,7 +91,7 @@ void BuildSession::Run(image::Workspace& workspace, const std::string& created_b
     layers.rootfs.upper = upper.name();
     layers.rootfs.work = work.name();
     InChild([&]() -> std::vector<std::string> {
-      image::Upper(layers.pointers(), upper, unpack_options());
+      const image::Upper root(layers.pointers(), upper, unpack_options());  // makes the root what it is below
       return {};
     });
     const int code = Execute(layers, runner::Plan(layers.image.image().config, run), engine, changes);

@@ -162,7 +162,7 @@ class FileBuild {
   image::WordRules RulesFor(const Variables& arguments, const Draft* draft) const {
     return {.escape = file_.escape,
             .variable = [&arguments, draft](std::string_view name) -> std::optional<std::string> {
-              if (const auto value = draft != nullptr ? EnvironmentOf(*draft, name) : std::nullopt)
+              if (auto value = draft != nullptr ? EnvironmentOf(*draft, name) : std::nullopt)
                 return value;
               const auto found = arguments.find(name);
               return found == arguments.end() ? std::nullopt : std::optional(found->second);

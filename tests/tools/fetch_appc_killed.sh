@@ -28,6 +28,7 @@ END
 echo -n stall >"$T/mode"
 perl "$T/server.pl" "$T" &
 started_pids+=($!)
+for _ in $(seq 200); do ! (: <>/dev/tcp/127.0.0.1/80) 2>/dev/null || break; sleep 0.05; done
 part=$GANTRY_ROOT/aci/127.0.0.1%2Fapp%2Carch%3D$(uname -m | sed s/x86_64/amd64/)%2Cos%3Dlinux.aci.part
 gantry-fetch appc:127.0.0.1/app >"$T/out" 2>&1 &
 fetch=$!

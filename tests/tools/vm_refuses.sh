@@ -95,6 +95,6 @@ for _ in $(seq 200); do ! pgrep -P "$pid" -x gantry-init >/dev/null || break; sl
 machine=$(pgrep -P "$pid" -x gantry-init)
 kill -KILL "$pid"
 wait "$pid" || :
-for _ in $(seq 100); do { [ -d "/proc/$machine" ] || [ -n "$(ls -A "$T/store/pods")" ]; } || break; sleep 0.05; done
+for _ in $(seq 400); do { [ -d "/proc/$machine" ] || [ -n "$(ls -A "$T/store/pods")" ]; } || break; sleep 0.05; done
 [ -z "$(ls -A "$T/store/pods")" ] || fail "a pod is left"
 [ ! -d "/proc/$machine" ] || fail "the machine is left"
