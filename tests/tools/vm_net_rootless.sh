@@ -30,10 +30,10 @@ expect_text '^10.77.0.1.[0-9a-f]{12}$' "$T/out"
 
 uuid=$(as_user "${vm[@]}" -d -p 8080:80 "$image" sh -c 'mkdir /www; echo guest >/www/page; httpd -f -p 80 -h /www' 2>"$T/err")
 get() { outside curl -sS -m 3 http://10.77.0.1:8080/page 2>/dev/null; }
-for _ in $(seq 100); do ! get || break; sleep 0.1; done >/dev/null
+for _ in $(seq 400); do ! get || break; sleep 0.1; done >/dev/null
 [ "$(get)" = guest ] || fail 'not reached from outside'
 ! outside curl -sS -m 3 http://10.77.0.1:81/page 2>/dev/null || fail 'reached though it is not published'
 as_user gantry-run rm -f "$uuid" >/dev/null
 carried() { pgrep -x pasta || pgrep -x pasta.avx2; }
-for _ in $(seq 100); do carried >/dev/null || break; sleep 0.05; done
+for _ in $(seq 400); do carried >/dev/null || break; sleep 0.05; done
 ! carried || fail 'pasta is left'

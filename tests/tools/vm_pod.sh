@@ -31,23 +31,25 @@ pods() {
   # Detached: each by its name.
   uuid=$("${run[@]}" -d "$image" --name one -u 7 --pids 77 -- sh -c 'echo from one; while :; do sleep 0.05; done' \
     --- "$image" --name two --pids 78 -- sh -c 'echo from two; trap "exit 0" TERM; while :; do sleep 0.05; done')
-  for _ in $(seq 100); do [ "$(gantry run logs --app two "$uuid")" != 'from two' ] || break; sleep 0.05; done
-  [ "$(gantry run logs --app one "$uuid")" = 'from one' ] || fail "${isolation[*]}: the logs of one"
+  for app in one two; do
+    for _ in $(seq 400); do [ "$(gantry run logs --app "$app" "$uuid")" != "from $app" ] || break; sleep 0.05; done
+    [ "$(gantry run logs --app "$app" "$uuid")" = "from $app" ] || fail "${isolation[*]}: the logs of $app"
+  done
   [ "$(gantry run status --json "$uuid" | jq -c '[.apps[].state]')" = '["running","running"]' ] || fail "${isolation[*]}: states"
   [ "$(gantry run enter --app one "$uuid" id -u)" = 7 ] || fail "${isolation[*]}: who is in one"
   [ "$(gantry run enter --app two "$uuid" sh -c 'id -u; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max 2>/dev/null' | xargs)" = '0 78' ] ||
     fail "${isolation[*]}: who is in two"
   gantry run stop --time 2 "$uuid" >/dev/null
-  for _ in $(seq 100); do [ "$(gantry run status --json "$uuid" | jq -r .state)" != exited ] || break; sleep 0.1; done
+  for _ in $(seq 400); do [ "$(gantry run status --json "$uuid" | jq -r .state)" != exited ] || break; sleep 0.1; done
   [ "$(gantry run status --json "$uuid" | jq -c '[.apps[].code]')" = '[143,0]' ] ||
     fail "${isolation[*]}: $(gantry run status --json "$uuid")"
   gantry run rm "$uuid" >/dev/null
 }
 
-# Made now, run later; the policy and the machine's options are those of then.
+# Made now, run later; the policy and the machine's options are those of then. The first failure ends the other app.
 prepared() {
   local run=(gantry-run -q --insecure-options=image) uuid
-  uuid=$("${run[@]}" prepare "${isolation[@]}" "$image" -- sh -c 'echo one; exit 3' --- "$image" --name two -- echo two)
+  uuid=$("${run[@]}" prepare "${isolation[@]}" "$image" -- sh -c 'sleep 2; exit 3' --- "$image" --name two -- echo two)
   [ "$(gantry run status "$uuid" | grep ^state)" = state=prepared ] || fail "${isolation[*]}: not prepared"
   expect_exit 3 "${run[@]}" run-prepared "${isolation[@]}" "$uuid"
   expect_text '^two$' "$T/out"

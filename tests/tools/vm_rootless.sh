@@ -21,7 +21,7 @@ expect_exit 0 as_user "${vm[@]}" -v "$T/data:/data" "oci:$T/image" sh -c 'echo m
 uuid=$(as_user "${vm[@]}" -d "oci:$T/image" sh -c 'trap "exit 3" TERM; echo ready; while :; do sleep 0.05; done')
 expect_exit 5 as_user gantry-run enter "$uuid" sh -c 'id -u; exit 5'
 expect_text '^0$' "$T/out"
-for _ in $(seq 100); do [ "$(as_user gantry-run logs "$uuid")" = ready ] && break || sleep 0.05; done
+for _ in $(seq 400); do [ "$(as_user gantry-run logs "$uuid")" = ready ] && break || sleep 0.05; done
 [ "$(as_user gantry-run stop --json "$uuid" | jq -r .[0].how)" = stopped ] || fail 'it was not stopped'
 [ "$(as_user gantry-run status --json "$uuid" | jq .code)" = 3 ] || fail 'its code'
 as_user gantry-run rm "$uuid" >/dev/null

@@ -84,5 +84,5 @@ readelf -l "$GANTRY_BUILD_DIR/runner/gantry_guest" >"$T/headers"
 
 expect_exit 127 "${vm[@]}" --entrypoint /no/such "oci:$T/image"
 expect_text "cannot execute '/no/such': not found" "$T/err"
-for _ in $(seq 100); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done # the keeper needs a moment
+for _ in $(seq 400); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done # the keeper needs a moment
 [ -z "$(ls -A "$T/store/pods")" ] || fail "a pod is left"

@@ -32,7 +32,7 @@ wait "$pid" || status=$?
 expect_text heard "$T/app"
 
 # A machine that ends under its application is a failure of ours, and says so: at once, and to whoever asks later.
-for _ in $(seq 100); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done # the keeper needs a moment
+for _ in $(seq 400); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done # the keeper needs a moment
 : >"$T/app"
 "${vm[@]}" "oci:$T/image" sh -c 'echo ready; exec sleep 1000' >"$T/app" 2>"$T/said" &
 pid=$!
