@@ -92,7 +92,8 @@ struct Pushed {
   size_t referrers = 0;
 };
 
-void Print(const PushOptions& options, const image::DockerReference& to, const Pushed& pushed, json::Object vouched) {
+void Print(const PushOptions& options, const image::DockerReference& to, const Pushed& pushed,
+           const json::Object& vouched) {
   const std::string where = image::Reference(to.WithDefaultTag()).ToString();
   const std::string digest = pushed.top.digest.str();
   if (!options.json) {

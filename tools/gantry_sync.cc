@@ -216,7 +216,8 @@ class Run {
 
   image::SyncCopy Decide(const SyncTask& task, const image::SyncOffer& offer) const {
     return PlanSync(offer, selection_.platforms, task.from, [&](image::FetchedImage image) {
-      return sign::Verifier::Verify(std::move(image), policy_, EvidenceFor(task, offer, image));
+      const sign::Evidence evidence = EvidenceFor(task, offer, image);
+      return sign::Verifier::Verify(std::move(image), policy_, evidence);
     });
   }
 

@@ -43,8 +43,19 @@ std::vector<LogicalLine> JoinLines(std::string_view text, char escape, size_t ma
     throw Error(ErrorKind::kCorrupt, "a NUL byte, where text is expected");
   std::vector<LogicalLine> lines;
   std::optional<LogicalLine> open;
-  size_t number = 0;
-  for (size_t begin = 0; begin < text.size();) {
+  size_t number = 0, begin = 0;
+  const auto close = [&] {
+    LogicalLine& made = lines.emplace_back(*std::exchange(open, std::nullopt));
+    if (!documents)
+      return;
+    try {
+      made.documents = documents(made.text);
+      for (HereDocument& document : made.documents) TakeDocument(text, begin, number, document);
+    } catch (const Error& error) {
+      throw error.WithContext("line " + std::to_string(made.number));
+    }
+  };
+  while (begin < text.size()) {
     const std::string_view line = TakeLine(text, begin, number);
     const std::string_view trimmed = Trimmed(line);
     if (trimmed.empty() || trimmed.front() == '#')
@@ -57,21 +68,11 @@ std::vector<LogicalLine> JoinLines(std::string_view text, char escape, size_t ma
     if (continued)
       part.remove_suffix(1);
     open->text += part;
-    if (continued)
-      continue;
-    lines.push_back(*std::exchange(open, std::nullopt));
-    if (!documents)
-      continue;
-    LogicalLine& made = lines.back();
-    try {
-      made.documents = documents(made.text);
-      for (HereDocument& document : made.documents) TakeDocument(text, begin, number, document);
-    } catch (const Error& error) {
-      throw error.WithContext("line " + std::to_string(made.number));
-    }
+    if (!continued)
+      close();
   }
   if (open)
-    lines.push_back(*std::move(open));
+    close();
   return lines;
 }
 

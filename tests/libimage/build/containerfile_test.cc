@@ -74,6 +74,8 @@ TEST(ContainerfileTest, AHereDocumentMustEnd) {
   const Error error = ParseError("FROM a\nRUN <<A\nRUN x\n A\n");
   EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
   EXPECT_THAT(error.message(), HasSubstr("line 2: the here-document 'A' has no end"));
+  // Nor does one that a line begins whose continuation never comes.
+  EXPECT_EQ(ParseError("FROM a\nRUN cat <<A \\").kind(), ErrorKind::kCorrupt);
 }
 
 TEST(ContainerfileTest, WhatIsNotSupportedIsSaidWithItsLine) {
