@@ -22,6 +22,7 @@
 #include "runner/attend.h"
 #include "runner/filter_compiler.h"
 #include "runner/init_params.h"
+#include "runner/launch.h"
 #include "runner/userns.h"
 
 namespace gantry::runner {
@@ -276,15 +277,13 @@ void BundleProcess::MapIds(const Spec& spec, const ProcessSurroundings& around) 
     return;
   ApplyIdMap(pid_, {spec.uids, spec.gids, {}});
   const char go = 1;
-  // EPIPE: the child failed meanwhile, and its report is on the way.
-  if (send(socket_.get(), &go, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+  if (send(socket_.get(), &go, 1, MSG_NOSIGNAL) < 0 && !FailedMeanwhile())
     ThrowErrno("start the container");
 }
 
 void BundleProcess::SendTasks(const BundleCgroup& cgroup) {
   for (const UniqueFd& fd : cgroup.tasks()) {
-    // EPIPE: the child failed meanwhile, and its report is on the way.
-    if (!PassDescriptor(socket_.get(), fd.get()) && errno != EPIPE)
+    if (!PassDescriptor(socket_.get(), fd.get()) && !FailedMeanwhile())
       ThrowErrno("send the container its control groups");
   }
 }
@@ -294,8 +293,7 @@ void BundleProcess::SendParams(InitRequest& request, const std::vector<int>& pas
   const UniqueFd params = MakeInitParams(request);
   const bool sent = PassDescriptor(socket_.get(), params.get()) &&
                     (passed.empty() || PassDescriptors(socket_.get(), passed, std::string_view("\1", 1)));
-  // EPIPE: the child failed meanwhile, and its report is on the way.
-  if (!sent && errno != EPIPE)
+  if (!sent && !FailedMeanwhile())
     ThrowErrno("send the container its parameters");
   sent_ = true;
 }
@@ -315,7 +313,7 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
       RunRuntimeHooks(spec->hooks.prestart, state, true);
       RunRuntimeHooks(spec->hooks.create_runtime, state, true);
       const UniqueFd inside = MemoryFile(json::Print(around.state->Print(Status::kCreating, PidInside(pid_))));
-      if (!PassDescriptor(socket_.get(), inside.get()) && errno != EPIPE)
+      if (!PassDescriptor(socket_.get(), inside.get()) && !FailedMeanwhile())
         ThrowErrno("send the container its state");
     } else if (kind == Report::kReady) {
       ready = true;

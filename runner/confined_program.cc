@@ -191,7 +191,7 @@ void Converse(int socket, const ProgramPlan& plan, const ConfinedProgram& progra
     const UniqueFd params = MakeInitParams(plan.Request());
     const bool sent = PassDescriptor(socket, params.get()) &&
                       (program.fds.empty() || PassDescriptors(socket, program.fds, std::string_view("\1", 1)));
-    if (!sent && errno != EPIPE)
+    if (!sent && !FailedMeanwhile())
       ThrowErrno("send " + program.args.front() + " its parameters");
   }
   if (!ready)
@@ -221,7 +221,7 @@ gantry::Process StartConfined(const ConfinedProgram& program, Pod& pod) {
   if (plan.rootless()) {
     ApplyIdMap(out.pid(), MapOfCaller());
     const char go = 1;
-    if (send(launched.socket.get(), &go, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+    if (send(launched.socket.get(), &go, 1, MSG_NOSIGNAL) < 0 && !FailedMeanwhile())
       ThrowErrno("start " + program.args.front());
   }
   Converse(launched.socket.get(), plan, program);

@@ -23,6 +23,7 @@
 #include "runner/container_state.h"
 #include "runner/etc_files.h"
 #include "runner/init_params.h"
+#include "runner/launch.h"
 #include "runner/process.h"
 #include "runner/redirection.h"
 #include "runner/user.h"
@@ -99,7 +100,7 @@ void EnteredProcess::State::Converse(const EntrySetup& setup, const InitRequest&
       continue;
     ready = true;
     const UniqueFd params = MakeInitParams(request);
-    if (!PassDescriptor(socket.get(), params.get()) && errno != EPIPE)
+    if (!PassDescriptor(socket.get(), params.get()) && !FailedMeanwhile())
       ThrowErrno("send the process its parameters");
   }
   if (!ready)

@@ -201,4 +201,6 @@ std::optional<Received> ReceiveReport(int socket) {
   return out;
 }
 
+bool FailedMeanwhile() { return errno == EPIPE || errno == ECONNRESET; }
+
 }  // namespace gantry::runner

@@ -37,6 +37,10 @@ struct Received {
 // The next report; nullopt at the end of the file: the other side was executed into the application, or is dead.
 std::optional<Received> ReceiveReport(int socket);
 
+// By errno after a send to the child: it failed meanwhile, and its report is there to be received. Who ended without
+// reading all that came makes it ECONNRESET, once.
+bool FailedMeanwhile();
+
 // A duplicate above kControlFd, where the child keeps what it needs.
 UniqueFd AboveControl(int fd);
 

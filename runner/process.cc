@@ -294,10 +294,9 @@ void Process::State::Introduce(const Dir& root, const Pod& pod) {
   if (const std::string url = pod.metadata_url(); !url.empty())
     request.process.env.push_back("AC_METADATA_URL=" + url);
   const UniqueFd params = MakeInitParams(request);
-  // EPIPE: the child failed meanwhile, and its report is on the way.
   const bool sent = PassDescriptor(socket.get(), params.get()) &&
                     (sockets.empty() || PassDescriptors(socket.get(), sockets, std::string_view("\1", 1)));
-  if (!sent && errno != EPIPE)
+  if (!sent && !FailedMeanwhile())
     ThrowErrno("send the container its parameters");
 }
 
@@ -308,7 +307,7 @@ void Process::State::SendRoot(const IdMap& map) {
   const MappedRoot root = MakeMappedRoot(plan, space, map);
   if (!root.tree)
     throw Explain(root.failure, config, plan).error;
-  if (!PassDescriptor(socket.get(), root.tree.get()) && errno != EPIPE)
+  if (!PassDescriptor(socket.get(), root.tree.get()) && !FailedMeanwhile())
     ThrowErrno("send the container its root");
 }
 
@@ -317,8 +316,7 @@ void Process::State::AttachNetwork(Pod& pod) {
   pod.AttachNetwork(pid);
   later_etc->Fill(MakeEtcFiles(config, hostname, pod.network()));
   const char go = 1;
-  // EPIPE: the child failed meanwhile, and its report is on the way.
-  if (send(socket.get(), &go, 1, MSG_NOSIGNAL) < 0 && errno != EPIPE)
+  if (send(socket.get(), &go, 1, MSG_NOSIGNAL) < 0 && !FailedMeanwhile())
     ThrowErrno("start the container");
 }
 

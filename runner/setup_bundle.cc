@@ -458,7 +458,8 @@ void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root) {
   for (size_t i = 0; i < bundle.mount_count; ++i) {
     const MountPlan& mount = bundle.mounts[i];
     const bool cgroups = std::strcmp(mount.type, "cgroup") == 0;
-    if (cgroups && std::exchange(to_join, false))
+    // What is copied into a tmpfs is charged to the groups that this process is in.
+    if ((cgroups || mount.copy_up) && std::exchange(to_join, false))
       JoinCgroups(plan);
     if (*mount.type == '\0')
       AttachBind(root, mount, i);

@@ -42,9 +42,10 @@ bool Load(const char* path) {
 bool LoadSigned(const char* path) {
   char signature[264];
   snprintf(signature, sizeof signature, "%s.sig", path);
-  const int to = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+  const int to = open(path, O_WRONLY | O_CLOEXEC);  // sendfile does not append
   const int from = open(signature, O_RDONLY | O_CLOEXEC);
-  const bool whole = to >= 0 && from >= 0 && sendfile(to, from, nullptr, kMaxSignature) > 0;
+  const bool whole =
+      to >= 0 && from >= 0 && lseek(to, 0, SEEK_END) > 0 && sendfile(to, from, nullptr, kMaxSignature) > 0;
   const int error = errno;
   close(from);
   close(to);

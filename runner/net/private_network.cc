@@ -97,13 +97,14 @@ std::string DeviceOf(const std::string& uuid) {
   return "gv" + digits.substr(0, 12);
 }
 
+// `name` is below /proc/sys/net.
 void SetSysctl(const std::string& name, const char* value) {
-  const std::string path = "/proc/sys/net/ipv4/" + name;
+  const std::string path = "/proc/sys/net/" + name;
   if (ReadFile(path, 64).starts_with(value))
     return;
   const UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file || write(file.get(), value, 1) != 1)
-    throw Error(ErrorKind::kFailed, "cannot set net.ipv4." + name + " to " + value,
+    throw Error(ErrorKind::kFailed, "cannot set " + Quoted(path) + " to " + value,
                 "a private network needs it: is /proc/sys read-only here?");
 }
 
@@ -119,9 +120,12 @@ int OpenBridge(Netlink& host) {
     bridge = host.MakeBridge(kPrivateNetwork, MacOf(kPrivateSubnet.gateway()));
   }
   host.AddAddress(*bridge, kPrivateSubnet.gateway(), kPrivateSubnet.prefix);
-  SetSysctl("ip_forward", "1");
+  // Or the host would take an IPv6 router for one that a container says it is.
+  if (access("/proc/sys/net/ipv6", F_OK) == 0)
+    SetSysctl(std::string("ipv6/conf/") + kPrivateNetwork + "/disable_ipv6", "1");
+  SetSysctl("ipv4/ip_forward", "1");
   // So that a port that is published can be reached over 127.0.0.1. What comes from outside for it the table drops.
-  SetSysctl(std::string("conf/") + kPrivateNetwork + "/route_localnet", "1");
+  SetSysctl(std::string("ipv4/conf/") + kPrivateNetwork + "/route_localnet", "1");
   return *bridge;
 }
 

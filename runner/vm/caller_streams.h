@@ -54,12 +54,14 @@ class CallerStreams {
   void WatchInput();
   void ReadInput();
   void Add(uint8_t stream, std::string_view bytes);
-  void Write(uint8_t stream);
+  void Write(size_t index);
 
   EventLoop& loop_;
   GuestProcess& process_;
   CallerSignals& signals_;
   bool terminal_, interactive_;
+  // Copies of the descriptors 0 to 2: the loop knows one watcher for each, and every app has streams.
+  UniqueFd in_, out_[2];
   std::string unwritten_[2];
   bool open_[2] = {true, true};
   std::unique_ptr<RawTerminal> raw_;

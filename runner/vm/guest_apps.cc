@@ -45,6 +45,8 @@ void GuestApps::Serve(App& app, uint16_t number, std::optional<LogLimits> detach
 }
 
 void GuestApps::TakeReport(App& app, const Report& report) {
+  if (!app.executed)
+    channel_.Fail("does not keep to the protocol");
   const SetupPlan nothing;
   Failure failed = Explain(report, app.config, nothing);
   if (failed.code == 125)
@@ -112,7 +114,7 @@ void GuestApps::Stop(App& app) {
 void GuestApps::Record(App& app, ExitStatus status) {
   app.over = true;
   app.health.reset();
-  if (app.detached || apps_.size() > 1)
+  if (app.detached || apps_.size() > 1 || pod_.plan().kept)
     pod_.Append({PodEvent::Kind::kExited, app.plan->name, 0, 0, status.code});
   if (app.detached)
     app.detached->Exited(status.code);

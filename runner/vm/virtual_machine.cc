@@ -358,6 +358,8 @@ VirtualMachine VirtualMachine::Start(const MachineParts& parts, std::vector<Root
   BootFiles files{parts.kernel.file, CachedInitramfs(cache, parts.kernel, modules)};
   if (parts.options.verified)
     files = state.Measure(files);
+  state.mask_before = BlockForwardedSignals();
+  state.blocked = true;
   if (IsAttached(state.configs.front().network))
     state.network.emplace(MachineNetwork::Attach(pod));
   auto [ours, theirs] = SocketPair(SOCK_STREAM);
@@ -367,8 +369,6 @@ VirtualMachine VirtualMachine::Start(const MachineParts& parts, std::vector<Root
                .tsc_khz = emulated ? MeasureTscKhz() : 0,
                .memory_mib = size.memory_mib,
                .cpus = size.cpus};
-  state.mask_before = BlockForwardedSignals();
-  state.blocked = true;
   state.LaunchMachine(files, std::move(plan), theirs.get(), console.write.get());
   theirs.Reset();
   console.write.Reset();
@@ -383,11 +383,17 @@ VirtualMachine VirtualMachine::Start(const MachineParts& parts, std::vector<Root
 
 ExitStatus VirtualMachine::Wait(const std::function<void()>& settled) {
   State& state = *state_;
-  if (!state.ended && !state.apps->Attend(settled)) {
-    // Somebody killed it, and the applications in it: as in namespaces, that is no failure of ours.
-    if (state.machine->Wait().code != 128 + SIGKILL)
-      state.channel->Fail("ended before the application did");
-    state.ended = ExitStatus{128 + SIGKILL, true};
+  try {
+    if (!state.ended && !state.apps->Attend(settled)) {
+      // Somebody killed it, and the applications in it: as in namespaces, that is no failure of ours.
+      if (state.machine->Wait().code != 128 + SIGKILL)
+        state.channel->Fail("ended before the application did");
+      state.ended = ExitStatus{128 + SIGKILL, true};
+    }
+  } catch (const Error&) {
+    constexpr int kOwnFailure = 125;
+    state.apps->EndAll({kOwnFailure, false});
+    throw;
   }
   state.machine.reset();
   if (state.ended)
@@ -406,8 +412,6 @@ ExitStatus Supervise(const MachineParts& parts, std::vector<RootImage> roots, Po
   try {
     return machine.Wait([&] { pod.Confine(); });
   } catch (const Error& error) {
-    constexpr int kOwnFailure = 125;
-    for (const AppPlan& app : pod.plan().apps) pod.Append({PodEvent::Kind::kExited, app.name, 0, 0, kOwnFailure});
     pod.Append({PodEvent::Kind::kFailed, {}, 0, 0, 0, error.message() + "\n" + error.hint()});
     throw;
   }

@@ -28,6 +28,13 @@ pods() {
   expect_exit 127 "${run[@]}" "$image" -- sleep 100 --- "$image" --name none -- /no/such
   expect_text "cannot execute '/no/such'" "$T/err"
 
+  # Both write much at once, to one place.
+  # shellcheck disable=SC2016
+  chatter='i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo "'
+  expect_exit 0 "${run[@]}" "$image" -- sh -c "$chatter a long line of one\"; done" \
+    --- "$image" --name second -- sh -c "$chatter a long line of two\"; done"
+  [ "$(wc -c <"$T/out")" = $((2 * 3000 * 20)) ] || fail "${isolation[*]}: $(wc -c <"$T/out") bytes came"
+
   # Detached: each by its name.
   uuid=$("${run[@]}" -d "$image" --name one -u 7 --pids 77 -- sh -c 'echo from one; while :; do sleep 0.05; done' \
     --- "$image" --name two --pids 78 -- sh -c 'echo from two; trap "exit 0" TERM; while :; do sleep 0.05; done')
