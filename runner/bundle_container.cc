@@ -23,6 +23,7 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/time_text.h"
 #include "runner/attend.h"
+#include "runner/bundle_machine.h"
 #include "runner/bundle_plan.h"
 #include "runner/bundle_process.h"
 #include "runner/early_network.h"
@@ -53,6 +54,7 @@ struct Making {
   bool has_groups = false;  // that are its own: what is in them may be killed
 
   void Make(bool waits);
+  void MakeInMachine(bool waits);
   void Discard();
 };
 
@@ -67,7 +69,8 @@ bool SeemsToMakeNetwork(std::string_view config) {
 
 // Not while another process is to be forked that goes on as we are, as the one that holds a scope of systemd.
 bool MakesNetworkEarly(const RuntimeOptions& runtime, const Spec& spec) {
-  return spec.NewNamespace(CLONE_NEWNET) && spec.Namespace(CLONE_NEWUSER) == nullptr && !runtime.systemd_cgroup;
+  return spec.NewNamespace(CLONE_NEWNET) && spec.Namespace(CLONE_NEWUSER) == nullptr && !runtime.systemd_cgroup &&
+         !InMachine(spec.annotations);
 }
 
 Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
@@ -151,7 +154,25 @@ void Making::Discard() {
   }
 }
 
+void Making::MakeInMachine(bool waits) {
+  ProcessSurroundings around{runtime, options.process, &dir, &state};
+  std::optional<ScopeHolder> holder;
+  if (runtime.systemd_cgroup)
+    holder.emplace(Scope::Parse(spec.cgroups_path, options.id));
+  dir.Save(state);
+  state.cgroup.Make(ResourcesOfMachine(spec.resources), holder.has_value());
+  has_groups = true;
+  dir.Save(state);
+  process.emplace(BundleProcess::StartInMachine(spec, around, waits));
+  if (!options.process.pid_file.empty())
+    WritePidFile(options.process.pid_file, state.pid);
+}
+
 void Making::Make(bool waits) {
+  if (InMachine(spec.annotations)) {
+    MakeInMachine(waits);
+    return;
+  }
   ProcessSurroundings around{runtime, options.process, &dir, &state};
   around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, !options.no_new_keyring, IsHostRoot()};
   around.place.network = network.get();
@@ -260,10 +281,13 @@ ExitStatus Exec(const RuntimeOptions& runtime, const ExecOptions& options) {
     throw Error(ErrorKind::kUsage, "cannot allocate tty if runtime will detach without setting console socket",
                 "give --console-socket, or leave --tty out");
   const Spec spec = Spec::Parse(dir.LoadConfig(), "config.json");
-  state.cgroup.OpenForJoining();
+  const bool machine = InMachine(spec.annotations);
+  if (!machine)
+    state.cgroup.OpenForJoining();
   ProcessSurroundings around{runtime, options.options, &dir, &state};
   around.place = {options.id, state.bundle, state.rootfs, true, false, IsHostRoot()};
-  BundleProcess process = BundleProcess::StartInside(spec, options.process, around);
+  BundleProcess process = machine ? BundleProcess::EnterMachine(spec, options.process, around)
+                                  : BundleProcess::StartInside(spec, options.process, around);
   if (!options.options.pid_file.empty())
     WritePidFile(options.options.pid_file, process.pid());
   if (options.options.detach) {
@@ -277,7 +301,8 @@ void Kill(const RuntimeOptions& runtime, const std::string& id, int signal, bool
   const ContainerDir dir = ContainerDir::Open(runtime.root, id);
   const ContainerState state = dir.Load();
   const bool alive = state.Alive();
-  if (all || (!state.own_pids && signal == SIGKILL)) {
+  const bool machine = InMachine(state.annotations);
+  if (!machine && (all || (!state.own_pids && signal == SIGKILL))) {
     const std::vector<pid_t> members = state.cgroup.Processes();
     for (const pid_t pid : members) kill(pid, signal);
     if (alive && std::ranges::find(members, state.pid) == members.end())
@@ -286,7 +311,11 @@ void Kill(const RuntimeOptions& runtime, const std::string& id, int signal, bool
   }
   const UniqueFd pidfd(alive ? static_cast<int>(syscall(SYS_pidfd_open, state.pid, 0)) : -1);
   // Looked at once more with the descriptor open: then the number cannot become another's.
-  if (!pidfd || !state.Alive() || syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) < 0)
+  const auto send = [&] {
+    return machine ? SignalAttendant(pidfd.get(), signal)
+                   : syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) == 0;
+  };
+  if (!pidfd || !state.Alive() || !send())
     throw Error(ErrorKind::kFailed, "container not running: " + Quoted(id) + " is stopped",
                 "remove it with: gantry-oci delete " + id);
 }
@@ -340,6 +369,8 @@ void Pause(const RuntimeOptions& runtime, const std::string& id, bool pause) {
 void Update(const RuntimeOptions& runtime, const std::string& id, const SpecResources& resources) {
   const ContainerDir dir = ContainerDir::Open(runtime.root, id);
   ContainerState state = LoadRunning(dir);
+  if (InMachine(state.annotations))
+    RequireMachineUpdates(resources);
   state.cgroup.Apply(resources, !resources.devices.empty());
 }
 

@@ -328,7 +328,7 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
 }
 
 void BundleProcess::HandOverConsole(const ProcessSurroundings& around, const SpecProcess& process) {
-  if (!process.terminal)
+  if (!process.terminal || !master_)
     return;
   if (process.console_size) {
     const winsize size = {process.console_size->first, process.console_size->second, 0, 0};
@@ -428,7 +428,7 @@ BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& pr
 ExitStatus BundleProcess::Wait() {
   if (master_)
     console_ = std::make_unique<Console>(std::move(master_), true);
-  const int status = Attend(pid_, pidfd_.get(), console_.get(), SIGTERM);
+  const int status = runner::Attend(pid_, pidfd_.get(), console_.get(), SIGTERM);
   pid_ = -1;
   console_.reset();
   return ExitStatusOf(status);

@@ -36,6 +36,10 @@ class BundleProcess {
   // Another, in the namespaces and control groups of the first.
   static BundleProcess StartInside(const Spec& spec, const SpecProcess& process, ProcessSurroundings& around);
 
+  // The same where the container is in a virtual machine (bundle_machine.h): attendants that stand for the processes.
+  static BundleProcess StartInMachine(const Spec& spec, ProcessSurroundings& around, bool waits);
+  static BundleProcess EnterMachine(const Spec& spec, const SpecProcess& process, ProcessSurroundings& around);
+
   BundleProcess(BundleProcess&&) noexcept;
   BundleProcess& operator=(BundleProcess&&) = delete;
   ~BundleProcess();  // kills what was neither waited for nor left
@@ -55,6 +59,7 @@ class BundleProcess {
   void SendTasks(const BundleCgroup& cgroup);
   void SendParams(InitRequest& request, const std::vector<int>& passed);
   void MapIds(const Spec& spec, const ProcessSurroundings& around);
+  void Attend(const ProcessSurroundings& around, const SpecProcess& process, const std::string& verb, UniqueFd input);
   void HandOverConsole(const ProcessSurroundings& around, const SpecProcess& process);
 
   pid_t pid_ = -1;

@@ -29,7 +29,7 @@
 namespace gantry::runner {
 namespace {
 
-// Ids that no distribution gives to anybody; which of them says the pod.
+// Ids that no distribution gives to anybody; which of them says the owner.
 constexpr uint32_t kFirstOwnId = 0x70000000;
 constexpr uint32_t kOwnIds = 0x0F000000;
 
@@ -38,16 +38,16 @@ const NodePlan kNodes[] = {{"/dev/null", S_IFCHR | 0666, makedev(1, 3), 0, 0},
                            {"/dev/random", S_IFCHR | 0666, makedev(1, 8), 0, 0},
                            {"/dev/urandom", S_IFCHR | 0666, makedev(1, 9), 0, 0}};
 
-uint32_t OwnId(const std::string& uuid) {
+uint32_t OwnId(const std::string& owner) {
   uint32_t hash = 2166136261;
-  for (const char c : uuid) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619;
+  for (const char c : owner) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619;
   return kFirstOwnId + hash % kOwnIds;
 }
 
 // Owns what the plan points at.
 class ProgramPlan {
  public:
-  ProgramPlan(const ConfinedProgram& program, Pod& pod) : program_(program), own_id_(OwnId(pod.uuid())) {
+  explicit ProgramPlan(const ConfinedProgram& program) : program_(program), own_id_(OwnId(program.owner)) {
     PlanMounts();
     PlanNodes();
     JoinGroups(*program.cgroup);
@@ -105,14 +105,14 @@ class ProgramPlan {
   }
 
  private:
-  void Show(const std::string& source, const std::string& target, bool writable) {
+  void Show(const std::string& source, const std::string& target, bool writable, bool recursive = true) {
     static constexpr const char* kNoData[] = {nullptr};
     MountPlan mount{};
     mount.source = texts_.emplace_back(source).c_str();
     mount.target = texts_.emplace_back(target).c_str();
     mount.type = "";
     mount.data = kNoData;
-    mount.recursive = true;
+    mount.recursive = recursive;
     mount.set_all = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (writable ? MOUNT_ATTR_NOEXEC : MOUNT_ATTR_RDONLY);
     mounts_.push_back(mount);
   }
@@ -140,7 +140,8 @@ class ProgramPlan {
     Add("tmpfs", "/tmp", kTemporary, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (program_.proc)
       Add("proc", "/proc", kProc, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_RDONLY);
-    for (const ConfinedProgram::Place& place : program_.places) Show(place.source, place.target, place.writable);
+    for (const ConfinedProgram::Place& place : program_.places)
+      Show(place.source, place.target, place.writable, place.recursive);
     bundle_.mounts = mounts_.data();
     bundle_.mount_count = mounts_.size();
   }
@@ -214,8 +215,8 @@ std::string FindHostProgram(const std::string& name) {
   return {};
 }
 
-gantry::Process StartConfined(const ConfinedProgram& program, Pod& pod) {
-  ProgramPlan plan(program, pod);
+gantry::Process StartConfined(const ConfinedProgram& program) {
+  ProgramPlan plan(program);
   Launched launched = Launch(plan.setup(), plan.namespaces());
   gantry::Process out = gantry::Process::Adopt(launched.pid, std::move(launched.pidfd));
   if (plan.rootless()) {

@@ -3,7 +3,7 @@
 // It sees the system's programs and libraries, read-only, and what it is given; no network, no other process; it has no
 // capability, cannot gain any, and is under the filter that containers are under. As root it is a user of its own, so
 // that two of them cannot touch each other; without root it is the caller in a user namespace. It dies with the runner,
-// and it counts in the pod's control groups.
+// and it counts in its owner's control groups.
 #pragma once
 
 #include <string>
@@ -12,7 +12,6 @@
 #include "libimage/base/fd.h"
 #include "libimage/base/process.h"
 #include "runner/bundle_cgroup.h"
-#include "runner/pod.h"
 
 namespace gantry::runner {
 
@@ -22,6 +21,7 @@ struct ConfinedProgram {
     std::string source;
     std::string target;
     bool writable = false;
+    bool recursive = true;  // with what is mounted below it
   };
   std::vector<std::string> args;  // the program first, absolute
   std::vector<int> fds;           // become 3 and up
@@ -32,7 +32,8 @@ struct ConfinedProgram {
   // Capabilities over files, for a server of them; then it is root, of the host or of the user namespace.
   uint64_t capabilities = 0;
   bool filter = true;                    // the system call filter of containers; else it brings one of its own
-  std::string root;                      // an empty directory of the pod, where its root is put together
+  std::string owner;                     // whose it is, a pod or a container: the user that it is comes of that
+  std::string root;                      // an empty directory of the owner's, where its root is put together
   const BundleCgroup* cgroup = nullptr;  // opened for joining
 };
 
@@ -40,6 +41,6 @@ struct ConfinedProgram {
 std::string FindHostProgram(const std::string& name);
 
 // Returns when the program is executed; throws when it cannot be.
-gantry::Process StartConfined(const ConfinedProgram& program, Pod& pod);
+gantry::Process StartConfined(const ConfinedProgram& program);
 
 }  // namespace gantry::runner

@@ -415,7 +415,7 @@ void HidePaths(const BundlePlan& bundle, int root, int null) {
   }
   if (bundle.masked_count == 0)
     return;
-  Mask mask(null);
+  Mask mask(null, true);
   for (size_t i = 0; i < bundle.masked_count; ++i) {
     const int target = OpenToHide(root, bundle.masked[i], Step::kMask, i);
     if (target >= 0)

@@ -242,7 +242,7 @@ int MountDev(const SetupPlan& plan, int root) {
 
 }  // namespace
 
-Mask::Mask(int null) : null_(null) {
+Mask::Mask(int null, bool detached) : null_(null), null_attached_(!detached) {
   struct stat status {};
   if (null < 0 || fstat(null, &status) < 0 || !S_ISCHR(status.st_mode) || status.st_rdev != makedev(1, 3))
     FailSetup(Step::kMask, ENODEV, 0, "/dev/null is not what it should be");
@@ -258,6 +258,10 @@ void Mask::Cover(int target, size_t index) {
     empty_ = NewMount("tmpfs", kEmpty, kNoSuidDevExec | MOUNT_ATTR_RDONLY, Step::kMask, index);
     Attach(empty_, target, Step::kMask, index);
     empty_attached_ = true;
+  } else if (!directory && !null_attached_) {
+    // Kernels before 6.15 copy no mount that is nowhere.
+    Attach(null_, target, Step::kMask, index);
+    null_attached_ = true;
   } else {
     const int mount = open_tree(directory ? empty_ : null_, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
     if (mount < 0)

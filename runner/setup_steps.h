@@ -85,11 +85,13 @@ void MakeLinks(int dev);
 // Hides what it is told to by one empty read-only directory, or by a /dev/null.
 class Mask {
  public:
-  explicit Mask(int null);               // O_PATH; anything but the null device ends the child
+  // O_PATH; anything but the null device ends the child. `detached`: it is a mount of its own that is nowhere yet.
+  explicit Mask(int null, bool detached = false);
   void Cover(int target, size_t index);  // takes `target`
 
  private:
   int null_;
+  bool null_attached_;
   int empty_ = -1;
   bool empty_attached_ = false;
 };

@@ -299,12 +299,12 @@ bool Spec::NewNamespace(int flag) const {
 namespace {
 
 // An image may ask for a wall that is thicker than namespaces; it is not to get a thinner one.
-void RequireNamespaces(const std::map<std::string, std::string>& annotations) {
-  const auto isolation = annotations.find("dev.gantry.isolation");
-  if (isolation != annotations.end() && isolation->second != "namespaces")
+void RequireKnownIsolation(const std::map<std::string, std::string>& annotations) {
+  const auto isolation = annotations.find(kIsolationAnnotation);
+  if (isolation != annotations.end() && isolation->second != "namespaces" && isolation->second != "vm")
     throw Error(ErrorKind::kUnsupported,
                 "the bundle wants isolation " + Quoted(isolation->second) + " (annotation dev.gantry.isolation)",
-                "this runtime makes namespaces alone; gantry run --isolation=vm runs images in virtual machines");
+                "say namespaces or vm");
 }
 
 }  // namespace
@@ -327,7 +327,7 @@ Spec Spec::Parse(std::string_view text, std::string_view what) {
   IfThere(top, "mounts", [&](const json::Cursor& c) { out.mounts = ParseSpecMounts(c); });
   IfThere(top, "hooks", [&](const json::Cursor& c) { out.hooks = ParseAllHooks(c); });
   IfThere(top, "annotations", [&](const json::Cursor& c) { out.annotations = c.StringMap(kMaxSpecItems); });
-  RequireNamespaces(out.annotations);
+  RequireKnownIsolation(out.annotations);
   if (const auto linux_part = top.Find("linux"))
     ParseSpecLinux(*linux_part, out);
   if (!out.hostname.empty() && out.Namespace(CLONE_NEWUTS) == nullptr)

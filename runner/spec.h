@@ -26,6 +26,7 @@ constexpr size_t kMaxSpecBytes = 16 * 1024 * 1024;
 constexpr size_t kMaxSpecItems = 4096;        // mounts, devices, arguments of one hook, masked paths...
 constexpr size_t kMaxSpecArguments = 262144;  // of the process, and entries of its environment
 constexpr size_t kMaxSpecHooks = 128;         // of one kind
+constexpr const char kIsolationAnnotation[] = "dev.gantry.isolation";  // "namespaces", or "vm": bundle_machine.h
 constexpr uint32_t kMaxSpecId = 0xFFFFFFFE;
 constexpr size_t kMaxSpecRanges = 340;  // the kernel's limit of one id map
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -196,14 +197,33 @@ void MountShares(const vm::Job& job, VolumePath (&sources)[vm::kMaxJobVolumes]) 
     char tag[32];
     snprintf(tag, sizeof tag, "volume-%u", volume.share);
     snprintf(sources[i], sizeof sources[i], "/volumes/%u", volume.share);
-    const unsigned long read_only = volume.read_only != 0 ? MS_RDONLY : 0;
+    // A bundle says itself how it is mounted.
+    unsigned long flags = job.head.bundle == 0 ? MS_NOSUID | MS_NODEV : 0;
+    flags |= volume.read_only != 0 ? MS_RDONLY : 0;
     // Another application may have had it before.
-    if (mkdir(sources[i], 0755) == 0 &&
-        mount(tag, sources[i], "virtiofs", MS_NOSUID | MS_NODEV | read_only, nullptr) < 0)
+    if (mkdir(sources[i], 0755) == 0 && mount(tag, sources[i], "virtiofs", flags, nullptr) < 0)
       GiveUp("mount a volume", errno);
     if (volume.directory == 0)
       snprintf(sources[i], sizeof sources[i], "/volumes/%u/%s", volume.share, vm::kSharedFile);
   }
+}
+
+void LimitDevices(int group, const char* program, size_t count) {
+  union bpf_attr attributes = {};
+  attributes.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+  attributes.insns = reinterpret_cast<uint64_t>(program);
+  attributes.insn_cnt = static_cast<uint32_t>(count);
+  attributes.license = reinterpret_cast<uint64_t>("Apache-2.0");
+  const long loaded = syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
+  if (loaded < 0)
+    GiveUp("load the rules of devices", errno);
+  attributes = {};
+  attributes.target_fd = static_cast<uint32_t>(group);
+  attributes.attach_bpf_fd = static_cast<uint32_t>(loaded);
+  attributes.attach_type = BPF_CGROUP_DEVICE;
+  if (syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes) < 0)
+    GiveUp("attach the rules of devices", errno);
+  close(static_cast<int>(loaded));
 }
 
 int MakeCgroup(const vm::JobHead& job, unsigned app) {

@@ -23,6 +23,9 @@ void MountRootImage(const char* type, unsigned app, const AppPaths& paths);
 using VolumePath = char[32];
 void MountShares(const vm::Job& job, VolumePath (&sources)[vm::kMaxJobVolumes]);
 
+// Lets the members of the control group use what the program allows of device nodes: `count` instructions of BPF.
+void LimitDevices(int group, const char* program, size_t count);
+
 // The application's control group with the limits of its job; a descriptor of it for CLONE_INTO_CGROUP.
 int MakeCgroup(const vm::JobHead& job, unsigned app);
 

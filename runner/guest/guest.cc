@@ -16,6 +16,7 @@
 #include "runner/guest/network.h"
 #include "runner/guest/process.h"
 #include "runner/setup.h"
+#include "runner/vm/job_bundle.h"
 
 namespace gantry::runner::guest {
 namespace {
@@ -42,6 +43,7 @@ struct App {
 
 int container_init = -1;
 App apps[vm::kMaxApps];
+vm::JobBundle bundle;  // of the only application
 Process processes[vm::kMaxProcesses];
 
 void StartApp(uint16_t number);
@@ -203,8 +205,46 @@ void MakePlan(App& app, const AppPaths& paths, SetupPlan& plan) {
   plan.capabilities = head.capabilities;
 }
 
+void MakeBundlePlan(const App& app, SetupPlan& plan) {
+  static const CgroupMountPlan kCgroups[] = {{"", ""}};
+  const vm::JobHead& head = app.job.head;
+  bundle.plan.root = app.sources[0];
+  for (size_t i = 0; i < bundle.plan.mount_count; ++i) {
+    if (bundle.volumes[i] != vm::PackedJobMount::kNewFileSystem)
+      bundle.mounts[i].source = app.sources[bundle.volumes[i]];
+  }
+  plan.terminal = head.terminal != 0;
+  plan.interactive = true;
+  plan.read_only_rootfs = head.read_only_rootfs != 0;
+  plan.joined_cgroup = true;
+  plan.cgroups = kCgroups;
+  plan.cgroup_count = 1;
+  plan.hostname = *app.job.hostname != '\0' ? app.job.hostname : nullptr;
+  plan.working_dir = app.job.working_dir;
+  plan.capabilities = head.capabilities;
+  plan.no_new_privs = false;  // that is for the process's parameters to say
+  plan.bundle = &bundle.plan;
+}
+
+void StartBundle(App& app) {
+  if (!vm::JobBundleReader(app.bytes, app.size, app.job).Read(bundle))
+    GiveUp("understand the host", EPROTO);
+  MountShares(app.job, app.sources);
+  SetUpDevices(app.job);
+  app.container = {container_init, MakeCgroup(app.job.head, 0)};
+  if (bundle.device_filter_count > 0)
+    LimitDevices(app.container.cgroup, bundle.device_filter, bundle.device_filter_count);
+  SetupPlan plan;
+  MakeBundlePlan(app, plan);
+  processes[0].Start(0, plan, app.container, true);
+}
+
 void StartApp(uint16_t number) {
   App& app = apps[number];
+  if (app.job.head.bundle != 0) {
+    StartBundle(app);
+    return;
+  }
   const AppPaths paths(number);
   MountRootImage(app.job.root_type, number, paths);
   MountShares(app.job, app.sources);

@@ -130,14 +130,14 @@ void Process::Problem(const char* what, int error, bool image) {
 void Process::Reset(uint16_t number) {
   if (terminal_)
     input_ = -1;
-  for (int* fd : {&pidfd_, &control_, &first_, &input_, &output_[0], &output_[1]}) CloseFd(*fd);
+  for (int* fd : {&pidfd_, &control_, &start_, &first_, &input_, &output_[0], &output_[1]}) CloseFd(*fd);
   if (params_ != nullptr)
     munmap(params_, params_capacity_);
   params_ = nullptr;
   params_size_ = params_capacity_ = pending_ = credit_ = taken_ = 0;
   window_ = vm::kOutputWindow;
   number_ = number;
-  used_ = terminal_ = interactive_ = wants_params_ = started_ = ended_ = input_ends_ = false;
+  used_ = terminal_ = interactive_ = wants_params_ = bundle_ = failed_ = started_ = ended_ = input_ends_ = false;
   pid_ = -1;
   status_ = 0;
 }
@@ -189,6 +189,7 @@ void Process::Start(uint16_t number, SetupPlan& plan, const Container& container
   Reset(number);
   app_ = number;
   used_ = true;
+  bundle_ = plan.bundle != nullptr;
   MakeStreams(plan.terminal, interactive);
   Launch(plan, container, CLONE_NEWNS | CLONE_NEWPID, -1);
 }
@@ -277,9 +278,13 @@ bool Process::HandleReport() {
       Send(FrameType::kRoot);
     wants_params_ = true;
     close(fd);
+  } else if (report.kind == Report::kReady && bundle_) {
+    Send(FrameType::kRoot);
+    wants_params_ = true;
   } else if (report.kind == Report::kConsole) {
     TakeConsole(fd);
   } else {
+    failed_ = report.kind == Report::kFailed;
     Send(FrameType::kReport, 0, &report, sizeof report);
   }
   return true;
@@ -289,6 +294,10 @@ void Process::HandleReports() {
   if (HandleReport())
     return;
   CloseFd(control_);
+  if (start_ >= 0 && !failed_) {
+    Send(FrameType::kCreated);
+    return;
+  }
   started_ = true;
   Send(FrameType::kStarted);
   if (input_ >= 0)
@@ -344,11 +353,40 @@ void Process::PassParams() {
   params_size_ = params_capacity_ = 0;
   // EPIPE: the child failed meanwhile, and its report is on the way.
   const bool passed = error == 0 && (PassDescriptor(control_, file) || errno == EPIPE);
+  if (passed && head.waits != 0 && !PassStartListener()) {
+    Problem("let the process wait", errno);
+    return;
+  }
   const int reason = error != 0 ? error : errno;
   if (file >= 0)
     close(file);
   if (!passed)
     Problem("send the process its parameters", reason);
+}
+
+// As ContainerDir::Listen gives one to a container of the host.
+bool Process::PassStartListener() {
+  start_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  // The kernel chooses a name.
+  const sockaddr nowhere = {AF_UNIX, {}};
+  const int fds[] = {start_};
+  return start_ >= 0 && bind(start_, &nowhere, sizeof nowhere.sa_family) == 0 && listen(start_, 1) == 0 &&
+         (PassDescriptors(control_, fds, "\1") || errno == EPIPE);
+}
+
+// What it reports from now on comes over the connection.
+void Process::BeginWaiting() {
+  sockaddr_storage name;
+  socklen_t size = sizeof name;
+  const int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  const bool connected = connection >= 0 && getsockname(start_, reinterpret_cast<sockaddr*>(&name), &size) == 0 &&
+                         connect(connection, reinterpret_cast<const sockaddr*>(&name), size) == 0;
+  if (!connected) {
+    Problem("start the process", errno);
+    return;
+  }
+  CloseFd(start_);
+  control_ = connection;
 }
 
 void Process::Grant(size_t bytes) {
@@ -415,6 +453,12 @@ void Process::Take(const Frame& frame) {
   switch (frame.type) {
     case FrameType::kParams:
       TakeParams(frame);
+      return;
+    case FrameType::kStart:
+      if (start_ < 0 || control_ >= 0)
+        Problem(kConfused, EPROTO);
+      else if (!ended_)
+        BeginWaiting();
       return;
     case FrameType::kInput:
       TakeInput(frame);

@@ -54,6 +54,8 @@ class Process {
   bool SendAccount(int root, const char* path, FrameType type);
   void TakeParams(const Frame& frame);
   void PassParams();
+  bool PassStartListener();
+  void BeginWaiting();
   void TakeConsole(int master);
   void HandleReports();
   bool HandleReport();
@@ -72,10 +74,13 @@ class Process {
   uint16_t number_ = 0, app_ = 0;
   bool terminal_ = false, interactive_ = false;
   bool wants_params_ = false;  // the host is to say who it is
+  bool bundle_ = false;        // so it already knows, and need not look at the root
+  bool failed_ = false;        // the last report said so
   bool started_ = false, ended_ = false, input_ends_ = false;
   pid_t pid_ = -1;
   int pidfd_ = -1;
   int control_ = -1;  // until it is executed
+  int start_ = -1;    // where it waits to be started
   int status_ = 0;
   int first_ = -1;  // for one that is entered, until it is launched: a pidfd of the first
   uint64_t capabilities_ = 0;

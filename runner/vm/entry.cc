@@ -177,54 +177,46 @@ namespace {
 // The conversation of whoever enters with the runner.
 class Entry {
  public:
-  Entry(UniqueFd socket, uint16_t number, const AppPlan& app, const EnterOptions& options);
+  Entry(UniqueFd socket, EntryPlan plan);
   Entry(const Entry&) = delete;
   Entry& operator=(const Entry&) = delete;
   ~Entry() { sigprocmask(SIG_SETMASK, &mask_before_, nullptr); }
 
-  ExitStatus Run(const std::string& uuid);
+  ExitStatus Run();
 
  private:
   void Send(FrameType type, uint8_t stream, std::string_view payload);
   void Write();
   void Read();
   bool Until(const std::function<bool()>& done);
-  void Explain(const Report& report) const;
 
-  uint16_t number_;  // of the app
-  RunConfig config_;
-  std::string app_;
+  EntryPlan plan_;
   sigset_t mask_before_;
   EventLoop loop_;
   UniqueFd socket_;
   std::unique_ptr<FrameReader> reader_ = std::make_unique<FrameReader>(GuestMaySend);
   std::string unsent_;
   bool ended_ = false;  // the runner closed its end
-  InitRequest request_;
   GuestProcess process_;
   CallerSignals signals_;
   CallerStreams streams_;
 };
 
-Entry::Entry(UniqueFd socket, uint16_t number, const AppPlan& app, const EnterOptions& options)
-    : number_(number),
-      config_(EnteredConfig(app, options)),
-      app_(app.name),
+Entry::Entry(UniqueFd socket, EntryPlan plan)
+    : plan_(std::move(plan)),
       mask_before_(BlockForwardedSignals()),
       socket_(std::move(socket)),
       process_(
           {.send = [this](FrameType type, uint8_t stream, std::string_view payload) { Send(type, stream, payload); },
            .fail =
                [](std::string_view did) { throw Error(ErrorKind::kFailed, "the virtual machine " + std::string(did)); },
-           .failed = [this](const Report& report) { Explain(report); }}),
+           .failed = [this](const Report& report) { plan_.failed(report); }}),
       signals_(
           loop_, [this] { return process_.started(); }, [this](int32_t signal) { process_.Signal(signal); }),
-      streams_(loop_, process_, signals_, config_.terminal, config_.interactive) {
+      streams_(loop_, process_, signals_, plan_.wanted.terminal != 0, plan_.wanted.interactive != 0) {
   SetNonBlocking(socket_.get());
   loop_.Watch(socket_.get(), [this] { Read(); });
 }
-
-void Entry::Explain(const Report& report) const { throw EntrySetup::Explain(report, request_.process).error; }
 
 void Entry::Send(FrameType type, uint8_t stream, std::string_view payload) {
   unsent_ += PrintFrame(1, type, stream, payload);  // the runner gives it another number
@@ -266,25 +258,18 @@ bool Entry::Until(const std::function<bool()>& done) {
   return done();
 }
 
-ExitStatus Entry::Run(const std::string& uuid) {
-  const EnterRequest wanted{.app = number_,
-                            .terminal = config_.terminal ? 1U : 0U,
-                            .interactive = config_.interactive ? 1U : 0U,
-                            .capabilities = CapabilitiesOfEntry(config_)};
-  Send(FrameType::kEnter, 0, BytesOf(wanted));
-  std::vector<sock_filter> own;
+ExitStatus Entry::Run() {
+  Send(FrameType::kEnter, 0, BytesOf(plan_.wanted));
   bool started = Until([&] { return process_.has_root(); });
   if (started) {
-    Credentials who = ResolveUser(process_.accounts(), config_.user);
-    who.groups.insert(who.groups.end(), config_.groups.begin(), config_.groups.end());
-    request_ = EntryRequest(config_, who, ChooseHostname(config_, uuid), FilterFor(config_, own));
-    process_.SendBlob(FrameType::kParams, PackInitParams(request_));
+    process_.SendBlob(FrameType::kParams, plan_.params(process_.accounts()));
     started = Until([&] { return process_.started(); });
   }
   if (signals_.ended_by() != 0)
     return {128 + signals_.ended_by(), false};
   if (!started)
-    throw Error(ErrorKind::kFailed, "app " + Quoted(app_) + " of pod " + uuid + " has ended");
+    throw Error(ErrorKind::kFailed, plan_.whose + " has ended");
+  plan_.started();
   streams_.Begin();
   loop_.Run([&] { return (process_.status() || ended_) && streams_.written(); });
   // With its machine it is killed, as with the pid namespace of an app.
@@ -293,13 +278,34 @@ ExitStatus Entry::Run(const std::string& uuid) {
 
 }  // namespace
 
+ExitStatus EnterGuest(const Dir& dir, EntryPlan plan) {
+  UniqueFd socket = ConnectIn(dir, kSocket, SOCK_STREAM);
+  if (!socket)
+    throw Error(ErrorKind::kFailed, "the runner of " + plan.whose + " lets nobody enter",
+                "is its application executed yet? look at its status");
+  return Entry(std::move(socket), std::move(plan)).Run();
+}
+
 ExitStatus EnterGuest(const Dir& pod, uint16_t number, const AppPlan& app, const std::string& uuid,
                       const EnterOptions& options) {
-  UniqueFd socket = ConnectIn(pod, kSocket, SOCK_STREAM);
-  if (!socket)
-    throw Error(ErrorKind::kFailed, "the runner of pod " + uuid + " lets nobody enter",
-                "is its application executed yet? see 'gantry run status'");
-  return Entry(std::move(socket), number, app, options).Run(uuid);
+  const RunConfig config = EnteredConfig(app, options);
+  InitRequest request;
+  std::vector<sock_filter> own;
+  EntryPlan plan{.whose = "app " + Quoted(app.name) + " of pod " + uuid,
+                 .wanted = {.app = number,
+                            .terminal = config.terminal ? 1U : 0U,
+                            .interactive = config.interactive ? 1U : 0U,
+                            .capabilities = CapabilitiesOfEntry(config)},
+                 .params = {},
+                 .failed = {}};
+  plan.params = [&](const AccountFiles& accounts) {
+    Credentials who = ResolveUser(accounts, config.user);
+    who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
+    request = EntryRequest(config, who, ChooseHostname(config, uuid), FilterFor(config, own));
+    return PackInitParams(request);
+  };
+  plan.failed = [&](const Report& report) { throw EntrySetup::Explain(report, request.process).error; };
+  return EnterGuest(pod, std::move(plan));
 }
 
 }  // namespace gantry::runner::vm

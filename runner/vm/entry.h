@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +16,8 @@
 #include "libimage/base/process.h"
 #include "runner/enter.h"
 #include "runner/event_loop.h"
+#include "runner/protocol.h"
+#include "runner/user.h"
 #include "runner/vm/guest_channel.h"
 
 namespace gantry::runner::vm {
@@ -53,6 +56,18 @@ class EntryServer {
   UniqueFd listener_;
   std::map<uint16_t, Client> clients_;
 };
+
+// A process that is to enter, whatever it was described by.
+struct EntryPlan {
+  std::string whose;  // "app 'x' of pod Y", for messages
+  EnterRequest wanted;
+  std::function<std::string(const AccountFiles&)> params;  // packed, out of the files of its container
+  std::function<void(const Report&)> failed;               // throws why it was not executed
+  std::function<void()> started = [] {};
+};
+
+// Runs it over the socket in `dir`, with our descriptors 0 to 2, our terminal and our signals, and waits for it.
+ExitStatus EnterGuest(const Dir& dir, EntryPlan plan);
 
 // Runs a process in the container of `app`, of that number, in the machine of the pod whose directory is `pod`, with
 // our descriptors 0 to 2, our terminal and our signals, and waits for it. Errors as of EnteredProcess::Start; kNotFound

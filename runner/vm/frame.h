@@ -15,6 +15,10 @@
 //   guest  kExit                     the wait status; all output came before it. Nothing of the process follows
 //   guest  kProblem                  instead of any of these: why it cannot go on. Nothing of the process follows
 //
+// For a bundle's process (job_bundle.h) kRoot says that the container is there, with no account files before it. When
+// its parameters have it wait, as `gantry-oci create` does, kCreated comes after they were found good, and kStart lets
+// it go on.
+//
 // A process that is entered begins, once the applications have been started, with kEnter in place of all before
 // kPasswd; the rest is the same. A problem of an application is the end of the machine.
 //
@@ -31,7 +35,7 @@
 
 namespace gantry::runner::vm {
 
-constexpr uint32_t kProtocolVersion = 3;
+constexpr uint32_t kProtocolVersion = 4;
 constexpr const char kPortName[] = "gantry.0";
 constexpr size_t kMaxFrameBytes = 32 * 1024;
 constexpr size_t kMaxBlobBytes = 16 * 1024 * 1024;    // of a job or of parameters, all pieces
@@ -53,6 +57,7 @@ enum class FrameType : uint8_t {
   kOutputClosed,  // stream 1 or 2: nobody reads it any more
   kTaken,         // uint32_t: so many bytes of output were read
   kEnter,         // EnterRequest
+  kStart,
   // from the guest
   kHello = 32,  // uint32_t: kProtocolVersion
   kPasswd,
@@ -65,6 +70,7 @@ enum class FrameType : uint8_t {
   kInputClosed,
   kExit,     // int32_t, as waitpid gives it
   kProblem,  // text; stream 1: the image is at fault
+  kCreated,
 };
 
 struct WindowSize {
@@ -122,6 +128,7 @@ inline bool HostMaySend(const FrameHeader& header) {
     case FrameType::kInput:
       return header.size > 0 && header.size <= kMaxFrameBytes;
     case FrameType::kInputEnd:
+    case FrameType::kStart:
       return header.size == 0;
     case FrameType::kSignal:
     case FrameType::kTaken:
@@ -158,6 +165,7 @@ inline bool GuestMaySend(const FrameHeader& header) {
     case FrameType::kReport:
       return header.size == kReportBytes;
     case FrameType::kRoot:
+    case FrameType::kCreated:
     case FrameType::kStarted:
     case FrameType::kInputClosed:
       return header.size == 0;

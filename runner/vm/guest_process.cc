@@ -40,6 +40,9 @@ void GuestProcess::Take(const Frame& frame) {
       if (const auto report = frame.As<Report>(); !started_ && report.kind == Report::kFailed)
         around_.failed(report);
       return;
+    case FrameType::kCreated:
+      created_ = true;
+      return;
     case FrameType::kStarted:
       started_ = true;
       return;
@@ -90,6 +93,8 @@ void GuestProcess::SendBlob(FrameType type, std::string_view bytes) {
   for (size_t at = 0; at < bytes.size(); at += kMaxFrameBytes) around_.send(type, 0, bytes.substr(at, kMaxFrameBytes));
   around_.send(type, 0, {});
 }
+
+void GuestProcess::Start() { around_.send(FrameType::kStart, 0, {}); }
 
 void GuestProcess::Input(std::string_view bytes) {
   credit_ -= static_cast<uint32_t>(bytes.size());

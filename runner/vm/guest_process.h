@@ -36,11 +36,13 @@ class GuestProcess {
 
   bool has_root() const { return has_root_; }  // its account files are here
   const AccountFiles& accounts() const { return accounts_; }
+  bool created() const { return created_; }  // it waits for Start
   bool started() const { return started_; }  // or a report said why not
   std::optional<int> status() const { return status_; }
 
   // All pieces of kJob or kParams. kUnsupported when that is too much.
   void SendBlob(FrameType type, std::string_view bytes);
+  void Start();
   // How many bytes of input may be sent; 0 when it takes none any more, too.
   size_t room() const { return takes_input_ ? credit_ : 0; }
   bool takes_input() const { return takes_input_; }
@@ -58,7 +60,7 @@ class GuestProcess {
 
   Surroundings around_;
   AccountFiles accounts_;
-  bool has_root_ = false, started_ = false, takes_input_ = true;
+  bool has_root_ = false, created_ = false, started_ = false, takes_input_ = true;
   uint32_t credit_ = 0;
   size_t unread_ = 0;  // output that Taken was not called for
   std::optional<int> status_;

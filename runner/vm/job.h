@@ -61,7 +61,7 @@ constexpr size_t kMaxDeviceName = 15;
 constexpr const char kRootSerial[] = "app-";
 
 struct JobHead {
-  static constexpr uint32_t kMagic = 0x676a6f32;
+  static constexpr uint32_t kMagic = 0x676a6f33;
   uint32_t magic = kMagic;
   uint32_t terminal = 0;
   uint32_t interactive = 0;
@@ -82,6 +82,7 @@ struct JobHead {
   uint64_t cpu = 0;      // microseconds in each 100 milliseconds; 0: as many processors as the machine has
   uint64_t devices = 0;  // offset of PackedJobDevice; of the first application's job
   uint64_t device_count = 0;
+  uint64_t bundle = 0;  // offset of PackedJobBundle; 0: the root is that of an image
 };
 
 // A job that was read; everything points into its bytes.
@@ -145,6 +146,8 @@ class JobReader {
     const size_t most = left < kMaxJobText ? left : kMaxJobText;
     return memchr(bytes_ + offset, '\0', most) != nullptr ? bytes_ + offset : nullptr;
   }
+
+  friend class JobBundleReader;
 
   bool ReadFiles(Job& out) const {
     if (!Has(out.head.files, out.head.file_count * sizeof(PackedJobFile)))

@@ -1,5 +1,8 @@
 #include "runner/vm/machine.h"
 
+#include "libimage/base/dir.h"
+#include "libimage/base/error.h"
+#include "runner/confined_program.h"
 #include "runner/vm/frame.h"
 #include "runner/vm/job.h"
 
@@ -22,6 +25,26 @@ void AddRoot(size_t app, int fd, std::vector<std::string>& out) {
 }
 
 }  // namespace
+
+std::string FindMachineProgram() {
+  constexpr const char* kProgram = "qemu-system-x86_64";
+  const std::string program = FindHostProgram(kProgram);
+  if (program.empty())
+    throw Error(ErrorKind::kUnsupported, std::string(kProgram) + " is not installed",
+                "install qemu-system-x86, or run without a virtual machine");
+  // A link would lead out of what the program is shown of the system.
+  return RealPath(program);
+}
+
+int BootSeconds(Accelerator accelerator) { return accelerator == Accelerator::kTcg ? 120 : 20; }
+
+void RequireRoom(const Machine& machine) {
+  constexpr size_t kMaxDevices = 22;  // of the board, beside the serial bus; with one more the guest hangs
+  if (machine.roots + machine.shares + machine.macs.size() > kMaxDevices)
+    throw Error(ErrorKind::kUnsupported,
+                "a virtual machine takes at most 22 images, volumes and network devices altogether",
+                "run fewer images in it, or show a directory above the volumes");
+}
 
 std::string KernelArguments(const Machine& machine) {
   std::string out =

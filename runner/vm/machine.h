@@ -28,6 +28,15 @@ struct Machine {
   std::vector<std::string> macs;  // of the network devices
 };
 
+// The path of QEMU; kUnsupported when it is not installed.
+std::string FindMachineProgram();
+
+// How long the guest's init may take until it speaks.
+int BootSeconds(Accelerator accelerator);
+
+// kUnsupported for more devices than the board has room for.
+void RequireRoom(const Machine& machine);
+
 std::vector<std::string> MachineArguments(const Machine& machine);
 
 // The kernel's command line.

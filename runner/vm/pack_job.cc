@@ -3,36 +3,32 @@
 #include <algorithm>
 
 #include "runner/init_params.h"
-#include "runner/packer.h"
-#include "runner/vm/job.h"
 
 namespace gantry::runner::vm {
 
-namespace {
-
-void PackVolumes(const JobRequest& job, Packer& packer, JobHead& head) {
-  std::vector<PackedJobVolume> volumes;
-  for (size_t i = 0; i < job.config.volumes.size(); ++i) {
-    const Volume& volume = job.config.volumes[i];
-    volumes.push_back({.target = packer.Add({volume.target}),
-                       .directory = job.places[i].directory ? 1U : 0U,
-                       .read_only = volume.read_only ? 1U : 0U,
-                       .memory = volume.kind == Volume::Kind::kTmpfs ? 1U : 0U,
-                       .executable = volume.executable ? 1U : 0U,
-                       .mode = volume.mode.value_or(01777),
-                       .uid = volume.uid.value_or(0),
-                       .gid = volume.gid.value_or(0),
-                       .share = static_cast<uint32_t>(job.places[i].share),
-                       .size = volume.size.value_or(0)});
+void PackVolumes(const std::vector<Volume>& volumes, const std::vector<VolumePlace>& places, Packer& packer,
+                 JobHead& head) {
+  std::vector<PackedJobVolume> packed;
+  for (size_t i = 0; i < volumes.size(); ++i) {
+    const Volume& volume = volumes[i];
+    packed.push_back({.target = packer.Add({volume.target}),
+                      .directory = places[i].directory ? 1U : 0U,
+                      .read_only = volume.read_only ? 1U : 0U,
+                      .memory = volume.kind == Volume::Kind::kTmpfs ? 1U : 0U,
+                      .executable = volume.executable ? 1U : 0U,
+                      .mode = volume.mode.value_or(01777),
+                      .uid = volume.uid.value_or(0),
+                      .gid = volume.gid.value_or(0),
+                      .share = static_cast<uint32_t>(places[i].share),
+                      .size = volume.size.value_or(0)});
   }
-  head.volumes = packer.Add(volumes.data(), volumes.size() * sizeof(PackedJobVolume));
-  head.volume_count = volumes.size();
-  head.keeps_changes = job.keeps_changes ? 1 : 0;
+  head.volumes = packer.Add(packed.data(), packed.size() * sizeof(PackedJobVolume));
+  head.volume_count = packed.size();
 }
 
-void PackDevices(const JobRequest& job, Packer& packer, JobHead& head) {
-  std::vector<PackedJobDevice> devices;
-  for (const GuestDevice& device : job.devices) {
+void PackDevices(const std::vector<GuestDevice>& devices, Packer& packer, JobHead& head) {
+  std::vector<PackedJobDevice> all;
+  for (const GuestDevice& device : devices) {
     std::string requests;
     for (const std::string& request : device.settings) requests += request;
     PackedJobDevice packed{.mtu = device.mtu,
@@ -40,13 +36,11 @@ void PackDevices(const JobRequest& job, Packer& packer, JobHead& head) {
                            .requests = packer.Add(requests.data(), requests.size()),
                            .size = requests.size()};
     std::ranges::copy(device.mac, packed.mac);
-    devices.push_back(packed);
+    all.push_back(packed);
   }
-  head.devices = packer.Add(devices.data(), devices.size() * sizeof(PackedJobDevice));
-  head.device_count = devices.size();
+  head.devices = packer.Add(all.data(), all.size() * sizeof(PackedJobDevice));
+  head.device_count = all.size();
 }
-
-}  // namespace
 
 std::string PackJob(const JobRequest& job) {
   const RunConfig& config = job.config;
@@ -71,8 +65,9 @@ std::string PackJob(const JobRequest& job) {
     files.push_back({packer.Add({name}), packer.Add(text.data(), text.size()), text.size()});
   head.files = packer.Add(files.data(), files.size() * sizeof(PackedJobFile));
   head.file_count = files.size();
-  PackVolumes(job, packer, head);
-  PackDevices(job, packer, head);
+  PackVolumes(config.volumes, job.places, packer, head);
+  head.keeps_changes = job.keeps_changes ? 1 : 0;
+  PackDevices(job.devices, packer, head);
   return packer.Finish(head);
 }
 

@@ -6,6 +6,8 @@
 
 #include "runner/config.h"
 #include "runner/etc_files.h"
+#include "runner/packer.h"
+#include "runner/vm/job.h"
 #include "runner/vm/machine_network.h"
 
 namespace gantry::runner::vm {
@@ -28,5 +30,10 @@ struct JobRequest {
 };
 
 std::string PackJob(const JobRequest& job);
+
+// Parts that all jobs have.
+void PackVolumes(const std::vector<Volume>& volumes, const std::vector<VolumePlace>& places, Packer& packer,
+                 JobHead& head);
+void PackDevices(const std::vector<GuestDevice>& devices, Packer& packer, JobHead& head);
 
 }  // namespace gantry::runner::vm

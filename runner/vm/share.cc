@@ -44,7 +44,7 @@ void RequireShareServer() {
                 "install qemu-system-common, or run without --volume");
 }
 
-Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgroup& cgroup) {
+Share StartShare(const Volume& volume, size_t index, const ShareOwner& owner) {
   struct stat status {};
   if (stat(volume.source.c_str(), &status) < 0)
     ThrowErrno("open the source of volume " + SubjectOf(volume));
@@ -52,7 +52,7 @@ Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgrou
   if (!directory && !S_ISREG(status.st_mode))
     throw Error(ErrorKind::kUnsupported, "volume " + SubjectOf(volume) + " is neither a file nor a directory",
                 "a virtual machine can be shown no other; run without --isolation=vm");
-  const std::string root = pod.AppPath(pod.plan().apps.front().name) + "/work/" + std::to_string(index);
+  const std::string root = owner.directory + "/" + std::to_string(index);
   if (mkdir(root.c_str(), 0755) < 0)
     ThrowErrno("make the directory " + Quoted(root));
   auto [listener, connection] = ListenOnce(Dir::Open(root));
@@ -71,14 +71,16 @@ Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgrou
                   "-o",
                   "log_level=err"};
   program.fds = {listener.get()};
-  program.places = {
-      {volume.source, directory ? kShareDir : std::string(kShareDir) + "/" + kSharedFile, !volume.read_only}};
+  program.places = {{volume.source, directory ? kShareDir : std::string(kShareDir) + "/" + kSharedFile,
+                     !volume.read_only, volume.recursive}};
   program.proc = true;
   program.capabilities = kServerCapabilities;
   program.filter = false;  // it has its own, and needs calls that containers may not make
+  program.output = owner.output;
+  program.owner = owner.name;
   program.root = root;
-  program.cgroup = &cgroup;
-  return {StartConfined(program, pod), std::move(connection), directory};
+  program.cgroup = &owner.cgroup;
+  return {StartConfined(program), std::move(connection), directory};
 }
 
 }  // namespace gantry::runner::vm

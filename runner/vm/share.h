@@ -6,7 +6,6 @@
 #include "libimage/base/fd.h"
 #include "runner/config.h"
 #include "runner/confined_program.h"
-#include "runner/pod.h"
 
 namespace gantry::runner::vm {
 
@@ -19,8 +18,16 @@ struct Share {
 // kUnsupported when there is no virtiofsd.
 void RequireShareServer();
 
-// Starts the server for the `index`-th volume of the pod, whose source is of the host, in `cgroup`. An error with
-// the volume's name when its source cannot be shown.
-Share StartShare(const Volume& volume, size_t index, Pod& pod, const BundleCgroup& cgroup);
+// Whose volumes they are.
+struct ShareOwner {
+  std::string name;       // as ConfinedProgram::owner
+  std::string directory;  // the servers' roots are put together in it
+  const BundleCgroup& cgroup;
+  int output = -1;  // where the servers complain; -1: where we do
+};
+
+// Starts the server for the owner's `index`-th volume, whose source is of the host. An error with the volume's name
+// when its source cannot be shown.
+Share StartShare(const Volume& volume, size_t index, const ShareOwner& owner);
 
 }  // namespace gantry::runner::vm

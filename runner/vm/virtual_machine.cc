@@ -31,10 +31,6 @@
 namespace gantry::runner::vm {
 namespace {
 
-constexpr int kBootSeconds = 20;
-constexpr int kEmulatedBootSeconds = 120;
-constexpr const char* kProgram = "qemu-system-x86_64";
-
 bool NeedsShares(const std::vector<RunConfig>& configs) {
   return std::ranges::any_of(configs, [](const RunConfig& config) {
     return std::ranges::any_of(config.volumes,
@@ -110,14 +106,6 @@ std::string PrintMac(const MacAddress& mac) {
   return out;
 }
 
-void RequireRoom(const Machine& machine) {
-  constexpr size_t kMaxDevices = 22;  // of the board, beside the serial bus; with one more the guest hangs
-  if (machine.roots + machine.shares + machine.macs.size() > kMaxDevices)
-    throw Error(ErrorKind::kUnsupported,
-                "a virtual machine takes at most 22 images, volumes and network devices altogether",
-                "run fewer images in it, or show a directory above the volumes");
-}
-
 // The machine's own groups: the limits of the apps are set in the guest.
 std::pair<BundleCgroup, std::string> MakeMachineGroups(const Pod& pod, bool kvm) {
   RunConfig machine;
@@ -129,12 +117,7 @@ std::pair<BundleCgroup, std::string> MakeMachineGroups(const Pod& pod, bool kvm)
 }  // namespace
 
 MachineParts FindMachineParts(const MachineOptions& options) {
-  const std::string program = FindHostProgram(kProgram);
-  if (program.empty())
-    throw Error(ErrorKind::kUnsupported, std::string(kProgram) + " is not installed",
-                "install qemu-system-x86, or run without --isolation=vm");
-  // A link would lead out of what the program is shown of the system.
-  return {options, RealPath(program), FindKernel(options.kernel), FindRootMaker()};
+  return {options, FindMachineProgram(), FindKernel(options.kernel), FindRootMaker()};
 }
 
 MachineSize SizeOf(const std::vector<RunConfig>& configs) {
@@ -262,6 +245,7 @@ BootFiles VirtualMachine::State::Measure(const BootFiles& files) {
 
 // One server for what several apps are shown in the same way.
 void VirtualMachine::State::StartShares() {
+  const ShareOwner owner{pod.uuid(), pod.AppPath(pod.plan().apps.front().name) + "/work", cgroup};
   std::vector<const Volume*> shown;
   for (const RunConfig& config : configs) {
     places.emplace_back();
@@ -278,7 +262,7 @@ void VirtualMachine::State::StartShares() {
           throw Error(ErrorKind::kUnsupported, "a virtual machine takes at most 16 volumes",
                       "show a directory above them");
         shown.push_back(&volume);
-        shares.push_back(StartShare(volume, share, pod, cgroup));
+        shares.push_back(StartShare(volume, share, owner));
       }
       places.back().back() = {share, shares[share].directory};
     }
@@ -304,8 +288,9 @@ void VirtualMachine::State::LaunchMachine(const BootFiles& files, Machine plan, 
   program.args = MachineArguments(plan);
   program.output = console;
   program.places = {{files.kernel, kKernelPath}, {files.initramfs, kInitramfsPath}};
+  program.owner = pod.uuid();
   program.root = pod.AppPath(pod.plan().apps.front().name) + "/upper";
-  machine.emplace(StartConfined(program, pod));
+  machine.emplace(StartConfined(program));
   cgroup.CloseDescriptors();
   if (network)
     network->CloseDescriptors();
@@ -374,9 +359,7 @@ VirtualMachine VirtualMachine::Start(const MachineParts& parts, std::vector<Root
   console.write.Reset();
   state.channel = std::make_unique<GuestChannel>(std::move(ours), std::move(console.read), state.loop);
   state.apps = std::make_unique<GuestApps>(pod, state.loop, *state.channel, state.configs, detached);
-  const int seconds = parts.options.boot_seconds != 0 ? parts.options.boot_seconds
-                      : emulated                      ? kEmulatedBootSeconds
-                                                      : kBootSeconds;
+  const int seconds = parts.options.boot_seconds != 0 ? parts.options.boot_seconds : BootSeconds(choice.accelerator);
   state.Converse(seconds);
   return out;
 }

@@ -8,6 +8,7 @@
 #include "runner/vm/frame.h"
 #include "runner/vm/guest_process.h"
 #include "runner/vm/job.h"
+#include "runner/vm/job_bundle.h"
 #include "tests/fuzz/fuzz.h"
 
 using gantry::fuzz::Require;
@@ -49,6 +50,24 @@ Summary Read(FrameRule rule, std::string_view text, size_t piece) {
   return out;
 }
 
+void CheckBundle(const char* bytes, size_t size, const Job& job) {
+  const auto bundle = std::make_unique<JobBundle>();
+  if (!JobBundleReader(bytes, size, job).Read(*bundle))
+    return;
+  Require(bundle->plan.mount_count <= kMaxBundleMounts && bundle->plan.node_count <= kMaxBundleNodes);
+  size_t length = 0;
+  for (size_t i = 0; i < bundle->plan.mount_count; ++i) {
+    const auto& mount = bundle->plan.mounts[i];
+    Require(mount.target[0] == '/' && std::strlen(mount.source) < kMaxJobText);
+    Require((mount.type[0] == '\0') == (bundle->volumes[i] != PackedJobMount::kNewFileSystem));
+    for (const char* const* option = mount.data; *option != nullptr; ++option) length += std::strlen(*option);
+  }
+  for (size_t i = 0; i < bundle->plan.masked_count; ++i) length += std::strlen(bundle->plan.masked[i]);
+  for (size_t i = 0; i < bundle->plan.read_only_count; ++i) length += std::strlen(bundle->plan.read_only[i]);
+  for (size_t i = 0; i < bundle->plan.sysctl_count; ++i) length += std::strlen(bundle->plan.sysctls[i].value);
+  Require(length <= (kMaxBundleOptions + 2 * kMaxBundlePaths + kMaxBundleSysctls) * kMaxJobText);
+}
+
 void CheckJob(std::string_view text) {
   // On the heap and of this very size, so that a read beyond it is seen.
   const auto bytes = std::make_unique<char[]>(text.size());
@@ -72,6 +91,8 @@ void CheckJob(std::string_view text) {
     }
   }
   Require(sum <= 255 * text.size() * kMaxJobFiles);
+  if (job->head.bundle != 0)
+    CheckBundle(bytes.get(), text.size(), *job);
 }
 
 // The host's view of a process, whatever a guest says of it: within its bounds, or over.

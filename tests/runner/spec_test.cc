@@ -84,7 +84,7 @@ TEST(SpecTest, RefusesWhatWouldLoosenTheContainerIfItWerePassedOver) {
 }
 
 TEST(SpecTest, SaysSevenToWhatItCannotDo) {
-  EXPECT_EQ(Refusal(WithTop("annotations", R"({"dev.gantry.isolation":"vm"})")).kind(), ErrorKind::kUnsupported);
+  EXPECT_EQ(Refusal(WithTop("annotations", R"({"dev.gantry.isolation":"wall"})")).kind(), ErrorKind::kUnsupported);
   EXPECT_EQ(Refusal(WithLinux("intelRdt", R"({"closID":"x"})")).kind(), ErrorKind::kUnsupported);
   EXPECT_EQ(Refusal(WithLinux("memoryPolicy", R"({"mode":"MPOL_BIND"})")).kind(), ErrorKind::kUnsupported);
   EXPECT_EQ(Refusal(WithLinux("netDevices", R"({"eth0":{}})")).kind(), ErrorKind::kUnsupported);

@@ -211,9 +211,9 @@ TEST_F(GuestChannelTest, TellsAccountsReportsOutputAndTheEnd) {
 TEST_F(GuestChannelTest, TheCallersOutputIsWrittenAndCredited) {
   CallerSignals signals(
       loop_, [] { return true; }, [](int32_t) {});
+  ::testing::internal::CaptureStdout();
   CallerStreams streams(loop_, *process_, signals, false, false);
   ToStarted();
-  ::testing::internal::CaptureStdout();
   Say(FrameType::kOutput, "hello\n", 1);
   Say(FrameType::kExit, "1234");
   ASSERT_TRUE(Until([&] { return process_->status() && streams.written(); }));
