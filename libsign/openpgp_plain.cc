@@ -275,6 +275,9 @@ struct Signer {
 
 // nullopt when anything about signature, key or certificate is not plain. The answer has views into both.
 std::optional<Signer> FindSigner(std::string_view ring, std::string_view signature_body, int64_t now) {
+  // gpg merges them: one may revoke what another one says.
+  if (HasDuplicates(ring))
+    return std::nullopt;
   const auto packets = WalkPackets(ring);
   const auto signature = OpenPgpSignature::Parse(signature_body);
   if (!packets || !signature || !OpenPgpSignature::IsWhole(signature_body) || signature->type != kBinaryDocument)

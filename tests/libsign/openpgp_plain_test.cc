@@ -196,5 +196,44 @@ TEST(PlainOpenPgp, AKeyMustBeWhole) {
   }
 }
 
+// gpg merges two versions of one key. One may revoke the primary key, or let it expire, and not have the subkey that
+// signed.
+TEST(PlainOpenPgp, AKeyInTwoVersionsIsLeftToGpg) {
+  const GpgHome home;
+  const std::string primary = home.Generate("primary <p@x.example>", "ed25519", "cert");
+  AddSubkey(home, primary, "ed25519");
+  const std::string message = home.Sign(primary, kPayload);
+  const std::string full = home.Export(primary);
+  ASSERT_TRUE(Plain(full, message));
+  const auto packets = [](const std::string& keys, std::vector<size_t> which) {
+    const auto all = WalkPackets(keys).value();
+    std::string some;
+    for (const size_t i : which) some += all.at(i).bytes;
+    return some;
+  };
+  home.Run({"--quick-set-expire", primary, "2d"});
+  const std::string expiring = packets(home.Export(primary), {0, 1, 2});
+  std::string revocation = ReadFile(home.path() + "/openpgp-revocs.d/" + primary + ".rev", 65536);
+  home.Run({"--import"}, revocation.erase(revocation.find("\n:") + 1, 1));
+  // The key, its revocation, its user ID with its certification.
+  const std::string revoked = home.Export(primary);
+  const std::string bare = packets(revoked, {0, 1});
+  const std::string named = packets(revoked, {0, 1, 2, 3});
+  const int64_t later = std::time(nullptr) + 3 * 86400;
+  for (const std::string& stub : {bare, named}) {
+    EXPECT_FALSE(Plain(full + stub, message));
+    EXPECT_FALSE(Plain(stub + full, message));
+    for (const auto& keys :
+         {std::vector{full, stub}, std::vector{stub, full}, std::vector{full + stub}, std::vector{stub + full}}) {
+      const SignedMessage answer = KeyRing(keys, std::vector<std::string>(keys.size(), "keys")).Verify(message);
+      EXPECT_EQ(answer.problem.value_or(BadSignature{}).code, "revoked-key")
+          << keys.size() << (keys.front().starts_with(stub) ? " stub first" : "") << (stub == bare ? " bare" : "");
+    }
+  }
+  ASSERT_TRUE(Plain(full, message, later));
+  EXPECT_FALSE(Plain(full + expiring, message, later));
+  EXPECT_FALSE(Plain(expiring + full, message, later));
+}
+
 }  // namespace
 }  // namespace gantry::sign
