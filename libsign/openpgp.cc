@@ -11,7 +11,6 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <set>
 
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
@@ -216,11 +215,6 @@ void Write(const std::string& path, std::string_view bytes) {
   WriteFull(fd.get(), AsBytes(bytes), path);
 }
 
-bool HasDuplicates(std::string_view ring) {
-  const auto primaries = PrimaryKeys(ring);
-  return std::set<std::string_view>(primaries.begin(), primaries.end()).size() != primaries.size();
-}
-
 // A pubring.gpg is just the packets, so that no gpg has to run to import them. Only where one key came in two versions
 // does gpg have to merge them.
 void LayOutKeys(const std::string& home, std::string_view ring) {
@@ -230,7 +224,9 @@ void LayOutKeys(const std::string& home, std::string_view ring) {
     return;
   }
   const Context context = NewContext(&home);
-  Check(gpgme_op_import(context.get(), InputData(ring).get()), "merge two versions of a key");
+  // Twice: a bare key with its revocation is passed over until the same key is there with a user ID.
+  for (int i = 0; i < 2; ++i)
+    Check(gpgme_op_import(context.get(), InputData(ring).get()), "merge two versions of a key");
 }
 
 std::string HashName(gpgme_hash_algo_t algorithm) {

@@ -1,5 +1,7 @@
 #include "libsign/openpgp_key.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "libimage/base/error.h"
@@ -10,11 +12,29 @@ namespace {
 constexpr uint8_t kCriticalBit = 0x80;
 constexpr size_t kHashAt = 3;  // of a signature
 
+// More gpg does not read.
+constexpr size_t kMaxSubpacketBytes = 10'000;
+
 constexpr uint8_t kRsa = 1;
+constexpr uint8_t kRsaToEncrypt = 2;
+constexpr uint8_t kRsaToSign = 3;
+constexpr uint8_t kElgamal = 16;
+constexpr uint8_t kDsa = 17;
+constexpr uint8_t kEcdh = 18;
 constexpr uint8_t kEcdsa = 19;
 constexpr uint8_t kEdDsa = 22;
 
+// A signature with a critical subpacket that gpg does not heed counts for nothing, and which it heeds depends on its
+// version.
+bool MayBeCritical(uint8_t type) {
+  constexpr auto kEveryGpg =
+      std::to_array<uint8_t>({kCreated, kKeyExpires, kIssuer, kKeyFlags, kEmbedded, kIssuerFingerprint});
+  return std::find(kEveryGpg.begin(), kEveryGpg.end(), type) != kEveryGpg.end();
+}
+
 std::optional<std::vector<Subpacket>> ParseSubpackets(std::string_view area) {
+  if (area.size() > kMaxSubpacketBytes)
+    return std::nullopt;
   std::vector<Subpacket> subpackets;
   Octets octets(area);
   while (!octets.done()) {
@@ -26,8 +46,11 @@ std::optional<std::vector<Subpacket>> ParseSubpackets(std::string_view area) {
     const std::string_view whole = octets.Take(length);
     if (!octets.good() || whole.empty())
       return std::nullopt;
-    // Those that are not understood are refused, critical or not.
-    subpackets.push_back({static_cast<uint8_t>(static_cast<uint8_t>(whole[0]) & ~kCriticalBit), whole.substr(1)});
+    const auto first = static_cast<uint8_t>(whole[0]);
+    const auto type = static_cast<uint8_t>(first & ~kCriticalBit);
+    if (type != first && !MayBeCritical(type))
+      return std::nullopt;
+    subpackets.push_back({type, whole.substr(1)});
   }
   return subpackets;
 }
@@ -63,6 +86,49 @@ std::optional<KeyHash> HashOf(uint64_t number) {
     default:
       return std::nullopt;
   }
+}
+
+unsigned BitsOf(KeyHash hash) {
+  switch (hash) {
+    case KeyHash::kSha256:
+      return 256;
+    case KeyHash::kSha384:
+      return 384;
+    case KeyHash::kSha512:
+      break;
+  }
+  return 512;
+}
+
+// Whether `numbers` are those of a key (5.5.2; RFC 6637, 9), and nothing follows them.
+bool AreWhole(uint8_t algorithm, Octets numbers) {
+  const auto take = [&](int count) {
+    while (count-- > 0) numbers.BigNumber();
+  };
+  switch (algorithm) {
+    case kRsa:
+    case kRsaToEncrypt:
+    case kRsaToSign:
+      take(2);
+      break;
+    case kElgamal:
+      take(3);
+      break;
+    case kDsa:
+      take(4);
+      break;
+    case kEcdh:
+    case kEcdsa:
+    case kEdDsa:
+      numbers.Take(numbers.Number(1));  // the curve
+      take(1);
+      if (algorithm == kEcdh)
+        numbers.Take(numbers.Number(1));  // how keys are derived
+      break;
+    default:
+      return false;
+  }
+  return numbers.done();
 }
 
 std::string Der(char tag, const std::string& content) {
@@ -106,7 +172,8 @@ std::string ToSpki(uint8_t algorithm, Octets numbers) {
     const bool plain = curve == kEd25519 && point.size() == 33 && point[0] == 0x40;
     return plain ? SubjectPublicKeyInfo("\x06\x03\x2b\x65\x70"s, point.substr(1)) : "";
   }
-  if (curve != kP256 && curve != kP384 && curve != kP521)
+  constexpr char kUncompressed = 0x04;
+  if ((curve != kP256 && curve != kP384 && curve != kP521) || point[0] != kUncompressed)
     return "";
   return SubjectPublicKeyInfo("\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"s + Der(0x06, std::string(curve)), point);
 }
@@ -149,7 +216,7 @@ std::optional<OpenPgpKey> OpenPgpKey::Parse(std::string_view body) {
   OpenPgpKey key;
   key.created = static_cast<int64_t>(octets.Number(4));
   key.algorithm = static_cast<uint8_t>(octets.Number(1));
-  if (!octets.good() || version != kOpenPgpVersion || body.size() > 0xffff)
+  if (!AreWhole(key.algorithm, octets) || version != kOpenPgpVersion || body.size() > 0xffff)
     return std::nullopt;
   key.body = body;
   key.fingerprint = Sha1(key.Hashed());
@@ -168,6 +235,11 @@ bool OpenPgpKey::Open() {
   return key_.has_value();
 }
 
+bool OpenPgpKey::Fits(const OpenPgpSignature& signature) const {
+  return key_ && signature.key_algorithm == algorithm &&
+         (algorithm != kEcdsa || BitsOf(signature.hash) >= std::min(key_->bits(), BitsOf(KeyHash::kSha512)));
+}
+
 bool OpenPgpKey::Made(const OpenPgpSignature& signature, std::string_view content) const {
   MessageHash hash(signature.hash);
   hash.Update(content);
@@ -178,7 +250,7 @@ bool OpenPgpKey::Made(const OpenPgpSignature& signature, MessageHash content) co
   Octets numbers(signature.numbers);
   const std::string_view first = numbers.BigNumber();
   const std::string_view second = algorithm == kRsa ? std::string_view() : numbers.BigNumber();
-  if (signature.key_algorithm != algorithm || !key_ || !numbers.done())
+  if (!Fits(signature) || !numbers.done())
     return false;
   content.Update(signature.hashed_part);
   content.Update(std::string("\x04\xff") + BigEndian(signature.hashed_part.size(), 4));

@@ -33,12 +33,12 @@ class Octets {
     for (const char octet : Take(count)) value = value << 8 | static_cast<uint8_t>(octet);
     return value;
   }
-  // A number of any size (3.2), without zeros before it: anything but its one spelling is bad.
+  // A number (3.2) of a size that gpg takes, without zeros before it: anything but its one spelling is bad.
   std::string_view BigNumber() {
     const uint64_t bits = Number(2);
     const std::string_view value = Take((bits + 7) / 8);
     const uint64_t unused = (8 - bits % 8) % 8;
-    good_ = good_ && !value.empty() && static_cast<uint8_t>(value[0]) >> (7 - unused) == 1;
+    good_ = good_ && bits <= kMaxNumberBits && !value.empty() && static_cast<uint8_t>(value[0]) >> (7 - unused) == 1;
     return value;
   }
 
@@ -47,11 +47,31 @@ class Octets {
   std::string_view rest() const { return rest_; }
 
  private:
+  static constexpr uint64_t kMaxNumberBits = 16384;
+
   std::string_view rest_;
   bool good_ = true;
 };
 
 std::string BigEndian(uint64_t value, size_t count);
+
+// Types of subpackets (5.2.3.1), and of RFC 4880bis those that gpg writes.
+enum SubpacketType : uint8_t {
+  kCreated = 2,
+  kKeyExpires = 9,
+  kPreferredCiphers = 11,
+  kIssuer = 16,
+  kPreferredHashes = 21,
+  kPreferredCompression = 22,
+  kKeyServer = 23,
+  kPrimaryUserId = 25,
+  kKeyFlags = 27,
+  kSignerUserId = 28,
+  kFeatures = 30,
+  kEmbedded = 32,
+  kIssuerFingerprint = 33,
+  kPreferredAead = 34,
+};
 
 struct Subpacket {
   uint8_t type;  // without the bit that says that it is critical
@@ -68,9 +88,10 @@ struct OpenPgpSignature {
   std::vector<Subpacket> unhashed;
   std::string_view numbers;
 
-  // nullopt for what is none, or another kind; the numbers are not looked at.
+  // nullopt for what is none, or another kind, or nothing to gpg: with more subpackets than it reads, or a critical one
+  // that not every gpg heeds. The numbers are not looked at.
   static std::optional<OpenPgpSignature> Parse(std::string_view body);
-  // Whether it is one of version 4, of any kind, to the last of its numbers.
+  // Whether it is one of version 4, of any algorithms, to the last of its numbers.
   static bool IsWhole(std::string_view body);
 };
 
@@ -80,7 +101,8 @@ struct OpenPgpKey {
   int64_t created = 0;
   uint8_t algorithm = 0;
 
-  // nullopt for another version.
+  // nullopt for another version and unknown algorithms, and when it does not end with its numbers: gpg leaves out what
+  // follows, so that one key would have several spellings.
   static std::optional<OpenPgpKey> Parse(std::string_view body);
 
   std::string_view id() const { return std::string_view(fingerprint).substr(kKeyFingerprintBytes - kKeyIdBytes); }
@@ -89,6 +111,8 @@ struct OpenPgpKey {
 
   // Before Made; false for algorithms, curves and sizes that are not ours.
   bool Open();
+  // Whether it makes such signatures at all: by its algorithm, and a hash as long as ECDSA with its curve needs.
+  bool Fits(const OpenPgpSignature& signature) const;
   // Whether it made the signature over `content`, or over what `content` has taken by the signature's hash.
   bool Made(const OpenPgpSignature& signature, std::string_view content) const;
   bool Made(const OpenPgpSignature& signature, MessageHash content) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
@@ -371,6 +372,11 @@ std::vector<std::string_view> PrimaryKeys(std::string_view ring) {
     }
   }
   return primaries;
+}
+
+bool HasDuplicates(std::string_view ring) {
+  const auto primaries = PrimaryKeys(ring);
+  return std::set<std::string_view>(primaries.begin(), primaries.end()).size() != primaries.size();
 }
 
 }  // namespace gantry::sign

@@ -63,5 +63,7 @@ std::string ArmorPublicKeys(std::string_view ring);
 
 // The bodies of the primary key packets of a ring that DecodePublicKeys made.
 std::vector<std::string_view> PrimaryKeys(std::string_view ring);
+// Whether one primary key came in several versions, each of which may say what the others do not.
+bool HasDuplicates(std::string_view ring);
 
 }  // namespace gantry::sign

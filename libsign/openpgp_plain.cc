@@ -1,6 +1,7 @@
 #include "libsign/openpgp_plain.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <initializer_list>
 #include <span>
 #include <utility>
@@ -20,24 +21,9 @@ constexpr uint8_t kLastCertification = 0x13;
 constexpr uint8_t kSubkeyBinding = 0x18;
 constexpr uint8_t kPrimaryKeyBinding = 0x19;
 
-// Types of subpackets (5.2.3.1), and of RFC 4880bis those that gpg writes.
-enum Subpackets : uint8_t {
-  kCreated = 2,
-  kKeyExpires = 9,
-  kPreferredCiphers = 11,
-  kIssuer = 16,
-  kPreferredHashes = 21,
-  kPreferredCompression = 22,
-  kKeyServer = 23,
-  kPrimaryUserId = 25,
-  kKeyFlags = 27,
-  kSignerUserId = 28,
-  kFeatures = 30,
-  kEmbedded = 32,
-  kIssuerFingerprint = 33,
-  kPreferredAead = 34,
-};
 constexpr uint8_t kForSigning = 0x02;
+// A longer one gpg does not read.
+constexpr size_t kMaxUserIdBytes = 2048;
 
 bool OnlyOf(const std::vector<Subpacket>& subpackets, std::initializer_list<uint8_t> types) {
   return std::all_of(subpackets.begin(), subpackets.end(), [&](const Subpacket& one) {
@@ -75,6 +61,11 @@ bool EmbeddedAreWhole(const std::vector<Subpacket>& subpackets) {
                      [](const Subpacket& one) { return one.type != kEmbedded || OpenPgpSignature::IsWhole(one.body); });
 }
 
+// By its ID: not every gpg can tell by a fingerprint alone whose signature it is.
+bool NamesIssuer(const OpenPgpSignature& signature) {
+  return Has(signature.hashed, kIssuer) || Has(signature.unhashed, kIssuer);
+}
+
 // A hint that names another key would lead gpg there.
 bool HintsAgree(const std::vector<Subpacket>& subpackets, const OpenPgpKey& key) {
   return std::all_of(subpackets.begin(), subpackets.end(), [&](const Subpacket& one) {
@@ -87,17 +78,18 @@ bool HintsAgree(const std::vector<Subpacket>& subpackets, const OpenPgpKey& key)
 bool IsPlain(const OpenPgpSignature& signature, const OpenPgpKey& by, int64_t now,
              std::initializer_list<uint8_t> hashed) {
   const auto created = Seconds(signature, kCreated);
-  return created && *created >= by.created && *created <= now && OnlyOf(signature.hashed, hashed) &&
-         OnlyOf(signature.unhashed, {kIssuer, kIssuerFingerprint, kEmbedded}) && HintsAgree(signature.hashed, by) &&
-         HintsAgree(signature.unhashed, by) && EmbeddedAreWhole(signature.hashed) &&
-         EmbeddedAreWhole(signature.unhashed);
+  return created && *created >= by.created && *created <= now && by.Fits(signature) &&
+         OnlyOf(signature.hashed, hashed) && OnlyOf(signature.unhashed, {kIssuer, kIssuerFingerprint, kEmbedded}) &&
+         NamesIssuer(signature) && HintsAgree(signature.hashed, by) && HintsAgree(signature.unhashed, by) &&
+         EmbeddedAreWhole(signature.hashed) && EmbeddedAreWhole(signature.unhashed);
 }
 
-// What the primary key says there of `about`: it has not expired.
+// What the primary key says there of `about`: it has not expired. gpg counts in 32 bits and comes out in the past for
+// what is past them.
 bool Lasts(const OpenPgpSignature& signature, const OpenPgpKey& about, int64_t now) {
   const auto expires = Seconds(signature, kKeyExpires);
   const bool unlimited = !Has(signature.hashed, kKeyExpires) || expires == 0;
-  return unlimited || (expires && about.created + *expires > now);
+  return unlimited || (expires && about.created + *expires > now && about.created + *expires <= UINT32_MAX);
 }
 // It may sign.
 bool MaySign(const OpenPgpSignature& signature) {
@@ -214,7 +206,8 @@ std::optional<std::pair<OpenPgpKey, size_t>> FindKey(std::span<const Packet> pac
     const PacketTag tag = packets[i].tag;
     if (tag == PacketTag::kPublicKey)
       primary = i;
-    const bool whole = tag == PacketTag::kUserId || tag == PacketTag::kPublicKey || tag == PacketTag::kPublicSubkey ||
+    const bool whole = (tag == PacketTag::kUserId && packets[i].body.size() <= kMaxUserIdBytes) ||
+                       tag == PacketTag::kPublicKey || tag == PacketTag::kPublicSubkey ||
                        (tag == PacketTag::kSignature && OpenPgpSignature::IsWhole(packets[i].body));
     if (!whole || !primary)
       return std::nullopt;
@@ -275,6 +268,9 @@ struct Signer {
 
 // nullopt when anything about signature, key or certificate is not plain. The answer has views into both.
 std::optional<Signer> FindSigner(std::string_view ring, std::string_view signature_body, int64_t now) {
+  // gpg merges them: one may revoke what another one says.
+  if (HasDuplicates(ring))
+    return std::nullopt;
   const auto packets = WalkPackets(ring);
   const auto signature = OpenPgpSignature::Parse(signature_body);
   if (!packets || !signature || !OpenPgpSignature::IsWhole(signature_body) || signature->type != kBinaryDocument)

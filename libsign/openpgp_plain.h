@@ -1,11 +1,12 @@
 // The plain case of an OpenPGP signature, decided without gpg, which takes longer to begin than all of the
 // cryptography.
 //
-// Plain is: a binary document under one version 4 signature by SHA-2 and RSA, ECDSA or Ed25519; a key of which nothing
-// is revoked, whose every certification by itself holds and says that it may sign and has not expired; and, where a
-// subkey signed, bindings of both keys to each other. Every subpacket must be one that is understood here. Such a
-// signature gpg calls good, too (a test asks it). About everything else, whatever is wrong with it, gpg has the word:
-// the answer here is only ever yes or none. Internal to libsign/openpgp.cc.
+// Plain is: a binary document under one version 4 signature by SHA-2 and RSA, ECDSA or Ed25519; a key that is in the
+// ring once and of which nothing is revoked, whose every certification by itself holds and says that it may sign and
+// has not expired; and, where a subkey signed, bindings of both keys to each other. Every subpacket must be one that is
+// understood here, and every size one that gpg takes. Such a signature gpg calls good, too (a test asks it). About
+// everything else, whatever is wrong with it, gpg has the word: the answer here is only ever yes or none. Internal to
+// libsign/openpgp.cc.
 #pragma once
 
 #include <cstdint>

@@ -2,8 +2,10 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <random>
@@ -23,7 +25,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kNotFoundStatus = 404;
 constexpr std::chrono::milliseconds kTurnPause{10};
-constexpr std::chrono::seconds kLongestTurn{30};
 // By how much the wait after a put is longer than what it waits for took here.
 constexpr int kSettlingFactor = 4;
 // A look that took longer than this part of the shortest wait says little about now.
@@ -35,25 +36,31 @@ Clock::duration Uneven(Clock::duration least) {
   return least + least * std::uniform_int_distribution(0, 50)(random) / 100;
 }
 
-// The turn of one writer among those of this machine (of this network namespace, whoever they are): a name that one
-// socket at a time can have, and that is free again when its process ends, however it does. Who does not get it in
-// kLongestTurn goes on without, as if the other were on another machine.
+// The turn of one writer among those of this user on this machine (of this network namespace): a name that one socket
+// at a time can have, and that is free again when its process ends, however it does. Such a name has no owner, so that
+// any other user here can hold it, too, on purpose. Who waits for it in vain goes on without turns, as if the others
+// were on another machine.
 class Turn {
  public:
   explicit Turn(const std::string& what) : socket_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    const std::string name = "gantry-tag-" + Digest::Of(what).hex();
-    static_assert(sizeof address.sun_path > 80);
+    const std::string name = "gantry-tag-" + std::to_string(geteuid()) + "-" + Digest::Of(what).hex();
+    static_assert(sizeof address.sun_path > 90);
     std::copy(name.begin(), name.end(), &address.sun_path[1]);
     const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
     const Clock::time_point end = Clock::now() + kLongestTurn;
     while (bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) < 0 && errno == EADDRINUSE &&
-           Clock::now() < end)
+           !waited_in_vain_) {
       std::this_thread::sleep_for(Uneven(kTurnPause));
+      if (Clock::now() >= end)
+        waited_in_vain_ = true;
+    }
   }
 
  private:
+  static inline std::atomic<bool> waited_in_vain_ = false;
+
   UniqueFd socket_;
 };
 
@@ -113,28 +120,33 @@ void Attaching::ListBehindTag(const Digest& subject, std::string_view referrer, 
 
 // False when somebody else changed the tag meanwhile.
 bool Attaching::TryPut(Addition& addition) {
-  const auto& [tag, what, change, tries, settled] = addition;
+  const std::string& tag = addition.tag;
+  const std::string& what = addition.what;
+  const bool was_refused = std::exchange(addition.refused, false);
   const Turn turn(registry_.repository() + ":" + tag);
   const TaggedManifest present = ReadTag(registry_, tag, what);
-  const std::optional<SignatureManifest> next = change(present.bytes);
+  const std::optional<SignatureManifest> next = addition.change(present.bytes);
   if (!next)
     return true;
-  PutBlobs(registry_, next->blobs, what);
+  if (addition.uploaded != next->descriptor.digest)
+    PutBlobs(registry_, next->blobs, what);
+  addition.uploaded = next->descriptor.digest;
   const Clock::time_point start = Clock::now();
   if (ReadTag(registry_, tag, what).bytes != present.bytes)
     return false;
-  // A slow registry is slow for ever, a machine that stood still is not.
-  if (Clock::now() - start > kShortestSettling / kFreshPart && tries < kMaxAttachTries / 4)
+  // Once: a machine that stood still goes on, a slow registry is slow for ever.
+  if (Clock::now() - start > kShortestSettling / kFreshPart && addition.tries < 2)
     return false;
   // A registry whose condition fails although nothing has moved means something else by it.
   const std::string matches = present.etag.empty() ? "" : "If-Match: " + present.etag;
   const std::string condition = present.bytes.empty() ? "If-None-Match: *" : matches;
   const PutResult result =
-      PutManifest(registry_, tag, next->bytes, next->descriptor, what, tries % 2 == 1 ? condition : "");
+      PutManifest(registry_, tag, next->bytes, next->descriptor, what, was_refused ? "" : condition);
   const Clock::duration took = Clock::now() - start;
   addition.settled =
       Clock::now() + Uneven(std::clamp<Clock::duration>(kSettlingFactor * took, kShortestSettling, kLongestSettling));
-  return result != PutResult::kConditionFailed;
+  addition.refused = result == PutResult::kConditionFailed;
+  return !addition.refused;
 }
 
 void Attaching::Put(Addition addition) {

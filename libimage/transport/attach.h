@@ -2,10 +2,11 @@
 // them.
 //
 // A tag is replaced as a whole, and hardly a registry heeds If-Match, so that of two writers who add at once one could
-// set the other's signature aside. Three things keep them apart. Writers on one machine take turns from their look at a
-// tag to the end of their put. A document goes behind a tag only if the tag still leads to what was read a moment ago.
-// And whoever has put comes back after a time that is long against his own look and put, and adds again what is gone:
-// another machine's writer can set it aside only if he looked before it was there, and has put by then.
+// set the other's signature aside. Three things keep them apart. Writers of one user on one machine take turns from
+// their look at a tag to the end of their put. A document goes behind a tag only if the tag still leads to what was
+// read a moment ago. And whoever has put comes back after a time that is long against his own look and put, and adds
+// again what is gone: another machine's writer can set it aside only if he looked before it was there, and has put by
+// then.
 #pragma once
 
 #include <chrono>
@@ -25,6 +26,8 @@ namespace gantry::image {
 constexpr int kMaxAttachTries = 20;
 constexpr std::chrono::milliseconds kShortestSettling{400};
 constexpr std::chrono::milliseconds kLongestSettling{5000};
+// Who has waited that long for a turn goes on without one, and waits for none again in this process.
+constexpr std::chrono::seconds kLongestTurn{4};
 
 // The manifest behind a tag.
 struct TaggedManifest {
@@ -66,7 +69,9 @@ class Attaching {
     std::string what;
     Change change;  // nullopt: it is there
     int tries = 0;
-    Clock::time_point settled = {};  // when it is looked at again
+    bool refused = false;                 // by the registry, in the last try, for a condition
+    std::optional<Digest> uploaded = {};  // whose blobs are there
+    Clock::time_point settled = {};       // when it is looked at again
   };
 
   void ListBehindTag(const Digest& subject, std::string_view referrer, const std::string& what);

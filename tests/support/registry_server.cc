@@ -4,6 +4,7 @@
 #include <set>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/base64.h"
@@ -164,6 +165,8 @@ size_t RegistryServer::Count(const std::string& method, const std::string& part)
 }
 
 void RegistryServer::Serve(const SeenRequest& request, Exchange& out) {
+  if (request.method == "GET")
+    std::this_thread::sleep_for(options_.read_delay);
   if (const std::optional<Fault> fault = TakeFault(request))
     Commit(*fault, request, out);
   else

@@ -18,6 +18,7 @@
 //   forget        the upload is not known any more
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -45,6 +46,7 @@ class RegistryServer {
     size_t min_chunk = 0;        // OCI-Chunk-Min-Length
     size_t page = 1000;          // entries of a list
     int token_seconds = 300;
+    std::chrono::milliseconds read_delay{0};  // before each answer to a GET
     std::string upstream = {};  // "127.0.0.1:PORT" of a true registry that has the content; faults and tokens stay ours
   };
 

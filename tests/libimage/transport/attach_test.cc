@@ -1,13 +1,20 @@
 #include "libimage/transport/attach.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstdlib>
 #include <set>
 #include <thread>
 #include <vector>
 
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
 #include "libimage/model/media_type.h"
 #include "libimage/transport/attachments.h"
 #include "tests/support/registry_server.h"
@@ -129,6 +136,51 @@ TEST(Attach, AWriterWhoDiesInHisTurnHoldsUpNobody) {
   Client client(server);
   client.Append("two");
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
+// Any process can hold the name of a turn. In a process of its own, for it changes how that takes turns.
+TEST(Attach, AHeldTurnIsWaitedForOnce) {
+  RegistryServer server;
+  const std::string name = "gantry-tag-" + std::to_string(geteuid()) + "-" +
+                           Digest::Of(server.host() + "/app:" + SignatureTag(kImage)).hex();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::copy(name.begin(), name.end(), &address.sun_path[1]);
+  const UniqueFd holder(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(bind(holder.get(), reinterpret_cast<const sockaddr*>(&address),
+                 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())),
+            0);
+  const auto append = [&](const std::string& text) {
+    const auto start = std::chrono::steady_clock::now();
+    Client client(server);
+    client.Append(text);
+    return std::chrono::steady_clock::now() - start;
+  };
+  EXPECT_EXIT(
+      {
+        const auto first = append("one");
+        const auto second = append("two");
+        std::exit(first >= kLongestTurn && first < 2 * kLongestTurn && second < kLongestTurn / 2 ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+  EXPECT_EQ(Client(server).Found(), (std::multiset<std::string>{"one", "two"}));
+}
+
+TEST(Attach, ASlowRegistryIsAskedOnceMore) {
+  const RegistryServer server({.read_delay = std::chrono::milliseconds(120)});
+  Client client(server);
+  client.Append("one");
+  client.Settle();
+  // Twice a look and one more, then one whether it stayed; and for the two blobs once.
+  EXPECT_EQ(server.Count("GET", ".sig"), 5U);
+  EXPECT_EQ(server.Count("HEAD", "/blobs/"), 2U);
+  EXPECT_EQ(server.Count("PUT", ".sig"), 1U);
+  for (const auto& request : server.requests()) {
+    if (request.method == "PUT" && request.target.ends_with(".sig")) {
+      EXPECT_EQ(request.Header("if-none-match"), "*");
+    }
+  }
+  EXPECT_EQ(client.Found(), (std::multiset<std::string>{"one"}));
 }
 
 TEST(Attach, AConditionThatFailsIsTriedAnew) {
