@@ -130,6 +130,13 @@ TEST_F(HttpServerTest, SendsPartsOfWhatIsInMemory) {
   EXPECT_EQ(ask("If-None-Match: \"tag\"\r\n"), "304 ");
 }
 
+// cpp-httplib throws while it parses them.
+TEST_F(HttpServerTest, OutlivesRangesThatAreNone) {
+  const UniqueFd fd = Connect();
+  Send(fd, "GET /content HTTP/1.1\r\nHost: x\r\nRange: bytes=" + std::string(26, '9') + "-\r\n\r\n");
+  EXPECT_EQ(ReadUntil(fd, "never").substr(9, 3), "416");
+}
+
 TEST_F(HttpServerTest, IsDoneWithARequestThatComesByteByByte) {
   const UniqueFd fd = Connect();
   EXPECT_LT(TimeOfDripping(fd, "GET /one HTTP/1.1\r\nHost: x\r\n\r\n"), 5s);

@@ -29,6 +29,9 @@ expect_status 404 "http://$server/v2/box/manifests/%0a"
 expect_status 404 "http://$server/v2/box@sha256:x/manifests/v1"
 expect_status 404 "http://$server/evil.test%2fx-v1-linux-amd64.aci%00"
 
+# What a header's number cannot hold ends no server.
+expect_status 416 "http://$server/healthz" -H "Range: bytes=$(printf '9%.0s' {1..26})-"
+
 # What follows a body is no request: a proxy before this server might have taken it for the body of somebody else's.
 exec 3<>"/dev/tcp/${server/://}"
 printf 'GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n' >&3
