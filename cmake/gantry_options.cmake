@@ -25,9 +25,12 @@ target_compile_definitions(gantry_options INTERFACE _GNU_SOURCE _GLIBCXX_ASSERTI
 set(static_program $<BOOL:$<TARGET_PROPERTY:STATIC_PROGRAM>>)
 target_link_options(gantry_options INTERFACE -Wl,--as-needed -Wl,-z,relro -Wl,-z,now
   $<IF:${static_program},-static-pie,-pie>)
+# A program has the C++ runtime in it, as in static_libraries.cmake, but for those that link a library of gantry with
+# INTERFACE_SHARED_RUNTIME: a shared library in C++ takes what the program has of the runtime and the rest from the
+# shared one, and an exception that is thrown in it aborts between the two.
 if(NOT GANTRY_SANITIZE)
-  # As in static_libraries.cmake.
-  target_link_options(gantry_options INTERFACE $<$<NOT:${static_program}>:-static-libstdc++$<SEMICOLON>-static-libgcc>)
+  set(own_runtime $<NOT:$<OR:${static_program},$<BOOL:$<TARGET_PROPERTY:SHARED_RUNTIME>>>>)
+  target_link_options(gantry_options INTERFACE $<${own_runtime}:-static-libstdc++$<SEMICOLON>-static-libgcc>)
 endif()
 if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT GANTRY_SANITIZE)
   # _FORTIFY_SOURCE needs optimisation, and hides overflows from the sanitizers.

@@ -91,9 +91,11 @@ class ClientSocket::Tls {
     }
   }
 
+  // Tells the client that this is the end and no cut; once.
   void End() {
     ERR_clear_error();
-    SSL_shutdown(connection_.get());
+    if ((SSL_get_shutdown(connection_.get()) & SSL_SENT_SHUTDOWN) == 0)
+      SSL_shutdown(connection_.get());
   }
 
  private:
@@ -217,6 +219,8 @@ bool ClientSocket::SendByTls(std::span<const std::byte> bytes) {
 
 void ClientSocket::Linger() {
   Flush();
+  if (tls_)
+    tls_->End();
   shutdown(fd_.get(), SHUT_WR);
   const auto deadline = Clock::now() + limits_.stall;
   ssize_t got = 1;

@@ -13,6 +13,7 @@
 
 #include "libimage/base/error.h"
 #include "serve/client_socket.h"
+#include "serve/request_head.h"
 
 namespace gantry::serve {
 namespace {
@@ -106,6 +107,7 @@ struct Current {
 
   ClientSocket& socket;
   bool believed = true;  // that what comes next is a request: not behind one that could not be parsed or has a body
+  RequestHead head;      // of the request that is read
   HttpRequest request;
   HttpAnswer answer;
   Clock::time_point begun;
@@ -116,13 +118,16 @@ thread_local Current* current = nullptr;
 // What cpp-httplib sees of a connection.
 class Stream : public httplib::Stream {
  public:
-  explicit Stream(ClientSocket& socket) : socket_(socket) {}
+  explicit Stream(Current& connection) : socket_(connection.socket), connection_(connection) {}
 
   bool is_readable() const override { return true; }
   bool is_writable() const override { return true; }
+  // Nothing but heads, for no body is read. cpp-httplib skips or mends the lines that are wrong, and takes the end of
+  // what there is for a bad request.
   ssize_t read(char* into, size_t size) override {
     const size_t got = socket_.Read(std::as_writable_bytes(std::span(into, size)));
-    return got > 0 ? static_cast<ssize_t>(got) : -1;
+    const bool good = std::all_of(into, into + got, [this](char byte) { return connection_.head.Take(byte); });
+    return got > 0 && good ? static_cast<ssize_t>(got) : -1;
   }
   ssize_t write(const char* bytes, size_t size) override {
     return socket_.Write(std::as_bytes(std::span(bytes, size))) ? static_cast<ssize_t>(size) : -1;
@@ -140,6 +145,7 @@ class Stream : public httplib::Stream {
 
  private:
   ClientSocket& socket_;
+  Current& connection_;
 };
 
 // Cpp-httplib without its connections: it looks at each a hundred times a second, and asks for leave before each piece.
@@ -195,11 +201,12 @@ class HttpServer::State {
   bool ServeRequests(ClientSocket& socket) {
     Current connection(socket);
     current = &connection;
-    Stream stream(socket);
+    Stream stream(connection);
     bool good = true;
     for (bool last = false; good && !last && connection.believed && socket.WaitForRequest();) {
       last = stopping_;
       connection.believed = false;
+      connection.head = {};
       good = server_.process_request(stream, last, last, nullptr);
       good = socket.Flush() && good;
     }
@@ -222,6 +229,14 @@ class HttpServer::State {
     server_.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
       Answer(request, response);
       return httplib::Server::HandlerResponse::Handled;
+    });
+    // cpp-httplib promises another request to whoever does not decline it.
+    server_.set_post_routing_handler([](const httplib::Request&, httplib::Response& response) {
+      if (current->believed)
+        return;
+      response.headers.erase("Keep-Alive");
+      response.headers.erase("Connection");
+      response.set_header("Connection", "close");
     });
     server_.set_logger(
         [this](const httplib::Request& request, const httplib::Response& response) { Log(request, response); });
@@ -254,23 +269,15 @@ class HttpServer::State {
                                                              : std::nullopt;
                             },
                         .is_gone = [&socket = current->socket] { return socket.IsGone(); }};
-    current->believed = IsBelieved(request);
+    current->believed = !current->head.has_body();
     if (request.method != "GET" && request.method != "HEAD")
       current->answer = {
           .status = 405, .headers = {{"Allow", "GET, HEAD"}}, .text = "only GET and HEAD are answered\n"};
     else if (!current->believed)
-      current->answer = {.status = 400, .headers = {{"Connection", "close"}}, .text = "no request has a body here\n"};
+      current->answer = {.status = 400, .text = "no request has a body here\n"};
     else
       current->answer = handler_(current->request);
     Send(request, response);
-  }
-
-  // What stands behind a request that has a body is that body, which cpp-httplib would take for the next request, or
-  // not (request smuggling, RFC 9112, 11.2).
-  static bool IsBelieved(const httplib::Request& request) {
-    const std::string length = request.get_header_value("Content-Length");
-    return request.get_header_value_count("Content-Length") <= 1 && (length.empty() || length == "0") &&
-           !request.has_header("Transfer-Encoding");
   }
 
   static bool Matches(const std::string& listed, const std::string& etag) {

@@ -1,6 +1,7 @@
 // HTTP/1.1 with or without TLS, for one handler. Owns cpp-httplib, whose types stay behind it: the parsing of requests,
 // ranges, what a body is sent as. Bounds: the number of connections, the time that a client may take, the length of a
-// request line and of a header (cpp-httplib's, 8 KiB each) and of all of them; no request has a body that is read.
+// request line and of a header (cpp-httplib's, 8 KiB each) and of all of them; no request has a body that is read, and
+// behind one that may have there is no other.
 #pragma once
 
 #include <cstdint>

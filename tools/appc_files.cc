@@ -1,5 +1,7 @@
 #include "tools/appc_files.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,6 +46,24 @@ image::Reference FindFile(const image::Reference& reference, const std::string& 
                 "bring it here with: gantry fetch " + called);
   }
   return file;
+}
+
+RelPath AppcPart(const std::string& file) { return RelPath::Parse(file + ".part"); }
+
+std::optional<UniqueFd> HoldAppcPart(const Dir& dir, const std::string& file, WhenHeld when) {
+  const RelPath part = AppcPart(file);
+  while (true) {
+    UniqueFd fd = dir.OpenBeneath(part, O_RDWR | O_CREAT, 0644);
+    if (flock(fd.get(), when == WhenHeld::kWait ? LOCK_EX : LOCK_EX | LOCK_NB) < 0) {
+      if (errno == EWOULDBLOCK)
+        return std::nullopt;
+      ThrowErrno("lock " + part.str());
+    }
+    struct stat ours {};
+    const auto there = dir.Stat(part);
+    if (fstat(fd.get(), &ours) == 0 && there && there->st_ino == ours.st_ino)
+      return fd;  // else the one before has taken it away
+  }
 }
 
 }  // namespace gantry::tools

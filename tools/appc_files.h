@@ -2,8 +2,10 @@
 // them.
 #pragma once
 
+#include <optional>
 #include <string>
 
+#include "libimage/base/dir.h"
 #include "libimage/model/reference.h"
 
 namespace gantry::tools {
@@ -18,5 +20,12 @@ std::string AppcPath(const image::AppcReference& wanted, const std::string& root
 image::Reference AsFile(const image::Reference& reference, const std::string& platform, const std::string& root);
 // The same, but kNotFound, with the command that would fetch it, when it is not there.
 image::Reference FindFile(const image::Reference& reference, const std::string& platform, const std::string& root);
+
+// The file in which `file` of that directory comes in. Its name is no ACI's, so that nobody takes it for a dependency.
+RelPath AppcPart(const std::string& file);
+// Opens it, or makes it, and locks it: one at a time brings that image here or takes it away, with what belongs to it.
+// Whoever holds it may remove it. Of one that somebody holds kSkip is nullopt.
+enum class WhenHeld { kWait, kSkip };
+std::optional<UniqueFd> HoldAppcPart(const Dir& dir, const std::string& file, WhenHeld when);
 
 }  // namespace gantry::tools

@@ -1,7 +1,5 @@
 #include "tools/fetch_appc.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <utility>
@@ -18,23 +16,13 @@
 namespace gantry::tools {
 namespace {
 
-// Where one file comes in. Its name is no ACI's, so that nobody takes it for a dependency; whoever fetches the same
-// meanwhile waits, and what a killed one left is overwritten.
+// Where one file comes in. Whoever fetches the same meanwhile waits, and what a killed one left is overwritten.
 class IncomingFile {
  public:
-  IncomingFile(const Dir& dir, std::string name) : dir_(dir), name_(std::move(name)) {
-    const RelPath path = part();
-    while (true) {
-      fd_ = dir.OpenBeneath(path, O_RDWR | O_CREAT, 0644);
-      if (flock(fd_.get(), LOCK_EX) < 0)
-        ThrowErrno("lock " + path.str());
-      struct stat ours {};
-      const auto there = dir.Stat(path);
-      if (fstat(fd_.get(), &ours) == 0 && there && there->st_ino == ours.st_ino)
-        break;  // else the one before has taken it away
-    }
+  IncomingFile(const Dir& dir, std::string name)
+      : dir_(dir), name_(std::move(name)), fd_(*HoldAppcPart(dir, name_, WhenHeld::kWait)) {
     if (ftruncate(fd_.get(), 0) < 0)
-      ThrowErrno("empty " + path.str());
+      ThrowErrno("empty " + part().str());
   }
   IncomingFile(const IncomingFile&) = delete;
   IncomingFile& operator=(const IncomingFile&) = delete;
@@ -61,7 +49,7 @@ class IncomingFile {
   }
 
  private:
-  RelPath part() const { return RelPath::Parse(name_ + ".part"); }
+  RelPath part() const { return AppcPart(name_); }
 
   const Dir& dir_;
   std::string name_;

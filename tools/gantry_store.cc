@@ -81,7 +81,7 @@ int List(const Options& options) {
   }
   // For scripts and completion: names alone.
   if (options.common.quiet) {
-    for (const image::StoredName& name : names) std::printf("%s\n", name.name.c_str());
+    for (const image::StoredName& name : names) std::printf("%s\n", Printable(name.name).c_str());
     for (const StoredAci& aci : acis) std::printf("%s\n", Printable(aci.name()).c_str());
     return 0;
   }
@@ -219,7 +219,7 @@ int Remove(const Options& options) {
   if (options.json) {
     PrintJson(json::Object{{"removed", removed}});
   } else {
-    for (const json::Value& name : removed) std::printf("%s\n", name.string()->c_str());
+    for (const json::Value& name : removed) std::printf("%s\n", Printable(*name.string()).c_str());
   }
   return 0;
 }

@@ -14,7 +14,7 @@
 namespace gantry::tools {
 namespace {
 
-constexpr std::string_view kImage = ".aci", kSignature = ".asc", kPart = ".part";
+constexpr std::string_view kImage = ".aci", kSignature = ".asc";
 constexpr std::string_view kTransport = "appc:";
 
 std::string FileName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
@@ -129,8 +129,11 @@ json::Object StoredAcis::Show(const StoredAci& aci) const {
 }
 
 void StoredAcis::Remove(const StoredAci& aci) const {
+  // Else the signature that a fetch has just written may go, and its image come after it.
+  const auto held = HoldAppcPart(*dir_, aci.file, WhenHeld::kWait);
   dir_->RemoveFile(RelPath::Parse(aci.file));
   dir_->RemoveFile(RelPath::Parse(aci.file + std::string(kSignature)));
+  dir_->RemoveFile(AppcPart(aci.file));
 }
 
 std::vector<image::StoreProblem> StoredAcis::Check() const {
@@ -155,11 +158,11 @@ std::vector<RelPath> StoredAcis::LeftoverFiles() const {
     const std::string image = file.substr(0, file.rfind('.'));
     if (!image.ends_with(kImage))
       continue;
-    if (file == image + std::string(kPart)) {
+    if (path == AppcPart(image)) {
       const auto fd = dir_->TryOpenBeneath(path, O_RDONLY);
       if (fd && flock(fd->get(), LOCK_EX | LOCK_NB) == 0)
         out.push_back(path);
-    } else if (file == image + std::string(kSignature) && !dir_->Exists(RelPath::Parse(image + std::string(kPart))) &&
+    } else if (file == image + std::string(kSignature) && !dir_->Exists(AppcPart(image)) &&
                !dir_->Exists(RelPath::Parse(image))) {
       out.push_back(path);
     }
@@ -177,14 +180,9 @@ size_t StoredAcis::RemoveLeftovers() const {
   size_t count = 0;
   for (const RelPath& path : LeftoverFiles()) {
     const std::string image = path.str().substr(0, path.str().rfind('.'));
-    const RelPath part = RelPath::Parse(image + std::string(kPart));
-    // Held as by a fetch, so that none is at this image meanwhile.
-    const UniqueFd lock = dir_->OpenBeneath(part, O_RDWR | O_CREAT, 0644);
-    if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
-      continue;
-    struct stat ours {};
-    const auto there = dir_->Stat(part);
-    if (fstat(lock.get(), &ours) != 0 || !there || there->st_ino != ours.st_ino)
+    const RelPath part = AppcPart(image);
+    const auto held = HoldAppcPart(*dir_, image, WhenHeld::kSkip);
+    if (!held)
       continue;
     if (path != part && !dir_->Exists(RelPath::Parse(image)))
       dir_->RemoveFile(path);

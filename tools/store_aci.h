@@ -38,6 +38,7 @@ class StoredAcis {
   std::optional<StoredAci> Find(const std::string& name) const;
   // What Find found, with all that reading it tells. kCorrupt for what is no sound image.
   json::Object Show(const StoredAci& aci) const;
+  // With its signature; waits for a fetch of it.
   void Remove(const StoredAci& aci) const;
 
   // Reads every file.

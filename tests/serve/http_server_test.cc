@@ -130,6 +130,36 @@ TEST_F(HttpServerTest, SendsPartsOfWhatIsInMemory) {
   EXPECT_EQ(ask("If-None-Match: \"tag\"\r\n"), "304 ");
 }
 
+// cpp-httplib throws while it parses them, or matches them by recursion.
+TEST_F(HttpServerTest, OutlivesRangesThatAreNone) {
+  for (const auto& [range, status] :
+       {std::pair(std::string(26, '9') + "-", "416"), {std::string(8000, '0') + "-", "400"}}) {
+    const UniqueFd fd = Connect();
+    Send(fd, "GET /content HTTP/1.1\r\nHost: x\r\nRange: bytes=" + range + "\r\n\r\n");
+    EXPECT_EQ(ReadUntil(fd, "never").substr(9, 3), status);
+  }
+}
+
+// And says so: the next would be lost.
+TEST_F(HttpServerTest, EndsAConnectionOnWhichABodyMayFollow) {
+  const std::string get = "GET /one HTTP/1.1\r\nHost: x\r\n";
+  const std::vector<std::pair<std::string, std::string>> requests = {
+      {get + "Content-Length: 50\r\n\r\n", "400"},
+      {get + "Content-Length: 50\n\r\n", "400"},
+      {get + "Transfer-Encoding:\r\n\r\n", "400"},
+      {get + "Range: bytes=" + std::string(26, '9') + "-\r\n\r\n", "416"},
+      {"POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n", "405"}};
+  for (const auto& [request, status] : requests) {
+    const UniqueFd fd = Connect();
+    Send(fd, request + get + "\r\n");
+    const std::string answers = ReadUntil(fd, "never");
+    EXPECT_EQ(answers.substr(9, 3), status) << request;
+    EXPECT_EQ(answers.rfind("HTTP/1.1 "), 0u) << answers;
+    EXPECT_NE(answers.find("\r\nConnection: close\r\n"), std::string::npos) << answers;
+    EXPECT_EQ(answers.find("Keep-Alive"), std::string::npos) << answers;
+  }
+}
+
 TEST_F(HttpServerTest, IsDoneWithARequestThatComesByteByByte) {
   const UniqueFd fd = Connect();
   EXPECT_LT(TimeOfDripping(fd, "GET /one HTTP/1.1\r\nHost: x\r\n\r\n"), 5s);
@@ -224,6 +254,15 @@ TEST_F(TlsServerTest, IsDoneWithAHandshakeThatComesByteByByte) {
   const UniqueFd fd = Connect();
   std::string hello("\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03", 11);
   EXPECT_LT(TimeOfDripping(fd, hello + std::string(60, 'x')), 5s);
+}
+
+// Else a client may think that somebody cut it off.
+TEST_F(TlsServerTest, SaysThatItEndsAConnectionOnWhichABodyMayFollow) {
+  const Captured got =
+      RunCaptured({"openssl", "s_client", "-ign_eof", "-connect", "127.0.0.1:" + std::to_string(server_->port())},
+                  "POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n", 1 << 20);
+  EXPECT_NE(got.output.find("HTTP/1.1 405 "), std::string::npos);
+  EXPECT_TRUE(got.output.ends_with("closed\n")) << got.output;
 }
 
 TEST_F(TlsServerTest, AnswersByTlsAndNotWithout) {

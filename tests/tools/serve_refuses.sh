@@ -29,15 +29,20 @@ expect_status 404 "http://$server/v2/box/manifests/%0a"
 expect_status 404 "http://$server/v2/box@sha256:x/manifests/v1"
 expect_status 404 "http://$server/evil.test%2fx-v1-linux-amd64.aci%00"
 
+# What a header's number cannot hold ends no server.
+expect_status 416 "http://$server/healthz" -H "Range: bytes=$(printf '9%.0s' {1..26})-"
+
 # What follows a body is no request: a proxy before this server might have taken it for the body of somebody else's.
-exec 3<>"/dev/tcp/${server/://}"
-printf 'GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n' >&3
-timeout 5 cat <&3 >"$T/answers" || true
-! grep -q '200 OK' "$T/answers" || fail "a body was a request: $(cat "$T/answers")"
-exec 3<>"/dev/tcp/${server/://}"
-printf 'GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 40\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n' >&3
-timeout 5 cat <&3 >"$T/answers" || true
-! grep -q '200 OK' "$T/answers" || fail "the second length was not seen: $(cat "$T/answers")"
+for header in 'Content-Length: 40\r\n' 'Content-Length: 0\r\nContent-Length: 40\r\n' 'Content-Length: 40\n' \
+  'Transfer-Encoding: chunked\n' 'Content-Length : 40\r\n' 'Content-Length\0: 40\r\n' 'Content-Length:\r\n' \
+  'Transfer-Encoding:\r\n' 'Transfer-Encoding:\r\n chunked\r\n' 'Content-Length: %%30\r\n'; do
+  exec 3<>"/dev/tcp/${server/://}"
+  # shellcheck disable=SC2059  # it is a format
+  printf "GET /healthz HTTP/1.1\r\nHost: x\r\n$header\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" >&3
+  timeout 5 cat <&3 >"$T/answers" || true
+  [ "$(grep -ac '^HTTP/' "$T/answers")" = 1 ] && grep -q '^HTTP/1.1 400 ' "$T/answers" ||
+    fail "a body was a request, $header: $(cat "$T/answers")"
+done
 expect_status 200 "http://$server/healthz"
 # The log has every request, as text.
 expect_status 404 "http://$server/%ff%0a"

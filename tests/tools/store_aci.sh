@@ -57,8 +57,21 @@ expect_exit 5 gantry-store check
 expect_exit 5 gantry-store show "$name"
 expect_exit 3 gantry-store rm "$name" nothing
 [ -e "$file" ] || fail "removed beside a typing error"
-expect_exit 0 gantry-store rm "$name"
+# Not between a fetch's two files.
+exec 9<>"$file.part"
+flock 9
+gantry-store rm "$name" >"$T/out" 9<&- &
+removing=$!
+started_pids+=("$removing")
+for _ in $(seq 100); do ! grep -q -- "-> FLOCK .* $removing " /proc/locks || break; sleep 0.05; done
+[ -e "$file" ] && [ -e "$file.asc" ] || fail "removed while it is fetched"
+exec 9<&-
+wait "$removing" || fail "rm failed"
 [ "$(cat "$T/out")" = "$full" ] || fail "rm: $(cat "$T/out")"
-[ ! -e "$file" ] && [ ! -e "$file.asc" ] || fail "it is there"
+[ ! -e "$file" ] && [ ! -e "$file.asc" ] && [ ! -e "$file.part" ] || fail "left: $(ls "$GANTRY_ROOT/aci")"
+# A name is text, whatever its file is called.
+echo x >"$GANTRY_ROOT/aci/"$'bad\e[31m.aci'
 expect_exit 0 gantry-store rm --all
+expect_text '^appc:unreadable/bad' "$T/out"
+! grep -q $'\e' "$T/out" || fail "an escape sequence: $(cat -v "$T/out")"
 [ -z "$(gantry-store -q list)" ] || fail "left: $(gantry-store list)"
