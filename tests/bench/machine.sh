@@ -24,18 +24,14 @@ milliseconds_of_eight() {
   echo $(((${EPOCHREALTIME/./} - begin) / 1000))
 }
 
-median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
-
 # beside TITLE UNIT EXPECTED FUNCTION ROUNDS: gantry's figure and the bare machine's by turns, and the first as a share.
 beside() {
-  local title=$1 unit=$2 expected=$3 function=$4 rounds=$5 own other
-  : >"$T/own"
-  : >"$T/bare-figures"
+  local title=$1 unit=$2 expected=$3 function=$4 rounds=$5 ours=() theirs=() own other
   for _ in $(seq "$rounds"); do
-    "$function" "${machine[@]}" "oci:$T/busybox:v1" echo first >>"$T/own"
-    "$function" "${bare[@]}" >>"$T/bare-figures"
+    ours+=("$("$function" "${machine[@]}" "oci:$T/busybox:v1" echo first)")
+    theirs+=("$("$function" "${bare[@]}")")
   done
-  own=$(median <"$T/own") other=$(median <"$T/bare-figures")
+  own=$(median "${ours[@]}") other=$(median "${theirs[@]}")
   printf '  %-40s %8s %s, bare %8s %s   %s%s\n' "$title" "$own" "$unit" "$other" "$unit" \
     "$(awk -v a="$own" -v b="$other" 'BEGIN { printf "%.2f", a / b }')" "${expected:+ (expected: $expected)}"
 }
