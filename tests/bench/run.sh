@@ -434,7 +434,7 @@ END
   nginx -p "$T" -c "$T/nginx.conf" &
   started_pids+=($!)
   until curl -s -o /dev/null http://127.0.0.1:18081/; do sleep 0.1; done
-  printf '\nserve: what is in the cache, by 32 connections%10s %10s\n' 'gantry, /s' 'nginx, /s'
+  printf '\nserve: what is in the cache, by 32 connections %9s %10s\n' 'gantry, /s' 'nginx, /s'
   against_nginx large.aci "$(aci_url bench/large v1)"
   against_nginx small.aci "$(aci_url bench/small v1)"
   against_nginx manifest "http://$server/v2/bench/small/manifests/v1"
