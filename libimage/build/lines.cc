@@ -71,8 +71,10 @@ std::vector<LogicalLine> JoinLines(std::string_view text, char escape, size_t ma
     if (!continued)
       close();
   }
-  if (open)
+  if (open) {
+    open->text.resize(open->text.find_last_not_of(kSpaces) + 1);  // as at the end of any line
     close();
+  }
   return lines;
 }
 
