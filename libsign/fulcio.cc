@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libimage/base/error.h"
+#include "libsign/big_endian.h"
 
 namespace gantry::sign {
 namespace {
@@ -55,14 +56,6 @@ class TlsReader {
  private:
   std::string_view rest_;
 };
-
-std::string BigEndian(uint64_t number, size_t size) {
-  std::string bytes(size, '\0');
-  for (size_t i = size; i > 0; --i, number >>= 8) {
-    bytes[i - 1] = static_cast<char>(number & 0xff);
-  }
-  return bytes;
-}
 
 struct Sct {
   std::string log_id;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "libimage/base/error.h"
+#include "libsign/big_endian.h"
 
 namespace gantry::sign {
 namespace {
@@ -183,12 +184,6 @@ std::string Padded(std::string_view number, size_t size) {
 }
 
 }  // namespace
-
-std::string BigEndian(uint64_t value, size_t count) {
-  std::string out(count, '\0');
-  for (size_t i = count; i-- > 0; value >>= 8) out[i] = static_cast<char>(value & 0xff);
-  return out;
-}
 
 std::optional<OpenPgpSignature> OpenPgpSignature::Parse(std::string_view body) {
   std::optional<OpenPgpSignature> signature = ParseFields(body);

@@ -53,8 +53,6 @@ class Octets {
   bool good_ = true;
 };
 
-std::string BigEndian(uint64_t value, size_t count);
-
 // Types of subpackets (5.2.3.1), and of RFC 4880bis those that gpg writes.
 enum SubpacketType : uint8_t {
   kCreated = 2,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "libimage/base/fd.h"
+#include "libsign/big_endian.h"
 #include "libsign/openpgp_key.h"
 #include "libsign/openpgp_packets.h"
 

@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "libimage/base/fd.h"
+#include "libsign/big_endian.h"
 #include "libsign/gpg_verify.h"
 #include "libsign/openpgp.h"
 #include "libsign/openpgp_key.h"

@@ -5,6 +5,7 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
+#include "libsign/big_endian.h"
 #include "libsign/inclusion_proof.h"
 #include "libsign/proto_json.h"
 #include "libsign/time_text.h"
@@ -15,6 +16,7 @@ namespace {
 using json::Array;
 using json::Object;
 using json::Value;
+using sign::BigEndian;
 using sign::Hash;
 using sign::KeyHash;
 
@@ -23,12 +25,6 @@ constexpr std::string_view kRekor2Host = "log2025.rekor.gantry.example";
 constexpr std::string_view kPayloadType = "application/vnd.in-toto+json";
 constexpr int64_t kFounded = kNow - 50 * kDay;
 constexpr uint64_t kGlobalIndexBase = 1000;  // the log index counts earlier shards, that of the proof does not
-
-std::string BigEndian(uint64_t number, size_t size) {
-  std::string bytes(size, '\0');
-  for (size_t i = size; i > 0; --i, number >>= 8) bytes[i - 1] = static_cast<char>(number & 0xff);
-  return bytes;
-}
 
 std::string Pae(std::string_view type, std::string_view payload) {
   return "DSSEv1 " + std::to_string(type.size()) + " " + std::string(type) + " " + std::to_string(payload.size()) +
