@@ -8,6 +8,7 @@
 #include "libimage/base/base64.h"
 #include "libimage/base/process.h"
 #include "tests/support/fake_sigstore.h"
+#include "tests/support/source_dir.h"
 
 namespace gantry::sign {
 namespace {
@@ -94,7 +95,7 @@ TEST(SigstoreJs, AgreesAboutEveryBundle) {
                          {"subject", "signer@gantry.example"},
                          {"cases", asked}});
   const Captured answer =
-      RunCaptured({"node", GANTRY_SOURCE_DIR "/tests/support/sigstore_verify.mjs", packages}, input, 1024 * 1024);
+      RunCaptured({"node", testing::SourceDir() + "/tests/support/sigstore_verify.mjs", packages}, input, 1024 * 1024);
   ASSERT_EQ(answer.status.code, 0);
   std::istringstream lines(answer.output);
   size_t accepted = 0;

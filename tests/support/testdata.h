@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "libimage/base/error.h"
+#include "tests/support/source_dir.h"
 
 namespace gantry::testing {
 
@@ -27,7 +28,7 @@ inline std::string ReadText(const fs::path& path) {
 // The entries of testdata/PLACE, sorted; fails the test when there are less than `at_least`.
 inline std::vector<fs::path> Cases(const std::string& place, size_t at_least, const std::string& extension = "") {
   std::vector<fs::path> out;
-  for (const auto& entry : fs::directory_iterator(fs::path(GANTRY_SOURCE_DIR) / "testdata" / place)) {
+  for (const auto& entry : fs::directory_iterator(fs::path(SourceDir()) / "testdata" / place)) {
     if (entry.path().extension() == extension)
       out.push_back(entry.path());
   }

@@ -7,6 +7,7 @@
 #include "libimage/model/config.h"
 #include "libimage/model/manifest.h"
 #include "libimage/model/media_type.h"
+#include "tests/support/source_dir.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/testdata.h"
 
@@ -131,7 +132,7 @@ TEST(RejectTest, DamagedDocuments) {
       }
     }
   };
-  const auto place = std::filesystem::path(GANTRY_SOURCE_DIR) / "testdata/golden";
+  const auto place = std::filesystem::path(testing::SourceDir()) / "testdata/golden";
   damage(place / "manifest/docker_windows/manifest.json", [](const std::string& text) { ParseManifest(text); });
   damage(place / "config/buildkit_healthcheck/config.json", [](const std::string& text) { ImageConfig::Parse(text); });
   damage(place / "aci_manifest/specification_example/manifest.json",

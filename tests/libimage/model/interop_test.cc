@@ -8,6 +8,7 @@
 #include "libimage/model/aci_manifest.h"
 #include "libimage/model/image.h"
 #include "libimage/model/media_type.h"
+#include "tests/support/source_dir.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/testdata.h"
 
@@ -183,8 +184,8 @@ TEST(InteropTest, ReadsTheNamesThatSkopeoReads) {
 
 TEST(InteropTest, ActoolTakesOurAciManifests) {
   const std::string build = fs::read_symlink("/proc/self/exe").parent_path().parent_path().string();
-  const Captured tool = RunCaptured(
-      {"bash", std::string(GANTRY_SOURCE_DIR) + "/tests/support/build_actool.sh", build + "/actool"}, "", 4096);
+  const Captured tool =
+      RunCaptured({"bash", testing::SourceDir() + "/tests/support/build_actool.sh", build + "/actool"}, "", 4096);
   if (tool.status.code == 77)
     GTEST_SKIP() << tool.output;
   ASSERT_EQ(tool.status.code, 0);

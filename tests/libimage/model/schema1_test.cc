@@ -9,6 +9,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/model/media_type.h"
+#include "tests/support/source_dir.h"
 #include "tests/support/temp_dir.h"
 
 namespace gantry::image {
@@ -17,7 +18,7 @@ namespace {
 using testing::CaughtError;
 
 std::string Seed(const std::string& name) {
-  return ReadFile(std::string(GANTRY_SOURCE_DIR) + "/testdata/fuzz/schema1/" + name, 1 << 20);
+  return ReadFile(testing::SourceDir() + "/testdata/fuzz/schema1/" + name, 1 << 20);
 }
 
 const Digest kA = Digest::Parse("sha256:" + std::string(64, 'a'));
