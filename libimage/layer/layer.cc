@@ -92,8 +92,10 @@ class LatePrefetchSource : public Source {
   std::function<bool()> processor_free_;  // null once it was
 };
 
-// The tar of a layer without a look at its digest. With `ahead` a thread of its own reads and hashes the blob.
-std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t index, bool ahead = false) {
+// The tar of a layer without a look at its digest. `apart` may put a thread between the blob, which is read and hashed,
+// and the inflating of it.
+template <typename Apart>
+std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t index, Apart apart) {
   const Descriptor& layer = image.manifest.layers.at(index);
   const std::string what = LayerName(image, index);
   const std::optional<Compression> expected = LayerCompression(layer.media_type);
@@ -108,7 +110,7 @@ std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t 
     throw Error(ErrorKind::kCorrupt, what + " is not what its media type " + Quoted(layer.media_type) + " says",
                 "whoever made the image must build it anew");
   }
-  return Decompress(ahead ? Prefetch(std::move(bytes), kBlocksAhead) : std::move(bytes), found, what);
+  return Decompress(apart(std::move(bytes)), found, what);
 }
 
 std::unique_ptr<Source> Checked(std::unique_ptr<Source> tar, const Image& image, size_t index) {
@@ -172,8 +174,10 @@ std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t
 }
 
 std::unique_ptr<Source> OpenUncheckedLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
-  std::unique_ptr<Source> tar = Inflated(blobs, image, index, ahead);
-  return ahead ? Prefetch(std::move(tar), kBlocksAhead) : std::move(tar);
+  const auto apart = [&](std::unique_ptr<Source> from) {
+    return ahead ? Prefetch(std::move(from), kBlocksAhead) : std::move(from);
+  };
+  return apart(Inflated(blobs, image, index, apart));
 }
 
 std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, size_t index,
@@ -181,7 +185,7 @@ std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, s
   const auto apart = [&](std::unique_ptr<Source> from) {
     return std::make_unique<LatePrefetchSource>(std::move(from), processor_free);
   };
-  return apart(Checked(apart(Inflated(blobs, image, index)), image, index));
+  return apart(Checked(apart(Inflated(blobs, image, index, apart)), image, index));
 }
 
 }  // namespace gantry::image

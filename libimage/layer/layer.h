@@ -58,7 +58,7 @@ std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t
 std::unique_ptr<Source> OpenUncheckedLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead = true);
 
 // As OpenLayer for one of several layers that are read at once: all is done in the reader's thread until
-// `processor_free`, which is asked before each block; from then on inflating and hashing have a thread each.
+// `processor_free`, which is asked before each block; from then on there are the three threads.
 std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, size_t index,
                                        const std::function<bool()>& processor_free);
 
