@@ -35,9 +35,10 @@ void Repack(const char* directory, const char* ref, const char* root, const char
   const auto store = image::Store::Open(root);
   image::Confinement keep = runner::RendererConfinement(root);
   keep.read.emplace_back(directory);
-  const runner::Rootfs rootfs = runner::Render(
-      image, *store, std::nullopt,
-      {.open = [&] { return layout; }, .keep = keep, .progress = [] { return std::make_unique<NoProgress>(); }});
+  const runner::Rootfs rootfs = runner::Render(image, *store, std::nullopt,
+                                               {.open = [&]() -> std::shared_ptr<const image::Blobs> { return layout; },
+                                                .keep = keep,
+                                                .progress = [] { return std::make_unique<NoProgress>(); }});
   std::vector<Dir> dirs;
   for (const std::string& layer : rootfs.layers) dirs.push_back(Dir::Open(layer));
   std::vector<const Dir*> layers;

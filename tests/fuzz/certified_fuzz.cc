@@ -43,11 +43,11 @@ Policy Asking() {
 
 // One stored signature in a decision: whatever it is, it is refused with a reason.
 void Decide(const std::string& stored) {
-  static const Policy policy = Asking();
-  static const gantry::image::FetchedImage image = Image();
+  static const Policy kPolicy = Asking();
+  static const gantry::image::FetchedImage kImage = Image();
   gantry::sign::Evidence evidence;
   evidence.signatures.push_back(stored);
-  const Decision decision = gantry::sign::Verifier::Decide(image, policy, evidence, gantry::sign::Detail::kWhole);
+  const Decision decision = gantry::sign::Verifier::Decide(kImage, kPolicy, evidence, gantry::sign::Detail::kWhole);
   Require(!decision.allowed && !decision.code.empty() && !decision.Explain().empty());
 }
 

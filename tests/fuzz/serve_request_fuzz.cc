@@ -12,14 +12,14 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::optional<std::string> version;
   if (line < text.size())
     version = std::string(text.substr(line + 1));
-  static const Upstreams upstreams = [] {
+  static const Upstreams kUpstreams = [] {
     Upstreams all;
     all.Add("docker://registry.test/base");
     all.Add("hub=docker://docker.io");
     return all;
   }();
   const auto is_ours = [&](const std::string& name, const std::string& reference) {
-    const auto found = upstreams.Find(name, reference);
+    const auto found = kUpstreams.Find(name, reference);
     return !found || (found->host == "registry.test" && found->path.starts_with("base/")) || found->host == "docker.io";
   };
   if (const auto aci = AciRequest::Parse(path, "images.test", version)) {
