@@ -20,7 +20,7 @@ TEST(Toml, BecomesTheValuesOfJson) {
 TEST(Toml, RefusesWhatIsNoneWithItsLine) {
   const struct {
     std::string text, says;
-  } kBad[] = {
+  } bad[] = {
       {"a = 1\nb = \n", "line 2"},
       {"a = 1\na = 2\n", "line 2"},
       {"x = 1979-05-27\n", "line 1: expected text"},
@@ -32,7 +32,7 @@ TEST(Toml, RefusesWhatIsNoneWithItsLine) {
       {std::string(kMaxTomlBytes + 1, '#'), "over"},
       {"[[#a]]\nx = 1\n", "f.conf"},  // the library asserts that this cannot be
   };
-  for (const auto& [text, says] : kBad) {
+  for (const auto& [text, says] : bad) {
     const Error error = CaughtError([&text = text] { ParseToml(text, "f.conf"); });
     EXPECT_EQ(error.kind(), ErrorKind::kCorrupt) << text.substr(0, 40);
     EXPECT_NE(error.message().find(says), std::string::npos) << error.message();

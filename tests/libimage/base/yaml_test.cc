@@ -28,7 +28,7 @@ TEST(Yaml, RefusesWhatIsNoneWithItsLine) {
   }
   const struct {
     std::string text, says;
-  } kBad[] = {
+  } bad[] = {
       {"a: 1\na: 2\n", "line 2: 'a' is there twice"},
       {"a: [1\n", "line 2"},
       {"? [a]\n: b\n", "plain keys"},
@@ -38,7 +38,7 @@ TEST(Yaml, RefusesWhatIsNoneWithItsLine) {
       {bomb, "too many values"},
       {std::string(kMaxYamlBytes + 1, '#'), "over"},
   };
-  for (const auto& [text, says] : kBad) {
+  for (const auto& [text, says] : bad) {
     const Error error = CaughtError([&text = text] { ParseYaml(text, "f.yaml"); });
     EXPECT_EQ(error.kind(), ErrorKind::kCorrupt) << text.substr(0, 40);
     EXPECT_NE(error.message().find(says), std::string::npos) << error.message();
