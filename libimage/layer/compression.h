@@ -18,9 +18,10 @@ namespace gantry::image {
 // What a decompressor accepts before it throws kCorrupt.
 struct InflateLimits {
   uint64_t max_bytes = uint64_t{1} << 40;  // output in all
-  // Output may be this many times the input (ratios of 1000 and more are deflate's own limit on constant bytes, which
-  // honest sparse layers reach; the byte bound and the disk are what stops the rest) ...
-  uint64_t max_ratio = 2000;
+  // Output may be this many times the input: more than the formats' own limits on constant bytes, 1032 of deflate and
+  // 32768 of zstd (a block of 128 KiB in four bytes), which honest sparse layers reach; the byte bound and the disk are
+  // what stops the rest ...
+  uint64_t max_ratio = 40'000;
   uint64_t ratio_free_bytes = uint64_t{64} << 20;  // ... once there is more output than this
   uint64_t max_window = uint64_t{128} << 20;       // of zstd, and the memory of an xz decoder
 };

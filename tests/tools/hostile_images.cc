@@ -203,7 +203,8 @@ void AddCompression(std::vector<HostileKind>& kinds) {
   layer("gzip bomb that is not what its diff ID says", "has digest",
         [](std::string& bytes) { bytes = Bomb(Compression::kGzip, uint64_t{1} << 36, 100); });
   layer(
-      "zstd bomb", "times", [](std::string& bytes) { bytes = Bomb(zstd, uint64_t{1} << 36, 200); }, zstd);
+      "zstd bomb that is not what its diff ID says", "has digest",
+      [](std::string& bytes) { bytes = Bomb(zstd, uint64_t{1} << 36, 200); }, zstd);
 }
 
 // Archives that cannot be read, whatever is in them.
