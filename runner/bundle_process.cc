@@ -281,6 +281,16 @@ void BundleProcess::MapIds(const Spec& spec, const ProcessSurroundings& around) 
     ThrowErrno("start the container");
 }
 
+// Without a descriptor the container makes its own, and says why it cannot.
+void BundleProcess::SendNetwork(EarlyNetwork& network) {
+  const UniqueFd made = network.Take();
+  const char none = 0;
+  const bool sent = made ? PassDescriptor(socket_.get(), made.get())
+                         : send(socket_.get(), &none, sizeof none, MSG_NOSIGNAL) == sizeof none;
+  if (!sent && !FailedMeanwhile())
+    ThrowErrno("send the container its network namespace");
+}
+
 void BundleProcess::SendTasks(const BundleCgroup& cgroup) {
   for (const UniqueFd& fd : cgroup.tasks()) {
     if (!PassDescriptor(socket_.get(), fd.get()) && !FailedMeanwhile())
@@ -380,10 +390,12 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   around.state->pid = out.pid_;
   around.state->start_time = StartTimeOf(out.pid_).value_or(0);
   out.MapIds(spec, around);
-  if (around.make_groups) {
+  if (around.make_groups)
     around.make_groups();
+  if (around.network != nullptr)
+    out.SendNetwork(*around.network);
+  if (around.make_groups)
     out.SendTasks(around.state->cgroup);
-  }
   // Before there is anything that could be executed: whoever finds us killed finds the process.
   around.dir->Save(*around.state);
   if (request.notifies)

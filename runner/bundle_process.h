@@ -14,6 +14,7 @@
 #include "runner/bundle_container.h"
 #include "runner/bundle_plan.h"
 #include "runner/console.h"
+#include "runner/early_network.h"
 #include "runner/init_params.h"
 
 namespace gantry::runner {
@@ -24,6 +25,7 @@ struct ProcessSurroundings {
   const ContainerDir* dir;
   ContainerState* state;  // gets the first process
   BundlePlace place = {};
+  EarlyNetwork* network = nullptr;         // of `place`, in the making
   std::function<void()> make_groups = {};  // of the state that are still to be made, and opens them
 };
 
@@ -56,6 +58,7 @@ class BundleProcess {
   template <typename Setup>
   void Converse(const Setup& setup, const Spec* spec, InitRequest& request, const std::vector<int>& passed,
                 ProcessSurroundings& around);
+  void SendNetwork(EarlyNetwork& network);
   void SendTasks(const BundleCgroup& cgroup);
   void SendParams(InitRequest& request, const std::vector<int>& passed);
   void MapIds(const Spec& spec, const ProcessSurroundings& around);
