@@ -258,6 +258,7 @@ BundleProcess::BundleProcess(BundleProcess&& other) noexcept
       socket_(std::move(other.socket_)),
       master_(std::move(other.master_)),
       console_(std::move(other.console_)),
+      mounts_(std::move(other.mounts_)),
       blocked_(std::exchange(other.blocked_, false)),
       mask_before_(other.mask_before_) {}
 
@@ -390,6 +391,9 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   around.state->pid = out.pid_;
   around.state->start_time = StartTimeOf(out.pid_).value_or(0);
   out.MapIds(spec, around);
+  // Poststop hooks may undo what the mounts were made of.
+  if (out.blocked_ && spec.hooks.poststop.empty())
+    out.mounts_.emplace(out.pid_);
   if (around.make_groups)
     around.make_groups();
   if (around.network != nullptr)
@@ -407,6 +411,8 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
     out.SendParams(request, passed);
   out.Converse(setup, &spec, request, passed, around);
   out.HandOverConsole(around, request.process);
+  if (out.mounts_)
+    out.mounts_->Begin();
   return out;
 }
 

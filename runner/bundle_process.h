@@ -16,6 +16,7 @@
 #include "runner/console.h"
 #include "runner/early_network.h"
 #include "runner/init_params.h"
+#include "runner/mount_keeper.h"
 
 namespace gantry::runner {
 
@@ -71,6 +72,7 @@ class BundleProcess {
   bool sent_ = false;  // the parameters
   UniqueFd master_;
   std::unique_ptr<Console> console_;
+  std::optional<MountKeeper> mounts_;  // of a process that is waited for
   bool blocked_ = false;
   sigset_t mask_before_{};
 };
