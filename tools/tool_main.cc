@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <clocale>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -113,8 +112,6 @@ std::string StoreRoot(const CommonOptions& options) {
 }
 
 int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& run, int own_failure) {
-  // libarchive converts names by the locale; with UTF-8 it never needs iconv.
-  std::setlocale(LC_CTYPE, "C.UTF-8");
   std::signal(SIGPIPE, SIG_IGN);
   program_name = app.get_name();
   app.set_version_flag("--version", program_name + " " GANTRY_VERSION);
