@@ -1,8 +1,11 @@
 #include "tools/tool_main.h"
 
+#include <malloc.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 
@@ -82,6 +85,18 @@ int Guarded(const std::function<int()>& run, int own_failure) {
 void PrintError(const Error& error) {
   const std::string hint = error.hint().empty() ? HintOf(error.kind()) : error.hint();
   PrintBesideProgress(program_name + ": " + error.message() + "\n  " + hint + "\n");
+}
+
+void PrepareHeap() {
+  constexpr size_t kSize = 256 * 1024;
+  constexpr uintptr_t kPage = 4096;
+  mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+  mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
+  void* piece = std::malloc(kSize);
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(piece) + kPage - 1) & ~(kPage - 1);
+  // Kernels before 5.14 do not know this, and need not.
+  madvise(reinterpret_cast<void*>(begin), kSize - kPage, MADV_POPULATE_WRITE);
+  std::free(piece);
 }
 
 void AddCommonOptions(CLI::App& app, CommonOptions& options) {
