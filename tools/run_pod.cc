@@ -69,11 +69,22 @@ int Await(const PodOptions& options, const runner::Pod& pod, runner::Process pro
   return code;
 }
 
-int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<runner::Rootfs> roots) {
+// The network of the one app of a pod in the foreground: of all that is to be made it takes longest, and is begun
+// before anything is known of the image. None where it would be of no use, or a process is forked that goes on as we
+// are; others may be forked meanwhile, for its thread takes no lock of ours.
+std::unique_ptr<runner::EarlyNetwork> BeginNetwork(const PodOptions& options, const std::vector<NamedApp>& apps) {
+  const bool wanted = apps.size() == 1 && runner::Process::MakesNetworkEarly(apps.front().run.network) &&
+                      geteuid() == 0 && options.userns.empty() && !options.machine && !options.detach;
+  return wanted ? std::make_unique<runner::EarlyNetwork>() : nullptr;
+}
+
+int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<runner::Rootfs> roots,
+                    runner::EarlyNetwork* network) {
   const auto& apps = pod.plan().apps;
   if (apps.size() > 1 || (apps.front().config.health && !apps.front().config.terminal))
     return runner::Supervise(pod, std::move(roots), HowToSupervise(options)).code;
-  return Await(options, pod, runner::Process::Start(apps.front().config, std::move(roots.front()), pod));
+  return Await(options, pod,
+               runner::Process::Start(apps.front().config, std::move(roots.front()), pod, {}, nullptr, network));
 }
 
 // What cannot be removed now is for gc: the app has ended, and its code is what was asked for.
@@ -165,7 +176,7 @@ int Detach(const PodOptions& options, const std::function<runner::Pod()>& make, 
 }
 
 int Execute(const PodOptions& options, const std::function<runner::Pod()>& make,
-            const std::function<std::vector<runner::Rootfs>()>& render) {
+            const std::function<std::vector<runner::Rootfs>()>& render, runner::EarlyNetwork* network = nullptr) {
   if (options.detach)
     return Detach(options, make, [&](runner::Pod& pod, const runner::SuperviseOptions& how) {
       return runner::Supervise(pod, render(), how).code;
@@ -173,7 +184,7 @@ int Execute(const PodOptions& options, const std::function<runner::Pod()>& make,
   runner::Pod pod = make();
   std::vector<runner::Rootfs> roots = render();
   return RunInForeground(options, std::move(pod),
-                         [&](runner::Pod& made) { return RunInNamespaces(options, made, std::move(roots)); });
+                         [&](runner::Pod& made) { return RunInNamespaces(options, made, std::move(roots), network); });
 }
 
 std::vector<runner::vm::RootImage> OpenRoots(const PodOptions& options, const runner::vm::MachineParts& parts,
@@ -223,6 +234,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
+  const std::unique_ptr<runner::EarlyNetwork> network = BeginNetwork(options, apps);
   Gathering gathering = Gather(options, apps);
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
@@ -241,7 +253,8 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
     RequireMachineFor(gathering.plan, *parts);
     return ExecuteInMachine(options, *parts, gathering, make, map);
   }
-  return Execute(options, make, [&] { return gathering.Render(options, map); });
+  return Execute(
+      options, make, [&] { return gathering.Render(options, map); }, network.get());
 }
 
 int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
