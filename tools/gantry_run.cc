@@ -183,6 +183,8 @@ void AddPrepareVerbs(CLI::App& app, Options& options, std::vector<Action>& actio
   prepare->add_flag("--json", options.pod.json, "print JSON");
   prepare->prefix_command();
   CLI::App* run = app.add_subcommand("run-prepared", "execute a pod that was prepared");
+  run->prefix_command(false);
+  run->allow_extras(false);
   AddPolicyOptions(*run, options.pod.policy);
   AddIsolationOptions(*run, options.isolation);
   AddLifeOptions(*run, options);
