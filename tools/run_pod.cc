@@ -235,7 +235,9 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   if (options.machine)
     parts = RequireMachine(options);
   const std::unique_ptr<runner::EarlyNetwork> network = BeginNetwork(options, apps);
+  ForgetCode();  // that parsed the words
   Gathering gathering = Gather(options, apps);
+  ForgetCode();  // that knows images and policies
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
   gathering.plan.log = options.log_driver;
