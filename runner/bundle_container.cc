@@ -175,7 +175,8 @@ void Making::Make(bool waits) {
   }
   ProcessSurroundings around{runtime, options.process, &dir, &state};
   around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, !options.no_new_keyring, IsHostRoot()};
-  around.place.network = network.get();
+  around.place.network_comes = network != nullptr;
+  around.network = network.get();
   std::optional<ScopeHolder> holder;
   if (runtime.systemd_cgroup)
     holder.emplace(Scope::Parse(spec.cgroups_path, options.id));

@@ -143,10 +143,9 @@ struct BundleSetup::Memory {
 };
 
 void BundleSetup::Memory::PlanNamespaces() {
-  if (UniqueFd network = place.network != nullptr ? place.network->Take() : UniqueFd())
-    plan.network = Keep(std::move(network));
+  plan.network_to_come = place.network_comes;
   for (const SpecNamespace& space : spec.namespaces) {
-    if (space.flag == CLONE_NEWNET && plan.network >= 0)
+    if (space.flag == CLONE_NEWNET && plan.network_to_come)
       continue;
     if (!space.path.empty())
       namespaces.entered.emplace_back(space.flag, Keep(OpenNamespace(space.path, space.flag)));

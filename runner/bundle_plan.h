@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "runner/bundle_cgroup.h"
-#include "runner/early_network.h"
 #include "runner/launch.h"
 #include "runner/report.h"
 #include "runner/setup.h"
@@ -26,7 +25,7 @@ struct BundlePlace {
   bool privileged = false;               // root of the machine, not of a user namespace
   bool labels = false;                   // init writes security labels
   uint64_t capabilities = ~uint64_t{0};  // that init needs
-  EarlyNetwork* network = nullptr;       // in the making; null: with the other namespaces
+  bool network_comes = false;            // its namespace is in the making; else it is made with the others
 };
 
 // Owns what its plan points at.

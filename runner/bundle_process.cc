@@ -258,6 +258,7 @@ BundleProcess::BundleProcess(BundleProcess&& other) noexcept
       socket_(std::move(other.socket_)),
       master_(std::move(other.master_)),
       console_(std::move(other.console_)),
+      mounts_(std::move(other.mounts_)),
       blocked_(std::exchange(other.blocked_, false)),
       mask_before_(other.mask_before_) {}
 
@@ -279,6 +280,16 @@ void BundleProcess::MapIds(const Spec& spec, const ProcessSurroundings& around) 
   const char go = 1;
   if (send(socket_.get(), &go, 1, MSG_NOSIGNAL) < 0 && !FailedMeanwhile())
     ThrowErrno("start the container");
+}
+
+// Without a descriptor the container makes its own, and says why it cannot.
+void BundleProcess::SendNetwork(EarlyNetwork& network) {
+  const UniqueFd made = network.Take();
+  const char none = 0;
+  const bool sent = made ? PassDescriptor(socket_.get(), made.get())
+                         : send(socket_.get(), &none, sizeof none, MSG_NOSIGNAL) == sizeof none;
+  if (!sent && !FailedMeanwhile())
+    ThrowErrno("send the container its network namespace");
 }
 
 void BundleProcess::SendTasks(const BundleCgroup& cgroup) {
@@ -380,10 +391,15 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   around.state->pid = out.pid_;
   around.state->start_time = StartTimeOf(out.pid_).value_or(0);
   out.MapIds(spec, around);
-  if (around.make_groups) {
+  // Poststop hooks may undo what the mounts were made of.
+  if (out.blocked_ && spec.hooks.poststop.empty())
+    out.mounts_.emplace(out.pid_);
+  if (around.make_groups)
     around.make_groups();
+  if (around.network != nullptr)
+    out.SendNetwork(*around.network);
+  if (around.make_groups)
     out.SendTasks(around.state->cgroup);
-  }
   // Before there is anything that could be executed: whoever finds us killed finds the process.
   around.dir->Save(*around.state);
   if (request.notifies)
@@ -395,6 +411,8 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
     out.SendParams(request, passed);
   out.Converse(setup, &spec, request, passed, around);
   out.HandOverConsole(around, request.process);
+  if (out.mounts_)
+    out.mounts_->Begin();
   return out;
 }
 

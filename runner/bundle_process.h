@@ -14,7 +14,9 @@
 #include "runner/bundle_container.h"
 #include "runner/bundle_plan.h"
 #include "runner/console.h"
+#include "runner/early_network.h"
 #include "runner/init_params.h"
+#include "runner/mount_keeper.h"
 
 namespace gantry::runner {
 
@@ -24,6 +26,7 @@ struct ProcessSurroundings {
   const ContainerDir* dir;
   ContainerState* state;  // gets the first process
   BundlePlace place = {};
+  EarlyNetwork* network = nullptr;         // of `place`, in the making
   std::function<void()> make_groups = {};  // of the state that are still to be made, and opens them
 };
 
@@ -56,6 +59,7 @@ class BundleProcess {
   template <typename Setup>
   void Converse(const Setup& setup, const Spec* spec, InitRequest& request, const std::vector<int>& passed,
                 ProcessSurroundings& around);
+  void SendNetwork(EarlyNetwork& network);
   void SendTasks(const BundleCgroup& cgroup);
   void SendParams(InitRequest& request, const std::vector<int>& passed);
   void MapIds(const Spec& spec, const ProcessSurroundings& around);
@@ -68,6 +72,7 @@ class BundleProcess {
   bool sent_ = false;  // the parameters
   UniqueFd master_;
   std::unique_ptr<Console> console_;
+  std::optional<MountKeeper> mounts_;  // of a process that is waited for
   bool blocked_ = false;
   sigset_t mask_before_{};
 };

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 
 #include <utility>
 
@@ -9,8 +10,16 @@
 
 namespace gantry::runner {
 
-// Not std::thread, which frees memory in the thread, for which that would be given a heap of its own.
-EarlyNetwork::EarlyNetwork() { making_ = pthread_create(&maker_, nullptr, Make, this) == 0; }
+// Not std::thread, which frees memory in the thread, for which that would be given a heap of its own. Signals are for
+// the caller, who may block them while the thread is still there.
+EarlyNetwork::EarlyNetwork() {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  making_ = pthread_create(&maker_, nullptr, Make, this) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
 
 EarlyNetwork::~EarlyNetwork() { Join(); }
 

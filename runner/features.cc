@@ -113,7 +113,9 @@ json::Object Features() {
       {"hooks", json::Array{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}},
       {"mountOptions", MountOptionNames()},
       {"linux", linux_part},
-      {"potentiallyUnsafeConfigAnnotations", json::Array{}}};
+      // They choose what a container is executed by, out of the files of the host.
+      {"potentiallyUnsafeConfigAnnotations",
+       json::Array{kAcceleratorAnnotation, kIsolationAnnotation, kKernelAnnotation}}};
 }
 
 json::Object DefaultSpec(bool rootless) {

@@ -19,7 +19,6 @@
 #include "runner/bundle_cgroup.h"
 #include "runner/console.h"
 #include "runner/container_state.h"
-#include "runner/early_network.h"
 #include "runner/etc_files.h"
 #include "runner/idmapped_mount.h"
 #include "runner/init_params.h"
@@ -395,7 +394,7 @@ ExitStatus Process::Reap() {
 }
 
 Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const std::string& app,
-                       SharedNamespaces* shared) {
+                       SharedNamespaces* shared, EarlyNetwork* network) {
   Process process(std::make_unique<State>());
   State& state = *process.state_;
   sigprocmask(SIG_BLOCK, nullptr, &state.mask_before);
@@ -404,13 +403,13 @@ Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const s
   state.app = app.empty() ? pod.plan().apps.front().name : app;
   state.shared = shared;
   RequireLabels(config);
-  std::optional<EarlyNetwork> network;
-  // Others look at the network of its process as soon as there is one.
-  if (config.network == Network::kNone && !pod.map() && shared == nullptr)
-    network.emplace();
+  std::optional<EarlyNetwork> own;
+  const bool early = MakesNetworkEarly(config.network) && !pod.map() && shared == nullptr;
+  if (early && network == nullptr)
+    network = &own.emplace();
   std::tie(state.cgroup, state.note) = MakeGroups(config, pod.GroupName(state.app));
   state.MakePlan(pod);
-  if (UniqueFd made = network ? network->Take() : UniqueFd())
+  if (UniqueFd made = early ? network->Take() : UniqueFd())
     state.plan.network = (state.network = AboveControl(made.get())).get();
   state.Clone();
   state.network.Reset();

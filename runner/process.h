@@ -12,6 +12,7 @@
 
 #include "libimage/base/process.h"
 #include "runner/config.h"
+#include "runner/early_network.h"
 #include "runner/pod.h"
 #include "runner/report.h"
 #include "runner/rootfs.h"
@@ -29,8 +30,13 @@ class Process {
   // executed or has failed to be: then failure() says why, and Wait gives 126 or 127. Throws what gantry itself could
   // not do. The caller is single-threaded, and this thread must live until Wait: with it dies the container.
   // `app` is the name of it in the pod's plan; the first app when it is empty. `shared` is null for the only app.
+  // `network` is one that was begun for it (MakesNetworkEarly); null: none was.
   static Process Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const std::string& app = {},
-                       SharedNamespaces* shared = nullptr);
+                       SharedNamespaces* shared = nullptr, EarlyNetwork* network = nullptr);
+
+  // Whether the network namespace of the only app of a pod, which has no id map, can be made before anything else is
+  // known: others look at the network of its process as soon as there is one.
+  static bool MakesNetworkEarly(Network network) { return network == Network::kNone; }
 
   Process(Process&&) noexcept;
   Process& operator=(Process&&) = delete;

@@ -36,6 +36,21 @@ void EnterNetwork(const SetupPlan& plan) {
   close(plan.network);
 }
 
+// Made by a thread of the parent, or, where that failed, by us, who can tell why.
+void ReceiveNetwork() {
+  std::byte byte{};
+  const Arrival arrival = ReceiveWithDescriptor(kControlFd, std::span(&byte, 1));
+  if (arrival.size != 1)
+    FailSetup(Step::kNetworkNamespace, EPIPE);
+  const bool entered = arrival.fd >= 0 ? setns(arrival.fd, CLONE_NEWNET) == 0 : unshare(CLONE_NEWNET) == 0;
+  if (!entered)
+    FailSetup(Step::kNetworkNamespace, errno);
+  if (arrival.fd >= 0)
+    close(arrival.fd);
+  else if (!StartLoopback())
+    FailSetup(Step::kLoopback, errno);
+}
+
 // With a user namespace the parent writes the maps first; then we are root in it. Returns what comes with its word: the
 // root of the container, or -1.
 int BecomeRoot(const SetupPlan& plan) {
@@ -70,7 +85,11 @@ void Join(int tasks, size_t index) {
 
 }  // namespace
 
-void JoinCgroups(const SetupPlan& plan) {
+bool SomethingComes(const SetupPlan& plan) { return plan.network_to_come || plan.tasks_to_come > 0; }
+
+void JoinNetworkAndCgroups(const SetupPlan& plan) {
+  if (plan.network_to_come)
+    ReceiveNetwork();
   for (size_t i = 0; i < plan.task_count; ++i) Join(plan.tasks[i], i);
   for (size_t i = 0; i < plan.tasks_to_come; ++i) {
     std::byte byte{};
@@ -164,7 +183,7 @@ void MakeNodes(const SetupPlan& plan, int root) {
 }  // namespace
 
 void RaiseLoopback(const SetupPlan& plan) {
-  if (!plan.host_network && plan.network < 0 && !StartLoopback())
+  if (!plan.host_network && plan.network < 0 && !plan.network_to_come && !StartLoopback())
     FailSetup(Step::kLoopback, errno);
 }
 
@@ -310,8 +329,8 @@ void RunSetup(const SetupPlan& plan) {
   EnterNetwork(plan);
   const int root = BecomeRoot(plan);
   LeaveSession(plan);
-  if (plan.tasks_to_come == 0)
-    JoinCgroups(plan);
+  if (!SomethingComes(plan))
+    JoinNetworkAndCgroups(plan);
   TakeOutput(plan);
   const int proc = OpenProcForLabels(plan);
   if (plan.entered)

@@ -113,7 +113,8 @@ struct SetupPlan {
   bool single_id = false;
   bool host_network = false;
   int network = -1;  // one of the container's own that is there already, with its loopback device; above kControlFd
-  bool metadata = false;  // the runner gets a socket that listens in the container's network
+  bool network_to_come = false;  // instead, over `control`, while a bundle's mounts are made, and before the tasks
+  bool metadata = false;         // the runner gets a socket that listens in the container's network
   bool terminal = false;
   bool interactive = false;
   int output = -1;  // becomes 1 and 2, and 0 is empty; above kControlFd, as the tasks are

@@ -452,15 +452,24 @@ int ReceiveState() {
 
 namespace {
 
-// As late as can be, the control groups are joined: the parent makes them meanwhile.
+// Whether what is mounted is the same whatever network and control groups this process is in. What is copied into a
+// tmpfs is charged to the groups.
+bool CanComeFirst(const MountPlan& mount) {
+  for (const char* type : {"", "proc", "tmpfs", "devpts", "mqueue"}) {
+    if (std::strcmp(mount.type, type) == 0)
+      return !mount.copy_up;
+  }
+  return false;
+}
+
+// As late as can be, the network and the control groups are joined: the parent makes them meanwhile.
 void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root) {
-  bool to_join = plan.tasks_to_come > 0;
+  bool to_join = SomethingComes(plan);
   for (size_t i = 0; i < bundle.mount_count; ++i) {
     const MountPlan& mount = bundle.mounts[i];
     const bool cgroups = std::strcmp(mount.type, "cgroup") == 0;
-    // What is copied into a tmpfs is charged to the groups that this process is in.
-    if ((cgroups || mount.copy_up) && std::exchange(to_join, false))
-      JoinCgroups(plan);
+    if (!CanComeFirst(mount) && std::exchange(to_join, false))
+      JoinNetworkAndCgroups(plan);
     if (*mount.type == '\0')
       AttachBind(root, mount, i);
     else if (cgroups)
@@ -469,7 +478,7 @@ void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root) {
       AttachNew(root, mount, i);
   }
   if (to_join)
-    JoinCgroups(plan);
+    JoinNetworkAndCgroups(plan);
 }
 
 }  // namespace

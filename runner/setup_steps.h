@@ -51,8 +51,12 @@ int MountRootByOptions(const SetupPlan& plan);
 // directory that it can reach. Not "/": what is mounted there becomes our root, which cannot be changed for itself.
 void PlaceRoot(int root, const char* place);
 
-// Joins those control groups that the parent's descriptors are of, and makes the cgroup namespace.
-void JoinCgroups(const SetupPlan& plan);
+// Whether the parent still makes what is joined.
+bool SomethingComes(const SetupPlan& plan);
+
+// Joins those control groups that the parent's descriptors are of, and makes the cgroup namespace; before that, the
+// network namespace, if it comes.
+void JoinNetworkAndCgroups(const SetupPlan& plan);
 
 // A network namespace of the plan's own gets its loopback device up.
 void RaiseLoopback(const SetupPlan& plan);

@@ -27,6 +27,8 @@ constexpr size_t kMaxSpecItems = 4096;        // mounts, devices, arguments of o
 constexpr size_t kMaxSpecArguments = 262144;  // of the process, and entries of its environment
 constexpr size_t kMaxSpecHooks = 128;         // of one kind
 constexpr const char kIsolationAnnotation[] = "dev.gantry.isolation";  // "namespaces", or "vm": bundle_machine.h
+constexpr const char kKernelAnnotation[] = "dev.gantry.kernel";        // of a machine: a file of the host
+constexpr const char kAcceleratorAnnotation[] = "dev.gantry.accel";    // "kvm", "tcg" or "auto"
 constexpr uint32_t kMaxSpecId = 0xFFFFFFFE;
 constexpr size_t kMaxSpecRanges = 340;  // the kernel's limit of one id map
 

@@ -1,12 +1,7 @@
 // gantry-oci: the command line of an OCI runtime, for engines.
-#include <malloc.h>
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <csignal>
-#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <span>
 #include <string>
@@ -205,20 +200,6 @@ int Logged(const Options& options, const Command& command) {
     WriteLog(options.common, "error", error.message());
     throw;
   }
-}
-
-// What a short run takes of memory it has at once: page by page, as it is touched, takes the kernel several times as
-// long.
-void PrepareHeap() {
-  constexpr size_t kSize = 256 * 1024;
-  constexpr uintptr_t kPage = 4096;
-  mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
-  mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
-  void* piece = std::malloc(kSize);
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(piece) + kPage - 1) & ~(kPage - 1);
-  // Kernels before 5.14 do not know this, and need not.
-  madvise(reinterpret_cast<void*>(begin), kSize - kPage, MADV_POPULATE_WRITE);
-  std::free(piece);
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 // gantry-run: fetch what is missing, verify, render, execute; and what comes after.
 #include <algorithm>
 #include <cstdlib>
+#include <initializer_list>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -180,6 +183,8 @@ void AddPrepareVerbs(CLI::App& app, Options& options, std::vector<Action>& actio
   prepare->add_flag("--json", options.pod.json, "print JSON");
   prepare->prefix_command();
   CLI::App* run = app.add_subcommand("run-prepared", "execute a pod that was prepared");
+  run->prefix_command(false);
+  run->allow_extras(false);
   AddPolicyOptions(*run, options.pod.policy);
   AddIsolationOptions(*run, options.isolation);
   AddLifeOptions(*run, options);
@@ -192,6 +197,30 @@ void AddPrepareVerbs(CLI::App& app, Options& options, std::vector<Action>& actio
                        return RunPrepared(options.pod, options.prepared);
                      },
                      true});
+}
+
+// A start is some milliseconds, and to set all verbs up most of one: those that no word names are left out, unless the
+// words ask for help.
+void AddVerbs(CLI::App& app, Options& options, std::vector<Action>& actions, std::span<char*> words) {
+  const CommonOptions& common = options.pod.common;
+  const auto named = [&](std::string_view name) { return std::ranges::find(words, name) != words.end(); };
+  const bool all =
+      std::ranges::any_of(words, [](std::string_view word) { return word == "--help" || word.starts_with("-h"); });
+  const auto wanted = [&](std::initializer_list<std::string_view> names) {
+    return all || std::ranges::any_of(names, named);
+  };
+  if (wanted({"prepare", "run-prepared"}))
+    AddPrepareVerbs(app, options, actions);
+  if (wanted({"list", "status", "cat-manifest"}))
+    AddShowVerbs(app, common, actions);
+  if (wanted({"logs"}))
+    AddLogVerb(app, common, actions);
+  if (wanted({"enter", "exec", "attach"}))
+    AddEnterVerbs(app, common, actions);
+  if (wanted({"stop", "rm", "gc"}))
+    AddEndVerbs(app, common, actions);
+  if (wanted({"export"}))
+    AddExportVerb(app, common, actions);
 }
 
 // Verbs leave what they do not know to the program, which takes words for those of an image's command.
@@ -219,6 +248,7 @@ int Act(const CLI::App& app, const Action& action) {
 
 int main(int argc, char** argv) {
   using namespace gantry::tools;
+  PrepareHeap();
   CLI::App app("Run images in namespaces or virtual machines: fetch what is missing, verify, render, execute.",
                "gantry-run");
   Options options;
@@ -236,12 +266,7 @@ int main(int argc, char** argv) {
       "Everything after a single IMAGE is for the application.");
   app.prefix_command();
   std::vector<Action> actions;
-  AddPrepareVerbs(app, options, actions);
-  AddShowVerbs(app, options.pod.common, actions);
-  AddLogVerb(app, options.pod.common, actions);
-  AddEnterVerbs(app, options.pod.common, actions);
-  AddEndVerbs(app, options.pod.common, actions);
-  AddExportVerb(app, options.pod.common, actions);
+  AddVerbs(app, options, actions, {argv, static_cast<size_t>(argc)});
   return ToolMain(
       app, argc, argv,
       [&] {

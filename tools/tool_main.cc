@@ -1,15 +1,21 @@
 #include "tools/tool_main.h"
 
+#include <malloc.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-#include <clocale>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 
 #include "libimage/base/error.h"
 #include "tools/progress.h"
 #include "tools/table.h"
+
+// Of the linker: where the program begins in memory, and where its code ends.
+extern "C" const char __executable_start;
+extern "C" const char etext;
 
 namespace gantry::tools {
 namespace {
@@ -85,6 +91,25 @@ void PrintError(const Error& error) {
   PrintBesideProgress(program_name + ": " + error.message() + "\n  " + hint + "\n");
 }
 
+void PrepareHeap() {
+  constexpr size_t kSize = 256 * 1024;
+  constexpr uintptr_t kPage = 4096;
+  mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+  mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
+  void* piece = std::malloc(kSize);
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(piece) + kPage - 1) & ~(kPage - 1);
+  // Kernels before 5.14 do not know this, and need not.
+  madvise(reinterpret_cast<void*>(begin), kSize - kPage, MADV_POPULATE_WRITE);
+  std::free(piece);
+}
+
+void ForgetCode() {
+  constexpr uintptr_t kPage = 4096;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(&__executable_start);
+  const uintptr_t end = reinterpret_cast<uintptr_t>(&etext) & ~(kPage - 1);
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 void AddCommonOptions(CLI::App& app, CommonOptions& options) {
   app.add_option("--root", options.root, "the store [env: GANTRY_ROOT]")->type_name("DIR");
   app.add_flag("-q,--quiet", options.quiet, "no progress and no warnings");
@@ -113,8 +138,6 @@ std::string StoreRoot(const CommonOptions& options) {
 }
 
 int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& run, int own_failure) {
-  // libarchive converts names by the locale; with UTF-8 it never needs iconv.
-  std::setlocale(LC_CTYPE, "C.UTF-8");
   std::signal(SIGPIPE, SIG_IGN);
   program_name = app.get_name();
   app.set_version_flag("--version", program_name + " " GANTRY_VERSION);

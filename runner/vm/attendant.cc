@@ -37,9 +37,6 @@
 namespace gantry::runner::vm {
 namespace {
 
-constexpr const char* kKernelAnnotation = "dev.gantry.kernel";
-constexpr const char* kAcceleratorAnnotation = "dev.gantry.accel";
-
 std::string Annotation(const Spec& spec, const char* name) {
   const auto found = spec.annotations.find(name);
   return found == spec.annotations.end() ? "" : found->second;

@@ -1,5 +1,6 @@
 // bench_measure RUNS GAP_MS: runs commands in turn, RUNS times round after one round that does not count, and prints
 // the medians of each: wall milliseconds, CPU milliseconds (user and system, with descendants), peak memory in KiB.
+// With no RUNS it is that one round which counts: for what takes minutes.
 //
 // A command is a line on stdin with four fields that tabs separate: label; a mount namespace to enter, or "-"; a shell
 // command that prepares (not measured), or "-"; the words of the command, which no shell sees. GAP_MS passes before
@@ -137,7 +138,7 @@ void Measure(std::vector<Command>& commands, int runs, int gap_ms) {
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(gap_ms));
       const Sample sample = RunOnce(command);
-      if (run >= 0) {
+      if (run >= 0 || runs == 0) {
         command.samples.push_back(sample);
       }
     }
@@ -152,7 +153,7 @@ int Run(int argc, char** argv) {
   for (std::string line; std::getline(std::cin, line);) {
     commands.push_back(ParseLine(line));
   }
-  Measure(commands, std::max(std::stoi(argv[1]), 1), std::stoi(argv[2]));
+  Measure(commands, std::max(std::stoi(argv[1]), 0), std::stoi(argv[2]));
   for (const Command& command : commands) {
     std::printf("%s\t%.2f\t%.2f\t%.0f\n", command.label.c_str(), Median(command.samples, &Sample::wall_ms),
                 Median(command.samples, &Sample::cpu_ms), Median(command.samples, &Sample::peak_kib));

@@ -1,13 +1,13 @@
 #!/bin/bash
 # Compares gantry with its peers in one run on one machine and prints ratios; run by ./dev bench [SECTION...], where a
-# section is fetch, upload, sync, unpack, start, convert, recompress, identity, files, verify, repack, serve or machine.
+# section is fetch, upload, sync, unpack, start, cold, convert, recompress, identity, files, verify, repack, serve or machine.
 # Commands of a comparison take turns; every figure is a median. Nothing here passes or fails: what is expected stands
 # beside.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export BENCH_LIB=$here/../support/lib.sh
 cache=$here/../../build/bench
-all=(fetch upload sync unpack start convert recompress identity files verify repack serve machine)
+all=(fetch upload sync unpack start cold convert recompress identity files verify repack serve machine)
 sections=" ${*:-${all[*]}} "
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)

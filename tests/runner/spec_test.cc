@@ -61,6 +61,13 @@ TEST(SpecTest, ReadsWhatSpecWrites) {
   }
 }
 
+TEST(Features, NameTheAnnotationsThatChooseWhatAContainerIsExecutedBy) {
+  const json::Object features = Features();
+  const json::Value* named = features.Find("potentiallyUnsafeConfigAnnotations");
+  ASSERT_NE(named, nullptr);
+  EXPECT_EQ(json::Print(*named), R"(["dev.gantry.accel","dev.gantry.isolation","dev.gantry.kernel"])");
+}
+
 TEST(SpecTest, TakesAnyVersionOfTheFirst) {
   for (const char* version : {"\"1.0.0\"", "\"1.0.2-dev\"", "\"1.1.0+x\"", "\"1.3.0\"", "\"1.99.0\""})
     EXPECT_NO_THROW(Spec::Parse(WithTop("ociVersion", version), "config.json")) << version;

@@ -9,6 +9,8 @@ insecure=(-q --insecure-options=image)
 uuid=$(A=before gantry run "${insecure[@]}" prepare -e A "oci:$T/image:v1" sh -c 'echo $A >/made; echo $A; exit 4')
 [ "$(gantry run status "$uuid" | grep state)" = state=prepared ] || fail "it is not prepared"
 gantry run gc >/dev/null
+expect_exit 125 gantry run run-prepared --bogus "$uuid"
+expect_text bogus "$T/err"
 expect_exit 125 gantry run -q run-prepared "$uuid" # the policy is asked again
 expect_text 'refused' "$T/err"
 A=now expect_exit 4 gantry run "${insecure[@]}" run-prepared "$uuid"

@@ -1,0 +1,56 @@
+// From the names of images to what a pod is made of: fetched where they are missing, judged by the policy, and planned.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libimage/confine/confine.h"
+#include "libimage/model/reference.h"
+#include "libimage/store/store.h"
+#include "libsign/verify.h"
+#include "runner/pod.h"
+#include "runner/rootfs.h"
+#include "tools/local_image.h"
+#include "tools/run_pod.h"
+
+namespace gantry::tools {
+
+// What decides about images.
+struct Judge {
+  sign::Policy policy;
+  sign::RegistriesD registries = sign::RegistriesD::Load();
+};
+
+// What stays allowed to the process that decides.
+image::Confinement Kept(const Judge& judge, const image::Reference& image, const std::string& root);
+
+// By the process that decides; nullopt for an image that has to be fetched first.
+std::optional<image::VerifiedImage> Verify(const PodOptions& options, const LocalName& name, const Judge& judge,
+                                           const image::Store& store);
+
+// One image of a pod on its way.
+struct Gathered {
+  image::Reference reference;
+  image::VerifiedImage image;
+};
+
+// The pod in the making.
+struct Gathering {
+  std::shared_ptr<image::Store> store;
+  bool identities = false;  // the policy may ask for them
+  std::vector<Gathered> images;
+  runner::PodPlan plan;
+
+  // With what it is told about itself, if so planned.
+  runner::Pod Described(runner::Pod pod) const;
+
+  // Roots for all images, in a process of its own for what is not rendered yet.
+  std::vector<runner::Rootfs> Render(const PodOptions& options, const std::optional<runner::IdMap>& map) const;
+};
+
+// What an app asks for and does not get is told, or with --strict refused.
+Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps);
+
+}  // namespace gantry::tools
