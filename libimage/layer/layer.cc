@@ -92,8 +92,8 @@ class LatePrefetchSource : public Source {
   std::function<bool()> processor_free_;  // null once it was
 };
 
-// The tar of a layer without a look at its digest.
-std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t index) {
+// The tar of a layer without a look at its digest. With `ahead` a thread of its own reads and hashes the blob.
+std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t index, bool ahead = false) {
   const Descriptor& layer = image.manifest.layers.at(index);
   const std::string what = LayerName(image, index);
   const std::optional<Compression> expected = LayerCompression(layer.media_type);
@@ -108,7 +108,7 @@ std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t 
     throw Error(ErrorKind::kCorrupt, what + " is not what its media type " + Quoted(layer.media_type) + " says",
                 "whoever made the image must build it anew");
   }
-  return Decompress(std::move(bytes), found, what);
+  return Decompress(ahead ? Prefetch(std::move(bytes), kBlocksAhead) : std::move(bytes), found, what);
 }
 
 std::unique_ptr<Source> Checked(std::unique_ptr<Source> tar, const Image& image, size_t index) {
@@ -167,11 +167,12 @@ std::string LayerName(const Image& image, size_t index) {
 }
 
 std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
-  return Checked(OpenUncheckedLayer(blobs, image, index, ahead), image, index);
+  std::unique_ptr<Source> tar = Checked(OpenUncheckedLayer(blobs, image, index, ahead), image, index);
+  return ahead ? Prefetch(std::move(tar), kBlocksAhead) : std::move(tar);
 }
 
 std::unique_ptr<Source> OpenUncheckedLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
-  std::unique_ptr<Source> tar = Inflated(blobs, image, index);
+  std::unique_ptr<Source> tar = Inflated(blobs, image, index, ahead);
   return ahead ? Prefetch(std::move(tar), kBlocksAhead) : std::move(tar);
 }
 
