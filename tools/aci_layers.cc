@@ -13,6 +13,7 @@
 
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
+#include "libimage/base/write_back.h"
 #include "libimage/convert/to_layered_acis.h"
 #include "libimage/transport/oci_layout_files.h"
 #include "tools/destination.h"
@@ -42,7 +43,7 @@ class AciLayers : public Destination {
       const StagedFile& file = *acis_.at(layer);
       if (ftruncate(file.fd(), 0) < 0 || lseek(file.fd(), 0, SEEK_SET) < 0)
         ThrowErrno("empty " + Quoted(files_[layer].str()));
-      return FdSink(file.fd(), Quoted(files_[layer].str()));
+      return FileSink(file.fd(), Quoted(files_[layer].str()));
     };
     const auto made =
         image::ConvertToLayeredAcis(input.image, *input.source.blobs, open,
@@ -83,7 +84,7 @@ class AciLayers : public Destination {
         continue;
       const std::string what = "layer " + layer.digest.str();
       place->second = std::make_unique<StagedFile>(dir_);
-      const auto sink = FdSink(place->second->fd(), what);
+      const auto sink = FileSink(place->second->fd(), what);
       Copy(*blobs.Open(layer, what), *sink);
       sink->Finish();
     }

@@ -8,6 +8,7 @@
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
+#include "libimage/base/write_back.h"
 #include "libimage/convert/copy_tree.h"
 #include "libimage/store/store_sink.h"
 #include "libimage/transport/docker_archive.h"
@@ -136,7 +137,7 @@ class AciDestination : public Destination {
     const auto open = [&] {
       if (ftruncate(file.fd(), 0) < 0 || lseek(file.fd(), 0, SEEK_SET) < 0)
         ThrowErrno("empty " + Quoted(file.path()));
-      return FdSink(file.fd(), Quoted(file.path()));
+      return FileSink(file.fd(), Quoted(file.path()));
     };
     const image::AciResult result = image::ConvertToAci(image, blobs, open, how);
     return {.id = "sha512-" + result.image_id.hex(),

@@ -6,7 +6,7 @@
 namespace gantry {
 namespace {
 
-constexpr size_t kMaxWaiting = 8;  // blocks
+constexpr size_t kMaxWaiting = 16;  // blocks
 
 }  // namespace
 
@@ -16,10 +16,13 @@ SinkThread::~SinkThread() { End(Ending::kDrop); }
 
 void SinkThread::Push(Block block) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return waiting_.size() < kMaxWaiting || error_; });
+  // Once all places were taken, until half are free: to be woken for each block costs more than the block.
+  if (waiting_.size() >= kMaxWaiting)
+    changed_.wait(lock, [this] { return waiting_.size() <= kMaxWaiting / 2 || error_; });
   if (error_)
     std::rethrow_exception(error_);
   waiting_.push_back(std::move(block));
+  lock.unlock();
   changed_.notify_all();
 }
 
@@ -62,7 +65,10 @@ Block SinkThread::Take() {
     return {};
   Block block = std::move(waiting_.front());
   waiting_.pop_front();
-  changed_.notify_all();
+  const bool room = waiting_.size() <= kMaxWaiting / 2;
+  lock.unlock();
+  if (room)
+    changed_.notify_all();
   return block;
 }
 

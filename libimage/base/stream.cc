@@ -122,8 +122,10 @@ class PrefetchSource : public Source {
     if (!queue_.empty()) {
       Block block = std::move(queue_.front());
       queue_.pop_front();
+      const bool room = queue_.size() <= depth_ / 2;
       lock.unlock();
-      room_.notify_one();
+      if (room)
+        room_.notify_one();
       return block;
     }
     if (error_)
@@ -146,15 +148,18 @@ class PrefetchSource : public Source {
     ready_.notify_one();
   }
 
-  // False when the stream has ended or nobody wants more.
+  // False when the stream has ended or nobody wants more. Once the queue was full it waits for half of it: to be woken
+  // for each block costs more than the block.
   bool Offer(Block block) {
     if (block.empty())
       return false;
     std::unique_lock lock(mutex_);
-    room_.wait(lock, [this] { return queue_.size() < depth_ || stop_; });
+    if (queue_.size() >= depth_)
+      room_.wait(lock, [this] { return queue_.size() <= depth_ / 2 || stop_; });
     if (stop_)
       return false;
     queue_.push_back(std::move(block));
+    lock.unlock();
     ready_.notify_one();
     return true;
   }

@@ -2,6 +2,7 @@
 
 #include "libimage/base/digest.h"
 #include "libimage/base/stream.h"
+#include "libimage/base/write_back.h"
 
 namespace gantry::image {
 
@@ -11,7 +12,7 @@ std::optional<PackedLayer> PackLayer(const TreeStack& base, const Dir& tree, int
     return std::nullopt;
   Hasher packed, plain;
   uint64_t size = 0;
-  const auto file = FdSink(into, "a new layer");
+  const auto file = FileSink(into, "a new layer");
   const auto counted = TapSink(*file, [&](std::span<const std::byte> bytes) {
     packed.Update(bytes);
     size += bytes.size();

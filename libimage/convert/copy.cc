@@ -19,7 +19,13 @@ namespace {
 // One recompression keeps about so many processors busy: inflating, hashing, deflating.
 constexpr size_t kThreadsOfAJob = 4;
 // Threads that deflate one layer; each holds a few MiB, and inflating does not keep up with more.
-constexpr size_t kMaxDeflaters = 8;
+constexpr size_t kMaxDeflaters = 5;
+// What recompressions may hold together, however many processors there are, and what one holds.
+constexpr size_t kMemoryOfJobs = 48;  // MiB
+
+size_t MemoryOfJob(Compression compression) {
+  return compression == Compression::kZstd ? 40 : compression == Compression::kGzip ? 32 : 8;
+}
 
 // What the form of the sink and the options make of an image.
 struct Plan {
@@ -100,7 +106,10 @@ class ImageCopy {
       return 1;
     const bool recompresses =
         std::any_of(layers_.begin(), layers_.end(), [&](const Descriptor& layer) { return plan_.Recompresses(layer); });
-    return recompresses ? (options_.threads + kThreadsOfAJob - 1) / kThreadsOfAJob : options_.threads;
+    if (!recompresses)
+      return options_.threads;
+    return std::min((options_.threads + kThreadsOfAJob - 1) / kThreadsOfAJob,
+                    kMemoryOfJobs / MemoryOfJob(*plan_.layers));
   }
 
   void CopyLayers() {

@@ -104,6 +104,8 @@ void AppendPax(std::string& out, std::string_view key, std::string_view value) {
   out.append(std::to_string(length)).append(" ").append(key).append("=").append(value).append("\n");
 }
 
+bool HasNul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
+
 // RFC 3629.
 bool IsUtf8(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
@@ -192,11 +194,12 @@ ArchiveWriter::~ArchiveWriter() = default;
 
 void ArchiveWriter::Add(const Entry& entry) {
   state_->EndEntry();
-  if (entry.name.empty() || (entry.name + entry.link).find('\0') != std::string::npos)
+  if (entry.name.empty() || HasNul(entry.name) || HasNul(entry.link))
     throw Error(ErrorKind::kUnsupported, "write an archive: the name " + Quoted(entry.name) + " does not fit into tar");
-  std::string name = entry.name;
+  std::string_view name = entry.name;
+  std::string slashed;
   if (entry.type == EntryType::kDirectory && !name.ends_with('/'))
-    name += '/';
+    name = slashed = entry.name + "/";
   const uint64_t size = entry.type == EntryType::kFile ? entry.size : 0;
   Ustar header{};
   std::string pax;

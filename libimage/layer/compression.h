@@ -46,8 +46,8 @@ std::unique_ptr<Source> DecompressAny(std::unique_ptr<Source> inner, std::string
 // Compresses into a borrowed sink; Finish finishes that sink too. The output is the same for every `threads` >= 1 and
 // on every run: gzip in independent 1 MiB chunks that share one member (no name, time 0, OS 255), zstd with fixed jobs.
 // (Between processor generations the gzip bytes may differ: ISA-L has several searches for matches.)
-// Writes to `into` only on the caller's thread. `level` 0 is the default of the kind: gzip 1 (of ISA-L's 1 to 3), zstd
-// 3 (of 1 to 19); another is kUsage.
+// No more threads are used than 40 MiB of memory have room for. Writes to `into` only on the caller's thread. `level` 0
+// is the default of the kind: gzip 1 (of ISA-L's 1 to 3), zstd 3 (of 1 to 19); another is kUsage.
 struct CompressOptions {
   Compression compression = Compression::kGzip;  // kXz and kBzip2 are kUnsupported
   int level = 0;

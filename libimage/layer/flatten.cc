@@ -65,7 +65,7 @@ struct Flattener::State {
 
   // The result.
   void ClaimParents(const std::vector<Step>& parents, const Entry& entry);
-  std::vector<PathId> Claim(const Step& parent, PathId id);
+  const std::vector<PathId>& Claim(const Step& parent, PathId id);
   bool HiddenBetween(PathId id, uint16_t low, uint16_t high) const;
   void NoteDirectory(PathId id, const Entry& entry);
   void Emit(ArchiveReader& reader, const Entry& entry, std::span<const PathId> names);
@@ -94,6 +94,9 @@ struct Flattener::State {
   std::unique_ptr<Tree> tree;
   EntrySink* sink = nullptr;  // null while only an index is made
   FlattenResult result;
+  // Of one call, here so that their memory serves the next.
+  std::vector<PathId> claimed;
+  Entry emitted;
 };
 
 std::string Flattener::State::LayerName(size_t layer) const {
@@ -277,7 +280,7 @@ bool Flattener::State::TakeInode(const Step& parent, PathId id, ArchiveReader& r
     view.SetLinkText(view.ordinal(), entry.link);
   if (!counts || !fine)
     return fine;
-  const std::vector<PathId> names = Claim(parent, id);
+  const std::vector<PathId>& names = Claim(parent, id);
   if (!names.empty())
     view.SetName(view.ordinal(), names.front());
   Emit(reader, entry, names);
@@ -307,7 +310,7 @@ bool Flattener::State::LinkToInode(const Step& parent, PathId id, PathId target,
   const bool fine = Put(parent, id, tree->index[target].kind, inode);
   if (!counts || !fine)
     return fine;
-  const std::vector<PathId> names = Claim(parent, id);
+  const std::vector<PathId>& names = Claim(parent, id);
   if (names.empty())
     return true;
   if (const PathId to = tree->view.NameOf(inode); to != kNoPath) {
@@ -334,17 +337,18 @@ bool Flattener::State::TakeLowerLink(const Step& parent, PathId id, PathId targe
   const bool fine = Put(parent, id, Kind::kLowerLink, number);
   if (!counts || !fine)
     return fine;
-  const std::vector<PathId> names = Claim(parent, id);
+  const std::vector<PathId>& names = Claim(parent, id);
   std::vector<PathId>& all = tree->lower_links[number].names;
   all.insert(all.end(), names.begin(), names.end());
   return true;
 }
 
 // The names in the result of what is being put at `id`: its own, if no upper layer hides it, and those of hard links
-// in upper layers that lead to it.
-std::vector<PathId> Flattener::State::Claim(const Step& parent, PathId id) {
+// in upper layers that lead to it. Good until the next call.
+const std::vector<PathId>& Flattener::State::Claim(const Step& parent, PathId id) {
   const uint16_t layer = tree->view.layer();
-  std::vector<PathId> names;
+  std::vector<PathId>& names = claimed;
+  names.clear();
   PathNode& node = tree->index[id];
   if (tree->view.Visible(parent, id) && node.result == Result::kNothing) {
     node.result = Result::kOther;
@@ -395,9 +399,9 @@ bool Flattener::State::HiddenBetween(PathId id, uint16_t low, uint16_t high) con
 void Flattener::State::Emit(ArchiveReader& reader, const Entry& entry, std::span<const PathId> names) {
   if (names.empty())
     return;
-  Entry named = entry;
-  named.name = tree->index.Path(names.front());
-  sink->Add(named);
+  emitted = entry;
+  emitted.name = tree->index.Path(names.front());
+  sink->Add(emitted);
   ++result.entries;
   if (entry.type == EntryType::kFile)
     CopyContent(reader, entry);

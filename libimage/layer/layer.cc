@@ -12,7 +12,7 @@
 namespace gantry::image {
 namespace {
 
-constexpr size_t kBlocksAhead = 8;
+constexpr size_t kBlocksAhead = 12;
 
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kReserved = ".wh..wh.";  // AUFS's own, of which only the opaque marker means something

@@ -11,6 +11,11 @@
 namespace gantry::image {
 namespace {
 
+constexpr uint32_t kIdMask = (uint32_t{1} << 25) - 1;
+static_assert(kMaxPaths < kIdMask);
+
+uint32_t PlaceOf(PathId id, uint32_t hash) { return (hash & ~kIdMask) | id; }
+
 struct SipState {
   uint64_t a, b, c, d;
 
@@ -93,9 +98,12 @@ PathId PathIndex::Child(PathId parent, std::string_view name) {
   const uint32_t hash = HashOf(parent, name);
   size_t at = hash & (table_.size() - 1);
   for (; table_[at] != kNoPath; at = (at + 1) & (table_.size() - 1)) {
-    const PathNode& node = nodes_[table_[at]];
+    const PathId id = table_[at] & kIdMask;
+    if (table_[at] != PlaceOf(id, hash))
+      continue;
+    const PathNode& node = nodes_[id];
     if (node.hash == hash && node.parent == parent && names_.Get(node.name) == name)
-      return table_[at];
+      return id;
   }
   if (nodes_.size() >= kMaxPaths)
     throw Error(ErrorKind::kCorrupt, "the image has more than " + std::to_string(kMaxPaths) + " paths");
@@ -105,7 +113,7 @@ PathId PathIndex::Child(PathId parent, std::string_view name) {
   node.name = names_.Add(name);
   node.hash = hash;
   nodes_.Append(node);
-  table_[at] = id;
+  table_[at] = PlaceOf(id, hash);
   if (nodes_.size() * 4 > table_.size() * 3)
     Grow();
   return id;
@@ -119,7 +127,7 @@ void PathIndex::Grow() {
   for (PathId id = 1; id < nodes_.size(); ++id) {
     size_t at = nodes_[id].hash & (size - 1);
     while (table_[at] != kNoPath) at = (at + 1) & (size - 1);
-    table_[at] = id;
+    table_[at] = PlaceOf(id, nodes_[id].hash);
   }
 }
 

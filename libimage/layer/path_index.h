@@ -107,7 +107,9 @@ class PathIndex {
 
   Chunked<PathNode> nodes_;
   TextArena names_;
-  std::vector<PathId> table_;  // kNoPath marks a free place; the size is a power of two
+  // A number, and above its bits the highest ones of the node's hash, so that few nodes of other paths are looked at;
+  // kNoPath marks a free place. The size is a power of two.
+  std::vector<uint32_t> table_;
 };
 
 }  // namespace gantry::image

@@ -9,9 +9,9 @@
 #include <cerrno>
 
 #include "libimage/base/error.h"
+#include "libimage/base/write_back.h"
 #include "libimage/model/media_type.h"
 #include "libimage/store/partial_blob.h"
-#include "libimage/store/write_back.h"
 
 namespace gantry::image {
 namespace {

@@ -9,8 +9,8 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libimage/base/write_back.h"
 #include "libimage/store/local_store.h"
-#include "libimage/store/write_back.h"
 
 namespace gantry::image {
 namespace {

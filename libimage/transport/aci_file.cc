@@ -8,7 +8,11 @@
 namespace gantry::image {
 namespace {
 
-std::string BelowRootfs(const std::string& path) { return path.empty() ? "rootfs" : "rootfs/" + path; }
+void PutBelowRootfs(const std::string& path, std::string& into) {
+  into = "rootfs";
+  if (!path.empty())
+    into.append("/").append(path);
+}
 
 }  // namespace
 
@@ -24,9 +28,9 @@ void AciWriter::AddManifest(std::string_view manifest) {
 
 void AciWriter::Add(const Entry& entry) {
   named_ = entry;
-  named_.name = BelowRootfs(entry.name);
+  PutBelowRootfs(entry.name, named_.name);
   if (entry.type == EntryType::kHardLink)
-    named_.link = BelowRootfs(entry.link);
+    PutBelowRootfs(entry.link, named_.link);
   archive_.Add(named_);
 }
 

@@ -12,6 +12,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/base/write_back.h"
 #include "libimage/model/media_type.h"
 #include "libimage/store/index_document.h"
 #include "libimage/transport/oci_layout.h"
@@ -135,7 +136,7 @@ class LayoutBlob : public NewBlob {
       : dir_(dir),
         blobs_(dir.MakeDirs(RelPath::Parse("blobs/sha256"))),
         file_(blobs_),
-        sink_(FdSink(file_.fd(), std::string(what) + " in " + Quoted(dir.name()))) {}
+        sink_(FileSink(file_.fd(), std::string(what) + " in " + Quoted(dir.name()))) {}
 
   void Write(std::span<const std::byte> bytes) override {
     sink_->Write(bytes);
@@ -176,7 +177,7 @@ class LayoutFiles {
     StagedFile file(blobs);
     const std::string name(what);
     const std::unique_ptr<Source> checked = VerifyingSource(std::move(from), blob.digest, blob.size, name);
-    const std::unique_ptr<Sink> sink = FdSink(file.fd(), name + " in " + Quoted(dir_.name()));
+    const std::unique_ptr<Sink> sink = FileSink(file.fd(), name + " in " + Quoted(dir_.name()));
     Copy(*checked, *sink);
     sink->Finish();
     file.Commit(RelPath::Parse(blob.digest.hex()));

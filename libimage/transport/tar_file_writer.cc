@@ -65,6 +65,7 @@ void TarFileWriter::Seek(uint64_t offset) const {
 void TarFileWriter::Append(std::span<const std::byte> bytes) {
   WriteFull(fd_, bytes, what_);
   end_ += bytes.size();
+  write_back_.Advance(fd_, end_);
 }
 
 void TarFileWriter::Put(const Entry& entry) {
@@ -111,6 +112,7 @@ TarFileWriter::Unnamed::Unnamed(TarFileWriter& tar) : tar_(tar) { tar.Seek(tar.e
 void TarFileWriter::Unnamed::Write(std::span<const std::byte> bytes) {
   WriteFull(tar_.fd_, bytes, tar_.what_);
   size_ += bytes.size();
+  tar_.write_back_.Advance(tar_.fd_, tar_.end_ + kRecord + size_);
 }
 
 void TarFileWriter::Unnamed::Finish(const std::string& name) {

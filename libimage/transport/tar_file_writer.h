@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "libimage/base/stream.h"
+#include "libimage/base/write_back.h"
 #include "libimage/layer/archive.h"
 
 namespace gantry::image {
@@ -58,6 +59,7 @@ class TarFileWriter {
   int fd_;
   std::string what_;
   uint64_t end_ = 0;  // of the members that are whole
+  WriteBack write_back_;
 };
 
 }  // namespace gantry::image

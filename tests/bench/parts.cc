@@ -1,10 +1,10 @@
 // bench_parts TAR_HASH COMPRESSION BLOB_HASH [OUTPUT...] -- LAYER...: what no conversion of these compressed layers
 // into those outputs can do without, each part measured alone on one core. Of the layers: inflate, and SHA-256 before
-// and after it. Of the tars in the outputs: TAR_HASH (sha256, sha512 or none) and COMPRESSION (gzip, zstd or none); of
-// the outputs as they are: BLOB_HASH (sha256 or none), and to write them. With a TAR_HASH the tars are made anew: then
-// also to read the entries of the layers and to write them, measured by libarchive alone. A conversion that only
-// inflates has its layers as outputs: they are written, too. Prints a line for each: name, CPU milliseconds, MiB that
-// went through it, separated by tabs.
+// and after it. Of the tars in the outputs: TAR_HASH (sha256, sha512 or none) and COMPRESSION (gzip, zstd, either with
+// :LEVEL, or none); of the outputs as they are: BLOB_HASH (sha256 or none), and to write them. With a TAR_HASH the tars
+// are made anew: then also to read the entries of the layers and to write them, measured by libarchive alone. A
+// conversion that only inflates has its layers as outputs: they are written, too. Prints a line for each: name, CPU
+// milliseconds, MiB that went through it, separated by tabs.
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
@@ -164,8 +164,11 @@ class Parts {
       return;
     }
     NullSink nowhere;
-    const bool zstd = wanted.compression == "zstd";
-    const auto compressor = Compress(nowhere, {.compression = zstd ? Compression::kZstd : Compression::kGzip});
+    const size_t colon = wanted.compression.find(':');
+    const bool zstd = wanted.compression.starts_with("zstd");
+    const auto compressor =
+        Compress(nowhere, {.compression = zstd ? Compression::kZstd : Compression::kGzip,
+                           .level = colon == std::string::npos ? 0 : std::stoi(wanted.compression.substr(colon + 1))});
     InBatches(*DecompressAny(OpenFile(output), output),
               [&](auto bytes) { compress_.Time(bytes.size(), [&] { compressor->Write(bytes); }); });
     compress_.Time(0, [&] { compressor->Finish(); });

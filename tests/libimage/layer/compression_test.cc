@@ -214,6 +214,18 @@ TEST(CompressionTest, OthersReadOurs) {
   EXPECT_TRUE(Through({"zstd", "-dc"}, Compressed(text, Compression::kZstd, 2)) == text);
 }
 
+TEST(CompressionTest, ZstdFindsWhatRepeatsMegabytesBackForAnyNumberOfThreads) {
+  std::mt19937_64 random(1);
+  std::string text(6'000'000, '\0');
+  for (char& c : text) c = static_cast<char>(random());
+  const size_t once = text.size();
+  for (int i = 0; i < 5; ++i) text += text.substr(0, once) + SomeBytes(10'000);
+  const std::string one = Compressed(text, Compression::kZstd);
+  EXPECT_LT(one.size(), once + once / 4);
+  for (const size_t threads : {2, 3, 7}) EXPECT_TRUE(one == Compressed(text, Compression::kZstd, threads)) << threads;
+  EXPECT_TRUE(Decompressed(one, Compression::kZstd) == text);
+}
+
 TEST(CompressionTest, ReadsWhatOthersWrite) {
   const std::string text = SomeBytes(3'000'000);
   for (const auto& argv : std::vector<std::vector<std::string>>{
