@@ -92,8 +92,8 @@ class LatePrefetchSource : public Source {
   std::function<bool()> processor_free_;  // null once it was
 };
 
-// The tar of a layer without a look at its digest.
-std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t index) {
+// The tar of a layer without a look at its digest. `ahead`: the blob is read, and so hashed, in a thread of its own.
+std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
   const Descriptor& layer = image.manifest.layers.at(index);
   const std::string what = LayerName(image, index);
   const std::optional<Compression> expected = LayerCompression(layer.media_type);
@@ -103,7 +103,10 @@ std::unique_ptr<Source> Inflated(const Blobs& blobs, const Image& image, size_t 
                 "encrypted layers and artifacts cannot be unpacked");
   }
   Compression found = Compression::kNone;
-  std::unique_ptr<Source> bytes = DetectCompression(blobs.Open(layer, what), found);
+  std::unique_ptr<Source> blob = blobs.Open(layer, what);
+  if (ahead)
+    blob = Prefetch(std::move(blob), kBlocksAhead);
+  std::unique_ptr<Source> bytes = DetectCompression(std::move(blob), found);
   if (found != *expected) {
     throw Error(ErrorKind::kCorrupt, what + " is not what its media type " + Quoted(layer.media_type) + " says",
                 "whoever made the image must build it anew");
@@ -171,7 +174,7 @@ std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t
 }
 
 std::unique_ptr<Source> OpenUncheckedLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
-  std::unique_ptr<Source> tar = Inflated(blobs, image, index);
+  std::unique_ptr<Source> tar = Inflated(blobs, image, index, ahead);
   return ahead ? Prefetch(std::move(tar), kBlocksAhead) : std::move(tar);
 }
 
@@ -180,7 +183,7 @@ std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, s
   const auto apart = [&](std::unique_ptr<Source> from) {
     return std::make_unique<LatePrefetchSource>(std::move(from), processor_free);
   };
-  return apart(Checked(apart(Inflated(blobs, image, index)), image, index));
+  return apart(Checked(apart(Inflated(blobs, image, index, false)), image, index));
 }
 
 }  // namespace gantry::image

@@ -49,8 +49,9 @@ std::pair<std::string_view, std::string_view> SplitPath(std::string_view path);
 
 // The uncompressed tar of layer `index` (0 is the base) of `image`. The kind of compression is found from the first
 // bytes and must be the one that the media type says (kCorrupt), and at the end of the stream the digest must be the
-// diff ID. kUnsupported for media types that are no tar layer. Reads the first block at once. Inflates in a thread of
-// its own and ahead of the reader, in whose thread the digest is computed; with `ahead` false all is done there.
+// diff ID. kUnsupported for media types that are no tar layer. Reads the first block at once. The blob is read in a
+// thread of its own and inflated in another, both ahead of the reader, in whose thread the digest is computed; with
+// `ahead` false all is done there.
 std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead = true);
 
 // As OpenLayer without a look at the diff ID, for who hashes the bytes anyway and calls RequireDigest at their end.
