@@ -321,6 +321,13 @@ SignedMessage Refused(std::string code, std::string reason) {
   return answer;
 }
 
+SignedMessage Answer(const PlainDetached& plain) {
+  if (!plain.good) {
+    return Refused("bad-signature", "it does not match the signed bytes (key " + plain.key + ")");
+  }
+  return {std::nullopt, "", plain.fingerprint, plain.created};
+}
+
 void NoteStatus(gpgme_ctx_t context, StatusLog& log) {
   gpgme_set_status_cb(context, &StatusLog::Note, &log);
   Check(gpgme_set_ctx_flag(context, "full-status", "1"), "set up GPGME");
@@ -489,11 +496,8 @@ SignedMessage KeyRing::VerifyDetached(std::string_view signature, Source& conten
   if (!decoded) {
     return Refused("not-one-message", "it is not exactly one detached OpenPGP signature over bytes");
   }
-  if (auto plain = VerifyPlainDetached(ring_, *decoded, content, std::time(nullptr))) {
-    if (!plain->good) {
-      return Refused("bad-signature", "it does not match the signed bytes (key " + plain->key + ")");
-    }
-    return {std::nullopt, "", std::move(plain->fingerprint), plain->created};
+  if (const auto plain = VerifyPlainDetached(ring_, *decoded, content, std::time(nullptr))) {
+    return Answer(*plain);
   }
   const Context context = NewContext(&Home());
   StatusLog log;
@@ -506,6 +510,13 @@ SignedMessage KeyRing::VerifyDetached(std::string_view signature, Source& conten
     return Refused("bad-signature", "gpg did not read all that is signed");
   }
   return answer;
+}
+
+std::optional<SignedMessage> KeyRing::VerifyHashed(std::string_view signature, const Hasher& content) const {
+  const auto decoded = DecodeDetachedSignature(signature);
+  const auto plain =
+      decoded ? VerifyPlainHashed(ring_, *decoded, content, std::time(nullptr)) : std::optional<PlainDetached>();
+  return plain ? std::optional(Answer(*plain)) : std::nullopt;
 }
 
 std::vector<KeyInfo> KeyRing::List() const {
