@@ -9,9 +9,9 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 
-#include "libimage/base/digest.h"
 #include "libimage/base/error.h"
 #include "libsign/crypto_native.h"
 #include "libsign/free_by.h"
@@ -241,24 +241,31 @@ KeyKind ParseKeyKind(std::string_view name) {
 std::string Hash(KeyHash hash, std::string_view bytes) { return RawHash(NativeHash(hash), bytes); }
 
 struct MessageHash::State {
-  UniqueContext context{EVP_MD_CTX_new()};
+  UniqueContext context;  // null where there is the other
+  std::optional<Hasher> begun = {};
 };
-MessageHash::MessageHash(KeyHash hash) : state_(std::make_unique<State>()) {
+MessageHash::MessageHash(KeyHash hash) : state_(std::make_unique<State>(State{UniqueContext(EVP_MD_CTX_new())})) {
   if (state_->context == nullptr || EVP_DigestInit_ex(state_->context.get(), NativeHash(hash), nullptr) != 1) {
     ThrowBroken("hash");
   }
 }
+MessageHash::MessageHash(Hasher begun) : state_(std::make_unique<State>(State{nullptr, std::move(begun)})) {}
 MessageHash::MessageHash(MessageHash&&) noexcept = default;
 MessageHash& MessageHash::operator=(MessageHash&&) noexcept = default;
 MessageHash::~MessageHash() = default;
 
 void MessageHash::Update(std::string_view bytes) {
-  if (EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()) != 1) {
+  if (state_->begun) {
+    state_->begun->Update(AsBytes(bytes));
+  } else if (EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()) != 1) {
     ThrowBroken("hash");
   }
 }
 
 std::string MessageHash::Finish() {
+  if (state_->begun) {
+    return std::string(AsText(state_->begun->Finish().raw()));
+  }
   std::array<unsigned char, EVP_MAX_MD_SIZE> raw{};
   unsigned size = 0;
   if (EVP_DigestFinal_ex(state_->context.get(), raw.data(), &size) != 1) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "libimage/base/digest.h"
 #include "libsign/sodium.h"
 
 namespace gantry::sign {
@@ -36,6 +37,7 @@ std::string Hash(KeyHash hash, std::string_view bytes);
 class MessageHash {
  public:
   explicit MessageHash(KeyHash hash);
+  explicit MessageHash(Hasher begun);  // goes on from there
   MessageHash(MessageHash&&) noexcept;
   MessageHash& operator=(MessageHash&&) noexcept;
   ~MessageHash();

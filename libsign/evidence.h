@@ -27,7 +27,7 @@ struct AppcFile {
   bool pinned = false;                            // by its image ID, in the manifest of one that depends on it
   std::optional<std::string> signature;           // FILE.asc
   std::function<std::unique_ptr<Source>()> open;  // its bytes; null where they cannot be read again
-  std::optional<Digest> digest;                   // of the bytes that the image was made of
+  std::optional<Hasher> hashed;                   // the bytes that the image was made of, not finished
 };
 
 struct Evidence {

@@ -1,11 +1,14 @@
 #include "libsign/gpg_verify.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "libimage/base/ascii.h"
@@ -18,17 +21,10 @@ namespace {
 
 constexpr std::string_view kPrefix = "[GNUPG:] ";
 constexpr size_t kMaxStatusBytes = 256 * 1024;
-constexpr std::string_view kNoKey = "9";  // GPG_ERR_NO_PUBKEY
-
-UniqueFd MemoryFile(const char* name, std::string_view content = {}) {
-  UniqueFd fd(memfd_create(name, MFD_CLOEXEC));
-  if (!fd)
-    ThrowErrno("make a file in memory");
-  WriteFull(fd.get(), AsBytes(content), name);
-  if (lseek(fd.get(), 0, SEEK_SET) < 0)
-    ThrowErrno("rewind a file in memory");
-  return fd;
-}
+constexpr std::string_view kBadHash = "5";  // GPG_ERR_DIGEST_ALGO
+constexpr std::string_view kNoKey = "9";    // GPG_ERR_NO_PUBKEY
+constexpr int kStatus = 3;
+constexpr int kSignature = 4;
 
 // At most `max_bytes`, and one more when there are more.
 std::string Content(const UniqueFd& fd, size_t max_bytes, const char* name) {
@@ -60,7 +56,9 @@ bool IsOutcome(std::string_view keyword) {
 void NoteOutcome(const std::vector<std::string_view>& words, GpgVerdict& verdict) {
   ++verdict.outcomes;
   verdict.outcome = words[0];
-  verdict.no_key = words[0] == "ERRSIG" && words.size() > 6 && words[6] == kNoKey;
+  const std::string_view error = words[0] == "ERRSIG" && words.size() > 6 ? words[6] : std::string_view();
+  verdict.no_key = error == kNoKey;
+  verdict.bad_hash = error == kBadHash;
   const bool has_fingerprint = words[0] == "ERRSIG" && words.size() > 7 && words[7] != "-";
   verdict.key = has_fingerprint ? words[7] : words.size() > 1 ? words[1] : "";
 }
@@ -76,6 +74,59 @@ void NoteValid(const std::vector<std::string_view>& words, GpgVerdict& verdict) 
   verdict.primary = words[10];
   verdict.created = *created;
   verdict.hash = *hash;
+}
+
+// One run of gpg, from its beginning on.
+class Gpg {
+ public:
+  Gpg(const std::string& home, const std::vector<std::string>& command, std::vector<std::pair<int, int>> fds)
+      : status_(MemoryFile("status of gpg")), null_(OpenFile("/dev/null", O_RDWR)) {
+    std::vector<std::string> argv = {"gpg",
+                                     "--homedir",
+                                     home,
+                                     "--batch",
+                                     "--no-tty",
+                                     "--lock-never",
+                                     "--status-fd",
+                                     std::to_string(kStatus),
+                                     "--no-random-seed-file"};
+    argv.insert(argv.end(), command.begin(), command.end());
+    if (std::ranges::find(fds, 1, &std::pair<int, int>::second) == fds.end())
+      fds.emplace_back(null_.get(), 1);
+    fds.emplace_back(null_.get(), 2);
+    fds.emplace_back(status_.get(), kStatus);
+    try {
+      process_.emplace(Process::Start(argv, fds));
+    } catch (const Error& error) {
+      throw Error(ErrorKind::kFailed, "run gpg: " + error.message(), "install gpg (package gpg)");
+    }
+  }
+
+  // Once it has all of its input.
+  GpgVerdict Finish() {
+    const bool failed = process_->Wait().code != 0;
+    const std::string said = Content(status_, kMaxStatusBytes, "status of gpg");
+    GpgVerdict verdict = said.size() > kMaxStatusBytes ? GpgVerdict() : ParseGpgStatus(said);
+    verdict.failed = failed;
+    return verdict;
+  }
+
+ private:
+  UniqueFd status_, null_;
+  std::optional<Process> process_;
+};
+
+// False when nobody reads any more.
+bool WriteAll(int pipe, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(pipe, bytes.data(), bytes.size());
+    if (n < 0 && errno == EPIPE)
+      return false;
+    if (n < 0 && errno != EINTR)
+      ThrowErrno("write to gpg");
+    bytes = bytes.subspan(n < 0 ? 0 : static_cast<size_t>(n));
+  }
+  return true;
 }
 
 }  // namespace
@@ -104,22 +155,25 @@ GpgVerdict VerifyWithGpg(const std::string& home, std::string_view message, size
   // Files in memory: nobody has to read one channel while gpg writes to another.
   const UniqueFd input = MemoryFile("signed message", message);
   const UniqueFd output = MemoryFile("payload");
-  const UniqueFd status = MemoryFile("status of gpg");
-  const UniqueFd null = OpenFile("/dev/null", O_RDWR);
-  const std::vector<std::string> argv = {
-      "gpg",         "--homedir", home,       "--batch", "--no-tty", "--lock-never", "--no-random-seed-file",
-      "--status-fd", "3",         "--output", "-",       "--decrypt"};
-  bool failed = false;
-  try {
-    Process gpg = Process::Start(argv, {{input.get(), 0}, {output.get(), 1}, {null.get(), 2}, {status.get(), 3}});
-    failed = gpg.Wait().code != 0;
-  } catch (const Error& error) {
-    throw Error(ErrorKind::kFailed, "run gpg: " + error.message(), "install gpg (package gpg)");
-  }
-  const std::string said = Content(status, kMaxStatusBytes, "status of gpg");
-  GpgVerdict verdict = said.size() > kMaxStatusBytes ? GpgVerdict() : ParseGpgStatus(said);
-  verdict.failed = failed;
+  Gpg gpg(home, {"--output", "-", "--decrypt"}, {{input.get(), 0}, {output.get(), 1}});
+  GpgVerdict verdict = gpg.Finish();
   verdict.payload = Content(output, max_payload, "payload");
+  return verdict;
+}
+
+GpgVerdict VerifyDetachedWithGpg(const std::string& home, std::string_view signature, Source& content) {
+  const UniqueFd signature_file = MemoryFile("signature", signature);
+  Pipe input = MakePipe();
+  Gpg gpg(home, {"--enable-special-filenames", "--verify", "--", "-&" + std::to_string(kSignature), "-"},
+          {{input.read.get(), 0}, {signature_file.get(), kSignature}});
+  input.read.Reset();
+  const PipeSignalBlocked blocked;
+  bool taken = true;
+  for (Block block = content.Next(); taken && !block.empty(); block = content.Next())
+    taken = WriteAll(input.write.get(), block.bytes());
+  input.write.Reset();
+  GpgVerdict verdict = gpg.Finish();
+  verdict.failed |= !taken;
   return verdict;
 }
 

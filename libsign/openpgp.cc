@@ -169,29 +169,6 @@ class TextSink {
   Data data_;
 };
 
-// What gpg said on its status channel beyond what GPGME's results keep: how many messages there were, and which primary
-// key the signature belongs to (the last word of VALIDSIG).
-struct StatusLog {
-  int plaintexts = 0;
-  int signatures = 0;
-  int valid = 0;
-  char primary[64] = "";
-
-  static gpgme_error_t Note(void* self, const char* keyword, const char* arguments) {
-    auto& log = *static_cast<StatusLog*>(self);
-    const std::string_view word = keyword;
-    log.plaintexts += word == "PLAINTEXT";
-    log.signatures += word == "NEWSIG";
-    if (word == "VALIDSIG") {
-      ++log.valid;
-      const std::string_view all = arguments;
-      const std::string_view last = all.substr(all.rfind(' ') + 1);
-      log.primary[last.copy(log.primary, sizeof log.primary - 1)] = '\0';
-    }
-    return GPG_ERR_NO_ERROR;
-  }
-};
-
 std::string TemporaryHome() {
   const char* base = std::getenv("TMPDIR");
   std::string path = std::string(base != nullptr && *base == '/' ? base : "/tmp") + "/gantry-gpg-XXXXXX";
@@ -239,49 +216,8 @@ bool StrongHash(gpgme_hash_algo_t algorithm) {
          algorithm == GPGME_MD_SHA512;
 }
 
-BadSignature Explain(gpgme_signature_t signature) {
-  const std::string key = OrEmpty(signature->fpr);
-  switch (gpgme_err_code(signature->status)) {
-    case GPG_ERR_NO_PUBKEY:
-      return {"unknown-key", "it says that key " + key + " made it, which the policy does not name"};
-    case GPG_ERR_BAD_SIGNATURE:
-      return {"bad-signature", "it does not match the signed bytes (key " + key + ")"};
-    case GPG_ERR_KEY_EXPIRED:
-      return {"expired-key", "key " + key + " has expired"};
-    case GPG_ERR_SIG_EXPIRED:
-      return {"expired-signature", "the signature has expired (key " + key + ")"};
-    case GPG_ERR_CERT_REVOKED:
-      return {"revoked-key", "key " + key + " is revoked"};
-    case GPG_ERR_DIGEST_ALGO:
-      return {"weak-digest", "it rests on a hash that is broken (key " + key + ")"};
-    default:
-      return {"bad-signature", "gpg: " + Text(signature->status) + " (key " + key + ")"};
-  }
-}
-
-// All that must hold of a signature that gpg calls good.
-std::optional<BadSignature> Judge(gpgme_signature_t signature, const StatusLog& log, int plaintexts) {
-  if (gpgme_err_code(signature->status) != GPG_ERR_NO_ERROR) {
-    return Explain(signature);
-  }
-  if (log.signatures != 1 || log.valid != 1 || log.plaintexts != plaintexts) {
-    return BadSignature{"not-one-message", "it is not one signature over one message"};
-  }
-  if (signature->wrong_key_usage || signature->validity == GPGME_VALIDITY_NEVER || signature->validity_reason != 0) {
-    return BadSignature{"bad-signature", "key " + OrEmpty(signature->fpr) + " is not meant for signing"};
-  }
-  if (!StrongHash(signature->hash_algo)) {
-    return BadSignature{"weak-digest", "it rests on " + HashName(signature->hash_algo)};
-  }
-  const int64_t created = static_cast<int64_t>(signature->timestamp);
-  if (created > std::time(nullptr) + kMaxClockSkewSeconds) {
-    return BadSignature{"future-signature", "it is dated in the future"};
-  }
-  return std::nullopt;
-}
-
-// The same of what gpg itself says.
-std::optional<BadSignature> Judge(const GpgVerdict& verdict) {
+// All that must hold of what gpg says of a signature; `plaintexts`: as many messages there are with it.
+std::optional<BadSignature> Judge(const GpgVerdict& verdict, int plaintexts) {
   constexpr auto kProblems = std::to_array<std::array<const char*, 3>>({
       {"BADSIG", "bad-signature", "it does not match the signed bytes"},
       {"EXPKEYSIG", "expired-key", "the key has expired"},
@@ -297,12 +233,15 @@ std::optional<BadSignature> Judge(const GpgVerdict& verdict) {
   if (verdict.no_key) {
     return BadSignature{"unknown-key", "it says that key " + verdict.key + " made it, which the policy does not name"};
   }
+  if (verdict.bad_hash) {
+    return BadSignature{"weak-digest", "it rests on a hash that is broken" + key};
+  }
   for (const auto& [outcome, code, text] : kProblems) {
     if (verdict.outcome == outcome) {
       return BadSignature{code, text + key};
     }
   }
-  if (verdict.signatures != 1 || verdict.valid != 1 || verdict.plaintexts != 1) {
+  if (verdict.signatures != 1 || verdict.valid != 1 || verdict.plaintexts != plaintexts) {
     return BadSignature{"not-one-message", "it is not one signature over one message"};
   }
   const auto hash = static_cast<gpgme_hash_algo_t>(verdict.hash);
@@ -321,37 +260,19 @@ SignedMessage Refused(std::string code, std::string reason) {
   return answer;
 }
 
-void NoteStatus(gpgme_ctx_t context, StatusLog& log) {
-  gpgme_set_status_cb(context, &StatusLog::Note, &log);
-  Check(gpgme_set_ctx_flag(context, "full-status", "1"), "set up GPGME");
+SignedMessage Answer(const PlainDetached& plain) {
+  if (!plain.good) {
+    return Refused("bad-signature", "it does not match the signed bytes (key " + plain.key + ")");
+  }
+  return {std::nullopt, "", plain.fingerprint, plain.created};
 }
 
-bool GpgIsMissing(gpgme_error_t error) {
-  const auto code = gpgme_err_code(error);
-  return code == GPG_ERR_INV_ENGINE || code == GPG_ERR_ENOENT || code == GPG_ERR_ENOMEM || code == GPG_ERR_EMFILE;
-}
-
-// What gpg's verification came to, but for the payload.
-SignedMessage Answer(gpgme_ctx_t context, gpgme_error_t error, const StatusLog& log, int plaintexts) {
-  if (GpgIsMissing(error)) {
-    Check(error, "run gpg");
+// All but the payload.
+SignedMessage Answer(const GpgVerdict& verdict, int plaintexts) {
+  if (auto problem = Judge(verdict, plaintexts)) {
+    return Refused(std::move(problem->code), std::move(problem->reason));
   }
-  const gpgme_verify_result_t result = gpgme_op_verify_result(context);
-  const gpgme_signature_t signature = result == nullptr ? nullptr : result->signatures;
-  if (signature == nullptr || signature->next != nullptr) {
-    return Refused("not-one-message", signature == nullptr ? "gpg finds no signature in it: " + Text(error)
-                                                           : std::string("it holds several signatures"));
-  }
-  SignedMessage answer;
-  answer.problem = Judge(signature, log, plaintexts);
-  if (!answer.problem && error != GPG_ERR_NO_ERROR) {
-    answer.problem = BadSignature{"bad-signature", "gpg: " + Text(error)};
-  }
-  if (!answer.problem) {
-    answer.fingerprint = log.primary;
-    answer.created = static_cast<int64_t>(signature->timestamp);
-  }
-  return answer;
+  return {std::nullopt, "", verdict.primary, verdict.created};
 }
 
 std::string Problem(gpgme_key_t key) {
@@ -474,12 +395,9 @@ SignedMessage KeyRing::Verify(std::string_view message) const {
   if (verdict.payload.size() > kMaxPayloadBytes) {
     return Refused("too-large", "its content is over " + std::to_string(kMaxPayloadBytes) + " bytes");
   }
-  SignedMessage answer;
-  answer.problem = Judge(verdict);
+  SignedMessage answer = Answer(verdict, 1);
   if (!answer.problem) {
     answer.payload = std::move(verdict.payload);
-    answer.fingerprint = verdict.primary;
-    answer.created = verdict.created;
   }
   return answer;
 }
@@ -489,23 +407,17 @@ SignedMessage KeyRing::VerifyDetached(std::string_view signature, Source& conten
   if (!decoded) {
     return Refused("not-one-message", "it is not exactly one detached OpenPGP signature over bytes");
   }
-  if (auto plain = VerifyPlainDetached(ring_, *decoded, content, std::time(nullptr))) {
-    if (!plain->good) {
-      return Refused("bad-signature", "it does not match the signed bytes (key " + plain->key + ")");
-    }
-    return {std::nullopt, "", std::move(plain->fingerprint), plain->created};
+  if (const auto plain = VerifyPlainDetached(ring_, *decoded, content, std::time(nullptr))) {
+    return Answer(*plain);
   }
-  const Context context = NewContext(&Home());
-  StatusLog log;
-  NoteStatus(context.get(), log);
-  const SourceData read(content);
-  const gpgme_error_t error = gpgme_op_verify(context.get(), InputData(*decoded).get(), read.data(), nullptr);
-  read.Rethrow();
-  SignedMessage answer = Answer(context.get(), error, log, 0);
-  if (!answer.problem && !read.ended()) {
-    return Refused("bad-signature", "gpg did not read all that is signed");
-  }
-  return answer;
+  return Answer(VerifyDetachedWithGpg(Home(), *decoded, content), 0);
+}
+
+std::optional<SignedMessage> KeyRing::VerifyHashed(std::string_view signature, const Hasher& content) const {
+  const auto decoded = DecodeDetachedSignature(signature);
+  const auto plain =
+      decoded ? VerifyPlainHashed(ring_, *decoded, content, std::time(nullptr)) : std::optional<PlainDetached>();
+  return plain ? std::optional(Answer(*plain)) : std::nullopt;
 }
 
 std::vector<KeyInfo> KeyRing::List() const {

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "libimage/base/digest.h"
 #include "libimage/base/stream.h"
 #include "libsign/sodium.h"
 
@@ -59,6 +60,10 @@ class KeyRing {
   // A detached signature, armored or binary, over all of `content`; the answer has no payload. Whoever signed, the
   // whole of it was read when there is no problem. Throws what `content` throws.
   SignedMessage VerifyDetached(std::string_view signature, Source& content) const;
+
+  // The same where all of the content was hashed before; nullopt when that does not tell: the signature rests on
+  // another hash, or only gpg has the word on it.
+  std::optional<SignedMessage> VerifyHashed(std::string_view signature, const Hasher& content) const;
 
   std::vector<KeyInfo> List() const;
 

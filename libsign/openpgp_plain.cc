@@ -299,6 +299,22 @@ std::optional<Signer> FindSigner(std::string_view ring, std::string_view signatu
   return Signer{*signature, std::move(key), UpperHex(certificate.primary().fingerprint), created};
 }
 
+KeyHash KeyHashOf(HashAlgorithm algorithm) {
+  return algorithm == HashAlgorithm::kSha512 ? KeyHash::kSha512 : KeyHash::kSha256;
+}
+
+std::optional<Signer> FindDetachedSigner(std::string_view ring, std::string_view signature, int64_t now) {
+  const auto packets = WalkPackets(signature, 1);
+  if (!packets || packets->size() != 1 || packets->front().tag != PacketTag::kSignature)
+    return std::nullopt;
+  return FindSigner(ring, packets->front().body, now);
+}
+
+PlainDetached Judge(const Signer& signer, MessageHash content) {
+  return {signer.key.Made(signer.signature, std::move(content)), UpperHex(signer.key.fingerprint), signer.primary,
+          signer.created};
+}
+
 }  // namespace
 
 std::optional<PlainMessage> VerifyPlainMessage(std::string_view ring, std::string_view message, size_t max_payload,
@@ -319,16 +335,20 @@ std::optional<PlainMessage> VerifyPlainMessage(std::string_view ring, std::strin
 
 std::optional<PlainDetached> VerifyPlainDetached(std::string_view ring, std::string_view signature, Source& content,
                                                  int64_t now) {
-  const auto packets = WalkPackets(signature, 1);
-  if (!packets || packets->size() != 1 || packets->front().tag != PacketTag::kSignature)
-    return std::nullopt;
-  const auto signer = FindSigner(ring, packets->front().body, now);
+  const auto signer = FindDetachedSigner(ring, signature, now);
   if (!signer)
     return std::nullopt;
   MessageHash hash(signer->signature.hash);
   for (Block block = content.Next(); !block.empty(); block = content.Next()) hash.Update(AsText(block.bytes()));
-  return PlainDetached{signer->key.Made(signer->signature, std::move(hash)), UpperHex(signer->key.fingerprint),
-                       signer->primary, signer->created};
+  return Judge(*signer, std::move(hash));
+}
+
+std::optional<PlainDetached> VerifyPlainHashed(std::string_view ring, std::string_view signature, const Hasher& content,
+                                               int64_t now) {
+  const auto signer = FindDetachedSigner(ring, signature, now);
+  if (!signer || signer->signature.hash != KeyHashOf(content.algorithm()))
+    return std::nullopt;
+  return Judge(*signer, MessageHash(content));
 }
 
 }  // namespace gantry::sign

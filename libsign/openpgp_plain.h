@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "libimage/base/digest.h"
 #include "libimage/base/stream.h"
 
 namespace gantry::sign {
@@ -38,5 +39,8 @@ struct PlainDetached {
 };
 std::optional<PlainDetached> VerifyPlainDetached(std::string_view ring, std::string_view signature, Source& content,
                                                  int64_t now);
+// The same of content that was hashed before; nullopt also when the signature rests on another hash.
+std::optional<PlainDetached> VerifyPlainHashed(std::string_view ring, std::string_view signature, const Hasher& content,
+                                               int64_t now);
 
 }  // namespace gantry::sign

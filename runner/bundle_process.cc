@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -151,14 +150,6 @@ pid_t PidInside(pid_t pid) {
     return pid;
   const std::string_view numbers = std::string_view(text).substr(line + 7, text.find('\n', line + 7) - line - 7);
   return ParseDecimal<pid_t>(numbers.substr(numbers.find_last_of("\t ") + 1)).value_or(pid);
-}
-
-UniqueFd MemoryFile(const std::string& text) {
-  UniqueFd out(memfd_create("state", MFD_CLOEXEC));
-  if (!out)
-    ThrowErrno("make a memory file");
-  WriteFull(out.get(), AsBytes(text), "state");
-  return out;
 }
 
 // Descriptors that the caller has open for the container, from 3 on; those of socket activation among them.
@@ -323,7 +314,7 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
       const std::string state = json::Print(around.state->Print(Status::kCreating, pid_));
       RunRuntimeHooks(spec->hooks.prestart, state, true);
       RunRuntimeHooks(spec->hooks.create_runtime, state, true);
-      const UniqueFd inside = MemoryFile(json::Print(around.state->Print(Status::kCreating, PidInside(pid_))));
+      const UniqueFd inside = MemoryFile("state", json::Print(around.state->Print(Status::kCreating, PidInside(pid_))));
       if (!PassDescriptor(socket_.get(), inside.get()) && !FailedMeanwhile())
         ThrowErrno("send the container its state");
     } else if (kind == Report::kReady) {

@@ -2,10 +2,12 @@
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/store/store.h"
+#include "libsign/crypto_start.h"
 #include "libsign/verify.h"
 #include "tools/local_image.h"
 #include "tools/policy_options.h"
@@ -118,6 +120,10 @@ int Verify(const Options& options) {
     const image::FetchedImage judged = remote->image(as);
     return Print(options, sign::Verifier::Decide(judged, policy, remote->Gather(policy, registries), detail));
   }
+  // An ACI is read whole before its signature is looked at.
+  const auto* file = reference.file();
+  const bool is_aci = file != nullptr && file->format == image::FileReference::Format::kAci;
+  const std::jthread crypto = is_aci ? sign::StartCrypto() : std::jthread();
   const LocalImage local = OpenLocalImage({reference}, Purpose::kJudge, root, options.platform, as, registries);
   return Print(options, sign::Verifier::Decide(local.image, policy, local.evidence, detail));
 }

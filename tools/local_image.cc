@@ -331,14 +331,14 @@ std::vector<sign::AppcFile> FilesOf(const image::AciImage& image) {
   for (const auto& file : image.files()) {
     sign::AppcFile one{.file = file->name(),
                        .name = file->manifest().name,
-                       .pinned = pinned.contains("sha512-" + file->image_id().hex()),
+                       .pinned = file != image.files().back() && pinned.contains("sha512-" + file->image_id().hex()),
                        .signature = {},
                        .open = {},
-                       .digest = {}};
+                       .hashed = {}};
     if (const auto& bytes = file->bytes()) {
       one.signature = sign::ReadDetachedBeside(file->name());
       one.open = [bytes = *bytes, what = file->name()] { return FdRangeSource(bytes.fd, 0, bytes.size, what); };
-      one.digest = bytes->digest;
+      one.hashed = bytes->hashed;
     }
     files.push_back(std::move(one));
   }

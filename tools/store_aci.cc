@@ -48,7 +48,8 @@ image::AppcReference NamedBy(const std::string& path) {
   image::AppcReference out{"unreadable/" + FileName(path), {}};
   try {
     const auto first = image::AciFile::Peek(path);
-    const image::AciManifest manifest = first ? *first : image::AciFile::Open(path)->manifest();
+    const image::AciManifest manifest =
+        first ? *first : image::AciFile::Open(path, image::ImageId::kWhenAsked)->manifest();
     out = InOrder({manifest.name, manifest.labels});
   } catch (const Error&) {
     // Check tells why.
@@ -140,7 +141,7 @@ std::vector<image::StoreProblem> StoredAcis::Check() const {
   std::vector<image::StoreProblem> out;
   for (const StoredAci& aci : List()) {
     try {
-      const auto read = image::AciFile::Open(dir_->name() + "/" + aci.file);
+      const auto read = image::AciFile::Open(dir_->name() + "/" + aci.file, image::ImageId::kWhenAsked);
       if (aci.is_exact)
         image::RequireSame(read->manifest(), aci.wanted);
     } catch (const Error& error) {

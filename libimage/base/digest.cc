@@ -133,6 +133,8 @@ std::string HmacSha512(std::string_view key, std::string_view bytes) {
 
 Hasher::Hasher(HashAlgorithm algorithm) : algorithm_(algorithm), state_(std::make_unique<State>()) { Restart(); }
 
+Hasher::Hasher(const Hasher& other) : algorithm_(other.algorithm_), state_(std::make_unique<State>(*other.state_)) {}
+Hasher& Hasher::operator=(const Hasher& other) { return *this = Hasher(other); }
 Hasher::Hasher(Hasher&&) noexcept = default;
 Hasher& Hasher::operator=(Hasher&&) noexcept = default;
 Hasher::~Hasher() = default;

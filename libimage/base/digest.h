@@ -47,14 +47,17 @@ class Digest {
 // The 64 bytes of RFC 2104's HMAC with SHA-512.
 std::string HmacSha512(std::string_view key, std::string_view bytes);
 
-// One running hash. Move-only.
+// One running hash. A copy goes on by itself from what came so far.
 class Hasher {
  public:
   explicit Hasher(HashAlgorithm algorithm = HashAlgorithm::kSha256);
+  Hasher(const Hasher&);
+  Hasher& operator=(const Hasher&);
   Hasher(Hasher&&) noexcept;
   Hasher& operator=(Hasher&&) noexcept;
   ~Hasher();
 
+  HashAlgorithm algorithm() const { return algorithm_; }
   void Update(std::span<const std::byte> bytes);
   void UpdateZeros(uint64_t count);
   Digest Finish();  // the last call but for Restart

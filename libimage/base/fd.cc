@@ -1,6 +1,7 @@
 #include "libimage/base/fd.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,6 +35,16 @@ UniqueFd OpenFile(const std::string& path, int flags, unsigned mode) {
   if (fd < 0)
     ThrowErrno("open " + Quoted(path));
   return UniqueFd(fd);
+}
+
+UniqueFd MemoryFile(const char* name, std::string_view content) {
+  UniqueFd fd(memfd_create(name, MFD_CLOEXEC));
+  if (!fd)
+    ThrowErrno("make a file in memory");
+  WriteFull(fd.get(), AsBytes(content), name);
+  if (lseek(fd.get(), 0, SEEK_SET) < 0)
+    ThrowErrno("rewind a file in memory");
+  return fd;
 }
 
 Pipe MakePipe() {

@@ -44,6 +44,9 @@ struct Pipe {
 // Opens `path` as open(2) does, with O_CLOEXEC; throws with the path quoted.
 UniqueFd OpenFile(const std::string& path, int flags, unsigned mode = 0600);
 
+// A file that lies nowhere but in memory, with `content`, at its beginning.
+UniqueFd MemoryFile(const char* name, std::string_view content = {});
+
 // A pipe with both ends close-on-exec.
 Pipe MakePipe();
 

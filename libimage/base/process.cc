@@ -196,6 +196,18 @@ std::pair<UniqueFd, Process> ForkOverSocket(const std::function<int(int channel)
   return {std::move(ends.first), std::move(process)};
 }
 
+PipeSignalBlocked::PipeSignalBlocked() {
+  sigemptyset(&signal_);
+  sigaddset(&signal_, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &signal_, &before_);
+}
+
+PipeSignalBlocked::~PipeSignalBlocked() {
+  const timespec now{};
+  sigtimedwait(&signal_, nullptr, &now);
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
 std::string ProgramDirectory() {
   std::array<char, PATH_MAX> self{};
   const ssize_t size = readlink("/proc/self/exe", self.data(), self.size());
@@ -204,27 +216,6 @@ std::string ProgramDirectory() {
 }
 
 namespace {
-
-// A child may read no more of what we write.
-class PipeSignalBlocked {
- public:
-  PipeSignalBlocked() {
-    sigemptyset(&signal_);
-    sigaddset(&signal_, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &signal_, &before_);
-  }
-  ~PipeSignalBlocked() {
-    const timespec now{};
-    sigtimedwait(&signal_, nullptr, &now);
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  PipeSignalBlocked(const PipeSignalBlocked&) = delete;
-  PipeSignalBlocked& operator=(const PipeSignalBlocked&) = delete;
-
- private:
-  sigset_t signal_{};
-  sigset_t before_{};
-};
 
 // Waits for one of `polls`, until a child has taken too long.
 class Patience {

@@ -1,6 +1,7 @@
 // Child processes: started without a shell, with a fixed argv and environment, and waited for through a pidfd.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <chrono>
@@ -60,6 +61,19 @@ class Process {
 // Forks, as Process::Fork, a child that serves over a stream socket. It has none of the parent's descriptors but 0, 1
 // and 2, least of all ends of other channels. Returns the parent's end.
 std::pair<UniqueFd, Process> ForkOverSocket(const std::function<int(int channel)>& serve);
+
+// While it lives, writing to a pipe of which nobody reads any more is an error (EPIPE) and no signal to this thread.
+class PipeSignalBlocked {
+ public:
+  PipeSignalBlocked();
+  PipeSignalBlocked(const PipeSignalBlocked&) = delete;
+  PipeSignalBlocked& operator=(const PipeSignalBlocked&) = delete;
+  ~PipeSignalBlocked();
+
+ private:
+  sigset_t signal_{};
+  sigset_t before_{};
+};
 
 // The directory of the running program, without a slash at its end; empty when that is not known.
 std::string ProgramDirectory();

@@ -61,8 +61,11 @@ using PathWhitelists = std::vector<std::shared_ptr<const PathWhitelist>>;
 struct AciBytes {
   std::shared_ptr<const UniqueFd> fd;
   uint64_t size = 0;
-  Digest digest;  // of what was read to check it
+  Hasher hashed;  // what was read to check it, not finished
 };
+
+// When an ACI's image ID is found: with all else, or by a pass of its own once somebody asks.
+enum class ImageId { kAtOnce, kWhenAsked };
 
 // One ACI: plain, or compressed by gzip, bzip2, xz or zstd.
 class AciFile {
@@ -72,16 +75,16 @@ class AciFile {
 
   // Reads all of the file once and checks its layout. kCorrupt for what is no ACI, with the entry and the reason;
   // kUnsupported for names that an OCI layer has no place for (".wh.*"). A pipe is kept in a file without a name.
-  static std::shared_ptr<const AciFile> Open(const std::string& path);
+  static std::shared_ptr<const AciFile> Open(const std::string& path, ImageId id = ImageId::kAtOnce);
   // `first` is what is read to check it, where that is not what `open` gives.
-  AciFile(OpenTar open, std::string name, std::unique_ptr<Source> first = nullptr);
+  AciFile(OpenTar open, std::string name, ImageId id = ImageId::kAtOnce, std::unique_ptr<Source> first = nullptr);
 
   // Its manifest if it is the first entry, as far as can be told without reading more; else nullopt.
   static std::optional<AciManifest> Peek(const std::string& path);
 
   const std::string& name() const { return name_; }  // as it was opened
   const AciManifest& manifest() const { return manifest_; }
-  const Digest& image_id() const { return *image_id_; }  // SHA-512 of the uncompressed tar
+  const Digest& image_id() const;  // SHA-512 of the uncompressed tar; not for several threads at once
   uint64_t tar_bytes() const { return tar_bytes_; }
   uint64_t file_bytes() const { return bytes_ ? bytes_->size : 0; }  // 0 for a pipe
   const std::optional<AciBytes>& bytes() const { return bytes_; }    // nullopt for a pipe
@@ -96,12 +99,13 @@ class AciFile {
   uint64_t layer_bytes() const { return layer_bytes_; }
 
  private:
-  void Scan(std::unique_ptr<Source> from);
+  void Scan(std::unique_ptr<Source> from, ImageId when);
 
   OpenTar open_;
   std::string name_;
   AciManifest manifest_;
-  std::optional<Digest> image_id_, layer_digest_;
+  mutable std::optional<Digest> image_id_;  // nullopt until it is asked for
+  std::optional<Digest> layer_digest_;
   std::optional<AciBytes> bytes_;
   uint64_t tar_bytes_ = 0, layer_bytes_ = 0;
   std::map<std::string, std::vector<std::string>> links_;  // of a file, the hard links to it in their order

@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kZerosAtOnce = 64 * 1024;
 constexpr size_t kBlocksAhead = 8;
+constexpr size_t kBlocksToHash = 2;  // ahead of who inflates, which takes longer
 
 // Where names are allowed, and what those become whose first name is not.
 class Selection {
@@ -62,44 +63,39 @@ class Selection {
   std::map<std::string, std::string> first_of_, heirs_;
 };
 
-// The entries of an ACI as the tar of a layer, made while it is pulled.
-class LayerSource : public Source {
+// Writes the entries of an ACI as the tar of a layer, piece by piece.
+class LayerTar {
  public:
   using Seen = std::function<void(const AciReader& reader, const Entry& entry)>;
 
-  LayerSource(std::unique_ptr<AciReader> reader, Selection selection, Seen seen = {})
-      : reader_(std::move(reader)),
-        selection_(std::move(selection)),
-        seen_(std::move(seen)),
-        into_(StringSink(bytes_)),
-        writer_(*into_) {}
+  // `into` is borrowed.
+  LayerTar(std::unique_ptr<AciReader> reader, Sink& into, Selection selection, Seen seen = {})
+      : reader_(std::move(reader)), selection_(std::move(selection)), seen_(std::move(seen)), writer_(into) {}
 
   // Once the end was reached.
   const AciReader& reader() const { return *reader_; }
   // Whether the last file had holes, which the archive need not hold.
   bool sparse() const { return sparse_; }
 
-  Block Next() override {
-    while (!ended_ && bytes_.size() < kBlockBytes) Step();
-    if (bytes_.empty())
-      return {};
-    const auto owner = std::make_shared<const std::string>(std::exchange(bytes_, {}));
-    return {owner, AsBytes(*owner)};
-  }
-
- private:
-  void Step() {
-    if (left_ > 0)
-      return CopyPiece();
+  // False once the end is written.
+  bool Step() {
+    if (left_ > 0) {
+      CopyPiece();
+      return true;
+    }
     if (!reader_->Next(entry_)) {
       writer_.Finish();
-      ended_ = true;
-      return;
+      return false;
     }
     if (seen_)
       seen_(*reader_, entry_);
-    if (!selection_.Take(entry_))
-      return;
+    if (selection_.Take(entry_))
+      Begin();
+    return true;
+  }
+
+ private:
+  void Begin() {
     if (entry_.name.empty())
       entry_.name = "./";
     writer_.Add(entry_);
@@ -134,15 +130,33 @@ class LayerSource : public Source {
   std::unique_ptr<AciReader> reader_;
   Selection selection_;
   Seen seen_;
-  std::string bytes_;
-  std::unique_ptr<Sink> into_;
   ArchiveWriter writer_;
   Entry entry_;
   uint64_t at_ = 0, left_ = 0;  // of the current file
   uint64_t hole_end_ = 0;       // where the piece begins that was read last
   std::span<const std::byte> piece_;
   bool sparse_ = false;
-  bool ended_ = false;
+};
+
+// That tar, made while it is pulled.
+class LayerSource : public Source {
+ public:
+  LayerSource(std::unique_ptr<AciReader> reader, Selection selection)
+      : into_(StringSink(bytes_)), tar_(std::move(reader), *into_, std::move(selection)) {}
+
+  Block Next() override {
+    while (more_ && bytes_.size() < kBlockBytes) more_ = tar_.Step();
+    if (bytes_.empty())
+      return {};
+    const auto owner = std::make_shared<const std::string>(std::exchange(bytes_, {}));
+    return {owner, AsBytes(*owner)};
+  }
+
+ private:
+  std::string bytes_;
+  std::unique_ptr<Sink> into_;
+  LayerTar tar_;
+  bool more_ = true;
 };
 
 // Counts the blocks of zeros at the end of a tar.
@@ -171,6 +185,21 @@ class ZeroBlocks {
   uint64_t count_ = 0;
 };
 
+// What is to be known of a tar that passes.
+struct Measure : public Sink {
+  std::optional<Hasher> hasher;
+  ZeroBlocks end;
+  uint64_t size = 0;
+
+  void Write(std::span<const std::byte> bytes) override {
+    if (hasher)
+      hasher->Update(bytes);
+    end.Add(bytes);
+    size += bytes.size();
+  }
+  void Finish() override {}
+};
+
 // Tells a path that comes twice.
 class SeenPaths {
  public:
@@ -192,6 +221,34 @@ std::unique_ptr<Source> OpenTarOf(std::unique_ptr<Source> file, const std::strin
   return Prefetch(DecompressAny(std::move(file), what), kBlocksAhead);
 }
 
+// Hashes each block once the next one is asked for: in a thread of its own, beside the one that inflates it.
+class HashedBehind : public Source {
+ public:
+  // `hasher` and `seen` are borrowed, and have taken all when the end was reached.
+  HashedBehind(std::unique_ptr<Source> inner, Hasher& hasher, uint64_t& seen)
+      : inner_(std::move(inner)), hasher_(hasher), seen_(seen) {}
+
+  Block Next() override {
+    hasher_.Update(last_.bytes());
+    last_ = inner_->Next();
+    seen_ += last_.size();
+    return last_;
+  }
+
+ private:
+  std::unique_ptr<Source> inner_;
+  Hasher& hasher_;
+  uint64_t& seen_;
+  Block last_;
+};
+
+// Of the rest of a tar.
+Digest IdOf(Source& tar) {
+  Hasher id(HashAlgorithm::kSha512);
+  for (Block block = tar.Next(); !block.empty(); block = tar.Next()) id.Update(block.bytes());
+  return id.Finish();
+}
+
 // A file that can be read again and again, compressed or not; `lasting` when it is the one at `path` itself.
 PlainFile OpenAgainAndAgain(const std::string& path, bool& lasting) {
   struct stat status {};
@@ -206,7 +263,7 @@ PlainFile OpenAgainAndAgain(const std::string& path, bool& lasting) {
 
 }  // namespace
 
-std::shared_ptr<const AciFile> AciFile::Open(const std::string& path) {
+std::shared_ptr<const AciFile> AciFile::Open(const std::string& path, ImageId id) {
   bool lasting = false;
   PlainFile file = OpenAgainAndAgain(path, lasting);
   if (file.size == 0)
@@ -217,23 +274,25 @@ std::shared_ptr<const AciFile> AciFile::Open(const std::string& path) {
   };
   Hasher hasher;
   uint64_t seen = 0;
-  auto first = OpenTarOf(Tap(FdRangeSource(fd, 0, file.size, Quoted(path)),
-                             [&](std::span<const std::byte> bytes) {
-                               hasher.Update(bytes);
-                               seen += bytes.size();
-                             }),
-                         Quoted(path));
-  auto aci = std::make_shared<AciFile>(open, path, std::move(first));
+  auto hashed = Prefetch(std::make_unique<HashedBehind>(FdRangeSource(fd, 0, file.size, Quoted(path)), hasher, seen),
+                         kBlocksToHash);
+  auto aci = std::make_shared<AciFile>(open, path, id, OpenTarOf(std::move(hashed), Quoted(path)));
   if (seen != file.size)
     throw Error(ErrorKind::kCorrupt, Quoted(path) + " goes on behind the end of its archive");
   if (lasting)
-    aci->bytes_ = AciBytes{fd, file.size, hasher.Finish()};
+    aci->bytes_.emplace(AciBytes{fd, file.size, std::move(hasher)});
   return aci;
 }
 
-AciFile::AciFile(OpenTar open, std::string name, std::unique_ptr<Source> first)
+AciFile::AciFile(OpenTar open, std::string name, ImageId id, std::unique_ptr<Source> first)
     : open_(std::move(open)), name_(std::move(name)) {
-  Scan(first ? std::move(first) : open_());
+  Scan(first ? std::move(first) : open_(), id);
+}
+
+const Digest& AciFile::image_id() const {
+  if (!image_id_)
+    image_id_ = IdOf(*open_());
+  return *image_id_;
 }
 
 std::optional<AciManifest> AciFile::Peek(const std::string& path) {
@@ -245,39 +304,37 @@ std::optional<AciManifest> AciFile::Peek(const std::string& path) {
   return reader.ReadManifestFirst() ? std::optional(AciManifest::Parse(reader.manifest())) : std::nullopt;
 }
 
-void AciFile::Scan(std::unique_ptr<Source> from) {
-  Hasher id(HashAlgorithm::kSha512), layer;
-  ZeroBlocks end, layer_end;
-  auto tar = Tap(std::move(from), [&](std::span<const std::byte> bytes) {
-    id.Update(bytes);
-    end.Add(bytes);
-    tar_bytes_ += bytes.size();
-  });
+void AciFile::Scan(std::unique_ptr<Source> from, ImageId when) {
+  Measure whole, layer;
+  layer.hasher.emplace();
+  if (when == ImageId::kAtOnce)
+    whole.hasher.emplace(HashAlgorithm::kSha512);
+  auto tar = Tap(std::move(from), [&](std::span<const std::byte> bytes) { whole.Write(bytes); });
   SeenPaths paths;
   std::map<std::string, std::string> first_of;  // of a hard link that others lead to
-  LayerSource entries(std::make_unique<AciReader>(std::move(tar), Quoted(name_)), Selection({}, {}),
-                      [&](const AciReader& reader, const Entry& entry) {
-                        if (!paths.Add(entry.name))
-                          reader.Refuse("the second entry of this path");
-                        if (entry.type != EntryType::kHardLink)
-                          return;
-                        const auto known = first_of.find(entry.link);
-                        const std::string& first = known == first_of.end() ? entry.link : known->second;
-                        links_[first].push_back(entry.name);
-                        first_of.emplace(entry.name, first);
-                      });
-  for (Block block = entries.Next(); !block.empty(); block = entries.Next()) {
-    layer.Update(block.bytes());
-    layer_end.Add(block.bytes());
-    layer_bytes_ += block.size();
+  LayerTar entries(std::make_unique<AciReader>(std::move(tar), Quoted(name_)), layer, Selection({}, {}),
+                   [&](const AciReader& reader, const Entry& entry) {
+                     if (!paths.Add(entry.name))
+                       reader.Refuse("the second entry of this path");
+                     if (entry.type != EntryType::kHardLink)
+                       return;
+                     const auto known = first_of.find(entry.link);
+                     const std::string& first = known == first_of.end() ? entry.link : known->second;
+                     links_[first].push_back(entry.name);
+                     first_of.emplace(entry.name, first);
+                   });
+  while (entries.Step()) {
   }
   // The layer ends as the ACI does: with the zeros of its last file, and two blocks behind them.
   const bool same_end = !entries.reader().manifest_is_last() && !entries.sparse();
-  if (end.count() < (same_end ? layer_end.count() : 2))
+  if (whole.end.count() < (same_end ? layer.end.count() : 2))
     throw Error(ErrorKind::kCorrupt, Quoted(name_) + " does not end with two blocks of zeros, as a tar does",
                 "it was cut short, or something was added; get it again");
-  image_id_ = id.Finish();
-  layer_digest_ = layer.Finish();
+  tar_bytes_ = whole.size;
+  layer_bytes_ = layer.size;
+  if (whole.hasher)
+    image_id_ = whole.hasher->Finish();
+  layer_digest_ = layer.hasher->Finish();
   try {
     manifest_ = AciManifest::Parse(entries.reader().manifest());
   } catch (const Error& error) {

@@ -120,7 +120,7 @@ class AciFiles {
       if (!candidate.file && candidate.peeked && !IsOfName(wanted, *candidate.peeked))
         return false;
       if (!candidate.file)
-        candidate.file = AciFile::Open(candidate.path);
+        candidate.file = AciFile::Open(candidate.path, ImageId::kAtOnce);
     } catch (const Error&) {
       if (candidate.given)
         throw;
@@ -149,7 +149,7 @@ class AciFiles {
 std::optional<AciManifest> ManifestOf(const std::string& path) {
   try {
     std::optional<AciManifest> first = AciFile::Peek(path);
-    return first ? std::move(first) : AciFile::Open(path)->manifest();
+    return first ? std::move(first) : AciFile::Open(path, ImageId::kWhenAsked)->manifest();
   } catch (const Error&) {
     return std::nullopt;  // whatever lies there
   }
@@ -160,13 +160,13 @@ class Stack {
   explicit Stack(AciFiles files) : files_(std::move(files)) {}
 
   void Add(const std::shared_ptr<const AciFile>& file, PathWhitelists only) {
-    if (std::ranges::find(path_, file->image_id()) != path_.end())
+    if (std::ranges::find(path_, file.get()) != path_.end())
       throw Error(ErrorKind::kCorrupt,
                   Quoted(file->name()) + " depends on itself, through " + std::to_string(path_.size()) + " ACIs");
     if (path_.size() == kMaxAciDepth)
       throw Error(ErrorKind::kCorrupt,
                   Quoted(file->name()) + " is a dependency at a depth of more than " + std::to_string(kMaxAciDepth));
-    path_.push_back(file->image_id());
+    path_.push_back(file.get());
     if (!file->manifest().path_whitelist.empty())
       only.push_back(WhitelistOf(*file));
     for (const AciDependency& dependency : file->manifest().dependencies) Add(files_.Find(dependency), only);
@@ -181,22 +181,23 @@ class Stack {
 
  private:
   const std::shared_ptr<const PathWhitelist>& WhitelistOf(const AciFile& file) {
-    auto& list = whitelists_[file.image_id()];
+    auto& list = whitelists_[&file];
     if (!list)
       list = std::make_shared<const PathWhitelist>(file.manifest().path_whitelist);
     return list;
   }
 
   AciFiles files_;
-  std::map<Digest, std::shared_ptr<const PathWhitelist>> whitelists_;
-  std::vector<Digest> path_;  // from the top to the ACI that is being added
+  std::map<const AciFile*, std::shared_ptr<const PathWhitelist>> whitelists_;
+  std::vector<const AciFile*> path_;  // from the top to the ACI that is being added
   std::vector<StackedAci> stack_;
 };
 
 }  // namespace
 
 std::vector<StackedAci> OpenAciStack(const std::string& path, const std::vector<std::string>& dependencies) {
-  const auto top = AciFile::Open(path);
+  // Its ID nobody but a dependent would ask for.
+  const auto top = AciFile::Open(path, ImageId::kWhenAsked);
   Stack stack(AciFiles(top->name(), DirectoryOf(top->name()), dependencies));
   stack.Add(top, {});
   return stack.Take();

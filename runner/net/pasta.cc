@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -98,9 +97,7 @@ gantry::Process StartPasta(pid_t container, const NetworkRequest& request) {
   Pipe ready = MakePipe();
   const UniqueFd null = OpenFile("/dev/null", O_RDWR);
   // Nothing of ours stays open in it: who waits for the end of our output would wait for it.
-  const UniqueFd words(memfd_create("pasta", MFD_CLOEXEC));
-  if (!words)
-    ThrowErrno("make a file in memory");
+  const UniqueFd words = MemoryFile("pasta");
   gantry::Process out =
       gantry::Process::Start(PastaArguments(program, container, request, "/proc/self/fd/" + std::to_string(kReadyFd)),
                              {{null.get(), 0}, {null.get(), 1}, {words.get(), 2}, {ready.write.get(), kReadyFd}});

@@ -273,16 +273,13 @@ END
 
 # What an image is, by a pass over its layers and by what the store keeps of one.
 identity() {
-  local layer
   gantry-convert -q "oci:$cache/image:bench" "store:bench/debian:v1" >/dev/null
   entry 'gantry-inspect --identity' - gantry-inspect -q --identity "oci:$cache/image:bench" | bench_measure 5 0 >"$T/measured"
-  # The digests of layers, compressed and not, and of every file in them.
-  for layer in "${blobs[@]}"; do igzip -dc "$layer" | tar -xO; done >"$T/contents"
-  {
-    parts none none none -- "${blobs[@]}"
-    parts none none sha256 "$T/contents" -- | sed 's/^SHA-256/SHA-256 of the files/'
-  } >"$T/parts"
-  rm "$T/contents"
+  # By its definition: every file that is in the tree, and the layers, whose digests say that it is the image's.
+  gantry-convert -q "oci:$cache/image:bench" "aci:$T/tree.aci" >/dev/null
+  igzip -dc <"$T/tree.aci" | tar -xO rootfs >"$T/contents"
+  parts identity "$T/contents" "${blobs[@]}" >"$T/parts"
+  rm "$T/contents" "$T/tree.aci"
   against_parts '' 'identity of the image in a layout' 1.1 <"$T/measured"
   gantry-inspect -q --identity bench/debian:v1 >/dev/null
   entry 'the same, kept in the store' - gantry-inspect -q --identity bench/debian:v1 | bench_measure 5 0 |
@@ -330,8 +327,6 @@ files() {
   rm -rf "$T"/files-*
 }
 
-# One signed image in a layout against the bare cryptography over the same signed bytes.
-
 # One image, signed in each family, against a program that does nothing but the cryptography of that signature.
 verify() {
   local signature requirement at=quay.io/org/app:v1
@@ -353,7 +348,7 @@ verify() {
   printf '{"default":[{"type":"notationSigned","directory":"%s"}]}' "$T/notation" >"$T/notationSigned.json"
   judged() { entry "gantry-verify, $1" - gantry-verify --policy "$T/$1.json" --as "$at" "oci:$T/signed:v1"; }
   checked() { openssl_verifies=(openssl dgst -sha256 -verify "$T/$1" -signature "$T/$2.sig" "${@:3}" "$T/$2"); }
-  measured() { bench_measure 41 0 | table "verify one image, $1" 'at most 3 ms more'; }
+  measured() { bench_measure 41 0 | table "verify one image, $1" "${2-at most 3 ms more}"; }
 
   signature=$(gantry-sign --key "$T/key.key" --as "$at" "oci:$T/signed:v1")
   tail -c +16 "$signature" | jq -r .payload | base64 -d >"$T/payload"
@@ -382,10 +377,13 @@ verify() {
   gantry-convert -q "oci:$T/signed:v1" "aci:$T/signed.aci" >/dev/null
   gantry-sign --key bench "aci:$T/signed.aci" >/dev/null
   printf '{"default":[{"type":"appcSigned","keyPath":"%s"}]}' "$T/key.gpg" >"$T/appcSigned.json"
+  # Its digest, which is part of the answer, is of what is in the file: no less than to inflate it.
+  printf 'gpgv -q --keyring %s %s.asc %s && igzip -dc %s >/dev/null\n' "$T/key.gpg" "$T/signed.aci"{,,} >"$T/bare.sh"
   {
     entry 'gantry-verify, appcSigned' - gantry-verify --policy "$T/appcSigned.json" "aci:$T/signed.aci"
-    entry 'gpgv' - gpgv -q --keyring "$T/key.gpg" "$T/signed.aci.asc" "$T/signed.aci"
-  } | measured "an App Container Image's"
+    entry 'gpgv, which does not look inside' - gpgv -q --keyring "$T/key.gpg" "$T/signed.aci.asc" "$T/signed.aci"
+    entry 'gpgv, then igzip -dc' - sh "$T/bare.sh"
+  } | measured "an App Container Image's" ';at most 3 ms more'
 }
 
 # A changed tree back into a layer: what umoci finds by hashing every file, and we by comparing with the rendered layers.

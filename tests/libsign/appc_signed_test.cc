@@ -51,7 +51,12 @@ class AppcSigned : public ::testing::Test {
             .pinned = false,
             .signature = std::move(signature),
             .open = [bytes] { return StringSource(bytes); },
-            .digest = Digest::Of(bytes)};
+            .hashed = HashOf(bytes)};
+  }
+  static Hasher HashOf(std::string_view bytes, HashAlgorithm algorithm = HashAlgorithm::kSha256) {
+    Hasher hasher(algorithm);
+    hasher.Update(AsBytes(bytes));
+    return hasher;
   }
   Decision Decide(std::vector<AppcFile> files) const { return Decide(std::move(files), Load()); }
   static Decision Decide(std::vector<AppcFile> files, const Policy& policy) {
@@ -100,8 +105,30 @@ TEST_F(AppcSigned, RefusesSignaturesOfOtherBytes) {
 // The file that was signed is swapped for another after it was read as an image.
 TEST_F(AppcSigned, RefusesAFileThatChangedSinceItWasRead) {
   AppcFile file = File("example.com/app", Sign());
-  file.digest = Digest::Of("what the image was made of");
+  file.hashed.emplace(HashOf("what the image was made of"));
+  EXPECT_EQ(Decide({file}).code, "bad-signature");
+  // By another hash than the signature's the file has to be read again.
+  file.hashed.emplace(HashOf("what the image was made of", HashAlgorithm::kSha512));
   EXPECT_EQ(Decide({file}).code, "file-changed");
+}
+
+// What the signature rests on is asked of the hash that the image was read with, and of the file only where that is
+// another one.
+TEST_F(AppcSigned, ReadsAFileAgainOnlyForAnotherHash) {
+  AppcFile file = File("example.com/app", Sign({"--digest-algo", "SHA256"}));
+  int opened = 0;
+  file.open = [&opened] {
+    ++opened;
+    return StringSource(std::string(kBytes));
+  };
+  EXPECT_EQ(Decide({file}).code, "signed");
+  EXPECT_EQ(opened, 0);
+  file.hashed.emplace(HashOf(kBytes, HashAlgorithm::kSha512));
+  EXPECT_EQ(Decide({file}).code, "signed");
+  EXPECT_EQ(opened, 1);
+  file.signature = Sign({"--digest-algo", "SHA512"});
+  EXPECT_EQ(Decide({file}).code, "signed");
+  EXPECT_EQ(opened, 1);
 }
 
 TEST_F(AppcSigned, RefusesConcatenatedSignatures) {

@@ -42,6 +42,7 @@ TEST(GpgStatus, WhatIsCutShortIsNotValid) {
   EXPECT_TRUE(ParseGpgStatus("[GNUPG:] ERRSIG 89ABCDEF01234567 22 8 00 1795600000 9 -\n").no_key);
   EXPECT_FALSE(ParseGpgStatus("[GNUPG:] ERRSIG 89ABCDEF01234567 22 8 00 1795600000 4 -\n").no_key);
   EXPECT_FALSE(ParseGpgStatus("[GNUPG:] ERRSIG\n").no_key);
+  EXPECT_TRUE(ParseGpgStatus("[GNUPG:] ERRSIG 89ABCDEF01234567 22 1 00 1795600000 5 -\n").bad_hash);
 }
 
 TEST(GpgVerify, WithoutGpgItSaysWhatToInstall) {

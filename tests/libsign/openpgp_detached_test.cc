@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libsign/openpgp.h"
 #include "libsign/openpgp_packets.h"
@@ -10,6 +11,7 @@
 namespace gantry::sign {
 namespace {
 
+using testing::CaughtError;
 using testing::GpgHome;
 using testing::SharedKey;
 using testing::TempDir;
@@ -105,6 +107,27 @@ TEST_F(Detached, RefusesWeakDigestsDatesInTheFutureAndOtherKeys) {
   EXPECT_EQ(CodeOf(Sign({"--digest-algo", "SHA1", "--allow-weak-digest-algos"})), "weak-digest");
   EXPECT_EQ(CodeOf(Sign({"--faked-system-time", "20400101T000000"})), "future-signature");
   EXPECT_EQ(CodeOf(Sign({}, home_.Generate("other <other@gantry.example>"))), "unknown-key");
+}
+
+// A notation is none of the plain cases: gpg has the word, and reads all of the content from a pipe.
+TEST_F(Detached, GpgIsAskedWhereASignatureIsNotPlain) {
+  const std::string large(3'000'000, 'x');
+  Write("content", large);
+  const std::string signature = Sign({"--sig-notation", "a@x.example=b"});
+  EXPECT_EQ(CodeOf(signature), "ok");
+  Write("other", large + "x");
+  EXPECT_EQ(CodeOf(signature, "other"), "bad-signature");
+}
+
+TEST_F(Detached, ThrowsWhatItsContentThrows) {
+  struct Broken : public Source {
+    Block Next() override { throw Error(ErrorKind::kCorrupt, "the content is broken"); }
+  };
+  const KeyRing ring({SharedKey::Get().public_key}, {"test key"});
+  for (const std::string& signature : {Sign(), Sign({"--sig-notation", "a@x.example=b"})}) {
+    Broken content;
+    EXPECT_EQ(CaughtError([&] { ring.VerifyDetached(signature, content); }).message(), "the content is broken");
+  }
 }
 
 }  // namespace

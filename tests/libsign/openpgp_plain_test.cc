@@ -171,6 +171,17 @@ TEST(PlainOpenPgp, DetachedSignaturesAreJudgedByTheContentAlone) {
     const auto good = verify(sign({}), content);
     ASSERT_TRUE(good) << algorithm;
     EXPECT_TRUE(good->good);
+    const auto hashed = [&](const std::string& hash, HashAlgorithm by, std::string_view bytes) {
+      Hasher hasher(by);
+      hasher.Update(AsBytes(bytes));
+      const std::string signature = sign({"--digest-algo", hash});
+      return VerifyPlainHashed(ring, signature, hasher, std::time(nullptr));
+    };
+    EXPECT_TRUE(hashed("SHA512", HashAlgorithm::kSha512, content).value().good);
+    EXPECT_EQ(hashed("SHA512", HashAlgorithm::kSha512, content)->fingerprint, key);
+    EXPECT_FALSE(hashed("SHA512", HashAlgorithm::kSha512, "x").value().good);
+    EXPECT_FALSE(hashed("SHA512", HashAlgorithm::kSha256, content));
+    EXPECT_FALSE(hashed("SHA384", HashAlgorithm::kSha256, content));
     EXPECT_EQ(good->fingerprint, key);
     EXPECT_FALSE(verify(sign({}), content + "x").value().good);
     EXPECT_FALSE(verify(sign({}), "x").value().good);

@@ -22,6 +22,19 @@ TEST(DigestTest, HashesAsFips180Says) {
   EXPECT_EQ(Digest::Of("abc", HashAlgorithm::kSha512).str(), kSha512OfAbc);
 }
 
+TEST(HasherTest, ACopyGoesOnByItself) {
+  for (const HashAlgorithm algorithm : {HashAlgorithm::kSha256, HashAlgorithm::kSha512}) {
+    Hasher hasher(algorithm);
+    hasher.Update(AsBytes("a"));
+    Hasher copy(hasher);
+    copy.Update(AsBytes("b"));
+    EXPECT_EQ(hasher.Finish(), Digest::Of("a", algorithm));
+    hasher = copy;
+    EXPECT_EQ(hasher.Finish(), Digest::Of("ab", algorithm));
+    EXPECT_EQ(copy.Finish(), Digest::Of("ab", algorithm));
+  }
+}
+
 TEST(DigestTest, ParsesWhatItPrints) {
   EXPECT_EQ(Digest::Parse(kSha256OfAbc).str(), kSha256OfAbc);
   EXPECT_EQ(Digest::Parse(kSha512OfAbc).str(), kSha512OfAbc);

@@ -183,6 +183,8 @@ TEST(AciFileTest, FilesMayBeCompressed) {
     std::ofstream(path, std::ios::binary) << packed;
     const auto aci = AciFile::Open(path);
     EXPECT_EQ(aci->image_id(), Digest::Of(tar, HashAlgorithm::kSha512));
+    EXPECT_EQ(AciFile::Open(path, ImageId::kWhenAsked)->image_id(), aci->image_id());
+    EXPECT_EQ(Hasher(aci->bytes()->hashed).Finish(), Digest::Of(packed));
     EXPECT_EQ(aci->file_bytes(), packed.size());
     EXPECT_EQ(AciFile::Peek(path)->name, "example.com/app");
     for (size_t size = 0; compression != Compression::kNone && size < packed.size(); size += 7) {
