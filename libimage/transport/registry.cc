@@ -34,6 +34,10 @@ std::string ErrorsOf(const std::string& body) {
   }
 }
 
+Url WithoutTls(const Url& url) {
+  return *Url::Parse("http://" + url.str().substr(std::string_view("https://").size()));
+}
+
 }  // namespace
 
 std::string AcceptedManifests() {
@@ -100,7 +104,7 @@ HttpResponse RegistryClient::SendFirst(HttpRequest request) {
   std::optional<HttpResponse> response = may_be_plain ? http_.SendOverTls(request) : http_.Send(request);
   const bool plain = !response;
   if (plain) {
-    request.url = *Url::Parse("http://" + request.url.str().substr(std::string_view("https://").size()));
+    request.url = WithoutTls(request.url);
     response = http_.Send(request);
   }
   const std::lock_guard lock(shared_->mutex);
@@ -109,13 +113,20 @@ HttpResponse RegistryClient::SendFirst(HttpRequest request) {
 }
 
 HttpResponse RegistryClient::SendOnce(HttpRequest& request) {
+  // What the first one finds out the others wait for.
+  std::unique_lock first(shared_->first, std::defer_lock);
+  if (!shared_->Base())
+    first.lock();
   const std::optional<Url> base = shared_->Base();
-  if (!base) {
-    HttpResponse response = SendFirst(request);
-    if (!shared_->Base()->https() && request.url.Origin() == shared_->secure.Origin())
-      request.url = *Url::Parse("http://" + request.url.str().substr(std::string_view("https://").size()));
-    return response;
-  }
+  std::optional<HttpResponse> response;
+  if (!base)
+    response = SendFirst(request);
+  if (!shared_->Base()->https() && request.url.Origin() == shared_->secure.Origin())
+    request.url = WithoutTls(request.url);
+  if (response)
+    return *std::move(response);
+  if (first)
+    first.unlock();
   const bool ours = request.url.Origin() == base->Origin();
   request.authorization = ours ? shared_->authorizer.Header(http_) : "";
   return http_.Send(request);

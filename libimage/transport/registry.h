@@ -111,6 +111,7 @@ class RegistryClient {
     std::string path;
     Url secure, plain;  // "https://host/v2/", "http://host/v2/"
     Authorizer authorizer;
+    std::mutex first;  // held by the request that finds out the base
     mutable std::mutex mutex;
     std::optional<Url> base;             // one of both, once it is known
     mutable std::set<std::string> told;  // notes, each once
