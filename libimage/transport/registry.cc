@@ -13,6 +13,7 @@ namespace gantry::image {
 namespace {
 
 constexpr size_t kMaxErrorsShown = 3;
+constexpr int kNotModified = 304;
 
 // Docker Hub answers at another name than it is called by.
 std::string WireHost(const std::string& host) { return host == "docker.io" ? "registry-1.docker.io" : host; }
@@ -249,21 +250,27 @@ std::string RegistryClient::GetBlob(const Descriptor& blob, size_t max_bytes, co
   return std::move(response.body);
 }
 
-std::optional<HttpResponse> RegistryClient::Head(const std::string& reference, const std::string& what) {
+std::optional<HttpResponse> RegistryClient::Head(const std::string& reference, const std::string& what,
+                                                 const std::optional<Digest>& known) {
   HttpRequest request = RequestFor("manifests/" + reference, what);
   request.method = "HEAD";
   request.headers = {AcceptedManifests()};
+  // Manifests have their digests for entity tags.
+  if (known)
+    request.headers.push_back("If-None-Match: \"" + known->str() + "\"");
   HttpResponse response = Send(std::move(request));
   if (response.status == 404)
     return std::nullopt;
-  if (!response.ok())
+  if (!response.ok() && !(known && response.status == kNotModified))
     ThrowStatus(response, what);
   return response;
 }
 
-std::optional<Digest> RegistryClient::HeadManifest(const DockerReference& name) {
-  const std::optional<HttpResponse> response =
-      Head(name.digest ? name.digest->str() : name.WithDefaultTag().tag, "manifest of " + Quoted(name.ToString()));
+std::optional<Digest> RegistryClient::HeadManifest(const DockerReference& name, const std::optional<Digest>& known) {
+  const std::optional<HttpResponse> response = Head(name.digest ? name.digest->str() : name.WithDefaultTag().tag,
+                                                    "manifest of " + Quoted(name.ToString()), known);
+  if (response && response->status == kNotModified)
+    return known;
   return response ? Digest::TryParse(response->Header("docker-content-digest")) : std::nullopt;
 }
 

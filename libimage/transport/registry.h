@@ -65,8 +65,8 @@ class RegistryClient {
   RawManifest GetManifest(const DockerReference& name);
 
   // The digest of what `name` leads to, as the registry says, by HEAD: for comparing, never for believing. nullopt when
-  // there is nothing, or the registry does not tell.
-  std::optional<Digest> HeadManifest(const DockerReference& name);
+  // there is nothing, or the registry does not tell. One that it is the same as `known` takes less of many registries.
+  std::optional<Digest> HeadManifest(const DockerReference& name, const std::optional<Digest>& known = std::nullopt);
 
   // Whether the tag leads to anything. Only "not found" is a no; a registry that denies or fails throws.
   bool HasTag(const std::string& tag);
@@ -128,7 +128,8 @@ class RegistryClient {
   // Learns the way to authorize from the root of the registry.
   void Ping();
   HttpResponse Get(HttpRequest request);
-  std::optional<HttpResponse> Head(const std::string& reference, const std::string& what);
+  std::optional<HttpResponse> Head(const std::string& reference, const std::string& what,
+                                   const std::optional<Digest>& known = std::nullopt);
 
   HttpClient& http_;
   std::shared_ptr<Shared> shared_;

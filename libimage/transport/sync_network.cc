@@ -96,7 +96,7 @@ class CopyJob {
     std::string passed_over;
     for (size_t i = 0; i < count; ++i) {
       try {
-        FindAt(i, present.has_value());
+        FindAt(i, present);
         if (!head_ || !(dry_run_ || head_ == present))
           tree_ = FetchTreeDocuments(*registry_, at_->name, platforms_, documents_);
         return;
@@ -110,7 +110,7 @@ class CopyJob {
     }
   }
 
-  void FindAt(size_t number, bool present) {
+  void FindAt(size_t number, const std::optional<Digest>& present) {
     const FetchSource& source = Origin().sources[number];
     // What the image is called there, for this tag or digest.
     at_ = source;
@@ -123,7 +123,7 @@ class CopyJob {
     head_ = from_.digest;
     // Where there is nothing to compare with, the manifest itself is asked for.
     if (!head_ && (present || dry_run_))
-      head_ = registry_->HeadManifest(at_->name);
+      head_ = registry_->HeadManifest(at_->name, present);
   }
 
   // What the name leads to at the destination.

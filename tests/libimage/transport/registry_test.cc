@@ -264,6 +264,26 @@ TEST_F(RegistryTest, BasicAuthorization) {
   EXPECT_EQ((error.message() + error.hint()).find("secretive"), std::string::npos);
 }
 
+TEST_F(RegistryTest, AManifestThatIsKnownNeedsNoAnswerButThat) {
+  const Digest known = Digest::Parse(digest_);
+  std::string asked;
+  before_ = [&](const SeenRequest& request, Exchange& out) {
+    asked = request.Header("if-none-match");
+    if (asked == "\"" + digest_ + "\"")
+      out.Send(304, {}, "");
+    else
+      out.Send(200, {"Docker-Content-Digest: " + digest_}, "");
+    return true;
+  };
+  HttpClient http(options_);
+  RegistryClient client(http, Name(":v1"), credentials_);
+  EXPECT_EQ(client.HeadManifest(Name(":v1")), known);
+  EXPECT_EQ(asked, "");
+  EXPECT_EQ(client.HeadManifest(Name(":v1"), known), known);
+  EXPECT_NE(asked, "");
+  EXPECT_EQ(client.HeadManifest(Name(":v1"), Digest::Of("other")), known);
+}
+
 TEST_F(RegistryTest, ForeignLayersComeFromTheirAddressesWithoutCredentials) {
   credentials_ = Credentials{"user", "secretive"};
   const Descriptor layer = Manifest().layers[1];
