@@ -46,6 +46,8 @@ class CheckingSource : public Source {
     hasher_.Update(block.bytes());
     return block;
   }
+  std::optional<FileRange> File() const override { return inner_->File(); }
+  void Took(uint64_t bytes) override { inner_->Took(bytes); }
 
  private:
   void End() {

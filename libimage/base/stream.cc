@@ -1,5 +1,6 @@
 #include "libimage/base/stream.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -55,13 +56,14 @@ class WholeBlockSource : public Source {
 
 class FdSourceImpl : public Source {
  public:
-  FdSourceImpl(UniqueFd fd, std::string what) : fd_(std::move(fd)), what_(std::move(what)) {}
+  FdSourceImpl(UniqueFd fd, std::string what)
+      : fd_(std::make_shared<const UniqueFd>(std::move(fd))), what_(std::move(what)) {}
 
   Block Next() override {
     std::shared_ptr<std::byte[]> buffer = pool_.Take();
     ssize_t n = 0;
     do {
-      n = read(fd_.get(), buffer.get(), pool_.block_bytes());
+      n = read(fd_->get(), buffer.get(), pool_.block_bytes());
     } while (n < 0 && errno == EINTR);
     if (n < 0)
       ThrowErrno("read " + what_);
@@ -69,8 +71,16 @@ class FdSourceImpl : public Source {
     return {std::move(buffer), bytes};
   }
 
+  std::optional<FileRange> File() const override {
+    struct stat status {};
+    const off_t at = lseek(fd_->get(), 0, SEEK_CUR);
+    if (at < 0 || fstat(fd_->get(), &status) < 0 || !S_ISREG(status.st_mode) || status.st_size < at)
+      return std::nullopt;
+    return FileRange{fd_, static_cast<uint64_t>(at), static_cast<uint64_t>(status.st_size - at)};
+  }
+
  private:
-  UniqueFd fd_;
+  std::shared_ptr<const UniqueFd> fd_;
   std::string what_;
   BlockPool pool_;
 };
@@ -93,6 +103,8 @@ class FdRangeSourceImpl : public Source {
     left_ -= n;
     return {std::move(buffer), room};
   }
+
+  std::optional<FileRange> File() const override { return FileRange{fd_, offset_, left_}; }
 
  private:
   std::shared_ptr<const UniqueFd> fd_;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -57,12 +58,25 @@ class BlockPool {
   std::shared_ptr<Free> free_;
 };
 
+// A part of a file that can be read at any place.
+struct FileRange {
+  std::shared_ptr<const UniqueFd> fd;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+};
+
 class Source {
  public:
   virtual ~Source() = default;
 
   // The next block; an empty one at the end, and again after it. Throws what went wrong; then the source is dead.
   virtual Block Next() = 0;
+
+  // For who can do better than have the bytes pass: where they lie, as Next would return them all, before its first
+  // call. A source that verifies has not done so. Whoever takes them from there says by Took how many. nullopt when
+  // they lie in no file.
+  virtual std::optional<FileRange> File() const { return std::nullopt; }
+  virtual void Took(uint64_t /*bytes*/) {}
 };
 
 class Sink {

@@ -11,6 +11,25 @@ uint64_t LayerBytes(const Image& image) {
   return bytes;
 }
 
+class ProgressSource : public Source {
+ public:
+  ProgressSource(std::unique_ptr<Source> inner, Progress& progress, int task)
+      : inner_(std::move(inner)), progress_(progress), task_(task) {}
+
+  Block Next() override {
+    Block block = inner_->Next();
+    progress_.Advance(task_, block.size());
+    return block;
+  }
+  std::optional<FileRange> File() const override { return inner_->File(); }
+  void Took(uint64_t bytes) override { progress_.Advance(task_, bytes); }
+
+ private:
+  std::unique_ptr<Source> inner_;
+  Progress& progress_;
+  const int task_;
+};
+
 }  // namespace
 
 ProgressBlobs::ProgressBlobs(const Blobs& inner, const Image& image, Progress* progress, std::string label)
@@ -19,9 +38,7 @@ ProgressBlobs::ProgressBlobs(const Blobs& inner, const Image& image, Progress* p
       task_(progress_.Begin(std::move(label), LayerBytes(image))) {}
 
 std::unique_ptr<Source> ProgressBlobs::Open(const Descriptor& blob, std::string_view what) const {
-  return Tap(inner_.Open(blob, what), [&progress = progress_, task = task_](std::span<const std::byte> bytes) {
-    progress.Advance(task, bytes.size());
-  });
+  return std::make_unique<ProgressSource>(inner_.Open(blob, what), progress_, task_);
 }
 
 }  // namespace gantry::image

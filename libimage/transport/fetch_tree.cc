@@ -133,63 +133,33 @@ class ReferrersFetch {
   }
 
   void Run(std::vector<Digest> subjects, Progress& progress) {
-    for (size_t depth = 0; depth < kMaxReferrerDepth && !subjects.empty(); ++depth) {
-      std::vector<Digest> next;
-      for (const Digest& subject : subjects) Look(subject, next);
-      subjects = std::move(next);
-    }
+    WalkReferrers(registry_, name_, std::move(subjects),
+                  [this](const DockerReference& name, const Digest& subject, const std::string& tag) {
+                    return Take(name, subject, tag);
+                  });
     registry_.FetchBlobs(blobs_, store_, progress);
-    for (const auto& [subject, referrers] : found_) {
-      if (!referrers.empty())
-        store_.SetReferrers(subject, referrers);
-    }
+    for (const auto& [subject, referrers] : found_) store_.SetReferrers(subject, referrers);
   }
 
  private:
-  void Look(const Digest& subject, std::vector<Digest>& next) {
-    const auto [entry, added] = found_.try_emplace(subject);
-    if (!added)
-      return;
-    for (const Descriptor& listed : ListReferrers(registry_, subject)) {
-      DockerReference pinned = name_;
-      pinned.digest = listed.digest;
-      Take(pinned, subject, "", entry->second, next);
-    }
-    for (const std::string& tag : DigestTags(subject)) {
-      if (tag == ReferrersTag(subject))
-        continue;
-      DockerReference tagged = name_;
-      tagged.digest.reset();
-      tagged.tag = tag;
-      if (registry_.HasTag(tag))
-        Take(tagged, subject, tag, entry->second, next);
-    }
-  }
-
-  void Take(const DockerReference& name, const Digest& subject, const std::string& tag, std::vector<Descriptor>& into,
-            std::vector<Digest>& next) {
-    if (++count_ > kMaxReferrers) {
-      throw Error(ErrorKind::kCorrupt,
-                  Quoted(name_.ToString()) + ": more than " + std::to_string(kMaxReferrers) + " referrers");
-    }
+  std::optional<Digest> Take(const DockerReference& name, const Digest& subject, const std::string& tag) {
     const FetchedTree tree = TreeFetch(registry_, name, keeper_).Run({});
     const std::string bytes = store_.ReadBlob(tree.top.digest, kMaxManifestBytes);
     const std::optional<Referrer> referrer = ReferrerOf(bytes, tree.top);
     if (tag.empty() && (!referrer || referrer->subject != subject))
-      return;  // the list says so, the manifest does not
+      return std::nullopt;  // the list says so, the manifest does not
     Descriptor entry = referrer ? referrer->entry : tree.top;
     if (!tag.empty())
       entry.annotations[std::string(kRefNameAnnotation)] = tag;
-    into.push_back(std::move(entry));
+    found_[subject].push_back(std::move(entry));
     blobs_.insert(blobs_.end(), tree.blobs.begin(), tree.blobs.end());
-    next.push_back(tree.top.digest);
+    return tree.top.digest;
   }
 
   RegistryClient& registry_;
   DockerReference name_;
   Store& store_;
   StoreKeeper keeper_;
-  size_t count_ = 0;
   std::vector<Descriptor> blobs_;
   std::map<Digest, std::vector<Descriptor>> found_;
 };

@@ -34,8 +34,6 @@ FetchedTree FetchTreeDocuments(RegistryClient& registry, const DockerReference& 
 FetchedTree FetchTreeDocuments(RegistryClient& registry, const DockerReference& name,
                                const std::vector<Platform>& platforms, DocumentKeeper& keeper);
 
-constexpr size_t kMaxReferrerDepth = 4;  // what refers to what refers to ... a subject
-
 // What refers to `subjects`, by the registry's lists or behind tags made of their digests, and what refers to that:
 // kMaxReferrers manifests at most. Fetches it whole into `store`, under `lease`, and makes it the store's referrers of
 // each. What is wrong with one is an error, for what speaks for an image must not silently be left behind.

@@ -285,17 +285,18 @@ HttpResponse HttpClient::Send(HttpRequest request) {
 
 std::optional<HttpResponse> HttpClient::SendOverTls(HttpRequest request) {
   const std::string origin = request.url.Origin();
-  if (without_tls_.contains(origin))
-    return std::nullopt;
-  Finished finished = engine_->Wait(engine_->Start(std::move(request), nullptr, true));
-  try {
-    if (finished.error)
-      std::rethrow_exception(finished.error);
-  } catch (const NoTls&) {
-    without_tls_.insert(origin);
-    return std::nullopt;
+  auto known = with_tls_.find(origin);
+  if (known == with_tls_.end()) {
+    const Finished probed = engine_->Wait(engine_->Start(request, nullptr, true));
+    try {
+      if (probed.error)
+        std::rethrow_exception(probed.error);
+      known = with_tls_.emplace(origin, true).first;
+    } catch (const NoTls&) {
+      known = with_tls_.emplace(origin, false).first;
+    }
   }
-  return std::move(finished.response);
+  return known->second ? std::optional(Send(std::move(request))) : std::nullopt;
 }
 
 int HttpClient::Start(HttpRequest request, BodyWriter write) {

@@ -25,13 +25,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "libimage/base/stream.h"
 #include "libimage/transport/url.h"
 
 namespace gantry::image {
@@ -82,7 +82,11 @@ struct HttpRequest {
   std::vector<std::string> headers;  // "Name: value"
   std::string authorization;         // value of that header
   std::span<const std::byte> body;   // borrowed; not for GET and HEAD
-  uint64_t first_byte = 0;           // Start: what lies before it is here already
+  // A body in place of that, which need not be in memory: the bytes of a file. `sent` is told of how many the
+  // connection has got; each try begins anew. kCorrupt when the file ends before them.
+  std::optional<FileRange> file = std::nullopt;
+  std::function<void(uint64_t)> sent = {};
+  uint64_t first_byte = 0;  // Start: what lies before it is here already
   // Start: the first byte that is not wanted; kNetwork when the server does not keep to the range.
   std::optional<uint64_t> end_byte = std::nullopt;
   bool retries = true;  // false: a loss or a passing failure is the caller's to mend
@@ -139,7 +143,7 @@ class HttpClient {
  private:
   class Engine;
   HttpOptions options_;
-  std::set<std::string> without_tls_;  // origins, as SendOverTls has found out
+  std::map<std::string, bool> with_tls_;  // by origin, as SendOverTls has found out
   std::unique_ptr<Engine> engine_;
 };
 

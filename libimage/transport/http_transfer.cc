@@ -19,6 +19,9 @@ constexpr size_t kMaxHeaders = 1000;
 constexpr milliseconds kProbeTimeout{5'000};
 // Larger bodies of ours go by HTTP/1.1.
 constexpr size_t kLargeBodyBytes = 64 * 1024;
+// libcurl makes a buffer for each request, which a small one has no use for.
+constexpr uint64_t kSmallBufferBytes = 16 * 1024;
+constexpr uint64_t kLargeBufferBytes = 512 * 1024;
 static_assert(Transfer::kCurlErrorBytes >= CURL_ERROR_SIZE);
 
 Transfer::HeaderList WithLine(Transfer::HeaderList list, const std::string& line) {
@@ -136,6 +139,17 @@ size_t Transfer::OnBody(std::span<const std::byte> bytes) {
   return bytes.size();
 }
 
+size_t Transfer::OnRead(std::span<std::byte> into) {
+  const FileRange& file = *request.file;
+  into = into.first(static_cast<size_t>(std::min<uint64_t>(into.size(), file.size - taken)));
+  if (ReadFullAt(file.fd->get(), file.offset + taken, into, request.what) < into.size())
+    throw Error(ErrorKind::kCorrupt, request.what + ": the file that is sent has become shorter");
+  if (request.sent)
+    request.sent(taken);
+  taken += into.size();
+  return into.size();
+}
+
 bool Transfer::MayConnectTo(NetworkZone zone) {
   if (!led_by || ProxyConfigured(*url) || MayLead(*led_by, zone))
     return true;
@@ -166,6 +180,20 @@ size_t WriteCallback(char* data, size_t size, size_t count, void* user) {
   return Caught<size_t>(transfer, 0, [&] { return transfer.OnBody(AsBytes({data, size * count})); });
 }
 
+size_t ReadCallback(char* data, size_t size, size_t count, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  return Caught<size_t>(transfer, CURL_READFUNC_ABORT,
+                        [&] { return transfer.OnRead(std::as_writable_bytes(std::span(data, size * count))); });
+}
+
+// libcurl begins again by itself when a kept connection turns out to be lost.
+int SeekCallback(void* user, curl_off_t offset, int origin) {
+  if (origin != SEEK_SET)
+    return CURL_SEEKFUNC_CANTSEEK;
+  static_cast<Transfer*>(user)->taken = static_cast<uint64_t>(offset);
+  return CURL_SEEKFUNC_OK;
+}
+
 curl_socket_t OpenSocketCallback(void* user, curlsocktype, curl_sockaddr* address) {
   auto& transfer = *static_cast<Transfer*>(user);
   return Caught<curl_socket_t>(transfer, CURL_SOCKET_BAD, [&] {
@@ -175,13 +203,14 @@ curl_socket_t OpenSocketCallback(void* user, curlsocktype, curl_sockaddr* addres
   });
 }
 
+long BufferFor(uint64_t bytes) { return static_cast<long>(std::clamp(bytes, kSmallBufferBytes, kLargeBufferBytes)); }
+
 void SetLimits(CURL* easy, const HttpOptions& options) {
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 512L * 1024);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
   curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.stall_timeout.count()));
@@ -282,11 +311,23 @@ void Transfer::SetMethod(const HttpOptions& options) {
   curl_easy_setopt(easy.get(), CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.answer_timeout.count()));
   curl_easy_setopt(easy.get(), CURLOPT_POST, 1L);
   curl_easy_setopt(easy.get(), CURLOPT_CUSTOMREQUEST, request.method.c_str());
-  // Not copied; an empty body needs a pointer all the same.
-  curl_easy_setopt(easy.get(), CURLOPT_POSTFIELDS, request.body.empty() ? "" : AsText(request.body).data());
-  curl_easy_setopt(easy.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-  curl_easy_setopt(easy.get(), CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
-  if (request.body.size() > kLargeBodyBytes)
+  SetBody();
+}
+
+void Transfer::SetBody() {
+  const uint64_t size = request.file ? request.file->size : request.body.size();
+  if (request.file && size > 0) {
+    curl_easy_setopt(easy.get(), CURLOPT_READFUNCTION, ReadCallback);
+    curl_easy_setopt(easy.get(), CURLOPT_READDATA, this);
+    curl_easy_setopt(easy.get(), CURLOPT_SEEKFUNCTION, SeekCallback);
+    curl_easy_setopt(easy.get(), CURLOPT_SEEKDATA, this);
+  } else {
+    // Not copied; an empty body needs a pointer all the same.
+    curl_easy_setopt(easy.get(), CURLOPT_POSTFIELDS, size == 0 ? "" : AsText(request.body).data());
+  }
+  curl_easy_setopt(easy.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(size));
+  curl_easy_setopt(easy.get(), CURLOPT_UPLOAD_BUFFERSIZE, BufferFor(size));
+  if (size > kLargeBodyBytes)
     curl_easy_setopt(easy.get(), CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
 }
 
@@ -327,8 +368,11 @@ void Transfer::Prepare(const HttpOptions& options) {
   response = {};
   header_bytes = 0;
   body_begun = read_enough = false;
+  taken = 0;
   error = nullptr;
   SetLimits(easy.get(), options);
+  curl_easy_setopt(easy.get(), CURLOPT_BUFFERSIZE,
+                   BufferFor(streams() ? request.expected_bytes.value_or(kLargeBufferBytes) : kSmallBufferBytes));
   SetTls(easy.get(), options, *url);
   SetMethod(options);
   SetHeaders();
@@ -337,6 +381,9 @@ void Transfer::Prepare(const HttpOptions& options) {
   if (probes_tls) {
     const milliseconds timeout = std::min(kProbeTimeout, options.connect_timeout);
     curl_easy_setopt(easy.get(), CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(timeout.count()));
+    curl_easy_setopt(easy.get(), CURLOPT_CONNECT_ONLY, 1L);
+    // Reading the authorities costs more than all else of a small request.
+    curl_easy_setopt(easy.get(), CURLOPT_SSL_VERIFYPEER, 0L);
   }
   // A proxy has no business between us and our own machine, whatever no_proxy says.
   if (ZoneOfHost(url->host()) == NetworkZone::kLoopback)

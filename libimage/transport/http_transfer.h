@@ -29,7 +29,7 @@ struct Transfer {
   HttpRequest request;
   HttpClient::BodyWriter write;  // empty for Send
   bool streams() const { return write != nullptr; }
-  bool probes_tls = false;  // one quick try; that the peer has no TLS is an answer
+  bool probes_tls = false;  // nothing but the handshake, with anybody; that the peer has no TLS is an answer
 
   // This hop.
   std::optional<Url> url;
@@ -42,6 +42,7 @@ struct Transfer {
   size_t header_bytes = 0;
   bool body_begun = false;
   bool read_enough = false;  // of an error's body; the rest is not wanted
+  uint64_t taken = 0;        // bytes of the request's file that libcurl has got
   uint64_t skip = 0;         // bytes that an answer without Range repeats
   std::exception_ptr error;  // thrown in a callback
 
@@ -67,12 +68,14 @@ struct Transfer {
   // Called by libcurl, by way of functions that keep exceptions out of its frames.
   size_t OnHeader(std::string_view line);
   size_t OnBody(std::span<const std::byte> bytes);
+  size_t OnRead(std::span<std::byte> into);
   bool MayConnectTo(NetworkZone zone);
 
  private:
   void CheckAllowed(const HttpOptions& options) const;
   void SetCallbacks();
   void SetMethod(const HttpOptions& options);
+  void SetBody();
   void SetHeaders();
   void BeginBody();
   void TakeBody(std::span<const std::byte> bytes);

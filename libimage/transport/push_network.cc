@@ -1,7 +1,6 @@
 // The half of a push that has the network; what decides and reads is in pusher.cc, without it.
 
 #include <algorithm>
-#include <condition_variable>
 #include <map>
 #include <optional>
 #include <set>
@@ -9,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/message.h"
@@ -18,50 +18,22 @@
 #include "libimage/model/signature_manifest.h"
 #include "libimage/transport/attach.h"
 #include "libimage/transport/auth_file.h"
+#include "libimage/transport/http_clients.h"
 #include "libimage/transport/push_protocol.h"
 #include "libimage/transport/pusher.h"
 #include "libimage/transport/registry_upload.h"
+#include "libimage/transport/upload_turns.h"
 
 namespace gantry::image {
 namespace {
 
 using namespace pushing;
 
-// The clients of the threads that upload: each has its connections, and is used by one thread at a time.
-class Clients {
- public:
-  explicit Clients(const HttpOptions& options) : options_(options) {}
-
-  // Waits while kMaxUploads are taken.
-  std::unique_ptr<HttpClient> Take() {
-    std::unique_lock lock(mutex_);
-    returned_.wait(lock, [this] { return taken_ < kMaxUploads; });
-    ++taken_;
-    if (idle_.empty())
-      return std::make_unique<HttpClient>(options_);
-    std::unique_ptr<HttpClient> client = std::move(idle_.back());
-    idle_.pop_back();
-    return client;
-  }
-  void Return(std::unique_ptr<HttpClient> client) {
-    const std::lock_guard lock(mutex_);
-    --taken_;
-    idle_.push_back(std::move(client));
-    returned_.notify_one();
-  }
-
- private:
-  const HttpOptions& options_;
-  std::mutex mutex_;
-  std::condition_variable returned_;
-  size_t taken_ = 0;
-  std::vector<std::unique_ptr<HttpClient>> idle_;
-};
-
 // The half that has the network.
 class Network {
  public:
-  Network(const PushPlan& plan, int channel) : plan_(plan), name_(plan.name), channel_(channel), clients_(plan.http) {}
+  Network(const PushPlan& plan, int channel)
+      : plan_(plan), name_(plan.name), channel_(channel), clients_(plan.http, kMaxUploads) {}
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
   ~Network() { Join(); }
@@ -190,22 +162,35 @@ class Network {
     UniqueFd socket = ReceiveDescriptor(channel_, kBounds.who);
     const std::string& text = Field(message, 0);
     const std::optional<Digest> digest = text.empty() ? std::nullopt : std::optional(Digest::Parse(text));
-    std::unique_ptr<HttpClient> http = clients_.Take();
-    threads_.emplace_back(
-        [this, digest, what = Field(message, 1), socket = std::move(socket), http = std::move(http)]() mutable {
-          ReportErrors(socket.get(), [&] { Upload(RegistryClient(*http, *registry_), digest, what, socket.get()); });
-          socket.Reset();
-          clients_.Return(std::move(http));
-        });
+    const std::string& size = Field(message, 2);
+    HttpClients::Taken http = clients_.Take();
+    std::optional<UploadTurns::Turn> turn = size.empty() ? std::nullopt : std::optional(turns_.Announce(Number(size)));
+    threads_.emplace_back([this, digest, what = Field(message, 1), turn = std::move(turn), socket = std::move(socket),
+                           http = std::move(http)]() mutable {
+      ReportErrors(socket.get(), [&] { Upload(RegistryClient(*http, *registry_), digest, what, turn, socket.get()); });
+      turn.reset();
+      socket.Reset();
+      http.reset();
+    });
+  }
+  static uint64_t Number(const std::string& text) {
+    const auto number = ParseDecimal<uint64_t>(text);
+    if (!number)
+      ThrowBroken();
+    return *number;
   }
 
-  void Upload(RegistryClient registry, const std::optional<Digest>& digest, const std::string& what, int socket) {
+  // One that lies in a file has a turn.
+  void Upload(RegistryClient registry, const std::optional<Digest>& digest, const std::string& what,
+              std::optional<UploadTurns::Turn>& turn, int socket) {
     BlobUpload upload(registry, what, digest ? digest->algorithm() : HashAlgorithm::kSha256);
     if (digest && (HasBlob(registry, *digest, what) || Mount(upload, *digest))) {
       SendMessage(socket, {kYes, {}});
       return;
     }
     SendMessage(socket, {kNo, {}});
+    if (turn)
+      return SendFile(upload, digest, *turn, socket);
     if (!TakeFrames(socket, upload))
       return;
     const std::optional<Message> end = ReceiveMessage(socket, kBounds);
@@ -214,6 +199,30 @@ class Network {
     if (end->kind != kEnd)
       ThrowBroken();
     upload.Finish(Digest::Parse(Field(*end, 0)), !digest.has_value());
+    SendMessage(socket, {kYes, {}});
+  }
+
+  // A blob that is refused, or whose digest the registry does not tell, is to be looked at by who has read none of it.
+  static void SendFile(BlobUpload& upload, const std::optional<Digest>& digest, UploadTurns::Turn& turn, int socket) {
+    const std::optional<Message> place = ReceiveMessage(socket, kBounds);
+    if (!place)
+      return;
+    if (place->kind != kFile || !digest)
+      ThrowBroken();
+    FileRange file{.offset = Number(Field(*place, 0)), .size = Number(Field(*place, 1))};
+    file.fd = std::make_shared<const UniqueFd>(ReceiveDescriptor(socket, kBounds.who));
+    turn.Await();
+    try {
+      const bool confirmed = upload.SendFile(std::move(file), *digest, [&](uint64_t bytes) {
+        turn.Sent(bytes);
+        SendMessage(socket, {kSent, {std::to_string(bytes)}});
+      });
+      if (!confirmed)
+        SendMessage(socket, {kDoubt, {}});
+    } catch (const BlobRefused&) {
+      SendMessage(socket, {kDoubt, {}});
+      throw;
+    }
     SendMessage(socket, {kYes, {}});
   }
 
@@ -258,12 +267,13 @@ class Network {
   DockerReference name_;  // of now
   int channel_;
   std::optional<Credentials> credentials_;
-  Clients clients_;
+  HttpClients clients_;  // of the threads that upload
   std::optional<HttpClient> http_;
   std::optional<RegistryClient> registry_;
   std::optional<Attaching> attaching_;  // to that
   std::mutex mount_mutex_;
   std::string mount_from_;
+  UploadTurns turns_{std::clamp<size_t>(std::thread::hardware_concurrency(), 2, kMaxUploads)};
   std::vector<std::thread> threads_;
 };
 

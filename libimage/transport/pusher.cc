@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/base/message.h"
@@ -42,12 +43,10 @@ class BlobChannel {
   explicit BlobChannel(UniqueFd socket) : socket_(std::move(socket)) {}
 
   bool AnswersYes() {
-    const std::optional<Message> answer = ReceiveMessage(socket_.get(), kBounds);
-    if (!answer)
-      throw Error(ErrorKind::kFailed, "the process that pushes ended early", "nothing was named; run it again");
-    if (answer->kind != kYes && answer->kind != kNo)
+    const Message answer = Receive();
+    if (answer.kind != kYes && answer.kind != kNo)
       ThrowBroken();
-    return answer->kind == kYes;
+    return answer.kind == kYes;
   }
 
   void Write(std::span<const std::byte> bytes) {
@@ -55,6 +54,31 @@ class BlobChannel {
       const auto frame = bytes.first(std::min(bytes.size(), kBlockBytes));
       SendFrame(frame);
       bytes = bytes.subspan(frame.size());
+    }
+  }
+
+  // Nobody looks at the bytes unless the registry refuses them, or does not say what it got; kCorrupt then.
+  void SendFile(const FileRange& file, Source& from, const Descriptor& blob, const std::string& what) {
+    OrSayWhyNot([&] {
+      SendMessage(socket_.get(), {kFile, {std::to_string(file.offset), std::to_string(file.size)}});
+      if (!PassDescriptor(socket_.get(), file.fd->get()))
+        ThrowErrno("hand " + what + " to the process that pushes");
+    });
+    while (true) {
+      const Message answer = Receive();
+      switch (answer.kind) {
+        case kYes:
+          return;
+        case kSent:
+          from.Took(ParseDecimal<uint64_t>(Field(answer, 0)).value_or(0));
+          break;
+        case kDoubt:
+          ReadToEnd(
+              *VerifyingSource(FdRangeSource(file.fd, file.offset, file.size, what), blob.digest, blob.size, what));
+          break;
+        default:
+          ThrowBroken();
+      }
     }
   }
 
@@ -66,6 +90,18 @@ class BlobChannel {
   }
 
  private:
+  Message Receive() {
+    std::optional<Message> answer = ReceiveMessage(socket_.get(), kBounds);
+    if (!answer)
+      throw Error(ErrorKind::kFailed, "the process that pushes ended early", "nothing was named; run it again");
+    return *std::move(answer);
+  }
+
+  static void ReadToEnd(Source& source) {
+    while (!source.Next().empty()) {
+    }
+  }
+
   void SendFrame(std::span<const std::byte> bytes) {
     const auto size = static_cast<FrameSize>(bytes.size());
     OrSayWhyNot([&] {
@@ -129,9 +165,15 @@ class RegistrySink : public ImageSink {
       manifests_.push_back({blob, std::move(bytes)});
       return;
     }
-    BlobChannel channel(pusher_.OpenBlob(blob.digest.str(), std::string(what)));
+    std::optional<FileRange> file = checked->File();
+    if (file && file->size != blob.size)
+      file.reset();  // which its bytes will tell
+    BlobChannel channel(
+        pusher_.OpenBlob(blob.digest.str(), std::string(what), file ? std::optional(file->size) : std::nullopt));
     if (channel.AnswersYes())
       return;
+    if (file)
+      return channel.SendFile(*file, *checked, blob, std::string(what));
     for (Block block = checked->Next(); !block.empty(); block = checked->Next()) channel.Write(block.bytes());
     channel.End(blob.digest);
   }
@@ -212,10 +254,10 @@ void Pusher::Target(const DockerReference& name) { Send({kTarget, {name.path, na
 
 void Pusher::MountFrom(const std::string& path) { Send({kMount, {path}}); }
 
-UniqueFd Pusher::OpenBlob(const std::string& digest, const std::string& what) {
+UniqueFd Pusher::OpenBlob(const std::string& digest, const std::string& what, std::optional<uint64_t> size_in_file) {
   auto [ours, theirs] = SocketPair(SOCK_STREAM);
   const std::lock_guard lock(mutex_);
-  Send({kBlob, {digest, what}});
+  Send({kBlob, {digest, what, size_in_file ? std::to_string(*size_in_file) : ""}});
   if (!PassDescriptor(channel_.get(), theirs.get()))
     ThrowErrno("hand a socket to the process that pushes");
   return std::move(ours);

@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "libimage/base/fd.h"
@@ -62,8 +63,10 @@ class Pusher {
   // A repository of the same registry that may have the same blobs: the registry is asked to take them from there.
   void MountFrom(const std::string& path);
 
-  // A socket for one blob. An empty `digest` is one that comes out at the end. Thread-safe.
-  UniqueFd OpenBlob(const std::string& digest, const std::string& what);
+  // A socket for one blob. An empty `digest` is one that comes out at the end; one that is known may lie in a file.
+  // Thread-safe.
+  UniqueFd OpenBlob(const std::string& digest, const std::string& what,
+                    std::optional<uint64_t> size_in_file = std::nullopt);
 
   // Puts a manifest, under its digest or, with `by_name`, under the name.
   // One that has a subject is listed among its referrers (referrers.h).

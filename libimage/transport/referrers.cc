@@ -1,6 +1,7 @@
 #include "libimage/transport/referrers.h"
 
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "libimage/base/ascii.h"
@@ -66,6 +67,38 @@ std::vector<Descriptor> ListReferrers(RegistryClient& registry, const Digest& su
   }
   throw Error(ErrorKind::kCorrupt, what + ": more than " + std::to_string(kMaxReferrerPages) + " pages",
               "the registry is broken or hostile");
+}
+
+void WalkReferrers(RegistryClient& registry, DockerReference name, std::vector<Digest> subjects,
+                   const TakeReferrer& take) {
+  std::set<Digest> looked_at;
+  std::vector<Digest> next;
+  size_t taken = 0;
+  const auto take_one = [&](const Digest& subject, const std::string& tag) {
+    if (++taken > kMaxReferrers) {
+      throw Error(ErrorKind::kCorrupt,
+                  Quoted(name.ToString()) + ": more than " + std::to_string(kMaxReferrers) + " referrers");
+    }
+    name.tag = tag;
+    if (const std::optional<Digest> digest = take(name, subject, tag))
+      next.push_back(*digest);
+  };
+  for (size_t depth = 0; depth < kMaxReferrerDepth && !subjects.empty(); ++depth) {
+    for (const Digest& subject : subjects) {
+      if (!looked_at.insert(subject).second)
+        continue;
+      for (const Descriptor& listed : ListReferrers(registry, subject)) {
+        name.digest = listed.digest;
+        take_one(subject, "");
+      }
+      name.digest.reset();
+      for (const std::string& tag : DigestTags(subject)) {
+        if (tag != ReferrersTag(subject) && registry.HasTag(tag))
+          take_one(subject, tag);
+      }
+    }
+    subjects = std::exchange(next, {});
+  }
 }
 
 }  // namespace gantry::image

@@ -13,6 +13,7 @@ namespace gantry::image {
 namespace {
 
 constexpr size_t kMaxErrorsShown = 3;
+constexpr int kNotModified = 304;
 
 // Docker Hub answers at another name than it is called by.
 std::string WireHost(const std::string& host) { return host == "docker.io" ? "registry-1.docker.io" : host; }
@@ -32,6 +33,10 @@ std::string ErrorsOf(const std::string& body) {
   } catch (const Error&) {
     return {};
   }
+}
+
+Url WithoutTls(const Url& url) {
+  return *Url::Parse("http://" + url.str().substr(std::string_view("https://").size()));
 }
 
 }  // namespace
@@ -100,7 +105,7 @@ HttpResponse RegistryClient::SendFirst(HttpRequest request) {
   std::optional<HttpResponse> response = may_be_plain ? http_.SendOverTls(request) : http_.Send(request);
   const bool plain = !response;
   if (plain) {
-    request.url = *Url::Parse("http://" + request.url.str().substr(std::string_view("https://").size()));
+    request.url = WithoutTls(request.url);
     response = http_.Send(request);
   }
   const std::lock_guard lock(shared_->mutex);
@@ -109,13 +114,20 @@ HttpResponse RegistryClient::SendFirst(HttpRequest request) {
 }
 
 HttpResponse RegistryClient::SendOnce(HttpRequest& request) {
+  // What the first one finds out the others wait for.
+  std::unique_lock first(shared_->first, std::defer_lock);
+  if (!shared_->Base())
+    first.lock();
   const std::optional<Url> base = shared_->Base();
-  if (!base) {
-    HttpResponse response = SendFirst(request);
-    if (!shared_->Base()->https() && request.url.Origin() == shared_->secure.Origin())
-      request.url = *Url::Parse("http://" + request.url.str().substr(std::string_view("https://").size()));
-    return response;
-  }
+  std::optional<HttpResponse> response;
+  if (!base)
+    response = SendFirst(request);
+  if (!shared_->Base()->https() && request.url.Origin() == shared_->secure.Origin())
+    request.url = WithoutTls(request.url);
+  if (response)
+    return *std::move(response);
+  if (first)
+    first.unlock();
   const bool ours = request.url.Origin() == base->Origin();
   request.authorization = ours ? shared_->authorizer.Header(http_) : "";
   return http_.Send(request);
@@ -238,21 +250,27 @@ std::string RegistryClient::GetBlob(const Descriptor& blob, size_t max_bytes, co
   return std::move(response.body);
 }
 
-std::optional<HttpResponse> RegistryClient::Head(const std::string& reference, const std::string& what) {
+std::optional<HttpResponse> RegistryClient::Head(const std::string& reference, const std::string& what,
+                                                 const std::optional<Digest>& known) {
   HttpRequest request = RequestFor("manifests/" + reference, what);
   request.method = "HEAD";
   request.headers = {AcceptedManifests()};
+  // Manifests have their digests for entity tags.
+  if (known)
+    request.headers.push_back("If-None-Match: \"" + known->str() + "\"");
   HttpResponse response = Send(std::move(request));
   if (response.status == 404)
     return std::nullopt;
-  if (!response.ok())
+  if (!response.ok() && !(known && response.status == kNotModified))
     ThrowStatus(response, what);
   return response;
 }
 
-std::optional<Digest> RegistryClient::HeadManifest(const DockerReference& name) {
-  const std::optional<HttpResponse> response =
-      Head(name.digest ? name.digest->str() : name.WithDefaultTag().tag, "manifest of " + Quoted(name.ToString()));
+std::optional<Digest> RegistryClient::HeadManifest(const DockerReference& name, const std::optional<Digest>& known) {
+  const std::optional<HttpResponse> response = Head(name.digest ? name.digest->str() : name.WithDefaultTag().tag,
+                                                    "manifest of " + Quoted(name.ToString()), known);
+  if (response && response->status == kNotModified)
+    return known;
   return response ? Digest::TryParse(response->Header("docker-content-digest")) : std::nullopt;
 }
 

@@ -65,8 +65,8 @@ class RegistryClient {
   RawManifest GetManifest(const DockerReference& name);
 
   // The digest of what `name` leads to, as the registry says, by HEAD: for comparing, never for believing. nullopt when
-  // there is nothing, or the registry does not tell.
-  std::optional<Digest> HeadManifest(const DockerReference& name);
+  // there is nothing, or the registry does not tell. One that it is the same as `known` takes less of many registries.
+  std::optional<Digest> HeadManifest(const DockerReference& name, const std::optional<Digest>& known = std::nullopt);
 
   // Whether the tag leads to anything. Only "not found" is a no; a registry that denies or fails throws.
   bool HasTag(const std::string& tag);
@@ -111,6 +111,7 @@ class RegistryClient {
     std::string path;
     Url secure, plain;  // "https://host/v2/", "http://host/v2/"
     Authorizer authorizer;
+    std::mutex first;  // held by the request that finds out the base
     mutable std::mutex mutex;
     std::optional<Url> base;             // one of both, once it is known
     mutable std::set<std::string> told;  // notes, each once
@@ -127,7 +128,8 @@ class RegistryClient {
   // Learns the way to authorize from the root of the registry.
   void Ping();
   HttpResponse Get(HttpRequest request);
-  std::optional<HttpResponse> Head(const std::string& reference, const std::string& what);
+  std::optional<HttpResponse> Head(const std::string& reference, const std::string& what,
+                                   const std::optional<Digest>& known = std::nullopt);
 
   HttpClient& http_;
   std::shared_ptr<Shared> shared_;

@@ -17,6 +17,7 @@ constexpr int kAccepted = 202;
 constexpr int kBadRequest = 400;
 constexpr int kNotFound = 404;
 constexpr int kConditionFailed = 412;
+constexpr int kTooLarge = 413;
 constexpr int kRangeRefused = 416;
 constexpr std::string_view kUploads = "blobs/uploads/";
 
@@ -32,6 +33,14 @@ std::optional<uint64_t> LastByte(std::string_view range) {
 bool LacksABlob(const HttpResponse& response) {
   return (response.status == kBadRequest || response.status == kNotFound) &&
          response.body.find("MANIFEST_BLOB_UNKNOWN") != std::string::npos;
+}
+
+// Some take a blob only whole, in the request that closes its upload.
+bool TakesNoChunks(const HttpResponse& response) {
+  constexpr int kNoSuchMethod = 405;
+  constexpr int kNotImplemented = 501;
+  return response.status == kNoSuchMethod || response.status == kNotImplemented ||
+         (response.status >= kBadRequest && response.body.find("\"UNSUPPORTED\"") != std::string::npos);
 }
 
 bool IsDenied(int status) { return status == 401 || status == 403 || status == 429 || status >= 500; }
@@ -99,7 +108,7 @@ BlobUpload::~BlobUpload() {
   if (!session_)
     return;
   try {
-    registry_.Send(Request("DELETE", {}));
+    registry_.Send(Request("DELETE"));
   } catch (const std::exception&) {
     // The registry forgets unfinished uploads by itself.
   }
@@ -111,14 +120,39 @@ void BlobUpload::ThrowBroken(const std::string& problem) const {
 }
 
 // To the session. How it goes on after a failure depends on what has arrived, so the client is not to try again.
-HttpRequest BlobUpload::Request(std::string method, std::span<const std::byte> body) const {
+HttpRequest BlobUpload::Request(std::string method) const {
   return {.method = std::move(method),
           .url = *session_,
-          .body = body,
           .retries = false,
           .led_by = zone_,
           .max_body_bytes = kMaxErrorBodyBytes,
           .what = what_};
+}
+
+// With the rest of a chunk of which `confirmed` bytes have arrived.
+HttpRequest BlobUpload::RequestWithChunk(std::string method, size_t confirmed) {
+  HttpRequest request = Request(std::move(method));
+  request.headers = {"Content-Type: application/octet-stream"};
+  if (!file_) {
+    request.body = std::span(buffer_).subspan(confirmed);
+    return request;
+  }
+  const uint64_t first = sent_ + confirmed;
+  request.file = FileRange{file_->fd, file_->offset + first, ChunkBytes() - confirmed};
+  request.sent = [this, first](uint64_t bytes) {
+    if (first + bytes <= told_)
+      return;
+    took_(first + bytes - told_);
+    told_ = first + bytes;
+  };
+  return request;
+}
+
+size_t BlobUpload::ChunkBytes() const {
+  if (!file_)
+    return buffer_.size();
+  const uint64_t rest = file_->size - sent_;
+  return static_cast<size_t>(takes_chunks_ ? std::min<uint64_t>(chunk_bytes_, rest) : rest);
 }
 
 void BlobUpload::TakeLocation(const HttpRequest& request, const HttpResponse& response) {
@@ -147,7 +181,8 @@ void BlobUpload::Begin() {
   if (const auto least = ParseDecimal<uint64_t>(response.Header("oci-chunk-min-length"))) {
     if (*least > kMaxUploadChunkBytes)
       ThrowBroken("wants chunks of " + std::to_string(*least) + " bytes");
-    chunk_bytes_ = std::max(chunk_bytes_, static_cast<size_t>(*least));
+    least_chunk_bytes_ = static_cast<size_t>(*least);
+    chunk_bytes_ = std::max(chunk_bytes_, least_chunk_bytes_);
   }
 }
 
@@ -164,12 +199,23 @@ bool BlobUpload::Mount(const Digest& digest, const std::string& from) {
 
 void BlobUpload::Write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    if (buffer_.size() == chunk_bytes_)
-      SendChunk();
+    if (buffer_.size() == chunk_bytes_ && !SendChunk())
+      Keep();
     const size_t n = std::min(chunk_bytes_ - buffer_.size(), bytes.size());
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
     bytes = bytes.subspan(n);
   }
+}
+
+// What cannot be sent in part is kept until it is whole.
+void BlobUpload::Keep() {
+  if (std::exchange(chunk_bytes_, kMaxUploadChunkBytes) < kMaxUploadChunkBytes)
+    return;
+  throw Error(ErrorKind::kUnsupported,
+              what_ + ": registry " + Quoted(registry_.repository()) +
+                  " takes blobs only whole, and this one is longer than " + std::to_string(kMaxUploadChunkBytes) +
+                  " bytes and in no file",
+              "write the image to an OCI layout first, and push that");
 }
 
 // nullopt when there was no answer, or one that may be another a moment later.
@@ -207,18 +253,19 @@ void BlobUpload::PauseOrThrow(int& tries, const std::optional<HttpResponse>& res
     std::this_thread::sleep_for(PauseAfter(tries, options));
 }
 
-// Sends the whole buffer, in as many requests as it takes.
-void BlobUpload::SendChunk() {
+// Sends the whole chunk, in as many requests as it takes. False, and nothing is sent, where no chunks are taken.
+bool BlobUpload::SendChunk() {
+  if (!takes_chunks_)
+    return false;
   if (!session_)
     Begin();
   size_t confirmed = 0;
   int tries = 0;
-  while (confirmed < buffer_.size()) {
-    const std::span<const std::byte> rest = std::span(buffer_).subspan(confirmed);
-    HttpRequest request = Request("PATCH", rest);
+  while (confirmed < ChunkBytes()) {
     const uint64_t first = sent_ + confirmed;
-    request.headers = {"Content-Type: application/octet-stream",
-                       "Content-Range: " + std::to_string(first) + "-" + std::to_string(first + rest.size() - 1)};
+    HttpRequest request = RequestWithChunk("PATCH", confirmed);
+    request.headers.push_back("Content-Range: " + std::to_string(first) + "-" +
+                              std::to_string(sent_ + ChunkBytes() - 1));
     const HttpRequest asked = request;
     const std::optional<HttpResponse> response = TrySend(std::move(request), "upload");
     const size_t before = confirmed;
@@ -226,34 +273,58 @@ void BlobUpload::SendChunk() {
       if (!response->Header("location").empty())
         TakeLocation(asked, *response);
       confirmed = AfterChunk(*response, confirmed);
+    } else if (response && first == 0 && TakesNoChunks(*response)) {
+      takes_chunks_ = false;
+      return false;
+    } else if (response && response->status == kTooLarge && MayShrink()) {
+      sent_ += std::exchange(confirmed, 0);
+      Shrink();
     } else {
       // docker-registry knows a session no more once a part of a chunk has come.
-      const bool forgotten = response && response->status == kNotFound && sent_ == 0;
+      const bool forgotten = response && response->status == kNotFound && MayBeginAnew();
       if (response && response->status != kRangeRefused && !forgotten)
         registry_.ThrowStatus(*response, what_);
       PauseOrThrow(tries, response);
       confirmed = forgotten ? BeginAnew() : AskHowFar(confirmed, response.has_value() && first == 0);
+      // A path that breaks loses less of smaller ones.
+      if (MayShrink()) {
+        sent_ += std::exchange(confirmed, 0);
+        Shrink();
+      }
     }
     if (confirmed > before)
       tries = 0;
   }
-  sent_ += buffer_.size();
+  sent_ += ChunkBytes();
   buffer_.clear();
+  return true;
 }
+
+// Proxies have limits that are seldom below the chunks of what is in no file.
+bool BlobUpload::MayShrink() const { return file_ && takes_chunks_ && chunk_bytes_ > SmallChunkBytes(); }
+
+void BlobUpload::Shrink() { chunk_bytes_ = SmallChunkBytes(); }
 
 size_t BlobUpload::AfterChunk(const HttpResponse& response, size_t confirmed) {
   const std::string_view range = response.Header("range");
   if (range.empty())
-    return buffer_.size();
+    return ChunkBytes();
   const std::optional<uint64_t> last = LastByte(range);
   // Less than what was sent may be taken, but not nothing, and not what was confirmed before.
-  if (!last || *last + 1 <= sent_ + confirmed || *last + 1 > sent_ + buffer_.size())
-    ThrowBroken("confirms " + Quoted(range) + " of an upload of " + std::to_string(sent_ + buffer_.size()) + " bytes");
+  if (!last || *last + 1 <= sent_ + confirmed || *last + 1 > sent_ + ChunkBytes())
+    ThrowBroken("confirms " + Quoted(range) + " of an upload of " + std::to_string(sent_ + ChunkBytes()) + " bytes");
   return static_cast<size_t>(*last + 1 - sent_);
 }
 
-// While nothing but the buffer was sent; returns how much of that has arrived.
+// While nothing but the chunk was sent, or all can be read again.
+bool BlobUpload::MayBeginAnew() const {
+  return sent_ == 0 || (file_ && begun_anew_ < registry_.http().options().max_tries);
+}
+
+// Returns how much of the chunk, which is the first one again, has arrived.
 size_t BlobUpload::BeginAnew() {
+  begun_anew_ += sent_ > 0 ? 1 : 0;
+  sent_ = 0;
   session_.reset();
   Begin();
   return 0;
@@ -262,11 +333,11 @@ size_t BlobUpload::BeginAnew() {
 // How much of the buffer has arrived, by the registry's word. "0-0" is how some say "nothing", too; `start_refused`
 // tells that it is not.
 size_t BlobUpload::AskHowFar(size_t confirmed, bool start_refused) {
-  HttpRequest request = Request("GET", {});
+  HttpRequest request = Request("GET");
   request.retries = true;
   const HttpRequest asked = request;
   const HttpResponse response = registry_.Send(std::move(request));
-  if (response.status == kNotFound && sent_ == 0)
+  if (response.status == kNotFound && MayBeginAnew())
     return BeginAnew();
   if (!response.ok())
     registry_.ThrowStatus(response, what_);
@@ -277,8 +348,8 @@ size_t BlobUpload::AskHowFar(size_t confirmed, bool start_refused) {
     return sent_ == 0 ? 0 : confirmed;
   const std::optional<uint64_t> last = LastByte(range);
   const uint64_t there = !last || (*last == 0 && !start_refused) ? 0 : *last + 1;
-  if (!last || there < sent_ || there > sent_ + buffer_.size())
-    ThrowBroken("has " + Quoted(range) + " of an upload of " + std::to_string(sent_ + buffer_.size()) + " bytes");
+  if (!last || there < sent_ || there > sent_ + ChunkBytes())
+    ThrowBroken("has " + Quoted(range) + " of an upload of " + std::to_string(sent_ + ChunkBytes()) + " bytes");
   return static_cast<size_t>(there - sent_);
 }
 
@@ -291,40 +362,60 @@ Url BlobUpload::ClosingUrl(const Digest& digest) const {
   return *url;
 }
 
+void BlobUpload::ThrowRefused(const HttpResponse& response) const {
+  try {
+    registry_.ThrowStatus(response, what_);
+  } catch (const Error& error) {
+    if (response.status == kBadRequest)
+      throw BlobRefused(error);
+    throw;
+  }
+}
+
 // All of it in one request. What a broken one has left in its session is not known, so another try begins anew. libcurl
 // repeats by itself what a kept connection has lost: a session that is unknown, or has too much, may be due to that.
-void BlobUpload::PutWhole(const Digest& digest) {
+//
+// False when that is too much at once, and there will be chunks.
+bool BlobUpload::PutWhole(const Digest& digest) {
   bool repeated = false;
   for (int tries = 0;;) {
     if (!session_)
       Begin();
-    HttpRequest request = Request("PUT", buffer_);
+    HttpRequest request = RequestWithChunk("PUT", 0);
     request.url = ClosingUrl(digest);
-    request.headers = {"Content-Type: application/octet-stream"};
     const std::optional<HttpResponse> response = TrySend(std::move(request), "upload");
-    if (response && response->ok())
+    if (response && response->ok()) {
+      confirmed_ = response->Header("docker-content-digest") == digest.str();
       break;
+    }
+    if (response && response->status == kTooLarge && MayShrink() && ChunkBytes() > SmallChunkBytes()) {
+      Shrink();
+      return false;
+    }
     if (response &&
         ((response->status != kNotFound && response->status != kBadRequest) || std::exchange(repeated, true)))
-      registry_.ThrowStatus(*response, what_);
+      ThrowRefused(*response);
     PauseOrThrow(tries, response);
     session_.reset();
     if (HasBlob(registry_, digest, what_))  // it was the answer that got lost
       break;
   }
   session_.reset();
+  return true;
 }
 
 // A session that is unknown may have been closed by a request whose answer got lost.
 void BlobUpload::Close(const Digest& digest) {
   for (int tries = 0;;) {
-    HttpRequest request = Request("PUT", {});
+    HttpRequest request = Request("PUT");
     request.url = ClosingUrl(digest);
     const std::optional<HttpResponse> response = TrySend(std::move(request), "close the upload");
-    if (response && response->ok())
+    if (response && response->ok()) {
+      confirmed_ = response->Header("docker-content-digest") == digest.str();
       break;
+    }
     if (response && response->status != kNotFound)
-      registry_.ThrowStatus(*response, what_);
+      ThrowRefused(*response);
     PauseOrThrow(tries, response);
     if (HasBlob(registry_, digest, what_))
       break;
@@ -343,6 +434,22 @@ void BlobUpload::Finish(const Digest& digest, bool may_be_there) {
   if (!buffer_.empty())
     SendChunk();
   Close(digest);
+}
+
+bool BlobUpload::SendFile(FileRange file, const Digest& digest, std::function<void(uint64_t)> took,
+                          size_t chunk_bytes) {
+  file_ = std::move(file);
+  took_ = std::move(took);
+  chunk_bytes_ = std::max(chunk_bytes_, chunk_bytes);
+  do {
+    while (file_->size > chunk_bytes_ && sent_ < file_->size && SendChunk()) {
+    }
+  } while (sent_ == 0 && !PutWhole(digest));
+  if (sent_ > 0)
+    Close(digest);
+  if (told_ < file_->size)
+    took_(file_->size - told_);
+  return confirmed_;
 }
 
 }  // namespace gantry::image

@@ -3,11 +3,14 @@
 // A small blob goes whole with the request that closes its upload, a larger one in chunks. No chunk is forgotten before
 // the registry has confirmed it: after a loss, a 416 or a passing failure the registry is asked how far it has got, and
 // the upload goes on from there. So nothing but one chunk of a blob is ever in memory, and no blob has to be read
-// twice.
+// twice. One that lies in a file can be: it needs no memory, its chunks are larger, and it is not hashed here, for the
+// registry does that and says so. A registry that takes no chunks gets it whole.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +18,8 @@
 #include <vector>
 
 #include "libimage/base/digest.h"
+#include "libimage/base/error.h"
+#include "libimage/base/stream.h"
 #include "libimage/model/descriptor.h"
 #include "libimage/transport/registry.h"
 
@@ -22,6 +27,7 @@ namespace gantry::image {
 
 constexpr size_t kUploadChunkBytes = 8 * 1024 * 1024;
 constexpr size_t kMaxUploadChunkBytes = 64 * 1024 * 1024;  // that a registry may ask for (OCI-Chunk-Min-Length)
+constexpr size_t kUploadFileChunkBytes = 64 * 1024 * 1024;
 
 // Whether the repository has the blob. One request.
 bool HasBlob(RegistryClient& registry, const Digest& digest, const std::string& what);
@@ -42,6 +48,12 @@ enum class PutResult {
 PutResult PutManifest(RegistryClient& registry, const std::string& reference, std::string_view bytes,
                       const Descriptor& manifest, const std::string& what, const std::string& condition = {});
 
+// What the registry got is no blob of that digest. Where it was not hashed before, this tells to look.
+class BlobRefused : public Error {
+ public:
+  explicit BlobRefused(const Error& error) : Error(error) {}
+};
+
 // One blob on its way. Destroyed without Finish, it cancels what was begun.
 class BlobUpload {
  public:
@@ -60,18 +72,29 @@ class BlobUpload {
   // `may_be_there` and the registry has it.
   void Finish(const Digest& digest, bool may_be_there);
 
- private:
-  enum class Outcome { kDone, kAgain };
+  // In place of both: the whole blob, out of a file. `took` is told of how many bytes more have gone. False when the
+  // registry does not say that it got what has the digest.
+  bool SendFile(FileRange file, const Digest& digest, std::function<void(uint64_t)> took,
+                size_t chunk_bytes = kUploadFileChunkBytes);
 
-  HttpRequest Request(std::string method, std::span<const std::byte> body) const;
+ private:
+  HttpRequest Request(std::string method) const;
+  HttpRequest RequestWithChunk(std::string method, size_t confirmed);
+  size_t ChunkBytes() const;
   void Begin();
   size_t BeginAnew();
   void TakeLocation(const HttpRequest& request, const HttpResponse& response);
   std::optional<HttpResponse> TrySend(HttpRequest request, const char* doing);
-  void SendChunk();
+  bool SendChunk();
+  bool MayBeginAnew() const;
+  bool MayShrink() const;
+  void Shrink();
+  size_t SmallChunkBytes() const { return std::max(kUploadChunkBytes, least_chunk_bytes_); }
+  void Keep();
   size_t AfterChunk(const HttpResponse& response, size_t confirmed);
   size_t AskHowFar(size_t confirmed, bool start_refused);
-  void PutWhole(const Digest& digest);
+  [[noreturn]] void ThrowRefused(const HttpResponse& response) const;
+  bool PutWhole(const Digest& digest);
   void Close(const Digest& digest);
   Url ClosingUrl(const Digest& digest) const;
   void PauseOrThrow(int& tries, const std::optional<HttpResponse>& response) const;
@@ -83,8 +106,15 @@ class BlobUpload {
   std::optional<Url> session_;  // where the next request of this upload goes
   NetworkZone zone_ = NetworkZone::kPublic;
   size_t chunk_bytes_ = kUploadChunkBytes;
+  size_t least_chunk_bytes_ = 0;
+  bool takes_chunks_ = true;
   std::vector<std::byte> buffer_;  // the chunk that is being filled
-  uint64_t sent_ = 0;              // bytes before it, which the registry has confirmed
+  std::optional<FileRange> file_;  // that has all of them
+  uint64_t sent_ = 0;              // bytes before the chunk, which the registry has confirmed
+  int begun_anew_ = 0;             // after a chunk was confirmed
+  std::function<void(uint64_t)> took_;
+  uint64_t told_ = 0;  // bytes that it was told of
+  bool confirmed_ = false;
   std::string last_loss_;
 };
 

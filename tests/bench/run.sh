@@ -65,6 +65,21 @@ fetch() {
   rm -rf "$T/store" "$T/skopeo"
 }
 
+# registries_share WALL CLEAN COMMAND...: of a peer's wall, what the two registries started last take for the command alone,
+# over the cores that they have in common with it.
+registries_share() {
+  local wall=$1 clean=$2 spent=0 before i
+  shift 2
+  for i in 1 2 3; do
+    [ "$clean" = - ] || sh -c "$clean"
+    before=$(($(cpu_ms "${started_pids[-1]}") + $(cpu_ms "${started_pids[-2]}")))
+    "$@" >/dev/null
+    spent=$((spent + $(cpu_ms "${started_pids[-1]}") + $(cpu_ms "${started_pids[-2]}") - before))
+  done
+  awk -v spent="$((spent / 3))" -v cores="$(nproc)" -v wall="$wall" 'BEGIN {
+    printf "  %-34s %10s %7d ms %14s %.2f\n", "the registries alone, for gantry", "", spent, "", spent / cores / wall }'
+}
+
 # A hundred small images, each with a layer of its own over one that all have, into another registry: one that has nothing,
 # and one that has them all.
 sync() {
@@ -86,20 +101,43 @@ sync() {
       entry 'gantry-sync' "$clean" gantry-sync -q "$source/bench/many" "docker://$target/a/"
       entry 'skopeo sync' "$clean" skopeo --insecure-policy sync --src docker --dest docker \
         --src-tls-verify=false --dest-tls-verify=false "$source/bench/many" "$target/a"
-    } | bench_measure 3 0 | table "sync of 100 small images$([ "$clean" != - ] || echo ', all of them there')" 'at most 0.2'
+    } | bench_measure 3 0 >"$T/measured"
+    table "sync of 100 small images$([ "$clean" != - ] || echo ', all of them there')" 'at most 0.2' <"$T/measured"
+    registries_share "$(tail -n 1 "$T/measured" | cut -f2)" "$clean" \
+      gantry-sync -q "$source/bench/many" "docker://$target/a/"
   done
   rm -rf "$T/many" "$T/base" "$T/own"
 }
 
-# Into a registry that has nothing, each time.
+# Into a registry that has nothing, each time; and into one that does nothing, where only the clients are measured.
+# Docker's hashes on the same cores: what curl takes for sending it the layers is the least that a client can take.
 upload() {
   start_registry
   local clean="rm -rf ${registry_log%/*}/data/*; sync"
-  {
-    entry 'gantry-push' "$clean" gantry-push -q "oci:$cache/image:bench" "docker://$registry/bench/debian:v1"
-    entry 'skopeo copy oci: docker:' "$clean" skopeo --insecure-policy copy -q --dest-tls-verify=false \
+  cat >"$T/curl.sh" <<'END'
+at=$1
+shift
+for layer; do
+  (
+    session=$(curl -sS -o /dev/null -w '%header{location}' -X POST "$at/blobs/uploads/")
+    [[ $session != /* ]] || session=${at%%/v2/*}$session
+    curl -fsS -o /dev/null -H Expect: -T "$layer" "$session&digest=sha256:${layer##*/}"
+  ) &
+  pids+=($!)
+done
+for pid in "${pids[@]}"; do wait "$pid" || exit; done
+END
+  pushed() {
+    entry 'gantry-push' "$1" gantry-push -q "oci:$cache/image:bench" "docker://$registry/bench/debian:v1"
+    entry 'skopeo copy oci: docker:' "$1" skopeo --insecure-policy copy -q --dest-tls-verify=false \
       "oci:$cache/image:bench" "docker://$registry/bench/debian:v2"
-  } | bench_measure 5 0 | table 'push to a registry on this machine' 'at most 0.5'
+    entry 'curl -T, all layers at once' "$1" bash "$T/curl.sh" "http://$registry/v2/bench/debian" "${blobs[@]}"
+  }
+  pushed "$clean" | bench_measure 5 0 | table 'push to a registry on this machine' 'at most 0.5'
+  bench_registry >"$T/address" &
+  started_pids+=($!)
+  until registry=$(grep . "$T/address"); do sleep 0.05; done
+  pushed - | bench_measure 5 0 | table 'push to a registry that keeps nothing' 'at most 0.5'
 }
 
 # Each run gets an ext4 of its own: where many files were just deleted, ext4 is slow to make new ones, and every run would

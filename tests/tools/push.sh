@@ -25,6 +25,14 @@ expect_text '"pushed":false' "$T/out"
 [ "$(grep -c 'http.request.method' "$registry_log")" -le 2 ] || fail "more than one request: $(cat "$registry_log")"
 grep -q 'HEAD' "$registry_log" || fail "no HEAD: $(cat "$registry_log")"
 
+# A layer that is damaged is told from a registry that refuses a sound one, and nothing gets a name.
+cp -r "$T/layout" "$T/damaged"
+layer=$(ls -S "$T/damaged/blobs/sha256" | head -n 1)
+printf x | dd of="$T/damaged/blobs/sha256/$layer" bs=1 seek=5000 conv=notrunc status=none
+expect_exit 5 gantry-push -q --insecure-options=image "oci:$T/damaged:v1" "docker://$registry/damaged:v1"
+expect_text "$layer" "$T/err"
+expect_exit 3 gantry-fetch -q --insecure-options=image "docker://$registry/damaged:v1"
+
 # In another repository of the same registry the blobs are mounted, not sent.
 : >"$registry_log"
 expect_exit 0 gantry-push -q --mount-from box --insecure-options=image "oci:$T/layout:v1" "docker://$registry/other:v1"

@@ -1,8 +1,15 @@
 #include "libimage/base/stream.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <fstream>
+#include <utility>
+
+#include "libimage/base/digest.h"
 #include "libimage/base/error.h"
+#include "tests/support/temp_dir.h"
 
 namespace gantry {
 namespace {
@@ -68,6 +75,31 @@ TEST(StreamTest, FdSourceReadsToTheEnd) {
   auto from = FdSource(std::move(pipe.read), "pipe");
   EXPECT_EQ(Drain(*from, 100, "pipe"), "hello");
   EXPECT_TRUE(from->Next().empty());
+}
+
+TEST(StreamTest, SourcesTellInWhichFileTheirBytesLie) {
+  const testing::TempDir temp;
+  const std::string path = temp.path() + "/file";
+  std::ofstream(path) << "before and after";
+  UniqueFd fd = OpenFile(path, O_RDONLY);
+  lseek(fd.get(), 7, SEEK_SET);
+  const Digest any = Digest::Of("any");
+  const auto rest = VerifyingSource(FdSource(std::move(fd), "it"), any, 9, "it");
+  const auto part = FdRangeSource(std::make_shared<const UniqueFd>(OpenFile(path, O_RDONLY)), 7, 3, "it");
+  for (const auto& [source, size] : {std::pair(rest.get(), 9u), std::pair(part.get(), 3u)}) {
+    const std::optional<FileRange> file = source->File();
+    ASSERT_TRUE(file);
+    EXPECT_EQ(file->offset, 7u);
+    EXPECT_EQ(file->size, size);
+    std::string text(size, ' ');
+    ReadFullAt(file->fd->get(), file->offset, std::as_writable_bytes(std::span(text)), "it");
+    EXPECT_EQ(text, std::string("and after").substr(0, size));
+  }
+}
+
+TEST(StreamTest, WhatIsMadeOrComesThroughAPipeLiesInNoFile) {
+  EXPECT_FALSE(FdSource(std::move(MakePipe().read), "pipe")->File());
+  EXPECT_FALSE(StringSource("text")->File());
 }
 
 }  // namespace

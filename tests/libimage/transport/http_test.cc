@@ -1,10 +1,12 @@
 #include "libimage/transport/http.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
@@ -103,6 +105,73 @@ TEST(Http, StreamsSeveralBodiesAtOnceAndGetsInBetween) {
   }
   EXPECT_EQ(ended, (std::set<int>{1, 2, 3, 4}));
   for (const auto& [number, got] : bodies) EXPECT_EQ(got, body);
+}
+
+TEST(Http, SendsABodyOutOfAFileAndAgainWhereAConnectionIsLost) {
+  const std::string body = Pattern(3'000'000);
+  const testing::TempDir temp;
+  std::ofstream(temp.path() + "/file") << "before " << body << " after";
+  std::atomic<int> asked = 0;
+  HttpServer server([&](const SeenRequest& request, Exchange& out) {
+    EXPECT_TRUE(request.body.empty() || request.body == body);
+    // A kept connection that is lost is libcurl's to mend, a passing failure ours.
+    ++asked;
+    if (asked == 2)
+      return out.Drop();
+    out.Send(asked == 3 ? 503 : 200, {}, "");
+  });
+  HttpClient client(Quick());
+  client.Get(RequestFor(server.Url("/")));
+  HttpRequest request = RequestFor(server.Url("/"));
+  request.method = "PUT";
+  uint64_t sent = 0;
+  request.file = FileRange{std::make_shared<const UniqueFd>(OpenFile(temp.path() + "/file", O_RDONLY)), 7, body.size()};
+  request.sent = [&](uint64_t bytes) { sent = bytes; };
+  EXPECT_EQ(client.Send(request).status, 200);
+  EXPECT_EQ(asked, 4);
+  EXPECT_GT(sent, body.size() / 2);
+
+  request.file->size += 7;
+  EXPECT_EQ(CaughtError([&] { client.Send(request); }).kind(), ErrorKind::kCorrupt);
+}
+
+// For the time of one test.
+class Environment {
+ public:
+  Environment(const char* name, const std::string& value) : name_(name) { setenv(name, value.c_str(), 1); }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+  ~Environment() { unsetenv(name_); }
+
+ private:
+  const char* name_;
+};
+
+TEST(Http, ProxiesComeFromTheEnvironmentAndAreNotForThisMachine) {
+  HttpServer proxy([](const SeenRequest&, Exchange& out) { out.Send(200, {}, "by proxy"); });
+  HttpServer server([](const SeenRequest&, Exchange& out) { out.Send(200, {}, "directly"); });
+  HttpOptions options = Quick();
+  options.allow_http = true;
+  const Environment by_proxy("http_proxy", proxy.Url(""));
+  {
+    HttpClient client(options);
+    EXPECT_EQ(client.Get(RequestFor("http://registry.invalid/v2/")).body, "by proxy");
+    EXPECT_EQ(proxy.requests().at(0).target, "http://registry.invalid/v2/");
+    EXPECT_EQ(client.Get(RequestFor(server.Url("/"))).body, "directly");
+  }
+  const Environment but("no_proxy", "registry.invalid");
+  HttpClient client(options);
+  EXPECT_EQ(CaughtError([&] { client.Get(RequestFor("http://registry.invalid/v2/")); }).kind(), ErrorKind::kNetwork);
+  EXPECT_EQ(client.Get(RequestFor("http://other.invalid/")).body, "by proxy");
+}
+
+TEST(Http, TlsGoesThroughAProxyByATunnel) {
+  HttpServer proxy([](const SeenRequest&, Exchange& out) { out.Send(403, {}, ""); });
+  const Environment by_proxy("https_proxy", proxy.Url(""));
+  HttpClient client(Quick());
+  EXPECT_EQ(CaughtError([&] { client.Get(RequestFor("https://registry.invalid/v2/")); }).kind(), ErrorKind::kNetwork);
+  EXPECT_EQ(proxy.requests().at(0).method, "CONNECT");
+  EXPECT_EQ(proxy.requests().at(0).target, "registry.invalid:443");
 }
 
 TEST(Http, WhatTheWriterThrowsEndsOnlyItsTransfer) {
@@ -257,6 +326,26 @@ TEST(Http, WaitsAsLongAsRetryAfterSays) {
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(client.Get(RequestFor(server.Url("/"))).body, "fine");
   EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds(990));
+}
+
+TEST(Http, APauseThatAHostAsksForIsForAllItsClients) {
+  std::atomic<int> asked = 0;
+  HttpServer server([&](const SeenRequest&, Exchange& out) {
+    if (++asked == 1)
+      out.Send(429, {"Retry-After: 1"}, "");
+    else
+      out.Send(200, {}, "");
+  });
+  const HttpOptions options = Quick();
+  const std::jthread first([&] {
+    HttpClient client(options);
+    EXPECT_EQ(client.Get(RequestFor(server.Url("/"))).status, 200);
+  });
+  while (!options.pauses->Until(Url::Parse(server.Url("/"))->Origin())) std::this_thread::sleep_for(milliseconds(1));
+  const auto begun = std::chrono::steady_clock::now();
+  HttpClient second(options);
+  EXPECT_EQ(second.Get(RequestFor(server.Url("/"))).status, 200);
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, milliseconds(800));
 }
 
 TEST(Http, GivesUpAfterItsTriesAndAtUnreasonableWaits) {

@@ -1,11 +1,14 @@
 #include "libimage/transport/pusher.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <fstream>
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libimage/transport/registry_upload.h"
 #include "tests/support/image_builder.h"
 #include "tests/support/registry_server.h"
 #include "tests/support/temp_dir.h"
@@ -108,6 +111,116 @@ TEST_F(PusherTest, ABlobThatFailsCancelsItsUpload) {
   EXPECT_EQ(CaughtError([&] { Add(*sink, wrong, "bytes"); }).kind(), ErrorKind::kCorrupt);
   EXPECT_FALSE(server_.Blob("app", wrong.digest.str()));
   { const Pusher ended = std::move(pusher); }
+}
+
+// A blob in a file of which `take` bytes were said to be gone.
+struct FileBlob : public Source {
+  FileBlob(std::unique_ptr<Source> from, uint64_t& gone) : inner(std::move(from)), took(gone) {}
+  Block Next() override {
+    ADD_FAILURE() << "it was read here";
+    return inner->Next();
+  }
+  std::optional<FileRange> File() const override { return inner->File(); }
+  void Took(uint64_t bytes) override { took += bytes; }
+  std::unique_ptr<Source> inner;
+  uint64_t& took;
+};
+
+class FilePusherTest : public PusherTest {
+ protected:
+  // A part of a file.
+  std::unique_ptr<Source> InFile(const std::string& bytes) {
+    const std::string path = temp_.path() + "/file";
+    std::ofstream(path) << "before " + bytes + " and after";
+    auto fd = std::make_shared<const UniqueFd>(OpenFile(path, O_RDONLY));
+    return std::make_unique<FileBlob>(FdRangeSource(std::move(fd), 7, bytes.size(), "a blob"), took_);
+  }
+  static Descriptor DescriptorOf(const std::string& bytes) {
+    return {.media_type = std::string(kOciLayerType), .digest = Digest::Of(bytes), .size = bytes.size()};
+  }
+  void AddFile(const Descriptor& blob, const std::string& bytes) {
+    Pusher pusher = Start();
+    MakeRegistrySink(pusher)->AddBlob(blob, InFile(bytes), "a blob");
+  }
+
+  testing::TempDir temp_;
+  uint64_t took_ = 0;
+};
+
+TEST_F(FilePusherTest, SendsAFileFromWhereItLies) {
+  for (const size_t size : {size_t{0}, size_t{10}, size_t{3'000'000}}) {
+    took_ = 0;
+    const std::string bytes(size, 'f');
+    AddFile(DescriptorOf(bytes), bytes);
+    EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes) << size;
+    EXPECT_EQ(took_, size);
+  }
+}
+
+TEST_F(FilePusherTest, SendsALargeFileInChunks) {
+  const std::string bytes(kUploadFileChunkBytes + 5, 'f');
+  AddFile(DescriptorOf(bytes), bytes);
+  EXPECT_EQ(server_.Count("PATCH", "/uploads/"), 2u);
+  EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes);
+  EXPECT_EQ(took_, bytes.size());
+}
+
+TEST_F(FilePusherTest, ChunksBecomeSmallerWhereAProxyTakesNoLargeOnes) {
+  const std::string bytes(2 * kUploadChunkBytes + 5, 'f');
+  server_.Script("PUT /uploads/ status 413\n");
+  AddFile(DescriptorOf(bytes), bytes);
+  EXPECT_EQ(server_.Count("PATCH", "/uploads/"), 3u);
+  EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes);
+
+  took_ = 0;
+  const std::string larger(kUploadFileChunkBytes + 5, 'g');
+  server_.Script("PATCH /uploads/ part 5\nPATCH /uploads/ status 413\n");
+  AddFile(DescriptorOf(larger), larger);
+  EXPECT_TRUE(server_.Blob("app", Digest::Of(larger).str()) == larger);
+  EXPECT_EQ(took_, larger.size());
+}
+
+TEST_F(FilePusherTest, ChunksBecomeSmallerAfterALoss) {
+  const std::string bytes(kUploadFileChunkBytes + 5, 'f');
+  server_.Script("PATCH /uploads/ drop 1000000\n");
+  AddFile(DescriptorOf(bytes), bytes);
+  EXPECT_GE(server_.Count("PATCH", "/uploads/"), 9u);
+  EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes);
+  EXPECT_EQ(took_, bytes.size());
+}
+
+TEST_F(FilePusherTest, AFileThatTheRegistryRefusesIsLookedAt) {
+  const std::string bytes(100'000, 'f');
+  const Error error = CaughtError([&] { AddFile(DescriptorOf(bytes), std::string(100'000, 'g')); });
+  EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
+  EXPECT_NE(error.message().find("a blob has digest"), std::string::npos) << error.message();
+  EXPECT_FALSE(server_.Blob("app", Digest::Of(bytes).str()));
+}
+
+TEST_F(FilePusherTest, AFileWhoseDigestTheRegistryDoesNotTellIsLookedAt) {
+  const std::string bytes(100'000, 'f');
+  server_.Script("PUT /uploads/ status 201\n");
+  EXPECT_EQ(CaughtError([&] { AddFile(DescriptorOf(bytes), std::string(100'000, 'g')); }).kind(), ErrorKind::kCorrupt);
+  server_.Script("PUT /uploads/ unset Docker-Content-Digest\n");
+  AddFile(DescriptorOf(bytes), bytes);
+  EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes);
+}
+
+TEST_F(FilePusherTest, AFileOfAnotherSizeIsNotSent) {
+  Pusher pusher = Start();
+  const auto sink = MakeRegistrySink(pusher);
+  const std::string bytes(100'000, 'f');
+  std::ofstream(temp_.path() + "/file") << bytes.substr(1);
+  EXPECT_EQ(CaughtError([&] {
+              sink->AddBlob(DescriptorOf(bytes), FdSource(OpenFile(temp_.path() + "/file", O_RDONLY), "it"), "it");
+            }).kind(),
+            ErrorKind::kCorrupt);
+}
+
+TEST_F(FilePusherTest, ARefusalOfASoundFileIsTheRegistrys) {
+  server_.Script("PUT /uploads/ status 400\nPUT /uploads/ status 400\n");
+  const std::string bytes(100'000, 'f');
+  EXPECT_EQ(CaughtError([&] { AddFile(DescriptorOf(bytes), bytes); }).kind(), ErrorKind::kNetwork);
 }
 
 TEST_F(PusherTest, TellsWhatTheRegistrySaid) {

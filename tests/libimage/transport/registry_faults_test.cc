@@ -1,9 +1,11 @@
 // What a fetch and a push make of a registry that misbehaves: one named case for each fault. Whatever happens, the
 // store stays sound and the tag leads to nothing half made; and once the registry behaves, a plain retry succeeds.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <optional>
 #include <set>
 #include <string>
@@ -264,6 +266,12 @@ INSTANTIATE_TEST_SUITE_P(Registry, FetchFaults, ::testing::ValuesIn(kFetchCases)
 
 class PushFaults : public Faults {
  protected:
+  virtual void Send(BlobUpload& upload, const Digest& digest, const std::string& bytes) {
+    upload.Write(AsBytes(bytes));
+    upload.Finish(digest, false);
+  }
+  virtual std::optional<ErrorKind> Fails() const { return GetParam().fails; }
+
   void Push() {
     HttpClient http(http_);
     RegistryClient registry(http, Name(), LogIn(), "pull,push");
@@ -273,8 +281,7 @@ class PushFaults : public Faults {
       if (digest == image_.descriptor.digest || HasBlob(registry, digest, "a blob"))
         continue;
       BlobUpload upload(registry, "a blob");
-      upload.Write(AsBytes(bytes));
-      upload.Finish(digest, false);
+      Send(upload, digest, bytes);
     }
     PutManifest(registry, "v1", image_.manifest_bytes, image_.descriptor, "the manifest");
   }
@@ -287,24 +294,46 @@ class PushFaults : public Faults {
       }
     }
   }
-};
 
-TEST_P(PushFaults, AreBorneOrTold) {
-  RunScript();
-  if (const auto fails = GetParam().fails) {
-    EXPECT_EQ(CaughtError([&] { Push(); }).kind(), *fails);
-    EXPECT_FALSE(server_.Manifest("app", "v1"));
-  } else {
+  void ExpectBorneOrTold() {
+    RunScript();
+    if (const auto fails = Fails()) {
+      EXPECT_EQ(CaughtError([&] { Push(); }).kind(), *fails);
+      EXPECT_FALSE(server_.Manifest("app", "v1"));
+    } else {
+      Push();
+      ExpectPushed();
+    }
+    EXPECT_TRUE(Fails() || server_.script_is_done());
+    ExpectNoCredentialsElsewhere();
+    server_.Reset();
+    http_.pauses = std::make_shared<HostPauses>();
     Push();
     ExpectPushed();
   }
-  EXPECT_TRUE(GetParam().fails || server_.script_is_done());
-  ExpectNoCredentialsElsewhere();
-  server_.Reset();
-  http_.pauses = std::make_shared<HostPauses>();
-  Push();
-  ExpectPushed();
-}
+};
+
+TEST_P(PushFaults, AreBorneOrTold) { ExpectBorneOrTold(); }
+
+// The same with blobs that lie in files.
+class FilePushFaults : public PushFaults {
+ protected:
+  void Send(BlobUpload& upload, const Digest& digest, const std::string& bytes) override {
+    const std::string path = temp_.path() + "/" + digest.hex();
+    std::ofstream(path) << "before " + bytes + " and after";
+    uint64_t took = 0;
+    upload.SendFile(
+        {std::make_shared<const UniqueFd>(OpenFile(path, O_RDONLY)), 7, bytes.size()}, digest,
+        [&](uint64_t more) { took += more; }, kUploadChunkBytes);
+    EXPECT_EQ(took, bytes.size());
+  }
+  // What has been confirmed can be read once more.
+  std::optional<ErrorKind> Fails() const override {
+    return GetParam().name == "UploadIsForgottenLater" ? std::nullopt : PushFaults::Fails();
+  }
+};
+
+TEST_P(FilePushFaults, AreBorneOrTold) { ExpectBorneOrTold(); }
 
 const Case kPushCases[] = {
     {"NothingIsWrong", ""},
@@ -347,6 +376,8 @@ const Case kPushCases[] = {
      ErrorKind::kNetwork},
     {"UploadIsForgottenAtItsFirstChunk", "PATCH /uploads/ status 503\nGET /uploads/ forget\n"},
     {"UploadIsForgottenLater", "PATCH /uploads/ unset Range\nPATCH /uploads/ forget\n", ErrorKind::kNotFound},
+    {"ChunksAreNotTaken", "PATCH /uploads/ status 405\n"},
+    {"ChunksAreNotSupported", "PATCH /uploads/ refuse UNSUPPORTED\n"},
     {"ChunksHaveAMinimum", "", std::nullopt, {.min_chunk = kUploadChunkBytes + 1000}},
     {"ChunksHaveAnImpossibleMinimum", "POST /uploads/ set OCI-Chunk-Min-Length: 67108865\n", ErrorKind::kNetwork},
     {"UploadClosesUnheard", "PUT digest=sha256%3A$BIG lose\n"},
@@ -367,6 +398,7 @@ const Case kPushCases[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Registry, PushFaults, ::testing::ValuesIn(kPushCases), NameOf);
+INSTANTIATE_TEST_SUITE_P(Registry, FilePushFaults, ::testing::ValuesIn(kPushCases), NameOf);
 
 }  // namespace
 }  // namespace gantry::image

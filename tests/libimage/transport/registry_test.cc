@@ -5,10 +5,13 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <thread>
+#include <vector>
 
 #include "libimage/base/base64.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "libimage/model/media_type.h"
 #include "tests/support/http_server.h"
 #include "tests/support/image_builder.h"
 #include "tests/support/tar_builder.h"
@@ -110,6 +113,21 @@ TEST_F(RegistryTest, ContentTypesMayHaveParametersOrBeMissing) {
     content_type_ = type;
     EXPECT_EQ(Fetch(":v1").image().descriptor.digest.str(), digest_) << type;
   }
+}
+
+TEST_F(RegistryTest, CopiesForOtherThreadsAskOnceWhetherThereIsTls) {
+  constexpr int kThreads = 6;
+  HttpClient http(options_);
+  const RegistryClient first(http, Name(":v1"), credentials_);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      HttpClient own(options_);
+      EXPECT_EQ(RegistryClient(own, first).GetManifest(Name(":v1")).digest.str(), digest_);
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(server_.connections(), kThreads + 1);
 }
 
 TEST_F(RegistryTest, NeverBelievesDockerContentDigest) {
@@ -244,6 +262,66 @@ TEST_F(RegistryTest, BasicAuthorization) {
   const Error error = CaughtError([&] { Fetch(":v1"); });
   EXPECT_EQ(error.kind(), ErrorKind::kFailed);
   EXPECT_EQ((error.message() + error.hint()).find("secretive"), std::string::npos);
+}
+
+TEST_F(RegistryTest, AManifestThatIsKnownNeedsNoAnswerButThat) {
+  const Digest known = Digest::Parse(digest_);
+  std::string asked;
+  before_ = [&](const SeenRequest& request, Exchange& out) {
+    asked = request.Header("if-none-match");
+    if (asked == "\"" + digest_ + "\"")
+      out.Send(304, {}, "");
+    else
+      out.Send(200, {"Docker-Content-Digest: " + digest_}, "");
+    return true;
+  };
+  HttpClient http(options_);
+  RegistryClient client(http, Name(":v1"), credentials_);
+  EXPECT_EQ(client.HeadManifest(Name(":v1")), known);
+  EXPECT_EQ(asked, "");
+  EXPECT_EQ(client.HeadManifest(Name(":v1"), known), known);
+  EXPECT_NE(asked, "");
+  EXPECT_EQ(client.HeadManifest(Name(":v1"), Digest::Of("other")), known);
+}
+
+TEST_F(RegistryTest, ForeignLayersComeFromTheirAddressesWithoutCredentials) {
+  credentials_ = Credentials{"user", "secretive"};
+  const Descriptor layer = Manifest().layers[1];
+  const std::string bytes = bodies_[LayerPath()];
+  before_ = [&](const SeenRequest& request, Exchange& out) {
+    if (request.Header("authorization").empty())
+      out.Send(401, {"WWW-Authenticate: Basic realm=\"x\""}, "");
+    else if (request.target == LayerPath())
+      out.Send(404, {}, "");
+    else
+      return false;
+    return true;
+  };
+  HttpServer elsewhere(
+      [&](const SeenRequest& request, Exchange& out) {
+        if (request.target == "/gone")
+          out.Send(404, {}, "");
+        else
+          out.Send(200, {}, bytes);
+      },
+      "127.0.0.2");
+  const auto pull = [&](std::vector<std::string> urls, std::string_view type) {
+    HttpClient http(options_);
+    RegistryClient client(http, Name(":v1"), credentials_);
+    client.GetManifest(Name(":v1"));
+    Descriptor foreign = layer;
+    foreign.media_type = std::string(type);
+    foreign.urls = std::move(urls);
+    client.FetchBlobs(std::vector{foreign}, *store_, SilentProgress());
+  };
+  constexpr std::string_view kForeign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+  EXPECT_EQ(CaughtError([&] { pull({elsewhere.Url("/layer")}, kOciLayerType); }).kind(), ErrorKind::kNotFound);
+  EXPECT_TRUE(elsewhere.requests().empty());  // only foreign ones are anywhere else
+  EXPECT_EQ(CaughtError([&] { pull({elsewhere.Url("/gone")}, kForeign); }).kind(), ErrorKind::kNetwork);
+  pull({elsewhere.Url("/gone"), elsewhere.Url("/layer")}, kForeign);
+  EXPECT_TRUE(store_->HasBlob(layer.digest));
+  EXPECT_EQ(elsewhere.requests().size(), 3u);
+  for (const SeenRequest& request : elsewhere.requests()) EXPECT_EQ(request.Header("authorization"), "");
 }
 
 TEST_F(RegistryTest, NeverShowsASecretThatTheRegistryRepeats) {

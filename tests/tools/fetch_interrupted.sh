@@ -1,0 +1,53 @@
+# An interrupted gantry-fetch (Ctrl-C) keeps what has come of a layer, names nothing and leaves no process; the next one asks for
+# the rest only.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+need nginx
+accept_anything
+start_registry
+mkdir "$T/files"
+head -c 40000000 /dev/urandom >"$T/files/data"
+make_image "$T/layout" v1 '{"Cmd":["/x"]}' "$T/files"
+push "$T/layout:v1" large:v1
+layer=$(ls -S "$T/layout/blobs/sha256" | head -n 1)
+
+# The registry at ten megabytes a second.
+for _ in $(seq 20); do
+  port=$((20000 + RANDOM % 10000))
+  cat >"$T/nginx.conf" <<END
+pid $T/nginx.pid; error_log $T/nginx.err; daemon off; user root;
+events { }
+http {
+  access_log off; client_body_temp_path $T/body; proxy_temp_path $T/proxied; proxy_max_temp_file_size 0;
+  server { listen 127.0.0.1:$port; location / { proxy_pass http://$registry; limit_rate 10m; } }
+}
+END
+  nginx -p "$T" -c "$T/nginx.conf" 2>"$T/nginx.out" &
+  started_pids+=($!)
+  until curl -fs -o /dev/null "http://127.0.0.1:$port/v2/" || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
+  ! kill -0 $! 2>/dev/null || break
+done
+
+partial=$T/store/tmp/partial-sha256-$layer
+setsid --wait env --default-signal=INT gantry-fetch -q "docker://127.0.0.1:$port/large:v1" >"$T/out" 2>"$T/err" &
+waiter=$!
+for _ in $(seq 200); do
+  [ "$(stat -c %s "$partial" 2>/dev/null || echo 0)" -lt 5000000 ] || break
+  sleep 0.05
+done
+group=$(pgrep -f "gantry-fetch -q docker://127.0.0.1:$port" | head -n 1)
+kill -INT -- "-$group"
+status=0
+wait "$waiter" || status=$?
+[ "$status" = 130 ] || fail "exit $status: $(cat "$T/err")"
+size=$(stat -c %s "$partial")
+[ "$size" -ge 5000000 ] && [ "$size" -lt 40000000 ] || fail "$size bytes were kept"
+! pgrep -f "docker://127.0.0.1:$port" || fail "a process is left"
+expect_exit 0 gantry-store list -q
+[ ! -s "$T/out" ] || fail "something has a name: $(cat "$T/out")"
+
+: >"$registry_log"
+expect_exit 0 gantry-fetch -q "docker://$registry/large:v1"
+grep -a "blobs/sha256:$layer" "$registry_log" | grep -q 'response.status=206' || fail "not by a range: $(cat "$registry_log")"
+expect_exit 0 gantry-store check
+[ ! -e "$partial" ] || fail "the part is still there"
