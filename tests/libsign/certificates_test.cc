@@ -39,8 +39,8 @@ constexpr std::string_view kEntry = "/verificationMaterial/tlogEntries/0";
 constexpr std::string_view kAnyName = R"(,"signedIdentity":{"type":"matchDigest"})";
 
 const FakeSigstore& Instance() {
-  static const FakeSigstore instance;
-  return instance;
+  static const FakeSigstore kInstance;
+  return kInstance;
 }
 
 const image::Image& TestImage() {

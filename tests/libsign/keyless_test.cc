@@ -26,8 +26,8 @@ constexpr std::string_view kArtifact = R"({"critical":"what is signed"})";
 constexpr std::string_view kEntry = "/verificationMaterial/tlogEntries/0";
 
 const FakeSigstore& Instance() {
-  static const FakeSigstore instance;
-  return instance;
+  static const FakeSigstore kInstance;
+  return kInstance;
 }
 
 CertificateVerdict Verify(const Value& bundle, const FakeSigning& signing = {}) {

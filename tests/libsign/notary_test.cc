@@ -41,8 +41,8 @@ struct Signer {
 };
 
 const Signer& Alice() {
-  static const Signer signer;
-  return signer;
+  static const Signer kSigner;
+  return kSigner;
 }
 
 std::string Jws(const Signer& signer = Alice(), const NotarySigning& signing = {.time = kNow}) {

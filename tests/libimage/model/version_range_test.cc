@@ -39,7 +39,7 @@ TEST(VersionRange, MeansWhatSkopeosMean) {
   const struct {
     const char* range;
     std::vector<const char*> in, out;
-  } kCases[] = {
+  } cases[] = {
       {">= 3.12.0", {"3.12.0", "3.13", "10"}, {"3.11.9", "3.12.0-rc1", "4.0.0-beta"}},
       {">= 1.2, < 3.0.0 || >= 4.2.3", {"1.2", "2.9.9", "4.2.3", "5"}, {"1.1", "3.0.0", "4.2.2"}},
       {">=1.2 <2", {"1.2", "1.9"}, {"2.0", "1.1"}},
@@ -64,7 +64,7 @@ TEST(VersionRange, MeansWhatSkopeosMean) {
       {"!=1.2.x", {"1.3"}, {"1.2.9"}},
       {">= 1.2.3-beta", {"1.2.3-rc", "1.2.3", "2.0.0-x"}, {"1.2.3-alpha"}},
   };
-  for (const auto& [range, in, out] : kCases) {
+  for (const auto& [range, in, out] : cases) {
     for (const char* version : in) EXPECT_TRUE(Contains(range, version)) << range << " has " << version;
     for (const char* version : out) EXPECT_FALSE(Contains(range, version)) << range << " has not " << version;
   }

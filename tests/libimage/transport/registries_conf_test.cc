@@ -190,6 +190,9 @@ registries = ['registry.untrusted.com', 'registry3.com/bad']
 }
 
 TEST(RegistriesConf, RefusesWhatCannotBeMeant) {
+  const std::string tag_only =
+      "[[registry]]\nlocation = 'a.example'\nmirror-by-digest-only = true\n"
+      "[[registry.mirror]]\nlocation = 'm.example'\npull-from-mirror = 'tag-only'\n";
   for (const char* bad : {
            "[[registry]]\n",
            "[[registry]]\nprefix = 'a.example'\n",
@@ -202,8 +205,7 @@ TEST(RegistriesConf, RefusesWhatCannotBeMeant) {
            "[[registry]]\nlocation = \"a.example\\nb\"\n",
            "[[registry]]\nlocation = 'a.example'\n[[registry.mirror]]\n",
            "[[registry]]\nlocation = 'a.example'\n[[registry.mirror]]\nlocation = 'm'\npull-from-mirror = 'never'\n",
-           "[[registry]]\nlocation = 'a.example'\nmirror-by-digest-only = true\n[[registry.mirror]]\nlocation = "
-           "'m.example'\npull-from-mirror = 'tag-only'\n",
+           tag_only.c_str(),
            "registry = 'a.example'\n",
            "[registries.search]\nregistries = ['a.example']\n[[registry]]\nlocation = 'a.example'\n",
            "short-name-mode = 'strict'\n",

@@ -226,7 +226,7 @@ class TarOnDiskTest : public ::testing::Test {
   TarOnDiskTest() { setenv("TMPDIR", spool_.path().c_str(), 1); }
   ~TarOnDiskTest() override { unsetenv("TMPDIR"); }
   std::string Write(std::string_view bytes) const {
-    const std::string path = temp_.path() + "/x.tar";
+    std::string path = temp_.path() + "/x.tar";
     std::ofstream(path, std::ios::binary) << bytes;
     return path;
   }
