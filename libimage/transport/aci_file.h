@@ -74,7 +74,8 @@ class AciFile {
   using OpenTar = std::function<std::unique_ptr<Source>()>;
 
   // Reads all of the file once and checks its layout. kCorrupt for what is no ACI, with the entry and the reason;
-  // kUnsupported for names that an OCI layer has no place for (".wh.*"). A pipe is kept in a file without a name.
+  // kUnsupported for names that an OCI layer has no place for (".wh.*"). A pipe is kept in a file without a name. What
+  // is read of the file later ends with kCorrupt unless all its bytes are those that were checked.
   static std::shared_ptr<const AciFile> Open(const std::string& path, ImageId id = ImageId::kAtOnce);
   // `first` is what is read to check it, where that is not what `open` gives.
   AciFile(OpenTar open, std::string name, ImageId id = ImageId::kAtOnce, std::unique_ptr<Source> first = nullptr);

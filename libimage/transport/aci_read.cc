@@ -279,8 +279,13 @@ std::shared_ptr<const AciFile> AciFile::Open(const std::string& path, ImageId id
   auto aci = std::make_shared<AciFile>(open, path, id, OpenTarOf(std::move(hashed), Quoted(path)));
   if (seen != file.size)
     throw Error(ErrorKind::kCorrupt, Quoted(path) + " goes on behind the end of its archive");
-  if (lasting)
-    aci->bytes_.emplace(AciBytes{fd, file.size, std::move(hasher)});
+  if (!lasting)
+    return aci;
+  // Others may write to it: whoever reads it again must find what was checked, or the end of the stream throws.
+  aci->open_ = [fd, size = file.size, digest = Hasher(hasher).Finish(), what = Quoted(path)] {
+    return OpenTarOf(VerifyingSource(FdRangeSource(fd, 0, size, what), digest, size, what + ", read again,"), what);
+  };
+  aci->bytes_.emplace(AciBytes{fd, file.size, std::move(hasher)});
   return aci;
 }
 

@@ -194,5 +194,23 @@ TEST(AciFileTest, FilesMayBeCompressed) {
   }
 }
 
+TEST(AciFileTest, WhatChangesAfterItWasCheckedIsRefused) {
+  const TempDir temp;
+  const std::string path = temp.path() + "/x.aci";
+  const std::string before = Small().File("rootfs/a", "good").File("rootfs/b", "").Build();
+  const std::string after = Small().File("rootfs/a", "evil").File("rootfs/b", "").Build();
+  ASSERT_EQ(before.size(), after.size());
+  std::ofstream(path, std::ios::binary) << before;
+  const auto aci = AciFile::Open(path, ImageId::kWhenAsked);
+  EXPECT_EQ(Content(aci->OpenLayer(Only({"/a"})), "a"), "good");
+  std::fstream(path, std::ios::binary | std::ios::in | std::ios::out) << after;
+  for (const PathWhitelists& only : {PathWhitelists(), Only({"/a"}), Only({"/b"})}) {
+    const Error error = CaughtError([&] { Drain(*aci->OpenLayer(only), 1 << 20, "the layer"); });
+    EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
+    EXPECT_THAT(error.message(), HasSubstr("read again"));
+  }
+  EXPECT_EQ(CaughtError([&] { aci->image_id(); }).kind(), ErrorKind::kCorrupt);
+}
+
 }  // namespace
 }  // namespace gantry::image
