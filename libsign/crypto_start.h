@@ -5,7 +5,8 @@
 
 namespace gantry::sign {
 
-// Does it in a thread of its own.
+// Does it in a thread of its own, where there may be one. Nothing may be forked until it has ended but to execute
+// another program.
 std::jthread StartCrypto();
 
 }  // namespace gantry::sign
