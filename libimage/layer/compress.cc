@@ -34,7 +34,13 @@ constexpr int kLongMatchBytes = 32;
 constexpr int kDefaultZstdLevel = 3;
 constexpr int kDefaultHashLog = 16, kDefaultChainLog = 15;
 // What takes about 40 MiB: two chunks a thread, and four jobs a thread with the window.
-constexpr size_t kMaxGzipThreads = 16, kMaxZstdThreads = 5;
+constexpr size_t kMaxGzipThreads = 16;
+
+// The tables of a thread grow with the level: 8 MiB at level 6, 17 at 9, and from 12 on more than 60.
+size_t MaxZstdThreads(int level) {
+  constexpr int kSmallTables = 6, kLargeTables = 9;
+  return level <= kSmallTables ? 5 : level <= kLargeTables ? 2 : 1;
+}
 
 class PlainSink : public Sink {
  public:
@@ -336,7 +342,8 @@ std::unique_ptr<Sink> Compress(Sink& into, const CompressOptions& options) {
     case Compression::kGzip:
       return std::make_unique<GzipSink>(into, LevelOf(options, 1), std::min(threads, kMaxGzipThreads));
     case Compression::kZstd:
-      return std::make_unique<ZstdSink>(into, LevelOf(options, kDefaultZstdLevel), std::min(threads, kMaxZstdThreads));
+      return std::make_unique<ZstdSink>(into, LevelOf(options, kDefaultZstdLevel),
+                                        std::min(threads, MaxZstdThreads(LevelOf(options, kDefaultZstdLevel))));
     case Compression::kXz:
     case Compression::kBzip2:
       break;

@@ -18,10 +18,10 @@ namespace gantry::image {
 // What a decompressor accepts before it throws kCorrupt.
 struct InflateLimits {
   uint64_t max_bytes = uint64_t{1} << 40;  // output in all
-  // Output may be this many times the input: more than the formats' own limits on constant bytes, 1032 of deflate and
-  // 32768 of zstd (a block of 128 KiB in four bytes), which honest sparse layers reach; the byte bound and the disk are
-  // what stops the rest ...
-  uint64_t max_ratio = 40'000;
+  // Output may be this many times the input; 0 is what the format itself can do with constant bytes, which honest
+  // sparse layers reach: 1100 for deflate, 33,000 for zstd (a block of 128 KiB in four bytes), 8000 for xz. bzip2,
+  // which would do a million, gets as much as zstd. The byte bound and the disk are what stops the rest ...
+  uint64_t max_ratio = 0;
   uint64_t ratio_free_bytes = uint64_t{64} << 20;  // ... once there is more output than this
   uint64_t max_window = uint64_t{128} << 20;       // of zstd, and the memory of an xz decoder
 };
@@ -46,8 +46,9 @@ std::unique_ptr<Source> DecompressAny(std::unique_ptr<Source> inner, std::string
 // Compresses into a borrowed sink; Finish finishes that sink too. The output is the same for every `threads` >= 1 and
 // on every run: gzip in independent 1 MiB chunks that share one member (no name, time 0, OS 255), zstd with fixed jobs.
 // (Between processor generations the gzip bytes may differ: ISA-L has several searches for matches.)
-// No more threads are used than 40 MiB of memory have room for. Writes to `into` only on the caller's thread. `level` 0
-// is the default of the kind: gzip 1 (of ISA-L's 1 to 3), zstd 3 (of 1 to 19); another is kUsage.
+// No more threads are used than 40 MiB of memory have room for, one at least: it takes more from zstd's level 10 on.
+// Writes to `into` only on the caller's thread. `level` 0 is the default of the kind: gzip 1 (of ISA-L's 1 to 3), zstd
+// 3 (of 1 to 19); another is kUsage.
 struct CompressOptions {
   Compression compression = Compression::kGzip;  // kXz and kBzip2 are kUnsupported
   int level = 0;

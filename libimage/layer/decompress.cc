@@ -326,20 +326,29 @@ std::unique_ptr<Decoder> MakeDecoder(Compression compression, const InflateLimit
   return nullptr;
 }
 
+uint64_t RatioOf(Compression compression, const InflateLimits& limits) {
+  if (limits.max_ratio != 0)
+    return limits.max_ratio;
+  return compression == Compression::kGzip ? 1100 : compression == Compression::kXz ? 8000 : 33'000;
+}
+
 // Drives a decoder (none for plain bytes) and keeps it to the limits.
 class DecompressSource : public Source {
  public:
   DecompressSource(std::unique_ptr<Source> inner, Compression compression, std::string what,
                    const InflateLimits& limits)
-      : in_(std::move(inner), std::move(what)), limits_(limits), decoder_(MakeDecoder(compression, limits)) {}
+      : in_(std::move(inner), std::move(what)),
+        limits_(limits),
+        max_ratio_(RatioOf(compression, limits)),
+        decoder_(MakeDecoder(compression, limits)) {}
 
   Block Next() override {
     Block block = decoder_ ? Decoded() : in_.TakeBlock();
     made_ += block.size();
     if (made_ > limits_.max_bytes)
       in_.Corrupt("more than " + std::to_string(limits_.max_bytes) + " bytes come out");
-    if (made_ > limits_.ratio_free_bytes && made_ / limits_.max_ratio > in_.taken())
-      in_.Corrupt("more than " + std::to_string(limits_.max_ratio) + " times its size comes out");
+    if (made_ > limits_.ratio_free_bytes && made_ / max_ratio_ > in_.taken())
+      in_.Corrupt("more than " + std::to_string(max_ratio_) + " times its size comes out");
     return block;
   }
 
@@ -353,6 +362,7 @@ class DecompressSource : public Source {
 
   Input in_;
   InflateLimits limits_;
+  uint64_t max_ratio_;
   std::unique_ptr<Decoder> decoder_;
   BlockPool pool_;
   uint64_t made_ = 0;
