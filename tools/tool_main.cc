@@ -14,7 +14,7 @@
 #include "tools/table.h"
 
 // Of the linker: where the program begins in memory, and where its code ends.
-extern "C" const char __executable_start;
+extern "C" const char __executable_start;  // NOLINT(bugprone-reserved-identifier): the linker's name
 extern "C" const char etext;
 
 namespace gantry::tools {

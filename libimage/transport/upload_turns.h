@@ -25,7 +25,7 @@ class UploadTurns {
   // A blob's place in the queue, from when it is known to whether it is needed and sent. Thread-safe.
   class Turn {
    public:
-    Turn(Turn&& other) noexcept : turns_(std::exchange(other.turns_, nullptr)), place_(other.place_) {}
+    Turn(Turn&& other) noexcept : turns_(std::exchange(other.turns_, nullptr)), place_(std::move(other.place_)) {}
     Turn& operator=(Turn&&) = delete;
     ~Turn();
 

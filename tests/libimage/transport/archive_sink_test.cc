@@ -16,7 +16,7 @@ class ArchiveSinkTest : public FileConversionTest {
  protected:
   std::string path() const { return PathOf("x.tar"); }
   static Image Put(ImageSink& sink, const ImageBuilder& from, const std::string& ref, const CopyOptions& options = {}) {
-    const Image image = Conversion::Copy(Trusted(from), MemoryBlobs(from), sink, options).image();
+    Image image = Conversion::Copy(Trusted(from), MemoryBlobs(from), sink, options).image();
     sink.Name(image.descriptor, ref);
     return image;
   }
