@@ -1,5 +1,6 @@
 #include "libimage/base/stream.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,6 +46,13 @@ std::shared_ptr<std::byte[]> BlockPool::Take() {
 
 namespace {
 
+// Whoever gets a descriptor gets all that it allows.
+bool IsFileForReadingOnly(int fd) {
+  struct stat status {};
+  const int flags = fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_ACCMODE) == O_RDONLY && fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 class WholeBlockSource : public Source {
  public:
   explicit WholeBlockSource(Block block) : block_(std::move(block)) {}
@@ -74,7 +82,7 @@ class FdSourceImpl : public Source {
   std::optional<FileRange> File() const override {
     struct stat status {};
     const off_t at = lseek(fd_->get(), 0, SEEK_CUR);
-    if (at < 0 || fstat(fd_->get(), &status) < 0 || !S_ISREG(status.st_mode) || status.st_size < at)
+    if (!IsFileForReadingOnly(fd_->get()) || at < 0 || fstat(fd_->get(), &status) < 0 || status.st_size < at)
       return std::nullopt;
     return FileRange{fd_, static_cast<uint64_t>(at), static_cast<uint64_t>(status.st_size - at)};
   }
@@ -104,7 +112,9 @@ class FdRangeSourceImpl : public Source {
     return {std::move(buffer), room};
   }
 
-  std::optional<FileRange> File() const override { return FileRange{fd_, offset_, left_}; }
+  std::optional<FileRange> File() const override {
+    return IsFileForReadingOnly(fd_->get()) ? std::optional(FileRange{fd_, offset_, left_}) : std::nullopt;
+  }
 
  private:
   std::shared_ptr<const UniqueFd> fd_;

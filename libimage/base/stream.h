@@ -74,7 +74,7 @@ class Source {
 
   // For who can do better than have the bytes pass: where they lie, as Next would return them all, before its first
   // call. A source that verifies has not done so. Whoever takes them from there says by Took how many. nullopt when
-  // they lie in no file.
+  // they lie in no file, or its descriptor could write there. Who has that descriptor can read the whole file.
   virtual std::optional<FileRange> File() const { return std::nullopt; }
   virtual void Took(uint64_t /*bytes*/) {}
 };

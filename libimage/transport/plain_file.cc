@@ -40,12 +40,12 @@ UniqueFd MakeNamelessFile(const std::string& directory) {
 
 PlainFile Spool(UniqueFd from, const std::string& path) {
   const std::string directory = LargeTemporaryDirectory();
-  PlainFile plain{MakeNamelessFile(directory), 0};
+  const UniqueFd written = MakeNamelessFile(directory);
   const auto source = DecompressAny(FdSource(std::move(from), Quoted(path)), Quoted(path));
-  const auto sink = FdSink(plain.fd.get(), "the plain bytes of " + Quoted(path) + " to " + Quoted(directory));
-  plain.size = Copy(*source, *sink);
+  const auto sink = FdSink(written.get(), "the plain bytes of " + Quoted(path) + " to " + Quoted(directory));
+  const uint64_t size = Copy(*source, *sink);
   sink->Finish();
-  return plain;
+  return {OpenFile("/proc/self/fd/" + std::to_string(written.get()), O_RDONLY), size};
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ struct PlainFile {
 
 // Opens `path`. A regular file that is not compressed is read in place. What is compressed (gzip, zstd, xz, bzip2), and
 // what cannot be sought (a pipe), is written once, decompressed within the bounds of layer/compression.h, to a file
-// without a name in LargeTemporaryDirectory(). kFailed for directories and devices.
+// without a name in LargeTemporaryDirectory(). The descriptor can only be read: it may be handed on. kFailed for
+// directories and devices.
 PlainFile OpenPlainFile(const std::string& path);
 
 // $TMPDIR, else /var/tmp: where files lie that are as large as an image.

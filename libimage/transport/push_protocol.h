@@ -30,8 +30,6 @@ constexpr char kSettle = 'w';
 constexpr char kYes = 'y';  // to kAppend and kRefer: the place
 constexpr char kNo = 'n';
 constexpr char kSent = 'c';  // of a file: how many bytes more
-constexpr char kDoubt =
-    'd';  // it has not been checked whether a file is what it is to be; kYes or the registry's error follows
 
 constexpr std::string_view kSignatures = "signatures";
 constexpr std::string_view kAttestations = "attestations";

@@ -1,5 +1,6 @@
 #include "libimage/transport/pusher.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -57,29 +58,26 @@ class BlobChannel {
     }
   }
 
-  // Nobody looks at the bytes unless the registry refuses them, or does not say what it got; kCorrupt then.
+  // They are hashed here while the other half sends them. What they are comes before what the registry said of them.
   void SendFile(const FileRange& file, Source& from, const Descriptor& blob, const std::string& what) {
     OrSayWhyNot([&] {
       SendMessage(socket_.get(), {kFile, {std::to_string(file.offset), std::to_string(file.size)}});
       if (!PassDescriptor(socket_.get(), file.fd->get()))
         ThrowErrno("hand " + what + " to the process that pushes");
     });
-    while (true) {
-      const Message answer = Receive();
-      switch (answer.kind) {
-        case kYes:
-          return;
-        case kSent:
-          from.Took(ParseDecimal<uint64_t>(Field(answer, 0)).value_or(0));
-          break;
-        case kDoubt:
-          ReadToEnd(
-              *VerifyingSource(FdRangeSource(file.fd, file.offset, file.size, what), blob.digest, blob.size, what));
-          break;
-        default:
-          ThrowBroken();
-      }
+    const auto checked =
+        VerifyingSource(FdRangeSource(file.fd, file.offset, file.size, what), blob.digest, blob.size, what);
+    try {
+      bool hashed = false;
+      do {
+        while (!hashed && !HasAnswer()) hashed = checked->Next().empty();
+      } while (!TakesAnswer(from));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kCorrupt)
+        ReadToEnd(*checked);
+      throw;
     }
+    ReadToEnd(*checked);
   }
 
   void End(const Digest& digest) {
@@ -95,6 +93,21 @@ class BlobChannel {
     if (!answer)
       throw Error(ErrorKind::kFailed, "the process that pushes ended early", "nothing was named; run it again");
     return *std::move(answer);
+  }
+
+  bool HasAnswer() const {
+    pollfd ready{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+    return poll(&ready, 1, 0) > 0;
+  }
+
+  // Whether it was the last about a file.
+  bool TakesAnswer(Source& from) {
+    const Message answer = Receive();
+    if (answer.kind == kSent)
+      from.Took(ParseDecimal<uint64_t>(Field(answer, 0)).value_or(0));
+    else if (answer.kind != kYes)
+      ThrowBroken();
+    return answer.kind == kYes;
   }
 
   static void ReadToEnd(Source& source) {

@@ -43,6 +43,16 @@ bool TakesNoChunks(const HttpResponse& response) {
          (response.status >= kBadRequest && response.body.find("\"UNSUPPORTED\"") != std::string::npos);
 }
 
+// What it says is no evidence, but it may know that it has got something else.
+void ThrowIfOther(const HttpResponse& response, const Digest& digest, const std::string& what) {
+  const std::string_view got = response.Header("docker-content-digest");
+  if (!got.starts_with(Name(digest.algorithm())) || got == digest.str())
+    return;
+  throw Error(ErrorKind::kNetwork,
+              what + ": the registry says that it got " + Quoted(got) + " in place of " + digest.str(),
+              "something on the way, or the registry, changes what is sent");
+}
+
 bool IsDenied(int status) { return status == 401 || status == 403 || status == 429 || status >= 500; }
 
 }  // namespace
@@ -92,12 +102,7 @@ PutResult PutManifest(RegistryClient& registry, const std::string& reference, st
     return PutResult::kConditionFailed;
   if (!response.ok())
     registry.ThrowStatus(response, what);
-  const std::string_view got = response.Header("docker-content-digest");
-  if (!got.empty() && got.starts_with(Name(manifest.digest.algorithm())) && got != manifest.digest.str()) {
-    throw Error(ErrorKind::kNetwork,
-                what + ": the registry says that it got " + Quoted(got) + " in place of " + manifest.digest.str(),
-                "something on the way, or the registry, changes manifests");
-  }
+  ThrowIfOther(response, manifest.digest, what);
   return response.Header("oci-subject").empty() ? PutResult::kDone : PutResult::kListed;
 }
 
@@ -362,16 +367,6 @@ Url BlobUpload::ClosingUrl(const Digest& digest) const {
   return *url;
 }
 
-void BlobUpload::ThrowRefused(const HttpResponse& response) const {
-  try {
-    registry_.ThrowStatus(response, what_);
-  } catch (const Error& error) {
-    if (response.status == kBadRequest)
-      throw BlobRefused(error);
-    throw;
-  }
-}
-
 // All of it in one request. What a broken one has left in its session is not known, so another try begins anew. libcurl
 // repeats by itself what a kept connection has lost: a session that is unknown, or has too much, may be due to that.
 //
@@ -385,7 +380,7 @@ bool BlobUpload::PutWhole(const Digest& digest) {
     request.url = ClosingUrl(digest);
     const std::optional<HttpResponse> response = TrySend(std::move(request), "upload");
     if (response && response->ok()) {
-      confirmed_ = response->Header("docker-content-digest") == digest.str();
+      ThrowIfOther(*response, digest, what_);
       break;
     }
     if (response && response->status == kTooLarge && MayShrink() && ChunkBytes() > SmallChunkBytes()) {
@@ -394,7 +389,7 @@ bool BlobUpload::PutWhole(const Digest& digest) {
     }
     if (response &&
         ((response->status != kNotFound && response->status != kBadRequest) || std::exchange(repeated, true)))
-      ThrowRefused(*response);
+      registry_.ThrowStatus(*response, what_);
     PauseOrThrow(tries, response);
     session_.reset();
     if (HasBlob(registry_, digest, what_))  // it was the answer that got lost
@@ -411,11 +406,11 @@ void BlobUpload::Close(const Digest& digest) {
     request.url = ClosingUrl(digest);
     const std::optional<HttpResponse> response = TrySend(std::move(request), "close the upload");
     if (response && response->ok()) {
-      confirmed_ = response->Header("docker-content-digest") == digest.str();
+      ThrowIfOther(*response, digest, what_);
       break;
     }
     if (response && response->status != kNotFound)
-      ThrowRefused(*response);
+      registry_.ThrowStatus(*response, what_);
     PauseOrThrow(tries, response);
     if (HasBlob(registry_, digest, what_))
       break;
@@ -436,7 +431,7 @@ void BlobUpload::Finish(const Digest& digest, bool may_be_there) {
   Close(digest);
 }
 
-bool BlobUpload::SendFile(FileRange file, const Digest& digest, std::function<void(uint64_t)> took,
+void BlobUpload::SendFile(FileRange file, const Digest& digest, std::function<void(uint64_t)> took,
                           size_t chunk_bytes) {
   file_ = std::move(file);
   took_ = std::move(took);
@@ -449,7 +444,6 @@ bool BlobUpload::SendFile(FileRange file, const Digest& digest, std::function<vo
     Close(digest);
   if (told_ < file_->size)
     took_(file_->size - told_);
-  return confirmed_;
 }
 
 }  // namespace gantry::image

@@ -3,8 +3,11 @@
 // A small blob goes whole with the request that closes its upload, a larger one in chunks. No chunk is forgotten before
 // the registry has confirmed it: after a loss, a 416 or a passing failure the registry is asked how far it has got, and
 // the upload goes on from there. So nothing but one chunk of a blob is ever in memory, and no blob has to be read
-// twice. One that lies in a file can be: it needs no memory, its chunks are larger, and it is not hashed here, for the
-// registry does that and says so. A registry that takes no chunks gets it whole.
+// twice. One that lies in a file can be: it needs no memory, and its chunks are larger. A registry that takes no chunks
+// gets it whole.
+//
+// Nothing is hashed here, and no registry is believed about a digest: the caller knows what it sends. A registry that
+// says itself that it got another one is a kNetwork error.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +21,6 @@
 #include <vector>
 
 #include "libimage/base/digest.h"
-#include "libimage/base/error.h"
 #include "libimage/base/stream.h"
 #include "libimage/model/descriptor.h"
 #include "libimage/transport/registry.h"
@@ -48,12 +50,6 @@ enum class PutResult {
 PutResult PutManifest(RegistryClient& registry, const std::string& reference, std::string_view bytes,
                       const Descriptor& manifest, const std::string& what, const std::string& condition = {});
 
-// What the registry got is no blob of that digest. Where it was not hashed before, this tells to look.
-class BlobRefused : public Error {
- public:
-  explicit BlobRefused(const Error& error) : Error(error) {}
-};
-
 // One blob on its way. Destroyed without Finish, it cancels what was begun.
 class BlobUpload {
  public:
@@ -72,9 +68,8 @@ class BlobUpload {
   // `may_be_there` and the registry has it.
   void Finish(const Digest& digest, bool may_be_there);
 
-  // In place of both: the whole blob, out of a file. `took` is told of how many bytes more have gone. False when the
-  // registry does not say that it got what has the digest.
-  bool SendFile(FileRange file, const Digest& digest, std::function<void(uint64_t)> took,
+  // In place of both: the whole blob, out of a file. `took` is told of how many bytes more have gone.
+  void SendFile(FileRange file, const Digest& digest, std::function<void(uint64_t)> took,
                 size_t chunk_bytes = kUploadFileChunkBytes);
 
  private:
@@ -93,7 +88,6 @@ class BlobUpload {
   void Keep();
   size_t AfterChunk(const HttpResponse& response, size_t confirmed);
   size_t AskHowFar(size_t confirmed, bool start_refused);
-  [[noreturn]] void ThrowRefused(const HttpResponse& response) const;
   bool PutWhole(const Digest& digest);
   void Close(const Digest& digest);
   Url ClosingUrl(const Digest& digest) const;
@@ -114,7 +108,6 @@ class BlobUpload {
   int begun_anew_ = 0;             // after a chunk was confirmed
   std::function<void(uint64_t)> took_;
   uint64_t told_ = 0;  // bytes that it was told of
-  bool confirmed_ = false;
   std::string last_loss_;
 };
 

@@ -97,6 +97,16 @@ TEST(StreamTest, SourcesTellInWhichFileTheirBytesLie) {
   }
 }
 
+TEST(StreamTest, AFileThatCouldBeWrittenIsHandedToNobody) {
+  const testing::TempDir temp;
+  const auto fd = std::make_shared<const UniqueFd>(OpenFile(temp.path() + "/file", O_RDWR | O_CREAT));
+  WriteFull(fd->get(), AsBytes("text"), "it");
+  const auto part = FdRangeSource(fd, 0, 4, "it");
+  EXPECT_FALSE(part->File());
+  EXPECT_EQ(Drain(*part, 4, "it"), "text");
+  EXPECT_FALSE(FdSource(OpenFile(temp.path() + "/file", O_RDWR), "it")->File());
+}
+
 TEST(StreamTest, WhatIsMadeOrComesThroughAPipeLiesInNoFile) {
   EXPECT_FALSE(FdSource(std::move(MakePipe().read), "pipe")->File());
   EXPECT_FALSE(StringSource("text")->File());

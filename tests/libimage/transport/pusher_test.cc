@@ -189,18 +189,27 @@ TEST_F(FilePusherTest, ChunksBecomeSmallerAfterALoss) {
   EXPECT_EQ(took_, bytes.size());
 }
 
-TEST_F(FilePusherTest, AFileThatTheRegistryRefusesIsLookedAt) {
-  const std::string bytes(100'000, 'f');
-  const Error error = CaughtError([&] { AddFile(DescriptorOf(bytes), std::string(100'000, 'g')); });
-  EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
-  EXPECT_NE(error.message().find("a blob has digest"), std::string::npos) << error.message();
-  EXPECT_FALSE(server_.Blob("app", Digest::Of(bytes).str()));
+TEST_F(FilePusherTest, ADamagedFileIsCorruptWhateverTheRegistrySays) {
+  const std::string bytes(10'000'000, 'f');
+  const std::string right = "Docker-Content-Digest: " + Digest::Of(bytes).str();
+  for (const std::string& script :
+       {std::string(), "PUT /uploads/ status 201;" + right + "\n", std::string("PUT /uploads/ status 201\n"),
+        std::string("PUT /uploads/ status 422\n"), std::string("PUT /uploads/ status 409\n"),
+        std::string("PUT /uploads/ status 500\nPUT /uploads/ status 500\n"),
+        std::string("POST /uploads/ status 403\n")}) {
+    server_.Script(script);
+    const Error error = CaughtError([&] { AddFile(DescriptorOf(bytes), std::string(bytes.size(), 'g')); });
+    EXPECT_EQ(error.kind(), ErrorKind::kCorrupt) << script;
+    EXPECT_NE(error.message().find("a blob has digest"), std::string::npos) << error.message();
+    EXPECT_FALSE(server_.Blob("app", Digest::Of(bytes).str()));
+    server_.Reset();
+  }
 }
 
-TEST_F(FilePusherTest, AFileWhoseDigestTheRegistryDoesNotTellIsLookedAt) {
+TEST_F(FilePusherTest, ARegistryNeedNotTellTheDigestButMustNotTellAnother) {
   const std::string bytes(100'000, 'f');
-  server_.Script("PUT /uploads/ status 201\n");
-  EXPECT_EQ(CaughtError([&] { AddFile(DescriptorOf(bytes), std::string(100'000, 'g')); }).kind(), ErrorKind::kCorrupt);
+  server_.Script("PUT /uploads/ status 201;Docker-Content-Digest: " + Digest::Of("other").str() + "\n");
+  EXPECT_EQ(CaughtError([&] { AddFile(DescriptorOf(bytes), bytes); }).kind(), ErrorKind::kNetwork);
   server_.Script("PUT /uploads/ unset Docker-Content-Digest\n");
   AddFile(DescriptorOf(bytes), bytes);
   EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes);
