@@ -409,7 +409,8 @@ Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const s
     network = &own.emplace();
   std::tie(state.cgroup, state.note) = MakeGroups(config, pod.GroupName(state.app));
   state.MakePlan(pod);
-  if (UniqueFd made = early ? network->Take() : UniqueFd())
+  // What is of no use here is not held either.
+  if (UniqueFd made = network != nullptr ? network->Take() : UniqueFd(); made && early)
     state.plan.network = (state.network = AboveControl(made.get())).get();
   state.Clone();
   state.network.Reset();

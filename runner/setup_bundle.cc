@@ -453,8 +453,10 @@ int ReceiveState() {
 namespace {
 
 // Whether what is mounted is the same whatever network and control groups this process is in. What is copied into a
-// tmpfs is charged to the groups.
+// tmpfs is charged to the groups; what a bind finds in /proc is that of the process that opens it.
 bool CanComeFirst(const MountPlan& mount) {
+  if (*mount.type == '\0' && std::strncmp(mount.source, "/proc", 5) == 0)
+    return false;
   for (const char* type : {"", "proc", "tmpfs", "devpts", "mqueue"}) {
     if (std::strcmp(mount.type, type) == 0)
       return !mount.copy_up;

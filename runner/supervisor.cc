@@ -91,7 +91,7 @@ void PodSupervisor::Start(App& app, Rootfs root, SharedNamespaces* shared) {
   }
   {
     const Redirection redirection(theirs);
-    app.process.emplace(Process::Start(config, std::move(root), pod_, app.plan->name, shared));
+    app.process.emplace(Process::Start(config, std::move(root), pod_, app.plan->name, shared, options_.network));
   }
   app.running = true;
   if (app.process->failure())

@@ -13,6 +13,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/process.h"
+#include "runner/early_network.h"
 #include "runner/pod.h"
 #include "runner/pod_log.h"
 #include "runner/rootfs.h"
@@ -23,6 +24,8 @@ struct SuperviseOptions {
   // Output goes to the pod's logs and to who attaches; else to our own descriptors.
   bool detached = false;
   LogLimits log;
+  // For the only app, as of Process::Start.
+  EarlyNetwork* network = nullptr;
   // Called once all apps are executed, with the pids of their first processes.
   std::function<void()> started = [] {};
   // Errors of an app that could not be executed (its code is then 126 or 127), and what could not be limited.
@@ -31,7 +34,8 @@ struct SuperviseOptions {
 };
 
 // Runs all apps of the pod's plan, whose roots are `roots` in the same order. Returns when they have ended: with the
-// code of the first that failed, else 0. For single-threaded callers. When a start fails, what was started is killed.
+// code of the first that failed, else 0. For callers with no thread but that of `network`. When a start fails, what was
+// started is killed.
 ExitStatus Supervise(Pod& pod, std::vector<Rootfs> roots, const SuperviseOptions& options);
 
 }  // namespace gantry::runner

@@ -81,8 +81,11 @@ std::unique_ptr<runner::EarlyNetwork> BeginNetwork(const PodOptions& options, co
 int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<runner::Rootfs> roots,
                     runner::EarlyNetwork* network) {
   const auto& apps = pod.plan().apps;
-  if (apps.size() > 1 || (apps.front().config.health && !apps.front().config.terminal))
-    return runner::Supervise(pod, std::move(roots), HowToSupervise(options)).code;
+  if (apps.size() > 1 || (apps.front().config.health && !apps.front().config.terminal)) {
+    runner::SuperviseOptions how = HowToSupervise(options);
+    how.network = network;
+    return runner::Supervise(pod, std::move(roots), how).code;
+  }
   return Await(options, pod,
                runner::Process::Start(apps.front().config, std::move(roots.front()), pod, {}, nullptr, network));
 }

@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 // A transfer that made this much headway before it broke has all its tries again.
 constexpr uint64_t kHeadwayBytes = 1024 * 1024;
 
-struct NoTls {};  // thrown through Engine::Wait to SendOverTls only
+struct NoTls {};  // thrown through Engine::Wait to SpeaksTls only
 
 struct MultiDeleter {
   void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
@@ -283,7 +283,7 @@ HttpResponse HttpClient::Send(HttpRequest request) {
   return std::move(finished.response);
 }
 
-std::optional<HttpResponse> HttpClient::SendOverTls(HttpRequest request) {
+bool HttpClient::SpeaksTls(const HttpRequest& request) {
   const std::string origin = request.url.Origin();
   auto known = with_tls_.find(origin);
   if (known == with_tls_.end()) {
@@ -296,7 +296,7 @@ std::optional<HttpResponse> HttpClient::SendOverTls(HttpRequest request) {
       known = with_tls_.emplace(origin, false).first;
     }
   }
-  return known->second ? std::optional(Send(std::move(request))) : std::nullopt;
+  return known->second;
 }
 
 int HttpClient::Start(HttpRequest request, BodyWriter write) {

@@ -95,6 +95,7 @@ struct HttpRequest {
   size_t max_body_bytes = 0;               // Send: longer is kCorrupt
   std::optional<uint64_t> expected_bytes;  // Start: more is kCorrupt; a loss after the last byte is none
   std::string what;                        // "manifest of 'x'", for errors
+  bool may_be_plain = false;  // for RegistryClient: https stands for the scheme that is still to be found out
 };
 
 struct HttpResponse {
@@ -120,8 +121,8 @@ class HttpClient {
   HttpResponse Send(HttpRequest request);
   HttpResponse Get(HttpRequest request) { return Send(std::move(request)); }
 
-  // As Send to an https URL, but nullopt when a server is there and does not speak TLS.
-  std::optional<HttpResponse> SendOverTls(HttpRequest request);
+  // Whether the server of this https URL speaks TLS; kNetwork when there is none. Nothing but a handshake, once.
+  bool SpeaksTls(const HttpRequest& request);
 
   // Starts a transfer of a body that never changes: bytes of a 2xx answer go to `write` as they come, each once and
   // in order. What `write` throws ends this transfer and comes out of WaitAny. Returns its number.
@@ -143,7 +144,7 @@ class HttpClient {
  private:
   class Engine;
   HttpOptions options_;
-  std::map<std::string, bool> with_tls_;  // by origin, as SendOverTls has found out
+  std::map<std::string, bool> with_tls_;  // by origin, as SpeaksTls has found out
   std::unique_ptr<Engine> engine_;
 };
 

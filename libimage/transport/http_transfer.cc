@@ -382,8 +382,10 @@ void Transfer::Prepare(const HttpOptions& options) {
     const milliseconds timeout = std::min(kProbeTimeout, options.connect_timeout);
     curl_easy_setopt(easy.get(), CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(timeout.count()));
     curl_easy_setopt(easy.get(), CURLOPT_CONNECT_ONLY, 1L);
-    // Reading the authorities costs more than all else of a small request.
-    curl_easy_setopt(easy.get(), CURLOPT_SSL_VERIFYPEER, 0L);
+    // Reading the authorities costs more than all else of a small request. But who we are is not for anybody.
+    const auto certificates = options.certificates.find(url->Origin());
+    if (certificates == options.certificates.end() || certificates->second.certificate.empty())
+      curl_easy_setopt(easy.get(), CURLOPT_SSL_VERIFYPEER, 0L);
   }
   // A proxy has no business between us and our own machine, whatever no_proxy says.
   if (ZoneOfHost(url->host()) == NetworkZone::kLoopback)

@@ -1,10 +1,10 @@
 // A push in two processes: one has the network, the other has the image.
 //
 // The process that reads the image, applies the policy and converts has no network; the one that talks to the registry
-// gets bytes and digests over a socket, can read nothing but what it is given there, and never sees a policy. A blob that
-// lies in a file is given as the file, to be read only: all of it is visible there, what surrounds the blob, too. All
-// it can do with that is to put it into the one repository that it was started for. Whichever process dies takes the
-// other along, as with Fetcher.
+// gets bytes and digests over a socket, can read nothing but what it is given there, and never sees a policy. A blob
+// that lies in a file is given as the file, to be read only: all of it is visible there, what surrounds the blob, too.
+// All it can do with that is to put it into the one repository that it was started for. Whichever process dies takes
+// the other along, as with Fetcher.
 //
 //   Pusher pusher = Pusher::Start(plan);          // before the first thread
 //   if (pusher.Has(manifest)) ...                 // one request: nothing to do

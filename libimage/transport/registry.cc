@@ -82,7 +82,8 @@ RegistryClient::~RegistryClient() = default;
 
 void RegistryClient::RequireAccess() {
   const std::string what = "log in";
-  const HttpResponse response = Send({.url = shared_->secure, .max_body_bytes = kMaxManifestBytes, .what = what});
+  const HttpResponse response =
+      Send({.url = shared_->secure, .max_body_bytes = kMaxManifestBytes, .what = what, .may_be_plain = true});
   if (!response.ok())
     ThrowStatus(response, what);
 }
@@ -92,54 +93,43 @@ void RegistryClient::MayAlsoPull(const std::string& path, bool wanted) {
 }
 
 HttpRequest RegistryClient::RequestFor(const std::string& path, const std::string& what) const {
-  const std::optional<Url> url =
-      Url::Parse(shared_->Base().value_or(shared_->secure).str() + shared_->path + "/" + path);
+  const std::optional<Url> base = shared_->Base();
+  const std::optional<Url> url = Url::Parse(base.value_or(shared_->secure).str() + shared_->path + "/" + path);
   if (!url)
     throw Error(ErrorKind::kUsage, Quoted(shared_->repository) + " makes no web address");
-  return {.url = *url, .what = what};
+  return {.url = *url, .what = what, .may_be_plain = !base};
 }
 
-HttpResponse RegistryClient::SendFirst(HttpRequest request) {
+// What the first one finds out the others wait for.
+Url RegistryClient::FindBase(const HttpRequest& request) {
   const Url& secure = shared_->secure;
   const bool may_be_plain = ZoneOfHost(secure.host()) == NetworkZone::kLoopback || http_.options().allow_http;
-  std::optional<HttpResponse> response = may_be_plain ? http_.SendOverTls(request) : http_.Send(request);
-  const bool plain = !response;
-  if (plain) {
-    request.url = WithoutTls(request.url);
-    response = http_.Send(request);
-  }
+  const std::lock_guard first(shared_->first);
+  if (const std::optional<Url> base = shared_->Base())
+    return *base;
+  const Url base = may_be_plain && !http_.SpeaksTls(request) ? shared_->plain : secure;
   const std::lock_guard lock(shared_->mutex);
-  shared_->base = plain ? shared_->plain : secure;
-  return *std::move(response);
+  shared_->base = base;
+  return base;
 }
 
 HttpResponse RegistryClient::SendOnce(HttpRequest& request) {
-  // What the first one finds out the others wait for.
-  std::unique_lock first(shared_->first, std::defer_lock);
-  if (!shared_->Base())
-    first.lock();
-  const std::optional<Url> base = shared_->Base();
-  std::optional<HttpResponse> response;
-  if (!base)
-    response = SendFirst(request);
-  if (!shared_->Base()->https() && request.url.Origin() == shared_->secure.Origin())
+  const std::optional<Url> known = shared_->Base();
+  const Url base = known ? *known : FindBase({.url = shared_->secure, .what = request.what});
+  if (std::exchange(request.may_be_plain, false) && !base.https())
     request.url = WithoutTls(request.url);
-  if (response)
-    return *std::move(response);
-  if (first)
-    first.unlock();
-  const bool ours = request.url.Origin() == base->Origin();
+  const bool ours = request.url.Origin() == base.Origin();
   request.authorization = ours ? shared_->authorizer.Header(http_) : "";
   return http_.Send(request);
 }
 
 void RegistryClient::Ping() {
-  HttpRequest request{.url = shared_->Base().value_or(shared_->secure),
-                      .max_body_bytes = kMaxManifestBytes,
-                      .what = "registry " + Quoted(shared_->host)};
-  const HttpResponse response = shared_->Base() ? http_.Send(request) : SendFirst(request);
+  HttpRequest request{
+      .url = shared_->secure, .max_body_bytes = kMaxManifestBytes, .what = "registry " + Quoted(shared_->host)};
+  request.url = shared_->Base().value_or(FindBase(request));
   // Only its challenge matters: what the registry allows shows at the real request.
-  shared_->authorizer.Learn(*shared_->Base(), response);
+  const HttpResponse response = http_.Send(request);
+  shared_->authorizer.Learn(request.url, response);
 }
 
 // Docker Hub's "100;w=21600" is 100 in six hours; a Warning (RFC 7234) is `299 - "text"`.

@@ -5,8 +5,8 @@
 // never believed), every blob against digest and size while it streams, straight into the store. What the registry says
 // no to becomes an Error: absent is kNotFound, a denial kFailed with the command that logs in, all else kNetwork.
 //
-// TLS unless the host is loopback, or HttpOptions::allow_http is set, and does not speak it. The first request finds
-// that out, and how to authorize: nothing is asked beside it.
+// TLS unless the host is loopback, or HttpOptions::allow_http is set, and does not speak it. A handshake before the
+// first request finds that out where it is in question; the request itself, how to authorize.
 // A client is for one thread; its copies for others share what it found out, and its tokens.
 #pragma once
 
@@ -111,7 +111,7 @@ class RegistryClient {
     std::string path;
     Url secure, plain;  // "https://host/v2/", "http://host/v2/"
     Authorizer authorizer;
-    std::mutex first;  // held by the request that finds out the base
+    std::mutex first;  // held while the base is found out
     mutable std::mutex mutex;
     std::optional<Url> base;             // one of both, once it is known
     mutable std::set<std::string> told;  // notes, each once
@@ -121,8 +121,7 @@ class RegistryClient {
   static std::shared_ptr<Shared> MakeShared(const DockerReference& name, std::optional<Credentials> credentials,
                                             std::string_view actions);
 
-  // The first answer, from which the scheme is learned.
-  HttpResponse SendFirst(HttpRequest request);
+  Url FindBase(const HttpRequest& request);
   HttpResponse SendOnce(HttpRequest& request);
   void TellNotes(const HttpResponse& response) const;
   // Learns the way to authorize from the root of the registry.

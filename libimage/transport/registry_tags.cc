@@ -65,6 +65,7 @@ std::optional<HttpRequest> RegistryClient::NextRequest(const HttpRequest& reques
   }
   HttpRequest out = request;
   out.url = *url;
+  out.may_be_plain = false;
   out.led_by = response.zone;
   return out;
 }

@@ -53,6 +53,9 @@ void ThrowIfOther(const HttpResponse& response, const Digest& digest, const std:
               "something on the way, or the registry, changes what is sent");
 }
 
+// What a proxy says that lost patience, or the server.
+bool MayBeThePath(int status) { return status == 408 || status == 502 || status == 504; }
+
 bool IsDenied(int status) { return status == 401 || status == 403 || status == 429 || status >= 500; }
 
 }  // namespace
@@ -138,6 +141,7 @@ HttpRequest BlobUpload::Request(std::string method) const {
 HttpRequest BlobUpload::RequestWithChunk(std::string method, size_t confirmed) {
   HttpRequest request = Request(std::move(method));
   request.headers = {"Content-Type: application/octet-stream"};
+  offered_ = std::max(offered_, sent_ + ChunkBytes());
   if (!file_) {
     request.body = std::span(buffer_).subspan(confirmed);
     return request;
@@ -171,35 +175,38 @@ void BlobUpload::TakeLocation(const HttpRequest& request, const HttpResponse& re
   zone_ = response.zone;
 }
 
-void BlobUpload::Begin() {
-  const std::string path =
-      std::string(kUploads) +
-      (algorithm_ == HashAlgorithm::kSha256 ? "" : "?digest-algorithm=" + std::string(Name(algorithm_)));
+// Begins a session if the registry accepts one.
+HttpResponse BlobUpload::Post(const std::string& mount) {
+  std::string query = mount;
+  if (algorithm_ != HashAlgorithm::kSha256)
+    query += (query.empty() ? "?" : "&") + ("digest-algorithm=" + std::string(Name(algorithm_)));
+  const std::string path = std::string(kUploads) + query;
   HttpRequest request = registry_.RequestFor(path, what_);
   request.method = "POST";
   request.max_body_bytes = kMaxErrorBodyBytes;
-  const HttpResponse response = registry_.Send(request);
+  HttpResponse response = registry_.Send(request);
   if (response.status != kAccepted)
-    registry_.ThrowStatus(response, what_);
+    return response;
   request.url = registry_.RequestFor(path, what_).url;  // with the scheme that the first answer told
   TakeLocation(request, response);
+  offered_ = 0;
   if (const auto least = ParseDecimal<uint64_t>(response.Header("oci-chunk-min-length"))) {
     if (*least > kMaxUploadChunkBytes)
       ThrowBroken("wants chunks of " + std::to_string(*least) + " bytes");
     least_chunk_bytes_ = static_cast<size_t>(*least);
     chunk_bytes_ = std::max(chunk_bytes_, least_chunk_bytes_);
   }
+  return response;
+}
+
+void BlobUpload::Begin() {
+  const HttpResponse response = Post();
+  if (response.status != kAccepted)
+    registry_.ThrowStatus(response, what_);
 }
 
 bool BlobUpload::Mount(const Digest& digest, const std::string& from) {
-  HttpRequest request = registry_.RequestFor(
-      std::string(kUploads) + "?mount=" + PercentEncoded(digest.str()) + "&from=" + PercentEncoded(from), what_);
-  request.method = "POST";
-  request.max_body_bytes = kMaxErrorBodyBytes;
-  const HttpResponse response = registry_.Send(request);
-  if (response.status == kAccepted)
-    TakeLocation(request, response);
-  return response.status == kCreated;
+  return Post("?mount=" + PercentEncoded(digest.str()) + "&from=" + PercentEncoded(from)).status == kCreated;
 }
 
 void BlobUpload::Write(std::span<const std::byte> bytes) {
@@ -226,6 +233,7 @@ void BlobUpload::Keep() {
 // nullopt when there was no answer, or one that may be another a moment later.
 std::optional<HttpResponse> BlobUpload::TrySend(HttpRequest request, const char* doing) {
   std::optional<HttpResponse> response;
+  path_broke_ = true;
   try {
     response = registry_.Send(std::move(request));
   } catch (const Error& error) {
@@ -234,6 +242,7 @@ std::optional<HttpResponse> BlobUpload::TrySend(HttpRequest request, const char*
     last_loss_ = error.message();
     return std::nullopt;
   }
+  path_broke_ = MayBeThePath(response->status);
   if (!IsTransientStatus(response->status))
     return response;
   last_loss_ = what_ + ": " + doing + ": status " + std::to_string(response->status);
@@ -273,7 +282,8 @@ bool BlobUpload::SendChunk() {
                               std::to_string(sent_ + ChunkBytes() - 1));
     const HttpRequest asked = request;
     const std::optional<HttpResponse> response = TrySend(std::move(request), "upload");
-    const size_t before = confirmed;
+    // What libcurl repeats by itself after a loss, the registry refuses for what came before.
+    const bool path_broke = path_broke_ || (response && response->status == kRangeRefused);
     if (response && response->ok()) {
       if (!response->Header("location").empty())
         TakeLocation(asked, *response);
@@ -292,15 +302,15 @@ bool BlobUpload::SendChunk() {
       PauseOrThrow(tries, response);
       confirmed = forgotten ? BeginAnew() : AskHowFar(confirmed, response.has_value() && first == 0);
       // A path that breaks loses less of smaller ones.
-      if (MayShrink()) {
+      if (path_broke && MayShrink()) {
         sent_ += std::exchange(confirmed, 0);
         Shrink();
       }
     }
-    if (confirmed > before)
+    if (sent_ + confirmed > first)
       tries = 0;
   }
-  sent_ += ChunkBytes();
+  sent_ += confirmed;
   buffer_.clear();
   return true;
 }
@@ -315,28 +325,29 @@ size_t BlobUpload::AfterChunk(const HttpResponse& response, size_t confirmed) {
   if (range.empty())
     return ChunkBytes();
   const std::optional<uint64_t> last = LastByte(range);
-  // Less than what was sent may be taken, but not nothing, and not what was confirmed before.
-  if (!last || *last + 1 <= sent_ + confirmed || *last + 1 > sent_ + ChunkBytes())
-    ThrowBroken("confirms " + Quoted(range) + " of an upload of " + std::to_string(sent_ + ChunkBytes()) + " bytes");
+  // Less than what was sent may be taken, but not nothing, and not what was confirmed before. There is more where a
+  // larger chunk, which was given up, has come after all.
+  if (!last || *last >= offered_ || *last + 1 <= sent_ + confirmed)
+    ThrowBroken("confirms " + Quoted(range) + " of an upload of " + std::to_string(offered_) + " bytes");
   return static_cast<size_t>(*last + 1 - sent_);
 }
 
 // While nothing but the chunk was sent, or all can be read again.
 bool BlobUpload::MayBeginAnew() const {
-  return sent_ == 0 || (file_ && begun_anew_ < registry_.http().options().max_tries);
+  return (sent_ == 0 || file_) && begun_anew_ < registry_.http().options().max_tries;
 }
 
 // Returns how much of the chunk, which is the first one again, has arrived.
 size_t BlobUpload::BeginAnew() {
-  begun_anew_ += sent_ > 0 ? 1 : 0;
+  ++begun_anew_;
   sent_ = 0;
   session_.reset();
   Begin();
   return 0;
 }
 
-// How much of the buffer has arrived, by the registry's word. "0-0" is how some say "nothing", too; `start_refused`
-// tells that it is not.
+// How much from the beginning of the chunk on has arrived, by the registry's word. "0-0" is how some say "nothing",
+// too; `start_refused` tells that it is not.
 size_t BlobUpload::AskHowFar(size_t confirmed, bool start_refused) {
   HttpRequest request = Request("GET");
   request.retries = true;
@@ -352,9 +363,11 @@ size_t BlobUpload::AskHowFar(size_t confirmed, bool start_refused) {
   if (range.empty())
     return sent_ == 0 ? 0 : confirmed;
   const std::optional<uint64_t> last = LastByte(range);
-  const uint64_t there = !last || (*last == 0 && !start_refused) ? 0 : *last + 1;
-  if (!last || there < sent_ || there > sent_ + ChunkBytes())
-    ThrowBroken("has " + Quoted(range) + " of an upload of " + std::to_string(sent_ + ChunkBytes()) + " bytes");
+  if (!last || *last >= offered_)
+    ThrowBroken("has " + Quoted(range) + " of an upload of " + std::to_string(offered_) + " bytes");
+  const uint64_t there = *last == 0 && !start_refused ? 0 : *last + 1;
+  if (there < sent_)
+    ThrowBroken("has only " + Quoted(range) + " where it confirmed " + std::to_string(sent_) + " bytes");
   return static_cast<size_t>(there - sent_);
 }
 
@@ -370,7 +383,7 @@ Url BlobUpload::ClosingUrl(const Digest& digest) const {
 // All of it in one request. What a broken one has left in its session is not known, so another try begins anew. libcurl
 // repeats by itself what a kept connection has lost: a session that is unknown, or has too much, may be due to that.
 //
-// False when that is too much at once, and there will be chunks.
+// False when that is too much at once, for a proxy or for a path that breaks, and there will be chunks.
 bool BlobUpload::PutWhole(const Digest& digest) {
   bool repeated = false;
   for (int tries = 0;;) {
@@ -379,6 +392,7 @@ bool BlobUpload::PutWhole(const Digest& digest) {
     HttpRequest request = RequestWithChunk("PUT", 0);
     request.url = ClosingUrl(digest);
     const std::optional<HttpResponse> response = TrySend(std::move(request), "upload");
+    const bool path_broke = path_broke_;
     if (response && response->ok()) {
       ThrowIfOther(*response, digest, what_);
       break;
@@ -394,6 +408,10 @@ bool BlobUpload::PutWhole(const Digest& digest) {
     session_.reset();
     if (HasBlob(registry_, digest, what_))  // it was the answer that got lost
       break;
+    if ((path_broke || response) && MayShrink() && ChunkBytes() > SmallChunkBytes()) {
+      Shrink();
+      return false;
+    }
   }
   session_.reset();
   return true;

@@ -76,6 +76,7 @@ class BlobUpload {
   HttpRequest Request(std::string method) const;
   HttpRequest RequestWithChunk(std::string method, size_t confirmed);
   size_t ChunkBytes() const;
+  HttpResponse Post(const std::string& mount = {});
   void Begin();
   size_t BeginAnew();
   void TakeLocation(const HttpRequest& request, const HttpResponse& response);
@@ -105,10 +106,12 @@ class BlobUpload {
   std::vector<std::byte> buffer_;  // the chunk that is being filled
   std::optional<FileRange> file_;  // that has all of them
   uint64_t sent_ = 0;              // bytes before the chunk, which the registry has confirmed
-  int begun_anew_ = 0;             // after a chunk was confirmed
+  uint64_t offered_ = 0;           // where the furthest chunk ended that this session was sent
+  int begun_anew_ = 0;
   std::function<void(uint64_t)> took_;
   uint64_t told_ = 0;  // bytes that it was told of
   std::string last_loss_;
+  bool path_broke_ = false;  // in the last try, as far as one can see
 };
 
 }  // namespace gantry::image

@@ -21,3 +21,17 @@ gantry run rm -f "$uuid" >/dev/null
 uuid=$(gantry run -q --insecure-options=image -d --no-healthcheck "oci:$T/image:v1")
 [ "$(health)" = null ] || fail "the check runs"
 gantry run rm -f "$uuid" >/dev/null
+
+# In the foreground, too, the app has the only hold on its network.
+gantry-run -q --insecure-options=image "oci:$T/image:v1" &
+runner=$!
+started_pids+=("$runner")
+uuid=
+for _ in $(seq 100); do uuid=$(gantry run list -q); [ -n "$uuid" ] && [ "$(health)" = healthy ] && break || sleep 0.05; done
+[ "$(health)" = healthy ] || fail "it is $(health) in the foreground"
+app=$(gantry run status --json "$uuid" | jq -r .apps[0].pid)
+[ "$(readlink "/proc/$app/ns/net")" != "$(readlink /proc/self/ns/net)" ] || fail "it has the network of the host"
+held=$(readlink "/proc/$runner"/fd/* | grep -c '^net:' || true)
+[ "$held" = 0 ] || fail "the runner holds $held networks"
+kill -KILL "$app"
+wait "$runner" || [ $? = 137 ] || fail "the runner ended with $?"

@@ -12,6 +12,7 @@ for name in sh cat id sleep; do ln -s busybox "$T/base/bin/$name"; done
 make_image "$T/image" v1 '{"Cmd":["sleep","1000"]}' "$T/base"
 uuid=$("${vm[@]}" -d "oci:$T/image")
 socket=$T/store/pods/$uuid/enter
+for _ in $(seq 100); do [ ! -S "$socket" ] || break; sleep 0.1; done
 
 # say FRAME...: to the runner, after a kEnter; frames are Perl. Prints what is answered, to the end.
 say() {

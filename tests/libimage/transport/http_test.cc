@@ -113,7 +113,7 @@ TEST(Http, SendsABodyOutOfAFileAndAgainWhereAConnectionIsLost) {
   std::ofstream(temp.path() + "/file") << "before " << body << " after";
   std::atomic<int> asked = 0;
   HttpServer server([&](const SeenRequest& request, Exchange& out) {
-    EXPECT_TRUE(request.body.empty() || request.body == body);
+    EXPECT_TRUE(request.body.empty() || request.body == body || asked == 4);  // what ends too early may come in part
     // A kept connection that is lost is libcurl's to mend, a passing failure ours.
     ++asked;
     if (asked == 2)
@@ -495,11 +495,21 @@ TEST_F(HttpsTest, TellsServersWithoutTlsFromThoseWithBadCertificates) {
   HttpServer plain([](const SeenRequest&, Exchange& out) { out.Send(200, {}, "plain"); });
   HttpServer secure([](const SeenRequest&, Exchange& out) { out.Send(200, {}, "secure"); }, certificate_);
   HttpClient client(Quick());
-  EXPECT_FALSE(client.SendOverTls(RequestFor("https://" + plain.host() + "/")));
-  EXPECT_EQ(CaughtError([&] { client.SendOverTls(RequestFor(secure.Url("/"))); }).kind(), ErrorKind::kNetwork);
+  EXPECT_FALSE(client.SpeaksTls(RequestFor("https://" + plain.host() + "/")));
+  EXPECT_TRUE(client.SpeaksTls(RequestFor(secure.Url("/"))));
+  EXPECT_EQ(CaughtError([&] { client.Send(RequestFor(secure.Url("/"))); }).kind(), ErrorKind::kNetwork);
+}
+
+TEST_F(HttpsTest, OurCertificateGoesToNobodyWhoseOwnIsBad) {
+  HttpServer secure([](const SeenRequest&, Exchange& out) { out.Send(200, {}, "secure"); }, certificate_);
+  HttpOptions options = Quick();
+  options.certificates[RequestFor(secure.Url("/")).url.Origin()] = {
+      .authorities = {}, .certificate = certificate_.certificate, .key = certificate_.key};
+  HttpClient client(options);
+  EXPECT_EQ(CaughtError([&] { client.SpeaksTls(RequestFor(secure.Url("/"))); }).kind(), ErrorKind::kNetwork);
   Trust();
-  HttpClient trusting(Quick());
-  EXPECT_EQ(trusting.SendOverTls(RequestFor(secure.Url("/")))->body, "secure");
+  HttpClient trusting(options);
+  EXPECT_TRUE(trusting.SpeaksTls(RequestFor(secure.Url("/"))));
 }
 
 TEST(RetryAfter, ReadsSecondsAndDates) {

@@ -189,6 +189,40 @@ TEST_F(FilePusherTest, ChunksBecomeSmallerAfterALoss) {
   EXPECT_EQ(took_, bytes.size());
 }
 
+TEST_F(FilePusherTest, WhatWasToGoWholeGoesInChunksAfterALoss) {
+  const std::string bytes(2 * kUploadChunkBytes + 5, 'f');
+  server_.Script("PUT /uploads/ drop 1000000\nPATCH /uploads/ drop 1000000\n");
+  AddFile(DescriptorOf(bytes), bytes);
+  EXPECT_GE(server_.Count("PATCH", "/uploads/"), 3u);
+  EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes);
+  EXPECT_EQ(took_, bytes.size());
+}
+
+TEST_F(FilePusherTest, ABusyRegistryMakesNoChunksSmaller) {
+  const std::string bytes(2 * kUploadChunkBytes + 5, 'f');
+  server_.Script("PUT /uploads/ status 503\n");
+  AddFile(DescriptorOf(bytes), bytes);
+  EXPECT_EQ(server_.Count("PATCH", "/uploads/"), 0u);
+  EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes);
+}
+
+TEST_F(FilePusherTest, ALargeChunkThatComesLateCounts) {
+  const std::string bytes(kUploadFileChunkBytes + 5, 'f');
+  server_.Script("PATCH /uploads/ lose\nGET /uploads/ set Range: 0-0\n");
+  AddFile(DescriptorOf(bytes), bytes);
+  // Of which libcurl itself may have repeated the first, and a small one is refused.
+  EXPECT_LE(server_.Count("PATCH", "/uploads/"), 4u);
+  EXPECT_TRUE(server_.Blob("app", Digest::Of(bytes).str()) == bytes);
+  EXPECT_EQ(took_, bytes.size());
+}
+
+TEST_F(FilePusherTest, AnUploadThatIsForgottenAgainAndAgainIsGivenUp) {
+  const std::string bytes(kUploadFileChunkBytes + 5, 'f');
+  for (int i = 0; i < 5; ++i) server_.Script("PATCH /uploads/ part 1000000\nPATCH /uploads/ forget\n");
+  EXPECT_EQ(CaughtError([&] { AddFile(DescriptorOf(bytes), bytes); }).kind(), ErrorKind::kNotFound);
+  EXPECT_EQ(server_.Count("POST", "/uploads/"), 3u);  // the first and as many as there are tries
+}
+
 TEST_F(FilePusherTest, ADamagedFileIsCorruptWhateverTheRegistrySays) {
   const std::string bytes(10'000'000, 'f');
   const std::string right = "Docker-Content-Digest: " + Digest::Of(bytes).str();
