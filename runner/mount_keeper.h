@@ -1,6 +1,7 @@
 // The mounts of a container that has ended take the kernel longest to take apart, and whoever waits for the container
 // waits for that, too, unless somebody still holds its mount namespace. A keeper does, until we let go or have ended,
 // and then pays that time alone: a process that shares our memory, has nothing else open, and ends by itself.
+// We do not wait for it: whoever is init to us, or a subreaper, reaps it.
 #pragma once
 
 #include <sys/types.h>

@@ -50,7 +50,8 @@ class Pod {
  public:
   // `pods` is the store's pods/ directory. `map` is given when the run has a user namespace; files in the pod may then
   // belong to ids that only its root may remove. As root a plan may ask for own ids, which the pod has until its keeper
-  // is done. Starts the keeper: for single-threaded callers. The time of creation is set here.
+  // is done. Starts the keeper: for callers with no thread but that of an EarlyNetwork. The time of creation is set
+  // here.
   static Pod Create(const Dir& pods, PodPlan plan, std::optional<IdMap> map);
   // With one app of this image.
   static Pod Create(const Dir& pods, const image::Image& image, std::optional<IdMap> map);

@@ -28,9 +28,9 @@ class Process {
  public:
   // Starts `config` in `pod`, whose id map decides whether there is a user namespace. Returns when the application is
   // executed or has failed to be: then failure() says why, and Wait gives 126 or 127. Throws what gantry itself could
-  // not do. The caller is single-threaded, and this thread must live until Wait: with it dies the container.
-  // `app` is the name of it in the pod's plan; the first app when it is empty. `shared` is null for the only app.
-  // `network` is one that was begun for it (MakesNetworkEarly); null: none was.
+  // not do. The caller has no thread but that of `network`, and this one must live until Wait: with it dies the
+  // container. `app` is the name of it in the pod's plan; the first app when it is empty. `shared` is null for the only
+  // app. `network` is one that was begun for it (MakesNetworkEarly); null: none was.
   static Process Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const std::string& app = {},
                        SharedNamespaces* shared = nullptr, EarlyNetwork* network = nullptr);
 
