@@ -166,7 +166,7 @@ Credentials Resolve(const std::string& passwd, ReadGroup read_group, std::string
 }  // namespace
 
 std::string NameOnHost(uid_t uid) {
-  const std::string number = std::to_string(uid);
+  std::string number = std::to_string(uid);
   try {
     if (const auto entry = FindUser(ReadFile("/etc/passwd", kMaxAccountFileBytes), number))
       return entry->name;

@@ -85,7 +85,9 @@ class ClientSocket::Tls {
       if (got > 0)
         return true;
       const int why = SSL_get_error(connection_.get(), got);
-      const short events = why == SSL_ERROR_WANT_READ ? POLLIN : why == SSL_ERROR_WANT_WRITE ? POLLOUT : 0;
+      const auto events = static_cast<short>(why == SSL_ERROR_WANT_READ    ? POLLIN
+                                             : why == SSL_ERROR_WANT_WRITE ? POLLOUT
+                                                                           : 0);
       if (events == 0 || !wait(events))
         return false;
     }
