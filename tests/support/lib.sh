@@ -174,6 +174,30 @@ END
   registry=${registry#listening on }
 }
 
+# start_proxy SCHEME HTTP SERVER LOCATION: nginx before $registry, at 127.0.0.1:$port for as long as the test runs. HTTP,
+# SERVER and LOCATION are what those blocks of its configuration have of the test's own.
+start_proxy() {
+  local tls=
+  need nginx
+  [ "$1" = http ] || tls=' ssl http2'
+  for _ in $(seq 20); do
+    port=$((20000 + RANDOM % 10000))
+    cat >"$T/nginx.conf" <<END
+pid $T/nginx.pid; error_log $T/nginx.err; daemon off; user root;
+events { }
+http {
+  client_body_temp_path $T/body; proxy_temp_path $T/proxied; $2
+  server { listen 127.0.0.1:$port$tls; $3 location / { proxy_pass http://$registry; $4 } }
+}
+END
+    nginx -p "$T" -c "$T/nginx.conf" 2>"$T/nginx.out" &
+    started_pids+=($!)
+    until curl -fsk -o /dev/null "$1://127.0.0.1:$port/v2/" || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
+    ! kill -0 $! 2>/dev/null || return 0
+  done
+  fail "nginx did not start: $(cat "$T/nginx.out" "$T/nginx.err")"
+}
+
 # push LAYOUT[:REF] PATH:TAG: copies an image of an OCI layout to $registry with skopeo. More skopeo options may follow.
 push() {
   local from=$1 to=$2

@@ -12,21 +12,7 @@ push "$T/layout:v1" large:v1
 layer=$(ls -S "$T/layout/blobs/sha256" | head -n 1)
 
 # The registry at ten megabytes a second.
-for _ in $(seq 20); do
-  port=$((20000 + RANDOM % 10000))
-  cat >"$T/nginx.conf" <<END
-pid $T/nginx.pid; error_log $T/nginx.err; daemon off; user root;
-events { }
-http {
-  access_log off; client_body_temp_path $T/body; proxy_temp_path $T/proxied; proxy_max_temp_file_size 0;
-  server { listen 127.0.0.1:$port; location / { proxy_pass http://$registry; limit_rate 10m; } }
-}
-END
-  nginx -p "$T" -c "$T/nginx.conf" 2>"$T/nginx.out" &
-  started_pids+=($!)
-  until curl -fs -o /dev/null "http://127.0.0.1:$port/v2/" || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
-  ! kill -0 $! 2>/dev/null || break
-done
+start_proxy http 'access_log off; proxy_max_temp_file_size 0;' '' 'limit_rate 10m;'
 
 partial=$T/store/tmp/partial-sha256-$layer
 setsid --wait env --default-signal=INT gantry-fetch -q "docker://127.0.0.1:$port/large:v1" >"$T/out" 2>"$T/err" &

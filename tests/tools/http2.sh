@@ -7,25 +7,11 @@ start_registry
 make_busybox_image "$T/layout" v1
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1 \
   -keyout "$T/key" -out "$T/crt" 2>"$T/openssl" || fail "$(cat "$T/openssl")"
-for _ in $(seq 20); do
-  port=$((20000 + RANDOM % 10000))
-  cat >"$T/nginx.conf" <<END
-pid $T/nginx.pid; error_log $T/nginx.err; daemon off; user root;
-events { }
-http {
-  log_format protocol '\$connection \$server_protocol \$request_method \$request_uri'; access_log $T/seen protocol;
-  client_body_temp_path $T/body; proxy_temp_path $T/proxied; client_max_body_size 0;
-  server {
-    listen 127.0.0.1:$port ssl http2; ssl_certificate $T/crt; ssl_certificate_key $T/key;
-    location / { proxy_pass http://$registry; proxy_set_header Host \$http_host; proxy_set_header X-Forwarded-Proto https; }
-  }
-}
-END
-  nginx -p "$T" -c "$T/nginx.conf" 2>"$T/nginx.out" &
-  started_pids+=($!)
-  until curl -fsk -o /dev/null "https://127.0.0.1:$port/v2/" || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
-  ! kill -0 $! 2>/dev/null || break
-done
+start_proxy https \
+  "log_format protocol '\$connection \$server_protocol \$request_method \$request_uri'; access_log $T/seen protocol;
+    client_max_body_size 0;" \
+  "ssl_certificate $T/crt; ssl_certificate_key $T/key;" \
+  'proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;'
 export SSL_CERT_FILE=$T/crt
 : >"$T/seen"
 
