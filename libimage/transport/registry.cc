@@ -126,7 +126,7 @@ HttpResponse RegistryClient::SendOnce(HttpRequest& request) {
 void RegistryClient::Ping() {
   HttpRequest request{
       .url = shared_->secure, .max_body_bytes = kMaxManifestBytes, .what = "registry " + Quoted(shared_->host)};
-  request.url = shared_->Base().value_or(FindBase(request));
+  request.url = FindBase(request);
   // Only its challenge matters: what the registry allows shows at the real request.
   const HttpResponse response = http_.Send(request);
   shared_->authorizer.Learn(request.url, response);
