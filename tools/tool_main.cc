@@ -14,8 +14,10 @@
 #include "tools/table.h"
 
 // Of the linker: where the program begins in memory, and where its code ends.
-extern "C" const char __executable_start;  // NOLINT(bugprone-reserved-identifier): the linker's name
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): names of the linker
+extern "C" const char __executable_start;
 extern "C" const char etext;
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 namespace gantry::tools {
 namespace {
@@ -96,10 +98,10 @@ void PrepareHeap() {
   constexpr uintptr_t kPage = 4096;
   mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
   mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
-  void* piece = std::malloc(kSize);
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(piece) + kPage - 1) & ~(kPage - 1);
+  char* piece = static_cast<char*>(std::malloc(kSize));
+  const uintptr_t before_page = -reinterpret_cast<uintptr_t>(piece) & (kPage - 1);
   // Kernels before 5.14 do not know this, and need not.
-  madvise(reinterpret_cast<void*>(begin), kSize - kPage, MADV_POPULATE_WRITE);
+  madvise(piece + before_page, kSize - kPage, MADV_POPULATE_WRITE);
   std::free(piece);
 }
 
@@ -107,7 +109,7 @@ void ForgetCode() {
   constexpr uintptr_t kPage = 4096;
   const uintptr_t begin = reinterpret_cast<uintptr_t>(&__executable_start);
   const uintptr_t end = reinterpret_cast<uintptr_t>(&etext) & ~(kPage - 1);
-  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  madvise(const_cast<char*>(&__executable_start), end - begin, MADV_DONTNEED);
 }
 
 void AddCommonOptions(CLI::App& app, CommonOptions& options) {

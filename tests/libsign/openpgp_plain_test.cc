@@ -160,7 +160,7 @@ TEST(PlainOpenPgp, DetachedSignaturesAreJudgedByTheContentAlone) {
     while (content.size() < 300'000) content += "the bytes of a file, which are more than one block\n";
     const auto verify = [&](const std::string& signature, const std::string& bytes) {
       const auto source = StringSource(bytes);
-      const auto plain = VerifyPlainDetached(ring, signature, *source, std::time(nullptr));
+      auto plain = VerifyPlainDetached(ring, signature, *source, std::time(nullptr));
       EXPECT_EQ(source->Next().empty(), plain.has_value()) << algorithm;
       return plain;
     };
@@ -219,7 +219,7 @@ TEST(PlainOpenPgp, AKeyInTwoVersionsIsLeftToGpg) {
   const std::string message = home.Sign(primary, kPayload);
   const std::string full = home.Export(primary);
   ASSERT_TRUE(Plain(full, message));
-  const auto packets = [](const std::string& keys, std::vector<size_t> which) {
+  const auto packets = [](const std::string& keys, const std::vector<size_t>& which) {
     const auto all = WalkPackets(keys).value();
     std::string some;
     for (const size_t i : which) some += all.at(i).bytes;
@@ -416,7 +416,7 @@ TEST(PlainOpenPgp, ADetachedSignatureByAShortHashIsLeftToGpg) {
     const auto [ring, message] = Crafted{.kind = KeyKind::kEcdsaP384, .hash = hash}.Make();
     const std::string signature(WalkPackets(message).value().front().bytes);
     const auto source = StringSource(std::string(kPayload));
-    const auto plain = VerifyPlainDetached(ring, signature, *source, std::time(nullptr));
+    auto plain = VerifyPlainDetached(ring, signature, *source, std::time(nullptr));
     EXPECT_EQ(plain.has_value(), hash == kBySha384);
     EXPECT_EQ(source->Next().empty(), hash == kBySha384);
   }

@@ -23,7 +23,7 @@ constexpr std::string_view kArtifact = "what is signed";
 
 // Where the packages are; empty when they cannot be had here.
 std::string InstalledPackages() {
-  const std::string directory = GANTRY_BUILD_DIR "/npm";
+  std::string directory = GANTRY_BUILD_DIR "/npm";
   if (std::filesystem::exists(directory + "/node_modules/@sigstore/verify")) {
     return directory;
   }

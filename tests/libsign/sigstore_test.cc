@@ -43,14 +43,14 @@ const PrivateKey& KeyOf(KeyKind kind, int number = 0) {
 const PrivateKey& Key(int number = 0) { return KeyOf(KeyKind::kEcdsaP256, number); }
 
 FetchedImage Named(std::string_view name = kName, std::optional<Digest> index = std::nullopt) {
-  return FetchedImage(TestImage(), DockerReference::Parse(name), std::move(index));
+  return FetchedImage(TestImage(), DockerReference::Parse(name), index);
 }
 
 SignedImage About(std::string_view name = kName) {
   return {DockerReference::Parse(name), TestImage().descriptor.digest, std::nullopt, "test", kTime};
 }
-SignedImage WithIdentity(Digest manifest = TestImage().descriptor.digest) {
-  return {DockerReference::Parse(kName), std::move(manifest), kIdentity, "test", kTime};
+SignedImage WithIdentity(const Digest& manifest = TestImage().descriptor.digest) {
+  return {DockerReference::Parse(kName), manifest, kIdentity, "test", kTime};
 }
 
 const Scheme kScheme = Scheme::DefaultFor(KeyKind::kEcdsaP256);

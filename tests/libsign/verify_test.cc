@@ -27,7 +27,7 @@ const image::Image& TestImage() {
 }
 
 FetchedImage Named(const std::string& name, std::optional<Digest> index = std::nullopt) {
-  return FetchedImage(TestImage(), DockerReference::Parse(name), std::move(index));
+  return FetchedImage(TestImage(), DockerReference::Parse(name), index);
 }
 
 class Verify : public ::testing::Test {

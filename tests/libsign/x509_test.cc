@@ -23,8 +23,8 @@ const CertificateSpec kLeaf = CertificateSpec::CodeSigner("O=gantry test,CN=leaf
 const CertificateSpec kRoot = CertificateSpec::Authority("O=gantry test,CN=root");
 
 const TestPki& Pki() {
-  static const TestPki pki;
-  return pki;
+  static const TestPki kPki;
+  return kPki;
 }
 
 std::string CodeFor(const Certificate& leaf, const std::vector<Certificate>& candidates, const Certificate& anchor,

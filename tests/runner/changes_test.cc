@@ -186,7 +186,7 @@ class Changer {
   }
   std::string Directory() {
     for (int i = 0; i < 20; ++i) {
-      const std::string path = Some();
+      std::string path = Some();
       if (fs::is_directory(fs::symlink_status(path)))
         return path;
     }

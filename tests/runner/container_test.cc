@@ -473,21 +473,22 @@ TEST_F(ContainerTest, WhoAttendsToAPodCanTouchNothingElse) {
     Pod pod = Pod::Create(Dir::Open(pods_), AnyImage(), std::nullopt);
     Process process = Process::Start(Config("sleep 300"), {{layer_}, false}, pod);
     // Somebody else's, to which it has no right but root's.
-    if (access("/etc/shadow", R_OK) != 0 || open((layer_ + "/etc/passwd").c_str(), O_RDWR) < 0)
+    if (access("/etc/shadow", R_OK) != 0 || open((layer_ + "/etc/passwd").c_str(), O_RDWR | O_CLOEXEC) < 0)
       return 1;
     pod.Confine();
     for (const std::string& path :
          {std::string("/etc/shadow"), layer_ + "/etc/passwd", std::string("/proc/1/environ")}) {
-      if (open(path.c_str(), O_RDONLY) >= 0 || errno != EACCES)
+      if (open(path.c_str(), O_RDONLY | O_CLOEXEC) >= 0 || errno != EACCES)
         return 2;
     }
-    if (mkdir((pods_ + "/other").c_str(), 0755) == 0 || open((pods_ + "/new").c_str(), O_WRONLY | O_CREAT, 0600) >= 0)
+    if (mkdir((pods_ + "/other").c_str(), 0755) == 0 ||
+        open((pods_ + "/new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600) >= 0)
       return 3;
     if (mount("none", "/mnt", "tmpfs", 0, nullptr) == 0 || unshare(CLONE_NEWNS) == 0 ||
         execl("/bin/true", "x", nullptr) == 0)
       return 4;
     // Its own: the log, the record, signals, and the end.
-    if (open(pod.Path("app.log").c_str(), O_WRONLY | O_CREAT, 0600) < 0)
+    if (open(pod.Path("app.log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600) < 0)
       return 5;
     pod.Append({PodEvent::Kind::kExited, "app", 0, 0, 137});
     kill(process.pid(), SIGKILL);

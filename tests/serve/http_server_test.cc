@@ -237,16 +237,16 @@ class TlsServerTest : public HttpServerTest {
   TlsServerTest() : HttpServerTest({.certificate = Pem(), .key = Pem()}) {}
 
   static std::string Pem() {
-    static const TempDir dir;
-    static const std::string file = [] {
-      const std::string path = dir.path() + "/pem";
+    static const TempDir kDir;
+    static const std::string kFile = [] {
+      std::string path = kDir.path() + "/pem";
       const Captured made = RunCaptured(
           {"openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-keyout", path, "-subj", "/CN=x", "-days", "2"},
           {}, 1 << 20);
-      Dir::Open(dir.path()).WriteFileAtomically(RelPath::Parse("pem"), ReadFile(path, 1 << 20) + made.output);
+      Dir::Open(kDir.path()).WriteFileAtomically(RelPath::Parse("pem"), ReadFile(path, 1 << 20) + made.output);
       return path;
     }();
-    return file;
+    return kFile;
   }
 };
 

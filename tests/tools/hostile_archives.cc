@@ -12,7 +12,7 @@ using image::Compression;
 using std::string_literals::operator""s;
 
 // `bytes` makes a whole archive out of a sound layout's files.
-HostileKind InArchive(std::string name, std::string reason, std::function<std::string(const Files&)> bytes) {
+HostileKind InArchive(const std::string& name, std::string reason, std::function<std::string(const Files&)> bytes) {
   return {"archive: " + name, std::move(reason), [bytes = std::move(bytes)](const std::string& directory) {
             Dir::Open(directory).WriteFileAtomically(RelPath::Parse("image.tar"), bytes(Layout({})));
             return "oci-archive:" + directory + "/image.tar";
@@ -20,8 +20,9 @@ HostileKind InArchive(std::string name, std::string reason, std::function<std::s
 }
 
 void AddOciArchives(std::vector<HostileKind>& kinds) {
-  const auto archive = [&](std::string name, std::string reason, std::function<std::string(const Files&)> bytes) {
-    kinds.push_back(InArchive(std::move(name), std::move(reason), std::move(bytes)));
+  const auto archive = [&](const std::string& name, std::string reason,
+                           std::function<std::string(const Files&)> bytes) {
+    kinds.push_back(InArchive(name, std::move(reason), std::move(bytes)));
   };
   archive("empty", "is empty", [](const Files&) { return ""s; });
   const size_t size = Archive(Layout({})).bytes().size();
@@ -94,9 +95,10 @@ void AddDockerArchives(std::vector<HostileKind>& kinds) {
   };
   // `bend` one part of it.
   const auto bent = [&](std::string name, std::string reason, std::string Saved::*part, Bend bend) {
-    archive(std::move(name), std::move(reason), [part, bend = std::move(bend)](Saved saved) {
-      bend(saved.*part);
-      return Archive(saved).Build();
+    archive(std::move(name), std::move(reason), [part, bend = std::move(bend)](const Saved& saved) {
+      Saved bad = saved;
+      bend(bad.*part);
+      return Archive(bad).Build();
     });
   };
   bent("list cut short", "not JSON", &Saved::list, Cut(50));
@@ -160,7 +162,7 @@ std::string DependsOn(const std::string& name) {
 
 void AddAcis(std::vector<HostileKind>& kinds) {
   // By name, of which "a.aci" is read.
-  const auto several = [&](std::string name, std::string reason, Files files) {
+  const auto several = [&](std::string name, std::string reason, const Files& files) {
     kinds.push_back({"ACI: " + std::move(name), std::move(reason), [=](const std::string& directory) {
                        for (const auto& [file, bytes] : files)
                          Dir::Open(directory).WriteFileAtomically(RelPath::Parse(file), bytes);
@@ -175,7 +177,7 @@ void AddAcis(std::vector<HostileKind>& kinds) {
     bad.tree.Bytes(more.bytes());
     aci(std::move(name), std::move(reason), bad.Tar());
   };
-  const auto manifest = [&](std::string name, std::string reason, const Bend& bend) {
+  const auto manifest = [&](const std::string& name, std::string reason, const Bend& bend) {
     Aci bad = AciOf("a");
     bend(bad.manifest);
     aci("manifest " + name, std::move(reason), bad.Tar());

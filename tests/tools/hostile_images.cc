@@ -33,7 +33,7 @@ HostileKind InLayout(std::string name, std::string reason, Bends bends) {
           [bends = std::move(bends)](const std::string& directory) { return WriteLayout(directory, Layout(bends)); }};
 }
 
-HostileKind InLayer(std::string name, std::string reason, const TarBuilder& tree) {
+HostileKind InLayer(const std::string& name, std::string reason, const TarBuilder& tree) {
   return InLayout("layer: " + name, std::move(reason), {.tree = tree});
 }
 
@@ -160,7 +160,8 @@ void AddIndexes(std::vector<HostileKind>& kinds) {
 }
 
 void AddBlobs(std::vector<HostileKind>& kinds) {
-  const auto blob = [&](std::string name, std::string reason, std::function<void(std::string&)> change, int which) {
+  const auto blob = [&](std::string name, std::string reason, const std::function<void(std::string&)>& change,
+                        int which) {
     kinds.push_back(InLayout("blob: " + std::move(name), std::move(reason), {.files = [=](Files& files) {
                                // Found by what they are: the layer is compressed, the manifest names a schema, the
                                // configuration a root.
@@ -186,31 +187,31 @@ void AddCompression(std::vector<HostileKind>& kinds) {
     kinds.push_back(InLayout("compression: " + std::move(name), std::move(reason),
                              {.compression = kind, .layer = std::move(bend)}));
   };
-  constexpr Compression zstd = Compression::kZstd;
+  constexpr Compression kZstd = Compression::kZstd;
   layer("gzip cut short", "ends early", Cut(70));
-  layer("zstd cut short", "ends early", Cut(70), zstd);
+  layer("zstd cut short", "ends early", Cut(70), kZstd);
   layer("gzip of a wrong checksum", "checksum or length is wrong",
         [](std::string& bytes) { bytes[bytes.size() - 6] ^= 1; });
   layer("gzip with bytes behind it", "follows the last gzip member", Append("garbage"));
-  layer("zstd with bytes behind it", "bad zstd data", Append("garbage"), zstd);
+  layer("zstd with bytes behind it", "bad zstd data", Append("garbage"), kZstd);
   layer("gzip of a header without end", "header is too long", [](std::string& bytes) {
     bytes[3] = 8;  // FNAME
     bytes.insert(10, std::string(1 << 20, 'n'));
   });
   layer(
       "zstd of a window of gigabytes", "too much memory",
-      [](std::string& bytes) { bytes = "\x28\xb5\x2f\xfd\x00\xb0"s + bytes; }, zstd);
+      [](std::string& bytes) { bytes = "\x28\xb5\x2f\xfd\x00\xb0"s + bytes; }, kZstd);
   layer("gzip bomb that is not what its diff ID says", "has digest",
         [](std::string& bytes) { bytes = Bomb(Compression::kGzip, uint64_t{1} << 36, 100); });
   layer(
       "zstd bomb that is not what its diff ID says", "has digest",
-      [](std::string& bytes) { bytes = Bomb(zstd, uint64_t{1} << 36, 200); }, zstd);
+      [](std::string& bytes) { bytes = Bomb(kZstd, uint64_t{1} << 36, 200); }, kZstd);
 }
 
 // Archives that cannot be read, whatever is in them.
 void AddTars(std::vector<HostileKind>& kinds) {
-  const auto layer = [&](std::string name, std::string reason, const TarBuilder& tree) {
-    kinds.push_back(InLayer(std::move(name), std::move(reason), tree));
+  const auto layer = [&](const std::string& name, std::string reason, const TarBuilder& tree) {
+    kinds.push_back(InLayer(name, std::move(reason), tree));
   };
   const auto cut = [&](std::string name, std::string reason, const std::string& tar) {
     kinds.push_back(InLayout("layer: " + std::move(name), std::move(reason), {.tar = tar}));
@@ -263,8 +264,8 @@ void AddTars(std::vector<HostileKind>& kinds) {
 
 // Names and links.
 void AddTrees(std::vector<HostileKind>& kinds) {
-  const auto layer = [&](std::string name, std::string reason, const TarBuilder& tree) {
-    kinds.push_back(InLayer(std::move(name), std::move(reason), tree));
+  const auto layer = [&](const std::string& name, std::string reason, const TarBuilder& tree) {
+    kinds.push_back(InLayer(name, std::move(reason), tree));
   };
   layer("name with ..", "'..' component", TarBuilder().File("a/../../../etc/passwd", "x"));
   layer("absolute name with ..", "'..' component", TarBuilder().File("/../etc/passwd", "x"));

@@ -63,7 +63,7 @@ TEST(Leases, AreNoneThatWereNotWrittenWhole) {
   const std::string book = temp.path() + "/book";
   std::filesystem::create_directories(book);
   std::ofstream(book + "/10.0.0.2") << "{\"pod\":";
-  std::ofstream(book + "/10.0.0.3");
+  std::ofstream(book + "/10.0.0.3") << "";
   std::ofstream(book + "/last") << "nonsense";
   const LivingPod pod(temp, "a");
   LeaseBook opened = LeaseBook::Open(book);
