@@ -173,7 +173,7 @@ GpgVerdict VerifyDetachedWithGpg(const std::string& home, std::string_view signa
     taken = WriteAll(input.write.get(), block.bytes());
   input.write.Reset();
   GpgVerdict verdict = gpg.Finish();
-  verdict.failed |= !taken;
+  verdict.unread = !taken;
   return verdict;
 }
 

@@ -27,7 +27,8 @@ struct GpgVerdict {
   std::string primary;  // fingerprint of the primary key
   int64_t created = 0;
   unsigned hash = 0;    // RFC 4880, 9.4
-  bool failed = false;  // gpg's exit code, or it did not read all
+  bool failed = false;  // gpg's exit code
+  bool unread = false;  // it ended before it had read all, whatever it said
   std::string payload;  // at most the bytes that were asked for, and one more when there are more
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
@@ -169,9 +170,8 @@ class Linter {
       LookAtKey(requirement, "keyData", [&] { return data; });
     }
     LookAtAuthorities(requirement);
-    if (requirement.type == Type::kThreshold && KeysOf(requirement) < requirement.count) {
-      Find("threshold-too-high", std::to_string(requirement.count) + " keys must sign, and there are only " +
-                                     std::to_string(KeysOf(requirement)));
+    if (requirement.type == Type::kThreshold) {
+      LookAtThreshold(requirement);
     }
     for (const Requirement& part : requirement.parts) {
       LookAt(part);
@@ -193,12 +193,8 @@ class Linter {
   template <typename Read>
   void LookAtKey(const Requirement& requirement, const std::string& what, Read read) {
     try {
-      if (requirement.type != Type::kSignedBy && requirement.type != Type::kAppcSigned) {
-        static_cast<void>(PublicKey::Parse(read(), what));
-        return;
-      }
-      for (const KeyInfo& key : ReadKeyFile(read(), what)) {
-        if (!key.usable) {
+      for (const Key& key : KeysIn(requirement, read(), what)) {
+        if (!key.problem.empty()) {
           Find("unusable-key", what + ": key " + key.fingerprint + " is " + key.problem);
         }
       }
@@ -207,15 +203,51 @@ class Linter {
     }
   }
 
-  static size_t KeysOf(const Requirement& requirement) {
+  // A threshold counts different keys, in whatever files they are. Whom an authority certifies may be any number.
+  void LookAtThreshold(const Requirement& threshold) {
+    std::set<std::string> keys;
+    if (AddUsableKeys(threshold, keys) && keys.size() < threshold.count) {
+      Find("threshold-too-high", std::to_string(threshold.count) + " different keys must sign, and there are only " +
+                                     std::to_string(keys.size()));
+    }
+  }
+
+  struct Key {
+    std::string fingerprint;
+    std::string problem;  // empty when it can be used
+  };
+
+  static std::vector<Key> KeysIn(const Requirement& requirement, const std::string& content, const std::string& what) {
+    std::vector<Key> keys;
+    if (requirement.type != Type::kSignedBy && requirement.type != Type::kAppcSigned) {
+      keys.push_back({PublicKey::Parse(content, what).fingerprint(), {}});
+      return keys;
+    }
+    for (const KeyInfo& key : ReadKeyFile(content, what)) keys.push_back({key.fingerprint, key.problem});
+    return keys;
+  }
+
+  // False when it cannot be told who might sign; what cannot be read is found elsewhere.
+  static bool AddUsableKeys(const Requirement& requirement, std::set<std::string>& to) {
     if (requirement.type == Type::kAppcSigned) {
-      return 1;  // an ACI has one signature
+      to.insert("who signed the file");  // an ACI has one signature
+      return true;
     }
-    size_t count = requirement.key_paths.size() + requirement.key_datas.size();
-    for (const Requirement& part : requirement.parts) {
-      count += KeysOf(part);
+    const auto add = [&](const std::string& content, const std::string& what) {
+      for (const Key& key : KeysIn(requirement, content, what)) {
+        if (key.problem.empty()) {
+          to.insert(key.fingerprint);
+        }
+      }
+    };
+    try {
+      for (const std::string& path : requirement.key_paths) add(ReadFile(path, kMaxKeyBytes), path);
+      for (const std::string& data : requirement.key_datas) add(data, "keyData");
+    } catch (const Error&) {
+      return false;
     }
-    return count;
+    return requirement.certificates.is_null() && requirement.type != Type::kNotationSigned &&
+           std::ranges::all_of(requirement.parts, [&](const Requirement& part) { return AddUsableKeys(part, to); });
   }
 
   const Policy& policy_;

@@ -251,6 +251,9 @@ std::optional<BadSignature> Judge(const GpgVerdict& verdict, int plaintexts) {
   if (verdict.created > std::time(nullptr) + kMaxClockSkewSeconds) {
     return BadSignature{"future-signature", "it is dated in the future"};
   }
+  if (verdict.unread) {
+    return BadSignature{"bad-signature", "gpg ended before it had read all that is signed" + key};
+  }
   return verdict.failed ? std::optional(BadSignature{"bad-signature", "gpg does not accept it" + key}) : std::nullopt;
 }
 

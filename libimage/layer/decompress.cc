@@ -371,23 +371,20 @@ class DecompressSource : public Source {
 // `head`, which was read to look at it, before the rest of its source.
 class RejoinedSource : public Source {
  public:
-  RejoinedSource(std::string head, std::unique_ptr<Source> rest)
-      : head_(StringSource(std::move(head))), rest_(std::move(rest)) {}
+  RejoinedSource(Block head, std::unique_ptr<Source> rest) : head_(std::move(head)), rest_(std::move(rest)) {}
 
-  Block Next() override {
-    if (head_) {
-      Block block = head_->Next();
-      if (!block.empty())
-        return block;
-      head_.reset();
-    }
-    return rest_->Next();
-  }
+  Block Next() override { return head_.empty() ? rest_->Next() : std::exchange(head_, Block()); }
 
  private:
-  std::unique_ptr<Source> head_;
+  Block head_;
   std::unique_ptr<Source> rest_;
 };
+
+Block Join(const Block& first, const Block& second) {
+  const auto both =
+      std::make_shared<const std::string>(std::string(AsText(first.bytes())).append(AsText(second.bytes())));
+  return {both, AsBytes(*both)};
+}
 
 }  // namespace
 
@@ -426,14 +423,14 @@ std::unique_ptr<Source> DecompressAny(std::unique_ptr<Source> inner, std::string
 }
 
 std::unique_ptr<Source> DetectCompression(std::unique_ptr<Source> from, Compression& found) {
-  std::string head;
-  while (head.size() < kMagicBytes) {
-    const Block block = from->Next();
-    if (block.empty())
+  Block head = from->Next();
+  while (!head.empty() && head.size() < kMagicBytes) {
+    const Block next = from->Next();
+    if (next.empty())
       break;
-    head += AsText(block.bytes());
+    head = Join(head, next);
   }
-  found = DetectCompression(AsBytes(head));
+  found = DetectCompression(head.bytes());
   return std::make_unique<RejoinedSource>(std::move(head), std::move(from));
 }
 

@@ -183,14 +183,16 @@ count_paths() {
   for layer; do igzip -dc "$layer" | tar -t; done | wc -l
 }
 
-# against_parts EXPECTED TITLE [OF_PARTS [PATHS]]: reads the lines of bench_measure, gantry's first and then peers, and prints
-# them beside the sum of the parts in $T/parts over the cores, and what share of each peer that is: nothing on these cores
-# can do better. EXPECTED is of the peers, OF_PARTS, else 1.25, of the parts. PATHS: of the image, else those of the
-# benchmarks' image; its memory is to stay below 64 MiB and 128 bytes for each.
+# against_parts EXPECTED TITLE [OF_PARTS [PATHS [IN_A_ROW]]]: reads the lines of bench_measure, gantry's first and then
+# peers, and prints them beside the sum of the parts in $T/parts over the cores, and what share of each peer that is:
+# nothing on these cores can do better. EXPECTED is of the peers, OF_PARTS, else 1.25, of the parts. PATHS: of the image,
+# else those of the benchmarks' image; its memory is to stay below 64 MiB and 128 bytes for each. IN_A_ROW: what is
+# expected of the parts on one core, one after the other.
 against_parts() {
   : "${image_paths:=$(count_paths "${blobs[@]}")}"
   printf '\n%s\n' "$2"
-  awk -F '\t' -v cores="$(nproc)" -v expected="$1" -v of_parts="${3-1.25}" -v paths="${4-$image_paths}" '
+  awk -F '\t' -v cores="$(nproc)" -v expected="$1" -v of_parts="${3-1.25}" -v paths="${4-$image_paths}" \
+    -v in_a_row="${5-}" '
     function time(ms) { return sprintf("%.2f s", ms / 1000) }
     FNR == NR { sum += $2; parts = parts sprintf("    %-32s %21s  %7.0f MiB\n", $1, time($2), $3); next }
     { printf "  %-34s %10s %10s %5.0f MiB", $1, time($2), time($3), $4 / 1024 }
@@ -200,7 +202,10 @@ against_parts() {
     }
     END {
       printf "  %-34s %10s %10s\n%s", "its parts alone, over the cores", time(sum / cores), time(sum), parts
-      printf "  gantry takes %.2f of its parts on wall, %.2f on CPU (expected: at most %s)\n", own * cores / sum, cpu / sum, of_parts
+      share = "  gantry takes %.2f of its parts"
+      if (in_a_row != "")
+        printf share " one after the other on wall (expected: at most %s)\n", own / sum, in_a_row
+      printf share " over the cores on wall, %.2f on CPU (expected: at most %s)\n", own * cores / sum, cpu / sum, of_parts
       most = 64 + paths * 128 / 1048576
       printf "  %.0f of the expected %.0f MiB of memory\n", peak / 1024, most
     }' "$T/parts" -
@@ -318,7 +323,7 @@ identity() {
   igzip -dc <"$T/tree.aci" | tar -xO rootfs >"$T/contents"
   parts identity "$T/contents" "${blobs[@]}" >"$T/parts"
   rm "$T/contents" "$T/tree.aci"
-  against_parts '' 'identity of the image in a layout' 1.1 <"$T/measured"
+  against_parts '' 'identity of the image in a layout' 1.1 "$(count_paths "${blobs[@]}")" 1.1 <"$T/measured"
   gantry-inspect -q --identity bench/debian:v1 >/dev/null
   entry 'the same, kept in the store' - gantry-inspect -q --identity bench/debian:v1 | bench_measure 5 0 |
     table 'identity of the image in a store' ''
@@ -415,13 +420,16 @@ verify() {
   gantry-convert -q "oci:$T/signed:v1" "aci:$T/signed.aci" >/dev/null
   gantry-sign --key bench "aci:$T/signed.aci" >/dev/null
   printf '{"default":[{"type":"appcSigned","keyPath":"%s"}]}' "$T/key.gpg" >"$T/appcSigned.json"
-  # Its digest, which is part of the answer, is of what is in the file: no less than to inflate it.
+  # Its digest, which is part of the answer, is of what is in the file: no less than to inflate it, which alone takes about
+  # as much as gpgv and 3 ms more.
+  printf 'igzip -dc %s >/dev/null\n' "$T/signed.aci" >"$T/inflate.sh"
   printf 'gpgv -q --keyring %s %s.asc %s && igzip -dc %s >/dev/null\n' "$T/key.gpg" "$T/signed.aci"{,,} >"$T/bare.sh"
   {
     entry 'gantry-verify, appcSigned' - gantry-verify --policy "$T/appcSigned.json" "aci:$T/signed.aci"
     entry 'gpgv, which does not look inside' - gpgv -q --keyring "$T/key.gpg" "$T/signed.aci.asc" "$T/signed.aci"
+    entry 'igzip -dc, which verifies nothing' - sh "$T/inflate.sh"
     entry 'gpgv, then igzip -dc' - sh "$T/bare.sh"
-  } | measured "an App Container Image's" ';at most 3 ms more'
+  } | measured "an App Container Image's" ';;at most 3 ms more'
 }
 
 # A changed tree back into a layer: what umoci finds by hashing every file, and we by comparing with the rendered layers.

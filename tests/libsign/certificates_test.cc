@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <ctime>
+#include <map>
+#include <set>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/base64.h"
@@ -30,6 +32,7 @@ using testing::CertificateSpec;
 using testing::FakeSigning;
 using testing::FakeSigstore;
 using ::testing::HasSubstr;
+using ::testing::IsSubsetOf;
 using testing::Issued;
 using testing::kDay;
 using testing::kNow;
@@ -453,32 +456,44 @@ TEST(CertificatePolicy, AnAlgorithmGoesWithBareKeysOnly) {
   EXPECT_EQ(CaughtError([] { Asking(With(Fulcio(), R"(,"algorithm":"ecdsa-sha256")")); }).kind(), ErrorKind::kCorrupt);
 }
 
-// Every part of every form, changed: nothing may pass, and each time there is a reason.
-
+// Every part of every form, changed: nothing may pass, and each time the reason is one that this part can have.
 TEST(CertificateMutation, NoneIsAccepted) {
   size_t made = 0;
+  std::map<std::string, std::set<std::string>> codes;  // by part
+  const auto refuse = [&](const Attachment& changed, const std::string& part, size_t at) {
+    const Decision decision = Decide(Fulcio(), {changed});
+    EXPECT_FALSE(decision.allowed || decision.reason.empty()) << part << " " << at << decision.Explain();
+    codes[part].insert(decision.code);
+    ++made;
+  };
+  const auto change = [](char& c) { c = c == 'A' ? 'B' : 'A'; };
   for (const Attachment& good : {GoodPayload(), GoodBundle()}) {
+    const std::string part = good.annotations.empty() ? "bundle" : "payload";
     const size_t step = std::max<size_t>(1, good.payload.size() / 150);
     for (size_t at = 0; at < good.payload.size(); at += step) {
-      Attachment changed = good;
-      char& c = changed.payload[at];
-      c = c == 'A' ? 'B' : 'A';
-      const Decision decision = Decide(Fulcio(), {changed});
       // What is in a bundle beside the log's promise is proof that the policy does not ask for, but it must be right.
-      EXPECT_FALSE(decision.allowed || decision.reason.empty()) << at << decision.Explain();
-      ++made;
+      Attachment changed = good;
+      change(changed.payload[at]);
+      refuse(changed, part, at);
     }
     for (const auto& [key, value] : good.annotations) {
       for (size_t at = value.size() / 8; at < value.size() - 40; at += std::max<size_t>(1, value.size() / 30)) {
         Attachment changed = good;
-        char& c = changed.annotations[key][at];
-        c = c == 'A' ? 'B' : 'A';
-        EXPECT_FALSE(Decide(Fulcio(), {changed}).allowed && changed.annotations[key] != value) << key << at;
-        ++made;
+        change(changed.annotations[key][at]);
+        if (changed.annotations[key] != value)
+          refuse(changed, key, at);
       }
     }
   }
   EXPECT_GE(made, 300U);
+  EXPECT_EQ(codes.at("payload"), std::set<std::string>{"entry-mismatch"});
+  EXPECT_EQ(codes.at("dev.cosignproject.cosign/signature"), std::set<std::string>{"entry-mismatch"});
+  EXPECT_THAT(codes.at("dev.sigstore.cosign/certificate"), IsSubsetOf({"entry-mismatch", "not-understood"}));
+  EXPECT_THAT(codes.at("dev.sigstore.cosign/bundle"),
+              IsSubsetOf({"bad-entry", "bad-entry-timestamp", "entry-mismatch", "not-understood", "unknown-log"}));
+  EXPECT_THAT(codes.at("bundle"),
+              IsSubsetOf({"bad-checkpoint", "bad-entry", "bad-entry-timestamp", "bad-envelope", "bad-inclusion-proof",
+                          "bad-payload", "bad-signature", "entry-mismatch", "not-understood", "unknown-log"}));
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "libsign/gpg_verify.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include "libimage/base/error.h"
+#include "tests/support/gpg_home.h"
 #include "tests/support/temp_dir.h"
 
 namespace gantry::sign {
@@ -52,6 +54,50 @@ TEST(GpgVerify, WithoutGpgItSaysWhatToInstall) {
   setenv("PATH", before.c_str(), 1);
   EXPECT_EQ(error.kind(), ErrorKind::kFailed);
   EXPECT_NE(error.hint().find("gpg"), std::string::npos);
+}
+
+// More than a pipe holds, so that whoever writes it notices that nobody reads.
+const std::string kLarge(4'000'000, 'x');
+
+// SIGPIPE with its default action, as in a program that does not ignore it, and not blocked.
+class PipeSignal {
+ public:
+  PipeSignal() : before_(signal(SIGPIPE, SIG_DFL)) {}
+  PipeSignal(const PipeSignal&) = delete;
+  PipeSignal& operator=(const PipeSignal&) = delete;
+  ~PipeSignal() { signal(SIGPIPE, before_); }
+
+  static bool IsPending() {
+    sigset_t pending{};
+    sigpending(&pending);
+    return sigismember(&pending, SIGPIPE) == 1;
+  }
+
+ private:
+  void (*before_)(int);
+};
+
+TEST(GpgVerify, NotesThatGpgEndedBeforeItHadReadAll) {
+  const PipeSignal would_kill;
+  for (const int status : {0, 2}) {
+    const testing::FakeGpg fake("printf '" + kGood + "' >&3\nexit " + std::to_string(status) + "\n");
+    const GpgVerdict verdict = VerifyDetachedWithGpg("/nonexistent", "signature", *StringSource(kLarge));
+    EXPECT_EQ(verdict.valid, 1);
+    EXPECT_TRUE(verdict.unread);
+    EXPECT_EQ(verdict.failed, status != 0);
+    EXPECT_FALSE(PipeSignal::IsPending());
+  }
+}
+
+TEST(GpgVerify, ReadsWhatAnotherGpgSaysThatReadsAll) {
+  const PipeSignal would_kill;
+  for (const int status : {0, 2}) {
+    const testing::FakeGpg fake("wc -c >/dev/null\nprintf '" + kGood + "' >&3\nexit " + std::to_string(status) + "\n");
+    const GpgVerdict verdict = VerifyDetachedWithGpg("/nonexistent", "signature", *StringSource(kLarge));
+    EXPECT_EQ(verdict.valid, 1);
+    EXPECT_FALSE(verdict.unread);
+    EXPECT_EQ(verdict.failed, status != 0);
+  }
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "libimage/base/base64.h"
-#include "tests/support/temp_dir.h"
+#include "tests/support/gpg_home.h"
 
 namespace gantry::sign {
 namespace {
@@ -68,6 +68,43 @@ TEST(Lint, FindsKeysThatDoNotServeAndThresholdsThatCannotBeMet) {
                     R"(]}],"d.example":[{"type":"signedBaseLayer","baseLayerIdentity":{"type":"matchRepository"}}]})"),
               ElementsAre("unreadable-key docker: a.example", "unreadable-key docker: b.example",
                           "threshold-too-high docker: c.example", "never-met docker: d.example"));
+}
+
+// What counts is how many different keys there are, in one file or in two.
+TEST(Lint, CountsTheKeysOfAThresholdAndNotTheirFiles) {
+  const auto threshold = [](const std::string& parts) {
+    return Found(R"("docker":{"a.example":[{"type":"threshold","count":2,"requirements":[)" + parts + "]}]}");
+  };
+  const std::string one = Signed();
+  const std::string other = R"({"type":"sigstoreSigned","keyData":")" +
+                            EncodeBase64(PrivateKey::Generate(KeyKind::kEcdsaP256).public_key().ToPem()) + "\"}";
+  EXPECT_THAT(threshold(one + "," + one), ElementsAre("threshold-too-high docker: a.example"));
+  EXPECT_THAT(threshold(one + "," + other), IsEmpty());
+  EXPECT_THAT(threshold(R"({"type":"anyOf","requirements":[)" + one + "," + other + "]}"), IsEmpty());
+
+  const testing::GpgHome home;
+  const std::string first = home.Generate("a <a@gantry.example>"), second = home.Generate("b <b@gantry.example>");
+  const auto signed_by = [&](const std::string& keys) {
+    return R"({"type":"signedBy","keyType":"GPGKeys","keyData":")" + EncodeBase64(keys) + "\"}";
+  };
+  EXPECT_THAT(threshold(signed_by(home.Export(first) + home.Export(second))), IsEmpty());
+  EXPECT_THAT(threshold(signed_by(home.Export(first)) + "," + signed_by(home.Export(first))),
+              ElementsAre("threshold-too-high docker: a.example"));
+}
+
+// Whom an authority certifies may be any number of people, and an ACI has one signature.
+TEST(Lint, SaysNothingOfAThresholdWhoseSignersItCannotCount) {
+  const std::string certified =
+      R"({"type":"sigstoreSigned","pki":{"caRootsPath":"/nowhere.pem","subjectEmail":"a@b.example"}})";
+  const std::string appc = R"({"type":"appcSigned"})";
+  const auto threshold = [](const std::string& parts) {
+    return R"([{"type":"threshold","count":2,"requirements":[)" + parts + "]}]";
+  };
+  EXPECT_THAT(Found(R"("docker":{"a.example":)" + threshold(certified + "," + Signed()) + "}"),
+              ElementsAre("unreadable-key docker: a.example"));
+  EXPECT_THAT(Found(R"("aci":{"/srv":)" + threshold(appc + "," + Signed()) + "}"), IsEmpty());
+  EXPECT_THAT(Found(R"("aci":{"/srv":)" + threshold(appc + "," + appc) + "}"),
+              ElementsAre("threshold-too-high aci: /srv"));
 }
 
 TEST(Lint, FindsAuthoritiesLogsAndTrustStoresThatCannotBeRead) {

@@ -373,6 +373,19 @@ std::string Flipped(std::string bytes, size_t at) {
   return bytes;
 }
 
+const std::vector<std::string> kReasonsOfAChange = {"bad-envelope",
+                                                    "bad-signature",
+                                                    "bad-certificate-signature",
+                                                    "bad-chain",
+                                                    "untrusted-chain",
+                                                    "untrusted-signer",
+                                                    "wrong-usage",
+                                                    "weak-digest",
+                                                    "not-a-ca",
+                                                    "unknown-critical-extension",
+                                                    "certificate-expired",
+                                                    "certificate-not-yet-valid"};
+
 TEST(NotaryMutation, NoChangedByteOfAJwsIsAccepted) {
   const json::Value good = json::Parse(Jws(), "jws");
   size_t count = 0;
@@ -385,12 +398,7 @@ TEST(NotaryMutation, NoChangedByteOfAJwsIsAccepted) {
       json::Value bad = good;
       const std::string flipped = Flipped(bytes, step * (bytes.size() - 1) / 23);
       At(bad, pointer) = url ? EncodeBase64Url(flipped) : EncodeBase64(flipped);
-      EXPECT_THAT((std::vector<std::string>{"bad-envelope", "bad-signature", "bad-certificate-signature", "bad-chain",
-                                            "untrusted-chain", "untrusted-signer", "wrong-usage", "weak-digest",
-                                            "unknown-critical-extension", "certificate-expired",
-                                            "certificate-not-yet-valid", "not-a-ca"}),
-                  ::testing::Contains(Code(json::Print(bad))))
-          << pointer << " " << step;
+      EXPECT_THAT(kReasonsOfAChange, ::testing::Contains(Code(json::Print(bad)))) << pointer << " " << step;
     }
   }
   EXPECT_EQ(count, 120U);
@@ -400,8 +408,7 @@ TEST(NotaryMutation, NoChangedByteOfACoseIsAccepted) {
   const std::string good = Cose();
   for (size_t step = 0; step < 120; ++step) {
     const std::string code = CoseCode(Flipped(good, step * (good.size() - 1) / 119));
-    EXPECT_NE(code, "signed") << step;
-    EXPECT_NE(code, "") << step;
+    EXPECT_THAT(kReasonsOfAChange, ::testing::Contains(code)) << step;
   }
 }
 

@@ -119,6 +119,28 @@ TEST_F(Detached, GpgIsAskedWhereASignatureIsNotPlain) {
   EXPECT_EQ(CodeOf(signature, "other"), "bad-signature");
 }
 
+// It says all that a good signature needs, and has not seen the content: no status of it counts.
+TEST_F(Detached, IsRefusedWhenGpgEndsBeforeItHasReadAll) {
+  Write("content", std::string(3'000'000, 'x'));
+  const std::string signature = Sign({"--sig-notation", "a@x.example=b"});
+  const std::string& key = SharedKey::Get().fingerprint;
+  const std::string good = "printf '[GNUPG:] NEWSIG\\n[GNUPG:] GOODSIG " + key + " test\\n[GNUPG:] VALIDSIG " + key +
+                           " 2026-11-25 1700000000 0 4 0 22 8 00 " + key + "\\n' >&3\n";
+  const KeyRing ring({SharedKey::Get().public_key}, {"test key"});
+  const auto answer = [&](const std::string& script) {
+    const testing::FakeGpg fake(script);
+    return ring.VerifyDetached(signature, *Content("content")).problem.value_or(BadSignature{"ok", ""});
+  };
+  EXPECT_EQ(answer("wc -c >/dev/null\n" + good).code, "ok");
+  for (const char* ends : {"exit 0\n", "exit 1\n", "kill -9 $$\n"}) {
+    EXPECT_EQ(answer(good + ends).code, "bad-signature") << ends;
+    EXPECT_EQ(answer(good + ends).reason, "gpg ended before it had read all that is signed (key " + key + ")") << ends;
+    EXPECT_EQ(answer(ends).code, "not-one-message") << ends;
+  }
+  EXPECT_EQ(answer("wc -c >/dev/null\n" + good + "exit 1\n").reason, "gpg does not accept it (key " + key + ")");
+  EXPECT_EQ(CodeOf(signature), "ok");
+}
+
 TEST_F(Detached, ThrowsWhatItsContentThrows) {
   struct Broken : public Source {
     Block Next() override { throw Error(ErrorKind::kCorrupt, "the content is broken"); }

@@ -1,5 +1,7 @@
 #include "tests/support/gpg_home.h"
 
+#include <cstdlib>
+
 #include "libimage/base/fd.h"
 #include "libimage/base/process.h"
 
@@ -54,5 +56,12 @@ SharedKey& SharedKey::Get() {
   static SharedKey key;
   return key;
 }
+
+FakeGpg::FakeGpg(const std::string& script) : path_before_(std::getenv("PATH")) {
+  dir_.dir().WriteFileAtomically(RelPath::Parse("gpg"), "#!/bin/sh\n" + script, 0755);
+  setenv("PATH", (dir_.path() + ":" + path_before_).c_str(), 1);
+}
+
+FakeGpg::~FakeGpg() { setenv("PATH", path_before_.c_str(), 1); }
 
 }  // namespace gantry::testing

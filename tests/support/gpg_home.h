@@ -42,4 +42,17 @@ struct SharedKey {
   static SharedKey& Get();
 };
 
+// A program that is run in place of gpg while this lives: a shell script, whose status channel is descriptor 3.
+class FakeGpg {
+ public:
+  explicit FakeGpg(const std::string& script);
+  FakeGpg(const FakeGpg&) = delete;
+  FakeGpg& operator=(const FakeGpg&) = delete;
+  ~FakeGpg();
+
+ private:
+  TempDir dir_;
+  std::string path_before_;
+};
+
 }  // namespace gantry::testing

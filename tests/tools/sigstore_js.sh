@@ -2,12 +2,13 @@
 # makes with every kind of key that it knows, and refuses what gantry refuses: a changed payload, another key.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
-need node npm skopeo jq
+need skopeo jq
 
 modules=$GANTRY_BUILD_DIR/npm
-[ -d "$modules/node_modules/@sigstore/verify" ] || { mkdir -p "$modules" &&
-  HOME=$T npm install --prefix "$modules" --silent --no-audit --no-fund @sigstore/bundle@4 @sigstore/verify@3 >"$T/npm" 2>&1; } ||
-  skip "npm cannot install @sigstore/verify"
+status=0
+problem=$(bash "$GANTRY_SOURCE_DIR/tests/support/install_sigstore_js.sh" "$modules") || status=$?
+[ "$status" != 77 ] || skip "$problem"
+[ "$status" = 0 ] || fail "the packages of npm: $problem"
 accepts() { NODE_PATH=$modules/node_modules expect_exit "$1" node "$GANTRY_SOURCE_DIR/tests/support/verify_bundle.cjs" "$2" "$3"; }
 
 export COSIGN_PASSWORD=
