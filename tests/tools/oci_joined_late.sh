@@ -1,0 +1,36 @@
+# A bundle's network and control groups are joined while its mounts are made: what depends on them is of the container,
+# however its configuration leads there.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/oci.sh"
+[ "$(id -u)" = 0 ] || skip "root's way"
+in_namespaces_of_its_own --net
+
+# Files of /proc that say of which network they are: a sysctl that the container sets, and the namespace.
+mkdir "$T/links"
+ln -s /proc "$T/links/proc"
+ln -s proc/self/ns "$T/links/ns"
+ln -s proc/self/ns/net "$T/links/net"
+file() { printf '{destination:"/tmp/%s",source:"%s",options:["bind"]}' "$@"; }
+up=$(printf '../%.0s' {1..30})
+for proc in /proc //proc /./proc /sys/../proc "$T/links/proc" ../links/proc "${up}proc"; do
+  for net in ns links/net; do
+    [ "$net" = ns ] && net=$proc/self/ns/net || net=$T/links/net
+    make_bundle ".mounts=[$(file ttl "$proc/sys/net/ipv4/ip_default_ttl"),$(file net "$net")]+.mounts |
+      .linux.sysctl={\"net.ipv4.ip_default_ttl\":\"77\"} |
+      .process.args=[\"sh\",\"-c\",\"cat /tmp/ttl; stat -c net:[%i] /tmp/net; readlink /proc/self/ns/net; grep -c . /proc/net/dev\"]"
+    run_bundle 0
+    [ "$(sed -n 1p "$T/out")" = 77 ] || fail "$proc: the sysctl of another network: $(cat "$T/out")"
+    [ "$(sed -n 2p "$T/out")" = "$(sed -n 3p "$T/out")" ] || fail "$net: another network: $(cat "$T/out")"
+    [ "$(sed -n 4p "$T/out")" = 3 ] || fail "more than a loopback device: $(cat "$T/out")"
+  done
+done
+[ "$(cat /proc/sys/net/ipv4/ip_default_ttl)" = 64 ] || fail "the sysctl was set outside"
+
+# What a tmpfs begins with is charged to the container, and /sys shows its network, when nothing else comes before.
+ip link add gantry0 type dummy 2>/dev/null || ip link add gantry0 type veth peer name gantry1 2>/dev/null ||
+  skip "no devices of a network can be made here"
+make_bundle '.mounts=[{destination:"/sys",type:"sysfs",source:"sysfs"}] + (.mounts | map(select(.destination != "/sys"))) |
+  .process.args=["ls","/sys/class/net"]'
+run_bundle 0
+[ "$(xargs <"$T/out")" = lo ] || fail "/sys/class/net has $(xargs <"$T/out")"
