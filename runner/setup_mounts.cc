@@ -108,14 +108,14 @@ void ChangePropagation(int tree, uint64_t propagation, bool all, size_t index) {
     FailSetup(Step::kMount, errno, index);
 }
 
-// What the parent still makes, which this process joins once, as late as can be.
+// Of control groups that the parent still makes: once, as late as can be.
 class Joining {
  public:
-  explicit Joining(const SetupPlan& plan) : plan_(plan), pending_(SomethingComes(plan)) {}
+  explicit Joining(const SetupPlan& plan) : plan_(plan), pending_(plan.late_task_count > 0) {}
   bool pending() const { return pending_; }
   void Now() {
     if (std::exchange(pending_, false))
-      JoinNetworkAndCgroups(plan_);
+      JoinCgroups(plan_);
   }
 
  private:
@@ -132,8 +132,8 @@ int CloneSource(const MountPlan& mount, size_t index) {
   return tree;
 }
 
-// Whether it is what the process that opened it has: files of /proc are of its network, and so are namespaces. Seen by
-// what it is, for a path may lead there by links.
+// Whether it is what the process that opened it has: of its namespaces, or of /proc. Seen by what it is, for a path may
+// lead there by links.
 bool IsOfOpener(int tree, size_t index) {
   struct statfs status {};
   if (fstatfs(tree, &status) < 0)
@@ -258,10 +258,10 @@ void AttachCgroups(const SetupPlan& plan, int root, const MountPlan& mount, size
   close(target);
 }
 
-// Whether the new file system is the same whatever network and control groups this process is in. What is copied into a
-// tmpfs is charged to the groups.
+// Whether the new file system is the same whatever control groups this process is in. What is copied into a tmpfs is
+// charged to them.
 bool CanComeFirst(const MountPlan& mount) {
-  for (const char* type : {"proc", "tmpfs", "devpts", "mqueue"}) {
+  for (const char* type : {"proc", "sysfs", "tmpfs", "devpts", "mqueue"}) {
     if (std::strcmp(mount.type, type) == 0)
       return !mount.copy_up;
   }

@@ -54,12 +54,8 @@ int MountRootByOptions(const SetupPlan& plan);
 // directory that it can reach. Not "/": what is mounted there becomes our root, which cannot be changed for itself.
 void PlaceRoot(int root, const char* place);
 
-// Whether the parent still makes what is joined.
-bool SomethingComes(const SetupPlan& plan);
-
-// Joins those control groups that the parent's descriptors are of, and makes the cgroup namespace; before that, the
-// network namespace, if it comes.
-void JoinNetworkAndCgroups(const SetupPlan& plan);
+// Joins the control groups of the plan, once the parent has made those that are late, and makes the cgroup namespace.
+void JoinCgroups(const SetupPlan& plan);
 
 // A network namespace of the plan's own gets its loopback device up.
 void RaiseLoopback(const SetupPlan& plan);
@@ -73,8 +69,8 @@ int ReceiveState();
 // The root of a bundle, its mounts, nodes, hooks and sysctls, up to and including the change of the root.
 void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle);
 
-// The mounts of the bundle, in their order. Before the first for which it matters, else after the last, the network and
-// the control groups are joined that come.
+// The mounts of the bundle, in their order. Before the first for which it matters, else after the last, control groups
+// are joined that are late.
 void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root);
 
 // Fills `into`, a mount that hides the directory `from`, with what is in it.
