@@ -96,7 +96,7 @@ struct BundlePlan {
   size_t hook_count = 0;
   bool await_hooks = false;  // says kMounted, and waits for the state
   bool pivot = true;
-  uint64_t propagation = 0;            // of the root, MS_ bits; 0: rslave while it is set up
+  uint64_t propagation = 0;            // of the root, MS_ bits; unless shared, it is rslave while it is set up
   const char* time_offsets = nullptr;  // for /proc/self/timens_offsets, of a new time namespace
   const char* domainname = nullptr;
   bool personality = false;

@@ -55,7 +55,8 @@ void MakeParentPrivate(const char* root) {
 }
 
 int AttachRoot(const BundlePlan& bundle) {
-  const uint64_t propagation = bundle.propagation != 0 ? bundle.propagation : MS_SLAVE | MS_REC;
+  // The rest of what it may be is for the container's root alone, which could not be made out of what is unbindable.
+  const uint64_t propagation = (bundle.propagation & MS_SHARED) != 0 ? bundle.propagation : MS_SLAVE | MS_REC;
   if (mount(nullptr, "/", nullptr, propagation, nullptr) < 0)
     FailSetup(Step::kPrivateMounts, errno);
   if ((propagation & MS_SHARED) != 0)
