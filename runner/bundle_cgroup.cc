@@ -161,9 +161,13 @@ bool BundleCgroup::Begin() {
   return true;
 }
 
-size_t BundleCgroup::tasks_to_come() const {
-  const auto all = std::ranges::count_if(groups_, [](const Group& group) { return !group.v2(); });
-  return begun_ && tasks_.empty() ? static_cast<size_t>(all) : 0;
+std::vector<std::string> BundleCgroup::LateTasks() const {
+  std::vector<std::string> out;
+  for (const Group& group : groups_) {
+    if (begun_ && !group.v2())
+      out.push_back(group.path + "/tasks");
+  }
+  return out;
 }
 
 void BundleCgroup::Make(const SpecResources& resources, bool populated) {

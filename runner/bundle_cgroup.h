@@ -63,7 +63,8 @@ class BundleCgroup {
   void OpenForJoining();
   void CloseDescriptors();  // once it has joined
   const std::vector<UniqueFd>& tasks() const { return tasks_; }
-  size_t tasks_to_come() const;  // once begun, and until they are open
+  // Once begun: the files that a process writes "0" into to join the others, when they are made.
+  std::vector<std::string> LateTasks() const;
   int unified() const { return unified_.get(); }
 
   const std::vector<Group>& groups() const { return groups_; }

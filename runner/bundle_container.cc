@@ -79,7 +79,7 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   const std::string text = ReadFile(file, kMaxSpecBytes);
   std::unique_ptr<EarlyNetwork> network;
   if (SeemsToMakeNetwork(text))
-    network = std::make_unique<EarlyNetwork>();
+    network = std::make_unique<EarlyNetwork>(EarlyNetwork::For::kThread);
   Spec spec = Spec::Parse(text, file);
   if (!MakesNetworkEarly(runtime, spec))
     network.reset();
@@ -175,7 +175,7 @@ void Making::Make(bool waits) {
   }
   ProcessSurroundings around{runtime, options.process, &dir, &state};
   around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, !options.no_new_keyring, IsHostRoot()};
-  around.place.network_comes = network != nullptr;
+  around.place.early_network = network != nullptr;
   around.network = network.get();
   std::optional<ScopeHolder> holder;
   if (runtime.systemd_cgroup)
@@ -184,12 +184,13 @@ void Making::Make(bool waits) {
   const auto make_groups = [&] {
     state.cgroup.Make(spec.resources, holder.has_value());
     has_groups = true;
-    state.cgroup.OpenForJoining();
   };
-  if (!holder && state.cgroup.Begin())
+  if (!holder && state.cgroup.Begin()) {
     around.make_groups = make_groups;
-  else
+  } else {
     make_groups();
+    state.cgroup.OpenForJoining();
+  }
   process.emplace(BundleProcess::StartNew(spec, around, waits));
   if (!options.process.pid_file.empty())
     WritePidFile(options.process.pid_file, state.pid);

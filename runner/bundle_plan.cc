@@ -121,7 +121,7 @@ struct BundleSetup::Memory {
   Texts texts;
   std::vector<MountPlan> mounts;
   std::vector<NodePlan> nodes;
-  std::vector<const char*> masked, read_only;
+  std::vector<const char*> masked, read_only, late_tasks;
   std::vector<SysctlPlan> sysctls;
   std::vector<HookPlan> hooks;
   std::vector<CgroupMountPlan> cgroups;
@@ -143,9 +143,8 @@ struct BundleSetup::Memory {
 };
 
 void BundleSetup::Memory::PlanNamespaces() {
-  plan.network_to_come = place.network_comes;
   for (const SpecNamespace& space : spec.namespaces) {
-    if (space.flag == CLONE_NEWNET && plan.network_to_come)
+    if (space.flag == CLONE_NEWNET && place.early_network)
       continue;
     if (!space.path.empty())
       namespaces.entered.emplace_back(space.flag, Keep(OpenNamespace(space.path, space.flag)));
@@ -227,7 +226,9 @@ void BundleSetup::Memory::PlanCgroups(const BundleCgroup& cgroup) {
   for (const UniqueFd& fd : cgroup.tasks()) tasks.push_back(fds.emplace_back(AboveControl(fd.get())).get());
   plan.tasks = tasks.data();
   plan.task_count = tasks.size();
-  plan.tasks_to_come = cgroup.tasks_to_come();
+  for (const std::string& file : cgroup.LateTasks()) late_tasks.push_back(texts.Keep(file));
+  plan.late_tasks = late_tasks.data();
+  plan.late_task_count = late_tasks.size();
   plan.joined_cgroup = own_view;
   plan.cgroups = cgroups.data();
   plan.cgroup_count = cgroups.size();

@@ -25,7 +25,7 @@ struct BundlePlace {
   bool privileged = false;               // root of the machine, not of a user namespace
   bool labels = false;                   // init writes security labels
   uint64_t capabilities = ~uint64_t{0};  // that init needs
-  bool network_comes = false;            // its namespace is in the making; else it is made with the others
+  bool early_network = false;            // its namespace is in the making; else it is made with the others
 };
 
 // Owns what its plan points at.

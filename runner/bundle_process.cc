@@ -106,14 +106,12 @@ std::vector<sock_filter> FilterOf(const Spec& spec) {
   return spec.seccomp ? CompileFilter(*spec.seccomp) : std::vector<sock_filter>();
 }
 
-// What init is told of any process of the bundle. `filter` is FilterOf `spec`, and must outlive the request.
-InitRequest RequestFor(const Spec& spec, const SpecProcess& process, const std::vector<sock_filter>& filter,
-                       const Notes& note) {
+// What init is told of any process of the bundle, but for FilterOf `spec`.
+InitRequest RequestFor(const Spec& spec, const SpecProcess& process, const Notes& note) {
   InitRequest request;
   request.process = process;
   request.direct = true;
   request.owns_streams = true;
-  request.filter = filter;
   if (spec.seccomp) {
     request.filter_flags = spec.seccomp->flags;
     request.notifies = spec.seccomp->notifies();
@@ -273,23 +271,6 @@ void BundleProcess::MapIds(const Spec& spec, const ProcessSurroundings& around) 
     ThrowErrno("start the container");
 }
 
-// Without a descriptor the container makes its own, and says why it cannot.
-void BundleProcess::SendNetwork(EarlyNetwork& network) {
-  const UniqueFd made = network.Take();
-  const char none = 0;
-  const bool sent = made ? PassDescriptor(socket_.get(), made.get())
-                         : send(socket_.get(), &none, sizeof none, MSG_NOSIGNAL) == sizeof none;
-  if (!sent && !FailedMeanwhile())
-    ThrowErrno("send the container its network namespace");
-}
-
-void BundleProcess::SendTasks(const BundleCgroup& cgroup) {
-  for (const UniqueFd& fd : cgroup.tasks()) {
-    if (!PassDescriptor(socket_.get(), fd.get()) && !FailedMeanwhile())
-      ThrowErrno("send the container its control groups");
-  }
-}
-
 void BundleProcess::SendParams(InitRequest& request, const std::vector<int>& passed) {
   request.passed = passed.size();
   const UniqueFd params = MakeInitParams(request);
@@ -350,47 +331,67 @@ void BundleProcess::BlockSignals() {
   blocked_ = true;
 }
 
-template <typename Setup>
-void BundleProcess::LaunchBy(Setup& setup) {
-  Launched launched = Launch(setup.plan(), setup.namespaces());
+void BundleProcess::Adopt(Launched launched) {
   pid_ = launched.pid;
   pidfd_ = std::move(launched.pidfd);
   socket_ = std::move(launched.socket);
 }
 
-BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& around, bool waits) {
-  BundleProcess out;
-  const std::vector<sock_filter> filter = FilterOf(spec);
-  InitRequest request = RequestFor(spec, *spec.process, filter, around.runtime.note);
-  request.waits = waits;
-  request.hooks = spec.hooks.start_container;
-  std::vector<int> passed;
-  UniqueFd listener, agent;
-  if (waits)
-    passed.push_back((listener = around.dir->Listen()).get());
+// What is to be passed to init; `kept` owns what is opened here.
+std::vector<int> BundleProcess::OpenPassed(const Spec& spec, const ProcessSurroundings& around, InitRequest& request,
+                                           bool first, std::vector<UniqueFd>& kept) {
+  std::vector<int> out;
+  const auto add = [&](UniqueFd fd) { out.push_back(kept.emplace_back(std::move(fd)).get()); };
+  if (request.waits)
+    add(around.dir->Listen());
   if (request.notifies)
-    passed.push_back((agent = ConnectTo(spec.seccomp->listener_path, "the seccomp agent")).get());
-  for (const int fd : Preserved(around.options, request.process, true)) passed.push_back(fd);
-  request.keep_groups = GroupsAreFixed(spec);
-  around.place.labels = !request.apparmor.empty() || !request.selinux.empty();
-  around.place.capabilities = NeededByInit(request.process, !filter.empty());
-  if (!waits && !around.options.detach)
-    out.BlockSignals();
+    add(ConnectTo(spec.seccomp->listener_path, "the seccomp agent"));
+  for (const int fd : Preserved(around.options, request.process, first)) out.push_back(fd);
+  return out;
+}
 
-  BundleSetup setup(spec, around.place, around.state->cgroup);
-  out.LaunchBy(setup);
-  around.state->pid = out.pid_;
-  around.state->start_time = StartTimeOf(out.pid_).value_or(0);
-  out.MapIds(spec, around);
-  // Poststop hooks may undo what the mounts were made of.
-  if (out.blocked_ && spec.hooks.poststop.empty())
-    out.mounts_.emplace(out.pid_);
+// The process is made while its groups are, where its network is in the making as well.
+void BundleProcess::LaunchFirst(const Spec& spec, BundleSetup& setup, ProcessSurroundings& around) {
+  Launching launching(setup.plan(), setup.namespaces(), around.network);
+  const auto adopt = [&] {
+    Adopt(launching.Finish());
+    MapIds(spec, around);
+  };
+  if (around.network == nullptr)
+    adopt();
   if (around.make_groups)
     around.make_groups();
   if (around.network != nullptr)
-    out.SendNetwork(*around.network);
-  if (around.make_groups)
-    out.SendTasks(around.state->cgroup);
+    adopt();
+  const char there = 1;
+  if (setup.plan().late_task_count > 0 && send(socket_.get(), &there, 1, MSG_NOSIGNAL) < 0 && !FailedMeanwhile())
+    ThrowErrno("tell the container that its control groups are there");
+  around.state->pid = pid_;
+  around.state->start_time = StartTimeOf(pid_).value_or(0);
+}
+
+BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& around, bool waits) {
+  InitRequest request = RequestFor(spec, *spec.process, around.runtime.note);
+  request.waits = waits;
+  request.hooks = spec.hooks.start_container;
+  std::vector<UniqueFd> kept;
+  const std::vector<int> passed = OpenPassed(spec, around, request, true, kept);
+  request.keep_groups = GroupsAreFixed(spec);
+  around.place.labels = !request.apparmor.empty() || !request.selinux.empty();
+  around.place.capabilities = NeededByInit(request.process, spec.seccomp.has_value());
+
+  // The process may still look at it until it is dead.
+  BundleSetup setup(spec, around.place, around.state->cgroup);
+  BundleProcess out;
+  if (!waits && !around.options.detach)
+    out.BlockSignals();
+  out.LaunchFirst(spec, setup, around);
+  // What init is told later is prepared while the process is busy.
+  const std::vector<sock_filter> filter = FilterOf(spec);
+  request.filter = filter;
+  // Poststop hooks may undo what the mounts were made of.
+  if (out.blocked_ && spec.hooks.poststop.empty())
+    out.mounts_.emplace(out.pid_);
   // Before there is anything that could be executed: whoever finds us killed finds the process.
   around.dir->Save(*around.state);
   if (request.notifies)
@@ -401,6 +402,8 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   if (spec.NewNamespace(CLONE_NEWPID) && !setup.plan().bundle->await_hooks)
     out.SendParams(request, passed);
   out.Converse(setup, &spec, request, passed, around);
+  if (around.network != nullptr)
+    around.network->Release();
   out.HandOverConsole(around, request.process);
   if (out.mounts_)
     out.mounts_->Begin();
@@ -410,12 +413,10 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
 BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& process, ProcessSurroundings& around) {
   BundleProcess out;
   const std::vector<sock_filter> filter = FilterOf(spec);
-  InitRequest request = RequestFor(spec, process, filter, around.runtime.note);
-  std::vector<int> passed;
-  UniqueFd agent;
-  if (request.notifies)
-    passed.push_back((agent = ConnectTo(spec.seccomp->listener_path, "the seccomp agent")).get());
-  for (const int fd : Preserved(around.options, request.process, false)) passed.push_back(fd);
+  InitRequest request = RequestFor(spec, process, around.runtime.note);
+  request.filter = filter;
+  std::vector<UniqueFd> kept;
+  const std::vector<int> passed = OpenPassed(spec, around, request, false, kept);
   if (!around.options.detach)
     out.BlockSignals();
   EntrySetup setup(around.state->pid, around.state->cgroup, request.process,
@@ -425,7 +426,7 @@ BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& pr
   // Looked at once more with its namespaces open: then the number cannot have become another's.
   if (!around.state->Alive())
     throw Error(ErrorKind::kFailed, "container not running: " + Quoted(around.state->id) + " is stopped");
-  out.LaunchBy(setup);
+  out.Adopt(Launch(setup.plan(), setup.namespaces()));
   if (request.notifies)
     request.notice = Notice(spec, *around.state, out.pid_);
   AdjustOom(out.pid_, request.process, !around.place.privileged);

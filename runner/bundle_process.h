@@ -16,6 +16,7 @@
 #include "runner/console.h"
 #include "runner/early_network.h"
 #include "runner/init_params.h"
+#include "runner/launch.h"
 #include "runner/mount_keeper.h"
 
 namespace gantry::runner {
@@ -27,7 +28,7 @@ struct ProcessSurroundings {
   ContainerState* state;  // gets the first process
   BundlePlace place = {};
   EarlyNetwork* network = nullptr;         // of `place`, in the making
-  std::function<void()> make_groups = {};  // of the state that are still to be made, and opens them
+  std::function<void()> make_groups = {};  // of the state that are still to be made
 };
 
 class BundleProcess {
@@ -55,12 +56,12 @@ class BundleProcess {
   BundleProcess() = default;
   void BlockSignals();
   template <typename Setup>
-  void LaunchBy(Setup& setup);
-  template <typename Setup>
   void Converse(const Setup& setup, const Spec* spec, InitRequest& request, const std::vector<int>& passed,
                 ProcessSurroundings& around);
-  void SendNetwork(EarlyNetwork& network);
-  void SendTasks(const BundleCgroup& cgroup);
+  static std::vector<int> OpenPassed(const Spec& spec, const ProcessSurroundings& around, InitRequest& request,
+                                     bool first, std::vector<UniqueFd>& kept);
+  void Adopt(Launched launched);
+  void LaunchFirst(const Spec& spec, BundleSetup& setup, ProcessSurroundings& around);
   void SendParams(InitRequest& request, const std::vector<int>& passed);
   void MapIds(const Spec& spec, const ProcessSurroundings& around);
   void Attend(const ProcessSurroundings& around, const SpecProcess& process, const std::string& verb, UniqueFd input);

@@ -12,7 +12,7 @@ namespace gantry::runner {
 
 // Not std::thread, which frees memory in the thread, for which that would be given a heap of its own. Signals are for
 // the caller, who may block them while the thread is still there.
-EarlyNetwork::EarlyNetwork() {
+EarlyNetwork::EarlyNetwork(For wanted) : wanted_(wanted) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -21,17 +21,44 @@ EarlyNetwork::EarlyNetwork() {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-EarlyNetwork::~EarlyNetwork() { Join(); }
+EarlyNetwork::~EarlyNetwork() {
+  Release();
+  Join();
+}
 
 void* EarlyNetwork::Make(void* self) {
-  if (unshare(CLONE_NEWNET) == 0 && StartLoopback())
-    static_cast<EarlyNetwork*>(self)->made_ = UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  auto& network = *static_cast<EarlyNetwork*>(self);
+  const bool made = unshare(CLONE_NEWNET) == 0 && StartLoopback();
+  if (network.wanted_ == For::kDescriptor) {
+    if (made)
+      network.made_ = UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    return nullptr;
+  }
+  network.stage_.wait(kMaking);
+  if (network.stage_ == kUsed) {
+    network.work_(made);
+    network.stage_.wait(kUsed);
+  }
   return nullptr;
 }
 
 void EarlyNetwork::Join() {
   if (std::exchange(making_, false))
     pthread_join(maker_, nullptr);
+}
+
+bool EarlyNetwork::Use(std::function<void(bool)> work) {
+  if (!making_)
+    return false;
+  work_ = std::move(work);
+  stage_ = kUsed;
+  stage_.notify_one();
+  return true;
+}
+
+void EarlyNetwork::Release() {
+  stage_ = kReleased;
+  stage_.notify_one();
 }
 
 UniqueFd EarlyNetwork::Take() {

@@ -5,6 +5,9 @@
 
 #include <pthread.h>
 
+#include <atomic>
+#include <functional>
+
 #include "libimage/base/fd.h"
 
 namespace gantry::runner {
@@ -12,19 +15,31 @@ namespace gantry::runner {
 // The namespace belongs to the caller's user namespace: it is for containers that have no other.
 class EarlyNetwork {
  public:
-  EarlyNetwork();
+  // What comes of it: a descriptor (Take), or a thread that is in it (Use).
+  enum class For { kDescriptor, kThread };
+  explicit EarlyNetwork(For wanted = For::kDescriptor);
   EarlyNetwork(const EarlyNetwork&) = delete;
   EarlyNetwork& operator=(const EarlyNetwork&) = delete;
-  ~EarlyNetwork();
+  ~EarlyNetwork();  // waits for the thread
 
   // Waits for it, and then there is no thread any more. An invalid descriptor when it could not be made: whoever tries
   // again hears why.
   UniqueFd Take();
 
+  // Has the thread run `work`, once; it is told whether there is a network. False when there is no thread.
+  bool Use(std::function<void(bool made)> work);
+
+  // Lets the thread end that was used: the kernel takes its end for that of the parent of what it started.
+  void Release();
+
  private:
+  enum Stage : int { kMaking, kUsed, kReleased };
   static void* Make(void* self);
   void Join();
 
+  const For wanted_;
+  std::function<void(bool)> work_;
+  std::atomic<int> stage_ = kMaking;
   UniqueFd made_;
   pthread_t maker_{};
   bool making_ = false;

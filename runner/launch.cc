@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "libimage/base/error.h"
@@ -23,8 +25,7 @@
 namespace gantry::runner {
 namespace {
 
-// `ours` is the parent's end of the socket: the child could not see it end if it had it, too.
-long Clone(const SetupPlan& plan, const Namespaces& namespaces, uint64_t flags, int* pidfd, int ours) {
+clone_args ArgumentsOf(const Namespaces& namespaces, uint64_t flags, int* pidfd) {
   clone_args arguments{};
   arguments.flags = flags | CLONE_CLEAR_SIGHAND | namespaces.made;
   arguments.exit_signal = (flags & CLONE_PARENT) != 0 ? 0 : SIGCHLD;
@@ -36,15 +37,75 @@ long Clone(const SetupPlan& plan, const Namespaces& namespaces, uint64_t flags, 
     arguments.flags |= CLONE_INTO_CGROUP;
     arguments.cgroup = static_cast<uint64_t>(namespaces.cgroup);
   }
-  const long child = syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (child == 0) {
-    for (const int fd : {ours, namespaces.cgroup}) {
-      if (fd >= 0)
-        close(fd);
-    }
-    RunSetup(plan);
+  return arguments;
+}
+
+// `ours` is the parent's end of the socket: the child could not see it end if it had it, too.
+[[noreturn]] void BeChild(const SetupPlan& plan, int cgroup, int ours) {
+  for (const int fd : {ours, cgroup}) {
+    if (fd >= 0)
+      close(fd);
   }
+  RunSetup(plan);
+}
+
+long Clone(const SetupPlan& plan, const Namespaces& namespaces, uint64_t flags, int* pidfd, int ours) {
+  clone_args arguments = ArgumentsOf(namespaces, flags, pidfd);
+  const long child = syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (child == 0)
+    BeChild(plan, namespaces.cgroup, ours);
   return child;
+}
+
+// A child on a stack of its own, where it calls body(argument), which does not return.
+#if defined(__x86_64__)
+long CloneOnto(clone_args& arguments, void (*body)(void*), void* argument) {
+  long result = SYS_clone3;
+  register void (*r12)(void*) asm("r12") = body;
+  register void* r13 asm("r13") = argument;
+  asm volatile(
+      "syscall\n"
+      "test %%rax, %%rax\n"
+      "jnz 1f\n"
+      "xor %%ebp, %%ebp\n"
+      "mov %%r13, %%rdi\n"
+      "call *%%r12\n"
+      "ud2\n"
+      "1:\n"
+      : "+a"(result)
+      : "D"(&arguments), "S"(sizeof arguments), "r"(r12), "r"(r13)
+      : "rcx", "r11", "memory", "cc");
+  return result;
+}
+#elif defined(__aarch64__)
+long CloneOnto(clone_args& arguments, void (*body)(void*), void* argument) {
+  register long x8 asm("x8") = SYS_clone3;
+  register long x0 asm("x0") = reinterpret_cast<long>(&arguments);
+  register long x1 asm("x1") = sizeof arguments;
+  register void (*x9)(void*) asm("x9") = body;
+  register void* x10 asm("x10") = argument;
+  asm volatile(
+      "svc #0\n"
+      "cbnz x0, 1f\n"
+      "mov x29, xzr\n"
+      "mov x0, x10\n"
+      "blr x9\n"
+      "brk #1\n"
+      "1:\n"
+      : "+r"(x0)
+      : "r"(x1), "r"(x8), "r"(x9), "r"(x10)
+      : "memory", "cc");
+  return x0;
+}
+#endif
+
+// A hook is a process that is forked, which takes a memory of its own. Sanitizers know the stacks of threads alone.
+bool CanShare([[maybe_unused]] const SetupPlan& plan) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !(defined(__x86_64__) || defined(__aarch64__))
+  return false;
+#else
+  return plan.bundle != nullptr && plan.bundle->hook_count == 0;
+#endif
 }
 
 struct Answer {
@@ -184,6 +245,83 @@ Launched Launch(SetupPlan& plan, const Namespaces& namespaces) {
   out.pid = static_cast<pid_t>(child);
   out.pidfd = UniqueFd(handle);
   return out;
+}
+
+Launching::Launching(SetupPlan& plan, const Namespaces& namespaces, EarlyNetwork* network)
+    : plan_(plan), namespaces_(namespaces) {
+  std::tie(ours_, theirs_) = SocketPair(SOCK_SEQPACKET);
+  if (network == nullptr || !network->Use([this](bool made) { Make(made); }))
+    Make(false);
+}
+
+// In the thread.
+void Launching::Make(bool network_made) {
+  plan_.network_made = network_made;
+  if (!network_made && !plan_.host_network)
+    namespaces_.made |= CLONE_NEWNET;
+  try {
+    if (network_made && CanShare(plan_) && namespaces_.entered.empty()) {
+      MakeSharing();
+      return;
+    }
+    launched_ = Launch(plan_, namespaces_);
+  } catch (...) {
+    error_ = std::current_exception();
+  }
+  begun_ = 1;
+  begun_.notify_one();
+}
+
+// The thread sleeps, and lends the child what is a thread's own, as errno, until init is executed.
+void Launching::MakeSharing() {
+#if defined(__x86_64__) || defined(__aarch64__)
+  // As tmpcopyup goes down into directories.
+  alignas(16) static std::array<std::byte, 1024 * 1024> stack;
+  plan_.control = theirs_.get();
+  clone_args arguments = ArgumentsOf(namespaces_, CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID, &handle_);
+  arguments.parent_tid = reinterpret_cast<uint64_t>(&pid_);
+  arguments.stack = reinterpret_cast<uint64_t>(stack.data());
+  arguments.stack_size = stack.size();
+  const long child = CloneOnto(
+      arguments,
+      [](void* self) {
+        auto& launching = *static_cast<Launching*>(self);
+        const SetupPlan& plan = launching.plan_;
+        const int cgroup = launching.namespaces_.cgroup;
+        const int ours = launching.ours_.get();
+        // From here on it is the caller's.
+        launching.begun_ = 1;
+        launching.begun_.notify_one();
+        BeChild(plan, cgroup, ours);
+      },
+      this);
+  if (child < 0)
+    ThrowNotMade(plan_, static_cast<int>(-child));
+#endif
+}
+
+Launching::~Launching() {
+  if (finished_)
+    return;
+  try {
+    const Launched launched = Finish();
+    kill(launched.pid, SIGKILL);
+    while (waitpid(launched.pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  } catch (const std::exception&) {
+    // Nothing was made.
+  }
+}
+
+Launched Launching::Finish() {
+  finished_ = true;
+  begun_.wait(0);
+  theirs_.Reset();
+  if (error_)
+    std::rethrow_exception(error_);
+  if (pid_ > 0)
+    launched_ = {pid_, UniqueFd(handle_), std::move(ours_)};
+  return std::move(launched_);
 }
 
 std::optional<Received> ReceiveReport(int socket) {

@@ -3,12 +3,15 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "libimage/base/fd.h"
+#include "runner/early_network.h"
 #include "runner/protocol.h"
 #include "runner/setup.h"
 
@@ -28,6 +31,35 @@ struct Launched {
 
 // Runs RunSetup(plan) in a new process. `plan.control` is set. Throws when the namespaces cannot be made or entered.
 Launched Launch(SetupPlan& plan, const Namespaces& namespaces);
+
+// The same by the thread of a network that is in the making, and so in that network, while the caller goes on. Where it
+// can, the process shares our memory until it executes init: to copy it, and then each page that either writes to,
+// takes longer than all the namespaces. So what the plan points at has to stay as it is until then, and one such
+// process is made at a time. The network is to be released when init does not ask for our death any more.
+class Launching {
+ public:
+  // Without a network there is nothing to go on beside.
+  Launching(SetupPlan& plan, const Namespaces& namespaces, EarlyNetwork* network);
+  Launching(const Launching&) = delete;
+  Launching& operator=(const Launching&) = delete;
+  ~Launching();  // kills what nobody has asked for
+
+  Launched Finish();  // once; what Launch throws
+
+ private:
+  void Make(bool network_made);
+  void MakeSharing();
+
+  SetupPlan& plan_;
+  Namespaces namespaces_;
+  UniqueFd ours_, theirs_;
+  Launched launched_;
+  pid_t pid_ = -1;
+  int handle_ = -1;
+  std::exception_ptr error_;
+  std::atomic<int> begun_ = 0;
+  bool finished_ = false;
+};
 
 struct Received {
   Report report;

@@ -36,21 +36,6 @@ void EnterNetwork(const SetupPlan& plan) {
   close(plan.network);
 }
 
-// Made by a thread of the parent, or, where that failed, by us, who can tell why.
-void ReceiveNetwork() {
-  std::byte byte{};
-  const Arrival arrival = ReceiveWithDescriptor(kControlFd, std::span(&byte, 1));
-  if (arrival.size != 1)
-    FailSetup(Step::kNetworkNamespace, EPIPE);
-  const bool entered = arrival.fd >= 0 ? setns(arrival.fd, CLONE_NEWNET) == 0 : unshare(CLONE_NEWNET) == 0;
-  if (!entered)
-    FailSetup(Step::kNetworkNamespace, errno);
-  if (arrival.fd >= 0)
-    close(arrival.fd);
-  else if (!StartLoopback())
-    FailSetup(Step::kLoopback, errno);
-}
-
 // With a user namespace the parent writes the maps first; then we are root in it. Returns what comes with its word: the
 // root of the container, or -1.
 int BecomeRoot(const SetupPlan& plan) {
@@ -85,18 +70,16 @@ void Join(int tasks, size_t index) {
 
 }  // namespace
 
-bool SomethingComes(const SetupPlan& plan) { return plan.network_to_come || plan.tasks_to_come > 0; }
-
-void JoinNetworkAndCgroups(const SetupPlan& plan) {
-  if (plan.network_to_come)
-    ReceiveNetwork();
+void JoinCgroups(const SetupPlan& plan) {
   for (size_t i = 0; i < plan.task_count; ++i) Join(plan.tasks[i], i);
-  for (size_t i = 0; i < plan.tasks_to_come; ++i) {
-    std::byte byte{};
-    const Arrival arrival = ReceiveWithDescriptor(kControlFd, std::span(&byte, 1));
-    if (arrival.fd < 0)
-      FailSetup(Step::kJoinCgroup, EPIPE, i);
-    Join(arrival.fd, i);
+  char there = 0;
+  if (plan.late_task_count > 0 && recv(kControlFd, &there, sizeof there, 0) != sizeof there)
+    FailSetup(Step::kJoinCgroup, EPIPE);
+  for (size_t i = 0; i < plan.late_task_count; ++i) {
+    const int tasks = open(plan.late_tasks[i], O_WRONLY | O_CLOEXEC);
+    if (tasks < 0)
+      FailSetup(Step::kJoinCgroup, errno, i);
+    Join(tasks, i);
   }
   // After joining, so that the namespace's root is the container's group.
   if (plan.joined_cgroup && unshare(CLONE_NEWCGROUP) < 0)
@@ -183,7 +166,7 @@ void MakeNodes(const SetupPlan& plan, int root) {
 }  // namespace
 
 void RaiseLoopback(const SetupPlan& plan) {
-  if (!plan.host_network && plan.network < 0 && !plan.network_to_come && !StartLoopback())
+  if (!plan.host_network && plan.network < 0 && !plan.network_made && !StartLoopback())
     FailSetup(Step::kLoopback, errno);
 }
 
@@ -329,8 +312,8 @@ void RunSetup(const SetupPlan& plan) {
   EnterNetwork(plan);
   const int root = BecomeRoot(plan);
   LeaveSession(plan);
-  if (!SomethingComes(plan))
-    JoinNetworkAndCgroups(plan);
+  if (plan.late_task_count == 0)
+    JoinCgroups(plan);
   TakeOutput(plan);
   const int proc = OpenProcForLabels(plan);
   if (plan.entered)

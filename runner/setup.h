@@ -96,14 +96,15 @@ struct BundlePlan {
   size_t hook_count = 0;
   bool await_hooks = false;  // says kMounted, and waits for the state
   bool pivot = true;
-  uint64_t propagation = 0;            // of the root, MS_ bits; 0: rslave while it is set up
+  uint64_t propagation = 0;            // of the root, MS_ bits; unless shared, it is rslave while it is set up
   const char* time_offsets = nullptr;  // for /proc/self/timens_offsets, of a new time namespace
   const char* domainname = nullptr;
   bool personality = false;
   uint32_t persona = 0;
 };
 
-// Borrowed pointers into the parent's memory, of which the child has a copy.
+// Borrowed pointers into the parent's memory, of which the child has a copy, or which it shares until it executes init
+// (launch.h).
 struct SetupPlan {
   int control = -1;  // becomes kControlFd
   int init = -1;     // executable; above kControlFd, as the tasks are
@@ -113,8 +114,8 @@ struct SetupPlan {
   bool single_id = false;
   bool host_network = false;
   int network = -1;  // one of the container's own that is there already, with its loopback device; above kControlFd
-  bool network_to_come = false;  // instead, over `control`, while a bundle's mounts are made, and before the tasks
-  bool metadata = false;         // the runner gets a socket that listens in the container's network
+  bool network_made = false;  // instead, the process begins in it
+  bool metadata = false;      // the runner gets a socket that listens in the container's network
   bool terminal = false;
   bool interactive = false;
   int output = -1;  // becomes 1 and 2, and 0 is empty; above kControlFd, as the tasks are
@@ -136,8 +137,9 @@ struct SetupPlan {
   size_t node_count = 0;
   const int* tasks = nullptr;
   size_t task_count = 0;
-  size_t tasks_to_come = 0;    // instead, over `control`, while a bundle's mounts are made
-  bool joined_cgroup = false;  // by any means: a cgroup namespace is worth having
+  const char* const* late_tasks = nullptr;  // instead, files that are there once a byte comes over `control`
+  size_t late_task_count = 0;               // of groups that are made while a bundle's mounts are
+  bool joined_cgroup = false;               // by any means: a cgroup namespace is worth having
   bool new_keyring = true;
   const char* keyring = nullptr;  // its name; null: none
   bool labels = false;            // init writes security labels: it needs a /proc of its own, at kProcFd

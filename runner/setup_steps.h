@@ -31,6 +31,9 @@ int OpenOrMake(int root, const char* path, bool directory, Step step, size_t ind
 // Opens the directory NAME of the root for mounting over it, making it when missing; a link is refused.
 int OpenMountPoint(int root, const char* name, Step step);
 
+// The same, or what is mounted there already, for a directory of a bundle's root.
+int OpenTop(int root, const char* name, size_t index);
+
 // A new file system as a detached mount. `options` are "key=value" or "flag", null-terminated list. `source` is the
 // type unless given.
 int NewMount(const char* type, const char* const* options, unsigned attributes, Step step, size_t index = 0,
@@ -51,12 +54,8 @@ int MountRootByOptions(const SetupPlan& plan);
 // directory that it can reach. Not "/": what is mounted there becomes our root, which cannot be changed for itself.
 void PlaceRoot(int root, const char* place);
 
-// Whether the parent still makes what is joined.
-bool SomethingComes(const SetupPlan& plan);
-
-// Joins those control groups that the parent's descriptors are of, and makes the cgroup namespace; before that, the
-// network namespace, if it comes.
-void JoinNetworkAndCgroups(const SetupPlan& plan);
+// Joins the control groups of the plan, once the parent has made those that are late, and makes the cgroup namespace.
+void JoinCgroups(const SetupPlan& plan);
 
 // A network namespace of the plan's own gets its loopback device up.
 void RaiseLoopback(const SetupPlan& plan);
@@ -69,6 +68,10 @@ int ReceiveState();
 
 // The root of a bundle, its mounts, nodes, hooks and sysctls, up to and including the change of the root.
 void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle);
+
+// The mounts of the bundle, in their order. Before the first for which it matters, else after the last, control groups
+// are joined that are late.
+void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root);
 
 // Fills `into`, a mount that hides the directory `from`, with what is in it.
 void CopyUp(int from, int into, size_t index);

@@ -1,0 +1,41 @@
+# A container's terminal, and one that a process more has, go to who listens: one message with its master.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/oci.sh"
+need python3
+[ "$(id -u)" = 0 ] || skip "root's way"
+c=gantry-test-$$
+cat >"$T/listen.py" <<'END'
+import array, os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen(1)
+connection, _ = s.accept()
+_, control, _, _ = connection.recvmsg(100, socket.CMSG_LEN(8))
+master = array.array("i", control[0][2])[0]
+text = b""
+try:
+    while b"end" not in text:
+        text += os.read(master, 4096)
+except OSError:
+    pass
+print(text.decode(), len(control))
+END
+listen() {
+  rm -f "$T/console"
+  python3 "$T/listen.py" "$T/console" >"$T/console.out" &
+  listener=$!
+  until [ -S "$T/console" ]; do sleep 0.02; done
+}
+make_bundle '.process.terminal=true | .process.args=["sh","-c","tty; sleep 1; echo the end; exec sleep 995"]'
+listen
+oci create --console-socket "$T/console" --bundle "$bundle" "$c"
+oci start "$c"
+wait "$listener" || fail "nobody sent a terminal"
+expect_text '^/dev/(console|pts/0)' "$T/console.out"
+listen
+oci exec --tty --detach --console-socket "$T/console" "$c" sh -c 'tty; sleep 1; echo the end'
+wait "$listener" || fail "exec sent no terminal"
+expect_text '^/dev/pts/' "$T/console.out"
+oci delete --force "$c"
+nothing_is_left "$c"

@@ -1,0 +1,35 @@
+# Flags of `exec`, `kill`, `ps` and `events`, each by what it does in a running container.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/oci.sh"
+[ "$(id -u)" = 0 ] || skip "root's way"
+c=gantry-test-$$
+make_bundle '.process.args=["sh","-c","sleep 996 & exec sleep 995"] | .process.noNewPrivileges=false'
+oci run --detach --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1
+expect_exit 0 oci exec --user 7:8 --additional-gids 5 --additional-gids 6 --no-new-privs --cap KILL "$c" cat /proc/self/status
+expect_text '^Groups:.5 6' "$T/out"
+expect_text '^NoNewPrivs:.1' "$T/out"
+[ -e /sys/fs/selinux/enforce ] || [ -e /sys/module/apparmor/parameters/enabled ] || {
+  expect_exit 0 oci exec --apparmor some --process-label label "$c" true
+  expect_text 'AppArmor is not active' "$T/err"
+  expect_text 'SELinux is not active' "$T/err"
+}
+# What is put into a paused container goes on when it does.
+oci pause "$c"
+oci exec --ignore-paused "$c" echo thawed >"$T/thawed" 2>&1 &
+pid=$!
+sleep 0.3
+[ ! -s "$T/thawed" ] || fail "it ran in a paused container"
+oci resume "$c"
+wait "$pid"
+expect_text '^thawed$' "$T/thawed"
+timeout 3 gantry-oci --root "$T/state" events --interval 1s "$c" >"$T/events" || true
+[ "$(wc -l <"$T/events")" -ge 2 ] && jq -e '.data.memory' "$T/events" >/dev/null || fail "events: $(cat "$T/events")"
+oci ps "$c" | grep -q 'sleep 996' || fail "$(oci ps "$c")"
+oci ps "$c" -- -o pid,args | grep -q ' sleep 995' || fail "$(oci ps "$c" -- -o pid,args)"
+# Every process is sent it, not the first alone.
+oci kill --all "$c" KILL
+for _ in $(seq 100); do pgrep -f 'sleep 99[56]' >/dev/null || break; sleep 0.05; done
+! pgrep -f 'sleep 99[56]' >/dev/null || fail "one is left"
+oci delete "$c"
+nothing_is_left "$c"
