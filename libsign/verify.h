@@ -10,10 +10,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
 #include "libimage/base/json.h"
+#include "libimage/base/process.h"
 #include "libimage/model/image.h"
 #include "libsign/evidence.h"
 #include "libsign/policy.h"
@@ -76,6 +79,24 @@ class Verifier {
   // Decision::Refusal, and kFailed when it died. For single-threaded callers.
   static std::optional<image::VerifiedImage> VerifyInChild(const Policy& policy, const std::function<void()>& confine,
                                                            const std::function<std::optional<Candidate>()>& open);
+
+  // The same for a caller who has something else to do while the child decides.
+  class Pending;
+  static Pending BeginInChild(const Policy& policy, const std::function<void()>& confine,
+                              const std::function<std::optional<Candidate>()>& open);
+};
+
+// A decision that a child is about to make; destroyed before that, it ends the child.
+class Verifier::Pending {
+ public:
+  std::optional<image::VerifiedImage> Wait();  // the last call
+
+ private:
+  friend class Verifier;
+  Pending(UniqueFd answer, Process child) : answer_(std::move(answer)), child_(std::move(child)) {}
+
+  UniqueFd answer_;
+  Process child_;
 };
 
 }  // namespace gantry::sign

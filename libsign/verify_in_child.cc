@@ -60,6 +60,11 @@ FetchedImage FromFields(std::vector<std::string>& fields) {
 
 std::optional<VerifiedImage> Verifier::VerifyInChild(const Policy& policy, const std::function<void()>& confine,
                                                      const std::function<std::optional<Candidate>()>& open) {
+  return BeginInChild(policy, confine, open).Wait();
+}
+
+Verifier::Pending Verifier::BeginInChild(const Policy& policy, const std::function<void()>& confine,
+                                         const std::function<std::optional<Candidate>()>& open) {
   Pipe answer = MakePipe();
   Process child = Process::Fork([&] {
     return ReportErrors(answer.write.get(), [&] {
@@ -70,10 +75,13 @@ std::optional<VerifiedImage> Verifier::VerifyInChild(const Policy& policy, const
                                           : Message{kNothing, {}});
     });
   });
-  answer.write.Reset();
-  std::optional<Message> message = ReceiveMessage(answer.read.get(), kBounds);
+  return {std::move(answer.read), std::move(child)};
+}
+
+std::optional<VerifiedImage> Verifier::Pending::Wait() {
+  std::optional<Message> message = ReceiveMessage(answer_.get(), kBounds);
   if (!message) {
-    ThrowEndedEarly(child.Wait());
+    ThrowEndedEarly(child_.Wait());
   }
   if (message->kind == kNothing) {
     return std::nullopt;

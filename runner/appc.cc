@@ -11,7 +11,7 @@
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
-#include "runner/seccomp_file.h"
+#include "runner/filter_compiler.h"
 #include "runner/seccomp_profile.h"
 
 namespace gantry::runner {
@@ -115,7 +115,8 @@ struct Taker {
   void Seccomp(const Cursor& value, bool retain) const {
     const auto error = value.Find("errno");
     if (options.filter.kind == Filter::Kind::kDefault)
-      options.filter = AppcFilter(retain, SetOf(value), error ? error->String() : "", ignored);
+      options.filter = {Filter::Kind::kProfile,
+                        CompileFilter(AppcFilter(retain, SetOf(value), error ? error->String() : "", ignored))};
   }
   void NoNewPrivileges(const Cursor& value) const {
     // False would loosen.
@@ -263,8 +264,8 @@ uint64_t ParseQuantity(std::string_view text) {
   return (*whole * 1000 + *rest) * suffix->second;
 }
 
-Filter AppcFilter(bool retain, const std::vector<std::string>& names, const std::string& error,
-                  std::vector<std::string>& ignored) {
+SpecSeccomp AppcFilter(bool retain, const std::vector<std::string>& names, const std::string& error,
+                       std::vector<std::string>& ignored) {
   std::set<std::string> set;
   for (const std::string& name : names) {
     if (!name.starts_with('@'))
@@ -295,8 +296,9 @@ Filter AppcFilter(bool retain, const std::vector<std::string>& names, const std:
     rule.Append("names", std::move(removed));
     rules.emplace_back(std::move(rule));
   }
-  Object profile{{"defaultAction", "SCMP_ACT_ERRNO"}, {"defaultErrnoRet", EPERM}, {"syscalls", std::move(rules)}};
-  return {Filter::Kind::kProfile, ReadSeccompProfile(json::Print(profile), "the filter of the isolator", 0)};
+  const json::Value profile(
+      Object{{"defaultAction", "SCMP_ACT_ERRNO"}, {"defaultErrnoRet", EPERM}, {"syscalls", std::move(rules)}});
+  return ParseSpecSeccomp(Cursor(profile, "the filter of the isolator"));
 }
 
 void AddAppc(const image::AciApp& app, RunOptions& options, std::vector<std::string>& ignored) {

@@ -11,6 +11,7 @@
 
 #include "libimage/model/aci_manifest.h"
 #include "runner/config.h"
+#include "runner/spec_seccomp.h"
 
 namespace gantry::runner {
 
@@ -18,10 +19,10 @@ namespace gantry::runner {
 // `ignored`, for people. kCorrupt for an isolator that is no such.
 void AddAppc(const image::AciApp& app, RunOptions& options, std::vector<std::string>& ignored);
 
-// A filter as os/linux/seccomp-retain-set and -remove-set describe it: no call more than the default filter allows, and
+// The rules that os/linux/seccomp-retain-set and -remove-set describe: no call more than the default filter allows, and
 // always those that the container's init needs. `error` is a name like "EPERM"; empty kills the process with SIGSYS.
-Filter AppcFilter(bool retain, const std::vector<std::string>& names, const std::string& error,
-                  std::vector<std::string>& ignored);
+SpecSeccomp AppcFilter(bool retain, const std::vector<std::string>& names, const std::string& error,
+                       std::vector<std::string>& ignored);
 
 // "1", "1.5", "500m", "1Ki", "2G" (Kubernetes' quantities), in thousandths, rounded up. kCorrupt.
 uint64_t ParseQuantity(std::string_view text);

@@ -160,8 +160,7 @@ int RunAsFirst(const std::function<int()>& body) {
 
 // Process 1 of the namespace waits, so that signals have their usual meaning for the command.
 int RunFirst(const RunConfig& config, int root, const std::optional<IdMap>& map, int answer) {
-  std::vector<sock_filter> own;
-  const auto filter = FilterFor(config, own);
+  const auto filter = FilterFor(config);
   Credentials who;
   InitRequest request;
   TryMountProc(root);

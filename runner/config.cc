@@ -234,6 +234,13 @@ Volume Volume::Parse(const std::string& text) {
   return out;
 }
 
+bool operator==(const Filter& a, const Filter& b) {
+  const auto same = [](const sock_filter& x, const sock_filter& y) {
+    return x.code == y.code && x.jt == y.jt && x.jf == y.jf && x.k == y.k;
+  };
+  return a.kind == b.kind && std::ranges::equal(a.program, b.program, same);
+}
+
 RunConfig Plan(const image::ImageConfig& image, const RunOptions& options) {
   if (!image.platform.os.empty() && image.platform.os != "linux")
     throw Error(ErrorKind::kUnsupported, "the image is for " + Quoted(image.platform.os) + ", not for linux",

@@ -5,6 +5,8 @@
 // user.h once the rootfs is there.
 #pragma once
 
+#include <linux/filter.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -90,8 +92,8 @@ struct Limits {
 struct Filter {
   enum class Kind { kDefault, kNone, kProfile };
   Kind kind = Kind::kDefault;
-  std::string profile;  // JSON as in linux.seccomp of a bundle, already checked
-  friend bool operator==(const Filter&, const Filter&) = default;
+  std::vector<sock_filter> program = {};  // of kProfile
+  friend bool operator==(const Filter& a, const Filter& b);
 };
 
 // A command of the app's own life, executed in its container as root: appc's event handlers.
@@ -147,6 +149,7 @@ struct RunOptions {
   std::optional<int> oom_score_adj = {};
   bool new_privileges = false;  // a program may gain some by being executed
   Filter filter = {};
+  std::string seccomp_profile = {};  // a file to read the filter from; whoever calls Plan has done that
   std::string apparmor = {}, selinux = {};
   std::optional<int> stop_signal = {};
   std::optional<unsigned> stop_seconds = {};

@@ -1,9 +1,12 @@
 #include "runner/config_json.h"
 
+#include <cstring>
 #include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
+
+#include "libimage/base/base64.h"
 
 namespace gantry::runner {
 namespace {
@@ -74,6 +77,20 @@ void PutList(json::Object& out, const char* name, const Items& items, Print prin
 constexpr std::string_view kVolumeKinds[] = {"host", "empty", "tmpfs"};
 constexpr std::string_view kRateKinds[] = {"readBytes", "writeBytes", "readOperations", "writeOperations"};
 constexpr std::string_view kNetworks[] = {"none", "host", "private", "named"};
+std::string_view ProgramBytes(const std::vector<sock_filter>& program) {
+  return {reinterpret_cast<const char*>(program.data()), program.size() * sizeof(sock_filter)};
+}
+
+// Never none: that would let every call pass.
+std::vector<sock_filter> ParseProgram(const json::Cursor& at) {
+  const auto bytes = DecodeBase64(at.String());
+  if (!bytes || bytes->empty() || bytes->size() % sizeof(sock_filter) != 0)
+    at.Fail("expected the steps of a filter in base64");
+  std::vector<sock_filter> out(bytes->size() / sizeof(sock_filter));
+  std::memcpy(out.data(), bytes->data(), bytes->size());
+  return out;
+}
+
 constexpr std::string_view kFilterKinds[] = {"default", "none", "profile"};
 
 template <typename Kind, size_t kCount>
@@ -200,7 +217,8 @@ void PrintConfinement(const RunConfig& config, json::Object& out) {
   Put(out, "newPrivileges", config.new_privileges);
   if (config.filter.kind != Filter::Kind::kDefault)
     out.Append("filter", kFilterKinds[static_cast<size_t>(config.filter.kind)]);
-  Put(out, "profile", config.filter.profile);
+  if (config.filter.kind == Filter::Kind::kProfile)
+    out.Append("program", EncodeBase64(ProgramBytes(config.filter.program)));
   Put(out, "apparmor", config.apparmor);
   Put(out, "selinux", config.selinux);
 }
@@ -224,7 +242,8 @@ void ParseConfinement(const json::Cursor& at, RunConfig& out) {
   out.new_privileges = Flag(at, "newPrivileges");
   if (const auto filter = at.Find("filter"))
     out.filter.kind = KindOf<Filter::Kind>(*filter, kFilterKinds);
-  out.filter.profile = Text(at, "profile");
+  if (out.filter.kind == Filter::Kind::kProfile)
+    out.filter.program = ParseProgram(at.At("program"));
   out.apparmor = Text(at, "apparmor");
   out.selinux = Text(at, "selinux");
 }

@@ -131,8 +131,7 @@ EnteredProcess EnteredProcess::Start(const AppPlan& app, const std::string& uuid
   const Dir root(OpenFile("/proc/" + std::to_string(pid) + "/root", O_PATH | O_DIRECTORY), "the container's root");
   Credentials who = ResolveUser(root, config.user);
   who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
-  std::vector<sock_filter> own;
-  InitRequest request = EntryRequest(config, who, ChooseHostname(config, uuid), FilterFor(config, own));
+  InitRequest request = EntryRequest(config, who, ChooseHostname(config, uuid), FilterFor(config));
   BundleCgroup groups = BundleCgroup::OfProcess(pid);
   groups.OpenForJoining();
   EntrySetup setup(pid, groups, request.process, !request.apparmor.empty() || !request.selinux.empty(),

@@ -8,7 +8,6 @@
 #include <string_view>
 
 #include "libimage/base/error.h"
-#include "runner/filter_compiler.h"
 #include "runner/packer.h"
 #include "runner/protocol.h"
 #include "runner/seccomp.h"
@@ -122,14 +121,8 @@ std::vector<std::string> ExecutableCandidates(const std::string& program, const 
   return out;
 }
 
-std::span<const sock_filter> FilterFor(const RunConfig& config, std::vector<sock_filter>& own) {
-  if (config.filter.kind == Filter::Kind::kDefault)
-    return DefaultFilter();
-  if (config.filter.kind == Filter::Kind::kProfile) {
-    const json::Value profile = json::Parse(config.filter.profile, "the seccomp profile");
-    own = CompileFilter(ParseSpecSeccomp(json::Cursor(profile, "the seccomp profile")));
-  }
-  return own;
+std::span<const sock_filter> FilterFor(const RunConfig& config) {
+  return config.filter.kind == Filter::Kind::kDefault ? DefaultFilter() : config.filter.program;
 }
 
 InitRequest RequestFor(const RunConfig& config, const Credentials& who, const std::string& hostname,

@@ -41,8 +41,8 @@ UniqueFd MakeInitParams(const InitRequest& request);
 // The same as bytes.
 std::string PackInitParams(const InitRequest& request);
 
-// The program that decides about the system calls of `config`'s application. `own` keeps one that is compiled here.
-std::span<const sock_filter> FilterFor(const RunConfig& config, std::vector<sock_filter>& own);
+// The program that decides about the system calls of `config`'s application; it may be of the configuration.
+std::span<const sock_filter> FilterFor(const RunConfig& config);
 
 // The application of `config`: HOME and HOSTNAME are added where the configuration does not set them. `filter` is
 // FilterFor `config`, and must outlive the request.

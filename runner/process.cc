@@ -73,7 +73,6 @@ struct Process::State {
   std::vector<std::string> secret_texts;
   std::vector<SecretPlan> secrets;
   std::vector<NodePlan> nodes;
-  std::vector<sock_filter> filter;
   BundleCgroup cgroup;
   std::string note;
   std::string app;
@@ -278,7 +277,7 @@ void Process::State::Introduce(const Dir& root, const Pod& pod) {
                                 : "choose ids below 65536 with --user, or run as root");
   if ((!map || pod.owns_ids()) && !config.terminal)
     GiveAwayPipes(map ? map->OutsideUid(who.uid) : who.uid);
-  InitRequest request = RequestFor(config, who, hostname, FilterFor(config, filter));
+  InitRequest request = RequestFor(config, who, hostname, FilterFor(config));
   if (!config.apparmor.empty())
     request.apparmor = "exec " + config.apparmor;
   request.selinux = config.selinux;

@@ -10,7 +10,6 @@
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/model/descriptor.h"
-#include "runner/filter_compiler.h"
 #include "runner/spec.h"
 
 namespace gantry::runner {
@@ -63,8 +62,8 @@ bool Holds(const json::Cursor& at, uint64_t capabilities, bool all) {
 }
 
 // The native one and its kin.
-json::Array Architectures(const json::Cursor& map) {
-  json::Array out;
+std::vector<std::string> Architectures(const json::Cursor& map) {
+  std::vector<std::string> out;
   const std::string own = image::Platform::Host().architecture;
   for (const json::Cursor& one : map.Elements(kMaxNames)) {
     const std::string& name = one.At("architecture").String();
@@ -72,54 +71,56 @@ json::Array Architectures(const json::Cursor& map) {
         std::ranges::find(kArchitectures, name, &std::pair<std::string_view, std::string_view>::first);
     if (found == std::end(kArchitectures) || found->second != own)
       continue;
-    out.emplace_back(name);
+    out.push_back(name);
     if (const auto kin = one.Find("subArchitectures")) {
-      for (const std::string& sub : kin->Strings(kMaxNames)) out.emplace_back(sub);
+      for (std::string& sub : kin->Strings(kMaxNames)) out.push_back(std::move(sub));
     }
   }
   return out;
 }
 
-json::Array Rules(const json::Cursor& at, uint64_t capabilities) {
-  json::Array out;
+SeccompRule Rule(const json::Cursor& at, const std::string& what) {
+  const auto name = at.Find("name");
+  if (!name || at.Find("names"))
+    return ParseSeccompRule(at);
+  // One name, as the oldest form has it.
+  json::Object newer = *at.value().object();
+  newer.Set("names", json::Array{name->value()});
+  return ParseSeccompRule(json::Cursor(json::Value(std::move(newer)), what));
+}
+
+std::vector<SeccompRule> Rules(const json::Cursor& at, const std::string& what, uint64_t capabilities) {
+  std::vector<SeccompRule> out;
   for (const json::Cursor& rule : at.Elements(kMaxSeccompRules)) {
     const auto includes = rule.Find("includes");
     const auto excludes = rule.Find("excludes");
-    if ((includes && !Holds(*includes, capabilities, true)) || (excludes && Holds(*excludes, capabilities, false)))
-      continue;
-    json::Object kept = *rule.value().object();
-    for (const char* extra : {"includes", "excludes", "comment"}) kept.Remove(extra);
-    // One name, as the oldest form has it.
-    if (const json::Value* name = kept.Find("name"); name != nullptr && kept.Find("names") == nullptr) {
-      kept.Set("names", json::Array{*name});
-      kept.Remove("name");
-    }
-    out.emplace_back(std::move(kept));
+    if ((!includes || Holds(*includes, capabilities, true)) && (!excludes || !Holds(*excludes, capabilities, false)))
+      out.push_back(Rule(rule, what));
   }
   return out;
 }
 
 }  // namespace
 
-std::string ReadSeccompProfile(std::string_view text, const std::string& what, uint64_t capabilities) {
+SpecSeccomp ReadSeccompProfile(std::string_view text, const std::string& what, uint64_t capabilities) {
   const json::Value document = json::Parse(text, what);
   const json::Cursor at(document, what);
   if (document.object() == nullptr)
     at.Fail("expected an object");
-  json::Object out = *document.object();
-  if (const auto map = at.Find("archMap")) {
-    out.Remove("archMap");
-    out.Set("architectures", Architectures(*map));
+  json::Object common;
+  for (const auto& [key, value] : document.object()->members()) {
+    if (key != "archMap" && key != "syscalls")
+      common.Append(key, value);
   }
+  SpecSeccomp out = ParseSpecSeccomp(json::Cursor(json::Value(std::move(common)), what));
+  if (const auto map = at.Find("archMap"))
+    out.architectures = Architectures(*map);
   if (const auto rules = at.Find("syscalls"))
-    out.Set("syscalls", Rules(*rules, capabilities));
-  const json::Value made(std::move(out));
-  const SpecSeccomp parsed = ParseSpecSeccomp(json::Cursor(made, what));
-  if (parsed.notifies())
+    out.rules = Rules(*rules, what, capabilities);
+  if (out.notifies())
     throw Error(ErrorKind::kUnsupported, what + " asks an agent, which gantry-run does not have",
                 "gantry-oci has listenerPath for that");
-  CompileFilter(parsed);
-  return json::Print(made);
+  return out;
 }
 
 }  // namespace gantry::runner

@@ -6,10 +6,12 @@
 #include <string>
 #include <string_view>
 
+#include "runner/spec_seccomp.h"
+
 namespace gantry::runner {
 
-// The profile in the form of linux.seccomp, with those rules that hold for a container with `capabilities` on this
-// machine. Checked whole: kCorrupt, or kUnsupported for conditions that are not known. `what` names it in errors.
-std::string ReadSeccompProfile(std::string_view text, const std::string& what, uint64_t capabilities);
+// The profile with those rules that hold for a container with `capabilities` on this machine. kCorrupt, also for
+// conditions that are not known; kUnsupported when it asks an agent. `what` names it in errors.
+SpecSeccomp ReadSeccompProfile(std::string_view text, const std::string& what, uint64_t capabilities);
 
 }  // namespace gantry::runner

@@ -79,18 +79,6 @@ SeccompCondition ParseCondition(const json::Cursor& at) {
   return out;
 }
 
-SeccompRule ParseRule(const json::Cursor& at) {
-  SeccompRule out;
-  out.names = at.At("names").Strings(kMaxSeccompNames);
-  if (out.names.empty())
-    at.At("names").Fail("expected at least one system call");
-  out.action = ParseAction(at.At("action"), ErrnoAt(at, "errnoRet"));
-  if (const auto conditions = at.Find("args")) {
-    for (const json::Cursor& one : conditions->Elements(64)) out.conditions.push_back(ParseCondition(one));
-  }
-  return out;
-}
-
 // The process that hands the listener over is waited for, and sends with the filter not yet over it; wait4 is ours.
 void CheckListener(const json::Cursor& at, const SpecSeccomp& spec) {
   if (!spec.notifies())
@@ -119,6 +107,18 @@ bool SpecSeccomp::notifies() const {
          std::ranges::any_of(rules, [](const SeccompRule& rule) { return rule.action == SECCOMP_RET_USER_NOTIF; });
 }
 
+SeccompRule ParseSeccompRule(const json::Cursor& at) {
+  SeccompRule out;
+  out.names = at.At("names").Strings(kMaxSeccompNames);
+  if (out.names.empty())
+    at.At("names").Fail("expected at least one system call");
+  out.action = ParseAction(at.At("action"), ErrnoAt(at, "errnoRet"));
+  if (const auto conditions = at.Find("args")) {
+    for (const json::Cursor& one : conditions->Elements(64)) out.conditions.push_back(ParseCondition(one));
+  }
+  return out;
+}
+
 SpecSeccomp ParseSpecSeccomp(const json::Cursor& at) {
   SpecSeccomp out;
   out.default_action = ParseAction(at.At("defaultAction"), ErrnoAt(at, "defaultErrnoRet"));
@@ -137,7 +137,7 @@ SpecSeccomp ParseSpecSeccomp(const json::Cursor& at) {
   if (const auto metadata = at.Find("listenerMetadata"))
     out.listener_metadata = metadata->String();
   if (const auto rules = at.Find("syscalls")) {
-    for (const json::Cursor& rule : rules->Elements(kMaxSeccompRules)) out.rules.push_back(ParseRule(rule));
+    for (const json::Cursor& rule : rules->Elements(kMaxSeccompRules)) out.rules.push_back(ParseSeccompRule(rule));
   }
   CheckListener(at, out);
   return out;

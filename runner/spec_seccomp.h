@@ -41,6 +41,8 @@ struct SpecSeccomp {
 
 SpecSeccomp ParseSpecSeccomp(const json::Cursor& at);
 
+SeccompRule ParseSeccompRule(const json::Cursor& at);  // one of its syscalls
+
 // For the features of gantry-oci.
 std::vector<std::string> SeccompActionNames();
 std::vector<std::string> SeccompOperatorNames();

@@ -13,6 +13,7 @@
 #include "runner/appc.h"
 #include "tools/appc_files.h"
 #include "tools/run_metadata.h"
+#include "tools/run_options.h"
 
 namespace gantry::tools {
 namespace {
@@ -34,8 +35,8 @@ image::Confinement Kept(const Judge& judge, const image::Reference& image, const
 }
 
 std::optional<image::VerifiedImage> Verify(const PodOptions& options, const LocalName& name, const Judge& judge,
-                                           const image::Store& store) {
-  auto verified = sign::Verifier::VerifyInChild(
+                                           const image::Store& store, const std::function<void()>& meanwhile) {
+  auto deciding = sign::Verifier::BeginInChild(
       judge.policy, [&] { Confine(options.common, Kept(judge, name.reference, store.dir().name())); },
       [&]() -> std::optional<sign::Candidate> {
         auto local = OpenUnlessMissing(name, store, options.platform, judge.registries);
@@ -43,6 +44,8 @@ std::optional<image::VerifiedImage> Verify(const PodOptions& options, const Loca
           return std::nullopt;
         return sign::Candidate{std::move(local->image), std::move(local->evidence)};
       });
+  meanwhile();
+  auto verified = deciding.Wait();
   if (verified && name.pinned && verified->image().descriptor.digest != *name.pinned)
     throw Error(ErrorKind::kFailed, "the process that decides judged another image than the one that was fetched");
   return verified;
@@ -51,8 +54,8 @@ std::optional<image::VerifiedImage> Verify(const PodOptions& options, const Loca
 namespace {
 
 image::VerifiedImage FetchAndVerify(const PodOptions& options, const image::Reference& reference, const Judge& judge,
-                                    const image::Store& store) {
-  if (auto here = Verify(options, {reference}, judge, store))
+                                    const image::Store& store, const std::function<void()>& meanwhile) {
+  if (auto here = Verify(options, {reference}, judge, store, meanwhile))
     return *std::move(here);
   return Verify(options, Fetch(reference, ForPlatform(options.platform), options.policy, options.common), judge, store)
       .value();
@@ -168,7 +171,7 @@ std::vector<runner::Rootfs> Gathering::Render(const PodOptions& options,
   return out;
 }
 
-Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps) {
+Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, const std::function<void()>& meanwhile) {
   if (apps.size() > runner::kMaxApps)
     throw Error(ErrorKind::kUsage, "more than " + std::to_string(runner::kMaxApps) + " images in one pod");
   const Judge judge{LoadPolicy(options.policy, options.common)};
@@ -181,16 +184,20 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps) {
                                ? named
                                : BringHere(app.image, options.platform, options.policy, options.common).reference;
     RefusePipe(reference);
-    image::VerifiedImage image = FetchAndVerify(options, reference, judge, *out.store);
+    runner::RunOptions run = app.run;
+    image::VerifiedImage image = FetchAndVerify(options, reference, judge, *out.store, [&] {
+      ReadProfile(run);
+      if (out.images.empty())
+        meanwhile();
+    });
     NoteAccepted(image, StoreRoot(options.common));
     const image::Image& of = image.image();
     WarnOfOtherPlatform(of.config.platform, options.common);
     Note(options.common, "image " + of.descriptor.digest.str() + ", " + image.vouched_by());
-    const std::string name = app.run.name.empty() ? UniqueName(out.plan.apps, AppName(named, app.image)) : app.run.name;
+    const std::string name = run.name.empty() ? UniqueName(out.plan.apps, AppName(named, app.image)) : run.name;
     CheckName(name);
     if (std::ranges::find(out.plan.apps, name, &runner::AppPlan::name) != out.plan.apps.end())
       throw Error(ErrorKind::kUsage, "two apps are called " + Quoted(name), "give another with --name");
-    runner::RunOptions run = app.run;
     std::vector<std::string> ignored = app.ignored;
     if (auto appc = AppcAppOf(of)) {
       // They are programs to execute, and no part of an identity: whoever has an attested image could add some.

@@ -1,6 +1,7 @@
 // From the names of images to what a pod is made of: fetched where they are missing, judged by the policy, and planned.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,9 +27,10 @@ struct Judge {
 // What stays allowed to the process that decides.
 image::Confinement Kept(const Judge& judge, const image::Reference& image, const std::string& root);
 
-// By the process that decides; nullopt for an image that has to be fetched first.
-std::optional<image::VerifiedImage> Verify(const PodOptions& options, const LocalName& name, const Judge& judge,
-                                           const image::Store& store);
+// By the process that decides, and this one does `meanwhile`; nullopt for an image that has to be fetched first.
+std::optional<image::VerifiedImage> Verify(
+    const PodOptions& options, const LocalName& name, const Judge& judge, const image::Store& store,
+    const std::function<void()>& meanwhile = [] {});
 
 // One image of a pod on its way.
 struct Gathered {
@@ -50,7 +52,8 @@ struct Gathering {
   std::vector<runner::Rootfs> Render(const PodOptions& options, const std::optional<runner::IdMap>& map) const;
 };
 
-// What an app asks for and does not get is told, or with --strict refused.
-Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps);
+// What an app asks for and does not get is told, or with --strict refused. `meanwhile` is done once, while a process
+// decides about the first image and this one has nothing else left to do.
+Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, const std::function<void()>& meanwhile);
 
 }  // namespace gantry::tools

@@ -14,6 +14,7 @@
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/model/execution.h"
+#include "runner/filter_compiler.h"
 #include "runner/seccomp_file.h"
 
 namespace gantry::tools {
@@ -307,16 +308,16 @@ uint64_t ParseCpus(const std::string& text) {
   return out;
 }
 
-void TakeSecurity(const std::string& text, RunOptions& out, std::string& profile) {
+void TakeSecurity(const std::string& text, RunOptions& out) {
   const size_t end = std::min(text.find_first_of("=:"), text.size());
   const std::string name = text.substr(0, end);
   const std::string value = end < text.size() ? text.substr(end + 1) : "";
   if (name == "no-new-privileges") {
     out.new_privileges = !Truth(value, "--security-opt");
   } else if (name == "seccomp" && value == "unconfined") {
-    out.filter = {runner::Filter::Kind::kNone, {}};
+    out.filter = {runner::Filter::Kind::kNone};
   } else if (name == "seccomp" && !value.empty()) {
-    profile = value;
+    out.seccomp_profile = value;
   } else if (name == "apparmor" && value == "unconfined") {
     out.apparmor.clear();
   } else if (name == "apparmor" && !value.empty()) {
@@ -433,7 +434,10 @@ runner::RunOptions Over(const runner::RunOptions& all, const runner::RunOptions&
   unless_own(out.working_dir, all.working_dir);
   unless_own(out.limits, all.limits);
   unless_own(out.oom_score_adj, all.oom_score_adj);
-  unless_own(out.filter, all.filter);
+  if (own.seccomp_profile.empty() && own.filter.kind == runner::Filter::Kind::kDefault) {
+    out.filter = all.filter;
+    out.seccomp_profile = all.seccomp_profile;
+  }
   unless_own(out.apparmor, all.apparmor);
   unless_own(out.selinux, all.selinux);
   unless_own(out.stop_signal, all.stop_signal);
@@ -533,14 +537,18 @@ RunOptions Planned(const CLI::App& app, const AppOptions& options) {
   for (const std::string& one : options.devices) out.devices.push_back(ParseDevice(one));
   for (const std::string& one : options.groups) out.groups.push_back(Id(one, "--group-add"));
   TakeLimits(options, out);
-  std::string profile;
-  for (const std::string& one : options.security) TakeSecurity(one, out, profile);
-  if (!profile.empty()) {
-    const uint64_t capabilities = runner::Plan({.cmd = {"x"}}, out).capabilities;
-    out.filter = {runner::Filter::Kind::kProfile,
-                  runner::ReadSeccompProfile(ReadFile(profile, kMaxProfile), Quoted(profile), capabilities)};
-  }
+  for (const std::string& one : options.security) TakeSecurity(one, out);
   return out;
+}
+
+void ReadProfile(RunOptions& options) {
+  const std::string file = std::exchange(options.seccomp_profile, {});
+  if (file.empty())
+    return;
+  const uint64_t capabilities = runner::Plan({.cmd = {"x"}}, options).capabilities;
+  const std::string text = ReadFile(file, kMaxProfile);
+  options.filter = {runner::Filter::Kind::kProfile,
+                    runner::CompileFilter(runner::ReadSeccompProfile(text, Quoted(file), capabilities))};
 }
 
 }  // namespace gantry::tools

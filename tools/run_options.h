@@ -28,6 +28,10 @@ void AddAppOptions(CLI::App& app, AppOptions& options);
 // After the parse of `app`. kUsage for what cannot be meant.
 runner::RunOptions Planned(const CLI::App& app, const AppOptions& options);
 
+// Reads and compiles the profile of system calls that they name. For the time that something else takes: of an app's
+// options it is what takes longest.
+void ReadProfile(runner::RunOptions& options);
+
 // What one app of several was given over what all were given: lists follow each other, else its own counts.
 runner::RunOptions Over(const runner::RunOptions& all, const runner::RunOptions& own);
 

@@ -70,8 +70,10 @@ int Await(const PodOptions& options, const runner::Pod& pod, runner::Process pro
 }
 
 // The network of the one app of a pod in the foreground: of all that is to be made it takes longest, and is begun
-// before anything is known of the image. None where it would be of no use, or a process is forked that goes on as we
-// are; others may be forked meanwhile, for its thread takes no lock of ours.
+// before anything is known of the image. But after the process is forked that decides about that: a fork goes to the
+// processor of its parent while all others are busy, and they would wait for each other. None where it would be of no
+// use, or a process is forked that goes on as we are; others may be forked meanwhile, for its thread takes no lock of
+// ours.
 std::unique_ptr<runner::EarlyNetwork> BeginNetwork(const PodOptions& options, const std::vector<NamedApp>& apps) {
   const bool wanted = apps.size() == 1 && runner::Process::MakesNetworkEarly(apps.front().run.network) &&
                       geteuid() == 0 && options.userns.empty() && !options.machine && !options.detach;
@@ -237,9 +239,9 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
-  const std::unique_ptr<runner::EarlyNetwork> network = BeginNetwork(options, apps);
   ForgetCode();  // that parsed the words
-  Gathering gathering = Gather(options, apps);
+  std::unique_ptr<runner::EarlyNetwork> network;
+  Gathering gathering = Gather(options, apps, [&] { network = BeginNetwork(options, apps); });
   ForgetCode();  // that knows images and policies
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
@@ -266,7 +268,7 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
-  Gathering gathering = Gather(options, apps);
+  Gathering gathering = Gather(options, apps, [] {});
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
   gathering.plan.log = options.log_driver;

@@ -162,6 +162,12 @@ class Builder : public nlohmann::json_sax<Library> {
 };
 
 void AppendString(std::string& out, const std::string& text) {
+  // Nearly every one.
+  const auto plain = [](unsigned char c) { return c >= ' ' && c < 0x7F && c != '"' && c != '\\'; };
+  if (std::ranges::all_of(text, plain)) {
+    out.append(1, '"').append(text).append(1, '"');
+    return;
+  }
   // The library's escaping is that of RFC 8785: only the control bytes, the quote and the backslash.
   try {
     out += Library(text).dump();

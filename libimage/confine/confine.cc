@@ -17,6 +17,10 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <span>
+#include <utility>
+#include <vector>
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
@@ -171,6 +175,9 @@ constexpr std::array kNever{
     SYS_open_by_handle_at,
 };
 
+static_assert(kNever.size() < 96, "a jump over half of them takes at most 255 steps");
+
+// By a balanced search for the number: the kernel runs the program once for each of its calls when it is loaded.
 class Filter {
  public:
   Filter() {
@@ -185,10 +192,7 @@ class Filter {
 #endif
   }
 
-  void Refuse(long number, int error) {
-    Jump(BPF_JEQ, static_cast<uint32_t>(number), 0, 1);
-    Add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error));
-  }
+  void Refuse(long number, int error) { refused_[static_cast<uint32_t>(number)] = static_cast<uint32_t>(error); }
 
   // socket(2) for every family but Unix.
   void RefuseOtherSockets() {
@@ -200,7 +204,8 @@ class Filter {
   }
 
   void Load() {
-    Add(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    const std::vector<std::pair<uint32_t, uint32_t>> refused(refused_.begin(), refused_.end());
+    Search(refused);
     const sock_fprog program{static_cast<uint16_t>(code_.size()), code_.data()};
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) < 0) {
       ThrowErrno("load a seccomp filter");
@@ -212,6 +217,25 @@ class Filter {
   void Jump(uint16_t test, uint32_t operand, uint8_t if_true, uint8_t if_false) {
     code_.push_back({static_cast<uint16_t>(BPF_JMP | test | BPF_K), if_true, if_false, operand});
   }
+  // Of these, in their order; the second half lies behind the first, within the 255 steps of a jump.
+  void Search(std::span<const std::pair<uint32_t, uint32_t>> refused) {
+    if (refused.size() < 2) {
+      for (const auto& [number, error] : refused) {
+        Jump(BPF_JEQ, number, 0, 1);
+        Add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error);
+      }
+      Add(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+      return;
+    }
+    const size_t half = refused.size() / 2;
+    const size_t jump = code_.size();
+    Jump(BPF_JGE, refused[half].first, 0, 0);
+    Search(refused.first(half));
+    code_[jump].jt = static_cast<uint8_t>(code_.size() - jump - 1);
+    Search(refused.subspan(half));
+  }
+
+  std::map<uint32_t, uint32_t> refused_;  // error by number
   std::vector<sock_filter> code_;
 };
 

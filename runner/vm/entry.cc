@@ -290,7 +290,6 @@ ExitStatus EnterGuest(const Dir& pod, uint16_t number, const AppPlan& app, const
                       const EnterOptions& options) {
   const RunConfig config = EnteredConfig(app, options);
   InitRequest request;
-  std::vector<sock_filter> own;
   EntryPlan plan{.whose = "app " + Quoted(app.name) + " of pod " + uuid,
                  .wanted = {.app = number,
                             .terminal = config.terminal ? 1U : 0U,
@@ -301,7 +300,7 @@ ExitStatus EnterGuest(const Dir& pod, uint16_t number, const AppPlan& app, const
   plan.params = [&](const AccountFiles& accounts) {
     Credentials who = ResolveUser(accounts, config.user);
     who.groups.insert(who.groups.end(), config.groups.begin(), config.groups.end());
-    request = EntryRequest(config, who, ChooseHostname(config, uuid), FilterFor(config, own));
+    request = EntryRequest(config, who, ChooseHostname(config, uuid), FilterFor(config));
     return PackInitParams(request);
   };
   plan.failed = [&](const Report& report) { throw EntrySetup::Explain(report, request.process).error; };

@@ -95,7 +95,7 @@ bool GuestApps::Execute(size_t index, std::string_view job, const std::string& h
     return false;
   Credentials who = ResolveUser(process.accounts(), app.config.user);
   who.groups.insert(who.groups.end(), app.config.groups.begin(), app.config.groups.end());
-  const InitRequest request = RequestFor(app.config, who, hostname, FilterFor(app.config, app.filter));
+  const InitRequest request = RequestFor(app.config, who, hostname, FilterFor(app.config));
   process.SendBlob(FrameType::kParams, PackInitParams(request));
   return Until([&] { return process.started(); }, seconds, "did not start the application in time");
 }

@@ -57,7 +57,6 @@ class GuestApps {
   struct App {
     const AppPlan* plan = nullptr;
     RunConfig config;
-    std::vector<sock_filter> filter = {};
     std::unique_ptr<GuestProcess> process = nullptr;
     std::unique_ptr<CallerStreams> caller = nullptr;  // one of these two
     std::unique_ptr<PodStreams> detached = nullptr;

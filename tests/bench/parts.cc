@@ -8,9 +8,14 @@
 //
 // bench_parts identity CONTENTS LAYER...: the same of finding an identity. Of the layers: inflate, and SHA-256 before
 // and after it; of CONTENTS, which are those of all files of the tree one after the other: SHA-256.
+//
+// bench_parts tree DIRECTORY LAYER...: the same of having the layers' trees in a store. Of the layers: inflate, SHA-256
+// before and after it, to write them as they are, and the kernel's calls that make their files, with what is in them in
+// memory. The trees stay, in the directory: ext4 is slow to make files where many were just deleted.
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -162,6 +167,27 @@ class Parts {
     read_.milliseconds = std::max(0.0, read_.milliseconds - inflate.milliseconds);
   }
 
+  // The files of a layer. Directories that an archive has no entry for are no part.
+  void Tree(const std::string& directory, const std::string& layer) {
+    std::string top = directory + "/tree-XXXXXX";
+    if (mkdtemp(top.data()) == nullptr)
+      throw std::runtime_error("cannot make a directory here");
+    Feed feed{DecompressAny(OpenFile(layer), layer), {}};
+    const Handle reader = TarReader(feed);
+    const Header entry(archive_entry_new());
+    std::string contents;
+    std::filesystem::path parent;
+    while (archive_read_next_header2(reader.get(), entry.get()) != ARCHIVE_EOF) {
+      const std::filesystem::path path =
+          top / std::filesystem::path(archive_entry_pathname(entry.get())).relative_path();
+      if (parent != path.parent_path())
+        std::filesystem::create_directories(parent = path.parent_path());
+      contents.resize(static_cast<size_t>(archive_entry_size(entry.get())));
+      Require(archive_read_data(reader.get(), contents.data(), contents.size()) >= 0, reader.get());
+      files_.Time(contents.size(), [&] { MakeFile(top, path, entry.get(), contents); });
+    }
+  }
+
   // What comes out.
   void Out(const std::string& output, const Wanted& wanted) {
     if (wanted.tar_hash == "sha512")
@@ -195,7 +221,7 @@ class Parts {
   }
 
   std::vector<Part> All() const {
-    return {inflate_, blobs_, tars_, contents_, read_, write_, sha256_, sha512_, compress_, store_};
+    return {inflate_, blobs_, tars_, contents_, read_, write_, sha256_, sha512_, compress_, store_, files_};
   }
 
  private:
@@ -208,6 +234,24 @@ class Parts {
     });
   }
 
+  static void MakeFile(const std::string& top, const std::string& path, archive_entry* entry,
+                       const std::string& contents) {
+    const timespec times[2] = {{0, UTIME_OMIT}, {archive_entry_mtime(entry), archive_entry_mtime_nsec(entry)}};
+    if (const char* to = archive_entry_hardlink(entry)) {
+      if (link((top + "/" + to).c_str(), path.c_str()) < 0)
+        throw std::runtime_error("cannot make the link " + path);
+    } else if (archive_entry_filetype(entry) == AE_IFDIR) {
+      mkdir(path.c_str(), 0755);  // another layer's entry, or ours, may have made it
+    } else if (archive_entry_filetype(entry) == AE_IFLNK) {
+      if (symlink(archive_entry_symlink(entry), path.c_str()) < 0)
+        throw std::runtime_error("cannot make the link " + path);
+    } else if (archive_entry_filetype(entry) == AE_IFREG) {
+      const UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, archive_entry_perm(entry)));
+      WriteFull(file.get(), AsBytes(contents), path);
+      futimens(file.get(), times);
+    }
+  }
+
   static void Hash(Source& source, HashAlgorithm algorithm, Part& part) {
     Hasher hasher(algorithm);
     InBatches(source, [&](auto bytes) { part.Time(bytes.size(), [&] { hasher.Update(bytes); }); });
@@ -216,15 +260,16 @@ class Parts {
   Part inflate_{"inflate"}, blobs_{"SHA-256 of the blobs"}, tars_{"SHA-256 of what is in them"},
       contents_{"SHA-256 of the tree's files"};
   Part read_{"read entries"}, write_{"write entries"}, sha256_{"SHA-256 of what comes out"},
-      sha512_{"SHA-512 of what comes out"}, compress_{"compress"}, store_{"write the file"};
+      sha512_{"SHA-512 of what comes out"}, compress_{"compress"}, store_{"write the file"},
+      files_{"make the tree's files"};
 };
 
 Wanted Parse(const std::vector<std::string>& words) {
   const auto dashes = std::find(words.begin(), words.end(), "--");
   if (dashes == words.end() || dashes - words.begin() < 3) {
     throw std::runtime_error(
-        "usage: bench_parts TAR_HASH COMPRESSION BLOB_HASH [OUTPUT...] -- LAYER..., or bench_parts identity CONTENTS "
-        "LAYER...");
+        "usage: bench_parts TAR_HASH COMPRESSION BLOB_HASH [OUTPUT...] -- LAYER..., bench_parts identity CONTENTS "
+        "LAYER..., or bench_parts tree DIRECTORY LAYER...");
   }
   return {words[0], words[1], words[2], {words.begin() + 3, dashes}, {dashes + 1, words.end()}};
 }
@@ -244,7 +289,19 @@ void RunIdentity(const std::string& contents, std::span<const std::string> layer
   Print(parts);
 }
 
+void RunTree(const std::string& directory, std::span<const std::string> layers) {
+  Parts parts;
+  for (const std::string& layer : layers) {
+    parts.In(layer);
+    parts.Store(*OpenFile(layer));
+    parts.Tree(directory, layer);
+  }
+  Print(parts);
+}
+
 void Run(const std::vector<std::string>& words) {
+  if (words.size() > 2 && words[0] == "tree")
+    return RunTree(words[1], std::span(words).subspan(2));
   if (words.size() > 2 && words[0] == "identity")
     return RunIdentity(words[1], std::span(words).subspan(2));
   const Wanted wanted = Parse(words);

@@ -217,15 +217,15 @@ layer_files() { layers "$1" | sed "s|^|$1/blobs/sha256/|"; }
 # cpu_ms PID: what a process has spent so far.
 cpu_ms() { awk -v hertz="$(getconf CLK_TCK)" '{ print ($14 + $15) * 1000 / hertz }' "/proc/$1/stat"; }
 
-# registry_part REPOSITORY: a line for $T/parts: what it costs to have the layers read from the registry by curl, with
-# what the registry itself spends on the same cores.
+# registry_part REPOSITORY [PID]: a line for $T/parts: what it costs to have the layers read from the registry by curl, with
+# what the registry itself, started last if there is no PID, spends on the same cores.
 registry_part() {
-  local hex before after own
-  before=$(cpu_ms "${started_pids[-1]}")
+  local hex before after own pid=${2-${started_pids[-1]}}
+  before=$(cpu_ms "$pid")
   own=$({ TIMEFORMAT='%U %S'; time for hex in "${blobs[@]##*/}"; do
     curl -sS -o /dev/null "http://$registry/v2/$1/blobs/sha256:$hex"
   done; } 2>&1 | tail -n 1)
-  after=$(cpu_ms "${started_pids[-1]}")
+  after=$(cpu_ms "$pid")
   echo "$own $before $after" | awk -v mib="$(du -cm "${blobs[@]}" | tail -n 1 | cut -f1)" \
     '{ printf "curl and the registry\t%.2f\t%d\n", ($1 + $2) * 1000 + $4 - $3, mib }'
 }

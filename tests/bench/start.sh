@@ -153,8 +153,12 @@ END
   } | bench_measure 1 0 >"$T/measured"
   entry 'podman run, driver vfs, once' "$clean" "${podman[@]}" "$name" echo first | bench_measure 0 0 2>"$T/podman.log" >>"$T/measured" ||
     echo "podman cannot run here: $(tail -n 1 "$T/podman.log")"
-  table "from a registry to first output, $(du -sh "$cache/image" | cut -f1)" 'at most 0.15' <"$T/measured"
   sh -c "$clean"
+  # No run on these cores takes less than what it needs to fetch, check, and make the files.
+  mkdir "$T/gone-trees"
+  parts tree "$T/gone-trees" "${blobs[@]}" >"$T/parts"
+  registry_part bench/debian "$registry_pid" >>"$T/parts"
+  against_parts 'at most 0.15' "from a registry to first output, $(du -sh "$cache/image" | cut -f1)" <"$T/measured"
   rm -rf "$T"/gone-*
 }
 
@@ -175,11 +179,12 @@ has_profile() {
   [ -e "$profile" ] || { echo "start: no $profile (package golang-github-containers-common)" && return 1; }
 }
 
-# What both sections begin with.
+# What both sections begin with. Sets crun_view and registry_pid.
 begin_start() {
   local seen
   make_busybox_image "$T/busybox" v1
   start_registry
+  registry_pid=${started_pids[-1]}
   push "$T/busybox:v1" bench/busybox:v1
   make_bundle
   view plain :

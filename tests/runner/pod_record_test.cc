@@ -49,7 +49,7 @@ RunConfig FullConfig() {
   out.groups = {70};
   out.oom_score_adj = -5;
   out.new_privileges = true;
-  out.filter = {Filter::Kind::kProfile, "{}"};
+  out.filter = {Filter::Kind::kProfile, {{0x06, 0, 0, 0x7FFF0000}}};
   out.apparmor = "p";
   out.selinux = "l";
   out.stop_signal = 3;
@@ -85,6 +85,18 @@ TEST(ConfigJson, KeepsEverything) {
   EXPECT_EQ(parsed.limits, FullConfig().limits);
   EXPECT_EQ(parsed.filter, FullConfig().filter);
   EXPECT_EQ(parsed.pre_start, FullConfig().pre_start);
+}
+
+TEST(ConfigJson, RefusesAFilterThatLetsEverythingPass) {
+  json::Object printed = PrintConfig(FullConfig());
+  for (const char* program : {"", "AAAA", "?"}) {
+    printed.Set("program", program);
+    const json::Value value(printed);
+    EXPECT_EQ(CaughtError([&] { ParseConfig(json::Cursor(value, "config")); }).kind(), ErrorKind::kCorrupt) << program;
+  }
+  printed.Remove("program");
+  const json::Value value(printed);
+  EXPECT_EQ(CaughtError([&] { ParseConfig(json::Cursor(value, "config")); }).kind(), ErrorKind::kCorrupt);
 }
 
 TEST(PodRecord, ReadsWhatWasWritten) {

@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -107,6 +108,15 @@ TEST(ConfineTest, MountsAreRefusedEvenWithTheCapability) {
   const int code = InChild({.capabilities = {CAP_SYS_ADMIN}},
                            [] { return mount("none", "/mnt", "tmpfs", 0, nullptr) < 0 ? errno : 0; });
   EXPECT_EQ(code, EPERM);
+}
+
+// From the lowest number to the highest, with arguments for which the kernel has another answer.
+TEST(ConfineTest, CallsThatNoToolMakesAreRefusedAndTheirNeighboursAreNot) {
+  for (const long number : {SYS_ptrace, SYS_personality, SYS_adjtimex, SYS_add_key, SYS_keyctl, SYS_process_vm_readv,
+                            SYS_perf_event_open, SYS_io_uring_enter, SYS_mount_setattr})
+    EXPECT_EQ(InChild({}, [&] { return syscall(number, -1, nullptr, -1, 0, 0, 0) < 0 ? errno : 0; }), EPERM) << number;
+  for (const long number : {SYS_getuid, SYS_getppid, SYS_sched_yield, SYS_gettid, SYS_uname, SYS_close_range})
+    EXPECT_NE(InChild({}, [&] { return syscall(number, -1U, -1U, -1) < 0 ? errno : 0; }), EPERM) << number;
 }
 
 TEST(ConfineTest, NoNewPrivilegesIsSet) {

@@ -1,0 +1,41 @@
+# Every verb has --json, and what it prints is a document, or one a line.
+set -euo pipefail
+. "$(dirname "$0")/../support/lib.sh"
+need busybox jq
+[ "$(id -u)" = 0 ] || skip "root's way"
+
+make_busybox_image "$T/image" v1
+accept_anything
+image=oci:$T/image:v1
+# says FILTER VERB...: exit 0, and the last document of standard output fits.
+says() {
+  expect_exit 0 gantry-run -q "${@:2}"
+  jq -es "last | $1" "$T/out" >/dev/null || fail "${*:2}: $(cat "$T/out" "$T/err")"
+}
+# tells FILTER VERB...: the same of standard error, where standard output is the app's.
+tells() {
+  expect_exit 0 gantry-run -q "${@:2}"
+  jq -es "last | $1" "$T/err" >/dev/null || fail "${*:2}: $(cat "$T/out" "$T/err")"
+}
+tells '(.uuid | length == 36) and .code == 0' --json "$image" true
+[ "$(gantry-run -q --json "$image" echo hello 2>/dev/null)" = hello ] || fail "the app's output is its own"
+says '.uuid | length == 36' prepare --json "$image" sh -c 'echo hello; exec sleep 1000'
+uuid=$(jq -r .uuid "$T/out")
+says ".[0].uuid == \"$uuid\" and .[0].state == \"prepared\"" list --json
+says ".uuid == \"$uuid\"" run-prepared --json -d "$uuid"
+says '.state == "running" and .apps[0].state == "running"' status --json "$uuid"
+for _ in $(seq 100); do [ "$(gantry-run logs "$uuid")" = hello ] && break || sleep 0.05; done
+says '.text == "hello" and .stream == "stdout"' logs --json "$uuid"
+tells ".uuid == \"$uuid\" and .code == 0" enter --json "$uuid" true
+says '.bytes > 0' export --json -o "$T/root.tar" "$uuid"
+says '.acKind == "PodManifest"' cat-manifest --json "$uuid"
+gantry-run attach --json "$uuid" >"$T/attached" 2>&1 </dev/null &
+attached=$!
+sleep 0.5
+says '.[0].how == "stopped"' stop --json "$uuid"
+wait "$attached" && fail "attach had code 0 of an app that was stopped"
+jq -e .code "$T/attached" >/dev/null || fail "attach: $(cat "$T/attached")"
+says ".[0].uuid == \"$uuid\"" rm --json "$uuid"
+says '.uuid | length == 36' prepare --json "$image" true
+says '.removed | length == 1' gc --json --expire-prepared 0s
+says '.uuid | length == 36' -d --rm --json "$image" true
