@@ -14,7 +14,7 @@ push "$T/img:v1" large:v1
 base=$(gantry-inspect --raw "oci:$T/img:v1" | jq -r '.layers[0].digest[7:]')
 # The registry at five megabytes a second.
 start_proxy http 'access_log off; proxy_max_temp_file_size 0;' '' 'limit_rate 5m;'
-image=127.0.0.1:$port/large:v1
+image=127.0.0.1:$port/large:v1 proxy=${started_pids[-1]}
 gantry-fetch -q --root "$T/whole" "docker://$image" >/dev/null
 
 # convert ROOT SOURCE KIND NAME: prints what it is then. A KIND has NAME for @, and words.
@@ -24,10 +24,12 @@ convert() {
   rm -rf "$T/$4"*
   (cd "$T" && gantry-convert -q --root "$T/$1" --overwrite "$2" "${words[@]}") | cut -d' ' -f1
 }
-for kind in 'aci:@.aci' 'aci:@.acis --layers' 'oci:@:v1' 'oci:@:v1 --squash' 'oci:@:v1 --compress zstd' 'oci-archive:@.tar' \
-  'docker-archive:@.tar' 'store:example.com/@:v1' 'store:example.com/@:v2 --squash' "docker://$registry/@:v1 --squash"; do
+# as_from_the_store KIND PART...: with such a part of the base there before.
+as_from_the_store() {
+  local want part kind=$1
   want=$(convert whole "$image" "$kind" want)
-  for part in none good damaged; do
+  shift
+  for part; do
     rm -rf "$T/store"
     mkdir -m 0700 "$T/store" "$T/store/tmp"
     case $part in
@@ -38,13 +40,22 @@ for kind in 'aci:@.aci' 'aci:@.acis --layers' 'oci:@:v1' 'oci:@:v1 --squash' 'oc
     [ "$(convert store "docker://$image" "$kind" got)" = "$want" ] || fail "$kind, $part part: not as from the store"
     expect_exit 0 gantry-store check
   done
+}
+for kind in aci:@.aci 'oci:@:v1 --compress zstd' docker-archive:@.tar; do as_from_the_store "$kind" none good damaged; done
+for kind in 'aci:@.acis --layers' 'oci:@:v1' 'oci:@:v1 --squash' "docker://$registry/@:v1 --squash"; do
+  as_from_the_store "$kind" damaged
 done
+for kind in oci-archive:@.tar store:example.com/@:v1 'store:example.com/@:v2 --squash'; do as_from_the_store "$kind" none; done
 
-# Bytes of the output, which has no name yet, are there before the layer is.
+# Bytes of the output, which has no name yet, are there before the layer is; and when the connection breaks under way,
+# the next one goes on from there.
+want=$(convert whole "$image" aci:@.aci want)
 rm -rf "$T/store"
 gantry-convert -q "docker://$image" "aci:$T/seen.aci" >"$T/out" 2>"$T/err" &
 until find -L "/proc/$!/fd" -maxdepth 1 -type f -size +2000k -links 0 2>/dev/null | grep -q .; do
   kill -0 $! 2>/dev/null || fail "nothing was seen of the output: $(cat "$T/err")"
 done
 [ -e "$T/store/tmp/partial-sha256-$base" ] || fail "nothing was written before the layer was whole"
+pkill -KILL -P "$proxy"
 wait $! || fail "$(cat "$T/err")"
+expect_text "^$want  " "$T/out"
