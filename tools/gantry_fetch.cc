@@ -150,7 +150,7 @@ sign::Evidence GatherEvidence(const Decider& decider, const image::FoundSignatur
   return evidence;
 }
 
-// Told what was decided when its documents are in the store and only layers are still to come.
+// Told what was decided when its documents are in the store and only layers are still to come; may be empty.
 using Decided = std::function<void(const image::VerifiedImage&)>;
 
 // The documents are in the store when the top is known, and every image is decided about before a layer is fetched. The
@@ -205,10 +205,14 @@ image::VerifiedImage FetchOne(const Decider& decider, const Decided& decided) {
   }
   image::VerifiedImage verified = sign::Verifier::Verify(std::move(offer.image), decider.policy, evidence);
   KeepEvidence(decider.store, manifest, evidence);
+  const auto tell = [&] {
+    if (decided)
+      decided(verified);
+  };
   if (early)
-    decided(verified);
+    tell();
   else
-    decider.fetcher.FetchBlobs([&] { decided(verified); });
+    decider.fetcher.FetchBlobs(tell);
   if (verified.accepted())
     decider.store.NoteAccepted(*verified.accepted());
   return verified;
@@ -267,9 +271,8 @@ void FetchNamed(const FetchOptions& options, const image::DockerReference& name,
   const Decider decider{name, stored_as, by.policy, by.registries, by.store, fetcher};
   const Decided say = [&](const image::VerifiedImage& image) { Print(options, stored_as, image); };
   const bool early = when == Say::kEarly && !options.many();
-  const image::VerifiedImage verified = options.many() ? FetchMany(decider, options)
-                                                       : FetchOne(
-                                                             decider, early ? say : [](const image::VerifiedImage&) {});
+  const image::VerifiedImage verified =
+      options.many() ? FetchMany(decider, options) : FetchOne(decider, early ? say : Decided());
   by.store.SetName(stored_as, verified);
   fetcher.Release();
   if (!early)

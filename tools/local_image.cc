@@ -471,8 +471,11 @@ LocalName BeginFetch(const Reference& reference, const std::vector<std::string>&
       Fetching{Process::Start(argv, {{in.read.get(), STDIN_FILENO}, {out.write.get(), STDOUT_FILENO}}), {}});
   out.write.Reset();
   const std::string said = FirstLine(out.read.get());
-  if (said.empty())
-    throw ChildFailed{fetching->process.Wait().code};
+  if (said.empty()) {
+    if (const int code = fetching->process.Wait().code; code != 0)
+      throw ChildFailed{code};
+    throw Error(ErrorKind::kFailed, "gantry-fetch ended well and said nothing of what it brought");
+  }
   const json::Value value = json::Parse(said, "what gantry-fetch says");
   const json::Cursor line(value, "what gantry-fetch says");
   fetching->media_type = line.At("mediaType").String();
