@@ -45,14 +45,15 @@ class AciLayers : public Destination {
         ThrowErrno("empty " + Quoted(files_[layer].str()));
       return FileSink(file.fd(), Quoted(files_[layer].str()));
     };
-    const auto made =
-        image::ConvertToLayeredAcis(input.image, *input.source.blobs, open,
-                                    {.naming = naming,
-                                     .compression = options_.copy.compression.value_or(image::Compression::kGzip),
-                                     .level = options_.copy.level,
-                                     .threads = options_.copy.threads,
-                                     .epoch = options_.epoch,
-                                     .progress = &progress});
+    const auto made = input.source.Made([&] {
+      return image::ConvertToLayeredAcis(input.image, *input.source.blobs, open,
+                                         {.naming = naming,
+                                          .compression = options_.copy.compression.value_or(image::Compression::kGzip),
+                                          .level = options_.copy.level,
+                                          .threads = options_.copy.threads,
+                                          .epoch = options_.epoch,
+                                          .progress = &progress});
+    });
     KeepLayers(image, *input.source.blobs);
     Commit();
     return Describe(made);
@@ -85,7 +86,7 @@ class AciLayers : public Destination {
       const std::string what = "layer " + layer.digest.str();
       place->second = std::make_unique<StagedFile>(dir_);
       const auto sink = FileSink(place->second->fd(), what);
-      Copy(*blobs.Open(layer, what), *sink);
+      Copy(*blobs.OpenWhole(layer, what), *sink);
       sink->Finish();
     }
   }

@@ -82,7 +82,7 @@ class AciDestination : public Destination {
     image::AciOptions how = HowTo(naming, progress);
     how.rootfs = KnownRootfs(input);
     how.identified = IntoResult(options_, input, identity);
-    Written written = Convert(input.image, *input.source.blobs, how);
+    Written written = input.source.Made([&] { return Convert(input.image, *input.source.blobs, how); });
     for (const auto& [key, value] : identity.members()) written.more.Append(key, value);
     Commit();
     return written;
@@ -189,7 +189,7 @@ class SinkDestination : public Destination {
       options_.copy.compression = image::Compression::kGzip;
     options_.copy.rootfs = KnownRootfs(input);
     options_.copy.identified = IntoResult(options_, input, more);
-    const image::VerifiedImage copied = CopyOne(input.image, *input.source.blobs);
+    const image::VerifiedImage copied = input.source.Made([&] { return CopyOne(input.image, *input.source.blobs); });
     image::Descriptor top = copied.image().descriptor;
     top.platform = copied.image().config.platform;
     sink_->Name(top, ref_);

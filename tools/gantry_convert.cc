@@ -18,6 +18,7 @@
 #include "tools/local_image.h"
 #include "tools/network_child.h"
 #include "tools/policy_options.h"
+#include "tools/progress.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
@@ -186,7 +187,7 @@ int Convert(const ConvertOptions& options) {
   const std::unique_ptr<Destination> destination = format.open(reference, write);
   if (options.all || options.platform.find(',') != std::string::npos)
     return ConvertAll(options, reference, keep, *destination);
-  LocalName name = BringHere(options.source, options.platform, options.policy, options.common);
+  LocalName name = BringBeginning(options.source, options.platform, options.policy, options.common);
   name.dependencies = options.dependencies;
   Confine(options.common, keep);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
@@ -196,7 +197,8 @@ int Convert(const ConvertOptions& options) {
   Note(options.common, "the image is trusted by " + verified.vouched_by());
   NoteAccepted(verified, StoreRoot(options.common));
   const auto progress = MakeProgress(options.common);
-  const Written written = destination->Write({name, source, verified}, *progress);
+  const auto beside = DeferredProgress(*progress, [&] { return !source.arriving || source.arriving->ended(); });
+  const Written written = destination->Write({name, source, verified}, *beside);
   const std::string where = written.file.empty() ? NameOf(reference) : written.file;
   CarryEvidence(source.evidence, verified.image().descriptor.digest, reference, written.id, where,
                 StoreRoot(options.common));

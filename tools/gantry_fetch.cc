@@ -41,6 +41,7 @@ struct FetchOptions {
   bool all = false;
   bool referrers = false;
   bool json = false;
+  bool early = false;
 
   // More than the image for one platform.
   bool many() const { return all || platform.find(',') != std::string::npos; }
@@ -149,6 +150,9 @@ sign::Evidence GatherEvidence(const Decider& decider, const image::FoundSignatur
   return evidence;
 }
 
+// Told what was decided when its documents are in the store and only layers are still to come; may be empty.
+using Decided = std::function<void(const image::VerifiedImage&)>;
+
 // The documents are in the store when the top is known, and every image is decided about before a layer is fetched. The
 // name goes to the image for this machine, else to the first; the index that it keeps leads to the others.
 image::VerifiedImage FetchMany(const Decider& decider, const FetchOptions& options) {
@@ -187,7 +191,7 @@ bool NeedsLayers(const sign::Decision& decision) {
                                           [](const sign::Step& step) { return step.code == "identity-unknown"; });
 }
 
-image::VerifiedImage FetchOne(const Decider& decider) {
+image::VerifiedImage FetchOne(const Decider& decider, const Decided& decided) {
   image::Offer offer = decider.fetcher.Receive(&decider.store);
   const image::Image& image = offer.image.image();
   const Digest manifest = image.descriptor.digest;
@@ -200,9 +204,15 @@ image::VerifiedImage FetchOne(const Decider& decider) {
     evidence.identity = [identity] { return identity; };
   }
   image::VerifiedImage verified = sign::Verifier::Verify(std::move(offer.image), decider.policy, evidence);
-  if (!early)
-    decider.fetcher.FetchBlobs();
   KeepEvidence(decider.store, manifest, evidence);
+  const auto tell = [&] {
+    if (decided)
+      decided(verified);
+  };
+  if (early)
+    tell();
+  else
+    decider.fetcher.FetchBlobs(tell);
   if (verified.accepted())
     decider.store.NoteAccepted(*verified.accepted());
   return verified;
@@ -224,6 +234,7 @@ void Print(const FetchOptions& options, const std::string& name, const image::Ve
                           {"bytes", bytes},
                           {"vouchedBy", image.vouched_by()}};
   std::printf("%s\n", json::Print(line).c_str());
+  std::fflush(stdout);
 }
 
 int PrintConfinements(const FetchOptions& options) {
@@ -248,7 +259,9 @@ struct Decisions {
   image::Store& store;
 };
 
-void FetchNamed(const FetchOptions& options, const image::DockerReference& name, const Decisions& by,
+enum class Say { kEarly, kWhenNamed };
+
+void FetchNamed(const FetchOptions& options, const image::DockerReference& name, const Decisions& by, Say when,
                 image::Fetcher& fetcher) {
   Note(options.common, "asking for " + Quoted(name.ToString()));
   fetcher.Begin();
@@ -256,13 +269,18 @@ void FetchNamed(const FetchOptions& options, const image::DockerReference& name,
                                     ? name.WithDefaultTag().ToString()
                                     : image::DockerReference::Parse(options.name).WithDefaultTag().ToString();
   const Decider decider{name, stored_as, by.policy, by.registries, by.store, fetcher};
-  const image::VerifiedImage verified = options.many() ? FetchMany(decider, options) : FetchOne(decider);
+  const Decided say = [&](const image::VerifiedImage& image) { Print(options, stored_as, image); };
+  const bool early = when == Say::kEarly && !options.many();
+  const image::VerifiedImage verified =
+      options.many() ? FetchMany(decider, options) : FetchOne(decider, early ? say : Decided());
   by.store.SetName(stored_as, verified);
   fetcher.Release();
-  Print(options, stored_as, verified);
+  if (!early)
+    say(verified);
 }
 
-// The first of `candidates` that there is; their fetchers are the first of `fetchers`, and taken from there.
+// The first of `candidates` that there is, of which nothing is said early where another one may follow; their fetchers
+// are the first of `fetchers`, and taken from there.
 void FetchFirst(const FetchOptions& options, const Candidates& candidates, const Decisions& by,
                 std::deque<image::Fetcher>& fetchers) {
   std::deque<image::Fetcher> ours;
@@ -270,9 +288,10 @@ void FetchFirst(const FetchOptions& options, const Candidates& candidates, const
     ours.push_back(std::move(fetchers.front()));
     fetchers.pop_front();
   }
+  const Say when = options.early && candidates.size() == 1 ? Say::kEarly : Say::kWhenNamed;
   for (size_t i = 0; i < candidates.size(); ++i) {
     try {
-      return FetchNamed(options, candidates[i], by, ours[i]);
+      return FetchNamed(options, candidates[i], by, when, ours[i]);
     } catch (const Error& error) {
       if (i + 1 == candidates.size() || !MaybeElsewhere(error))
         throw;
@@ -354,5 +373,7 @@ int main(int argc, char** argv) {
   app.add_option("--name", options.name, "store it under this name")->type_name("NAME");
   AddRegistriesOption(app, options.registries);
   app.add_flag("--json", options.json, "print a JSON object for each image");
+  app.add_flag("--early", options.early, "print it when only layers are still to come; the exit code tells of them")
+      ->group("");  // for gantry-convert, which reads what comes
   return ToolMain(app, argc, argv, [&] { return Run(options); });
 }

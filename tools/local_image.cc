@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "libimage/base/dir.h"
 #include "libimage/base/error.h"
+#include "libimage/base/json.h"
 #include "libimage/base/process.h"
 #include "libimage/convert/from_aci.h"
 #include "libimage/model/signature_manifest.h"
@@ -106,6 +108,12 @@ std::unique_ptr<image::Store> OpenStore(const std::string& root, Purpose purpose
 // With its evidence, without blobs; nullopt when it is not there.
 std::optional<LocalImage> FindInStore(const LocalName& name, const std::string& text, const image::Store& store) {
   auto found = store.Resolve(name.pinned ? name.pinned->str() : text);
+  if (!found && name.fetching) {
+    const image::Descriptor manifest{.media_type = name.fetching->media_type,
+                                     .digest = name.pinned.value(),
+                                     .size = store.ReadBlob(*name.pinned, image::kMaxManifestBytes).size()};
+    found = image::StoredName{text, manifest};
+  }
   if (!found)
     return std::nullopt;
   if (name.pinned)
@@ -146,6 +154,20 @@ image::ReferrersOf ReferrersIn(const image::OciLayout& layout) {
   };
 }
 
+// The blobs of `store`, into which `fetching` still brings some.
+void AwaitWhatComes(LocalImage& local, std::shared_ptr<const image::Store> store, std::shared_ptr<Fetching> fetching) {
+  auto arriving = std::make_unique<ArrivingBlobs>(std::move(store), [fetching = std::move(fetching)] {
+    if (const ExitStatus ended = fetching->process.Wait(); ended.code != 0)
+      throw ChildFailed{ended.code};
+  });
+  local.arriving = arriving.get();
+  local.evidence.identity = [arriving = arriving.get(), find = std::move(local.evidence.identity)] {
+    arriving->Finish();
+    return find();
+  };
+  local.blobs = std::move(arriving);
+}
+
 LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& text, const std::string& root) {
   std::unique_ptr<image::Lease> lease;
   auto store = OpenStore(root, purpose, lease);
@@ -158,7 +180,10 @@ LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& 
   }
   AddIdentity(*local, *store, store.get());
   local->referrers = ReferrersIn(*store, lease.get());
-  local->blobs = std::move(store);
+  if (name.fetching)
+    AwaitWhatComes(*local, std::move(store), name.fetching);
+  else
+    local->blobs = std::move(store);
   local->lease = std::move(lease);
   return *std::move(local);
 }
@@ -401,9 +426,8 @@ void Complete(LocalImage& local, const std::string& platform, const sign::Regist
   AddAccepted(local.image, store, local.evidence);
 }
 
-// What it prints.
-std::string RunFetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
-                     const CommonOptions& common) {
+std::vector<std::string> FetchCommand(const Reference& reference, const std::vector<std::string>& selection,
+                                      const PolicyOptions& policy, const CommonOptions& common) {
   std::vector<std::string> argv{Sibling("gantry-fetch"), "--root", StoreRoot(common)};
   argv.insert(argv.end(), selection.begin(), selection.end());
   if (common.quiet)
@@ -412,10 +436,52 @@ std::string RunFetch(const Reference& reference, const std::vector<std::string>&
     argv.emplace_back("--verbose");
   for (const std::string& argument : policy.Arguments()) argv.push_back(argument);
   argv.push_back(reference.ToString());
-  const Captured fetched = RunCaptured(argv, "", kMaxFetchOutput);
+  return argv;
+}
+
+// What it prints.
+std::string RunFetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
+                     const CommonOptions& common) {
+  const Captured fetched = RunCaptured(FetchCommand(reference, selection, policy, common), "", kMaxFetchOutput);
   if (fetched.status.code != 0)
     throw ChildFailed{fetched.status.code};
   return fetched.output;
+}
+
+// Of what gantry-fetch prints; empty when it ends without one.
+std::string FirstLine(int output) {
+  std::string line;
+  for (char c = 0; ReadFull(output, std::as_writable_bytes(std::span(&c, 1)), "what gantry-fetch says") == 1;) {
+    if (c == '\n')
+      return line;
+    if (line.size() == kMaxFetchOutput)
+      break;
+    line += c;
+  }
+  return {};
+}
+
+// Until it says what it has decided.
+LocalName BeginFetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
+                     const CommonOptions& common) {
+  std::vector<std::string> argv = FetchCommand(reference, selection, policy, common);
+  argv.insert(argv.end(), {"--json", "--early"});
+  Pipe in = MakePipe(), out = MakePipe();
+  const auto fetching = std::make_shared<Fetching>(
+      Fetching{Process::Start(argv, {{in.read.get(), STDIN_FILENO}, {out.write.get(), STDOUT_FILENO}}), {}});
+  out.write.Reset();
+  const std::string said = FirstLine(out.read.get());
+  if (said.empty()) {
+    if (const int code = fetching->process.Wait().code; code != 0)
+      throw ChildFailed{code};
+    throw Error(ErrorKind::kFailed, "gantry-fetch ended well and said nothing of what it brought");
+  }
+  const json::Value value = json::Parse(said, "what gantry-fetch says");
+  const json::Cursor line(value, "what gantry-fetch says");
+  fetching->media_type = line.At("mediaType").String();
+  return {.reference = Reference(StoreReference{line.At("name").String(), true}),
+          .pinned = Digest::Parse(line.At("digest").String()),
+          .fetching = fetching};
 }
 
 // What was fetched by an appc name before, else now.
@@ -463,8 +529,12 @@ std::vector<std::string> ForPlatform(const std::string& platform) {
   return platform.empty() ? std::vector<std::string>() : std::vector<std::string>{"--platform", platform};
 }
 
-LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
-                    const CommonOptions& common) {
+namespace {
+
+// What `fetch` brings when it is not here.
+template <typename FetchIt>
+LocalName Bring(const std::string& text, const std::string& platform, const PolicyOptions& policy,
+                const CommonOptions& common, FetchIt fetch) {
   const Reference reference = Reference::Parse(text);
   if (reference.appc() != nullptr)
     return {BringAppcHere(reference, platform, policy, common)};
@@ -472,7 +542,19 @@ LocalName BringHere(const std::string& text, const std::string& platform, const 
     return {reference};
   if (auto here = FindHere(reference, platform, StoreRoot(common)))
     return {*here};
-  return Fetch(reference, ForPlatform(platform), policy, common);
+  return fetch(reference, ForPlatform(platform), policy, common);
+}
+
+}  // namespace
+
+LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
+                    const CommonOptions& common) {
+  return Bring(text, platform, policy, common, Fetch);
+}
+
+LocalName BringBeginning(const std::string& text, const std::string& platform, const PolicyOptions& policy,
+                         const CommonOptions& common) {
+  return Bring(text, platform, policy, common, BeginFetch);
 }
 
 LocalName BringAllHere(const std::string& text, const std::string& platforms, const PolicyOptions& policy,

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "libimage/base/error.h"
+#include "libimage/base/process.h"
 #include "libimage/confine/confine.h"
 #include "libimage/convert/copy_referrers.h"
 #include "libimage/convert/docker_to_appc.h"
@@ -17,6 +19,7 @@
 #include "libimage/store/store.h"
 #include "libsign/evidence.h"
 #include "libsign/registries_d.h"
+#include "tools/arriving_blobs.h"
 #include "tools/policy_options.h"
 #include "tools/tool_main.h"
 
@@ -28,11 +31,18 @@ std::string Sibling(const std::string& name);
 // "linux/amd64,linux/arm64"; none for an empty text.
 std::vector<image::Platform> ParsePlatforms(const std::string& text);
 
+// A gantry-fetch that has decided about an image and still brings its layers.
+struct Fetching {
+  Process process;
+  std::string media_type;  // of the manifest
+};
+
 // A name that OpenLocalImage can open without the network.
 struct LocalName {
   image::Reference reference;
-  std::optional<Digest> pinned = std::nullopt;  // what was fetched; the name is not looked up again
-  std::vector<std::string> dependencies = {};   // ACIs for an aci:, beside those in its directory
+  std::optional<Digest> pinned = std::nullopt;   // what was fetched; the name is not looked up again
+  std::vector<std::string> dependencies = {};    // ACIs for an aci:, beside those in its directory
+  std::shared_ptr<Fetching> fetching = nullptr;  // of `pinned`, where its layers still come
 };
 
 // What `text` is on this machine, after gantry-fetch, a child with the same store, platform and policy flags, has
@@ -40,6 +50,10 @@ struct LocalName {
 // Throws ChildFailed when it could not. Call before Confine.
 LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
                     const CommonOptions& common);
+
+// The same, but where gantry-fetch is asked it need only have decided: the documents are here, and layers still come.
+LocalName BringBeginning(const std::string& text, const std::string& platform, const PolicyOptions& policy,
+                         const CommonOptions& common);
 
 // The same of all that the name leads to, or of a list of platforms; for OpenLocalImages.
 LocalName BringAllHere(const std::string& text, const std::string& platforms, const PolicyOptions& policy,
@@ -67,8 +81,27 @@ struct LocalImage {
   // Of an aci:.
   std::optional<image::AciNaming> naming = std::nullopt;
   std::optional<image::AciManifest> aci = std::nullopt;
-  bool unpacked = false;                // its layers are plain because they were made just now
-  std::vector<std::string> notes = {};  // what the image has not, but the ACI has, for a warning
+  bool unpacked = false;                    // its layers are plain because they were made just now
+  std::vector<std::string> notes = {};      // what the image has not, but the ACI has, for a warning
+  const ArrivingBlobs* arriving = nullptr;  // `blobs`, where some of them still come
+
+  // What `make` makes of the blobs, once all of them are here. Before anything of it gets its final name: until then
+  // what was read may be wrong. Where it was, and the right bytes came later, `make` is called once more.
+  template <typename Make>
+  auto Made(const Make& make) const {
+    if (arriving == nullptr)
+      return make();
+    try {
+      auto made = make();
+      arriving->Finish();
+      return made;
+    } catch (const Error&) {
+      arriving->Finish();  // whose error, if there is one, says why
+      if (!arriving->gave_unchecked())
+        throw;
+    }
+    return make();
+  }
 };
 
 // All that a name leads to: images and indexes, before anyone looked into them.

@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "tools/tool_main.h"
@@ -256,6 +258,61 @@ void WriteStderr(std::string_view text) {
   }
 }
 
+class Deferred : public Progress {
+ public:
+  Deferred(Progress& inner, std::function<bool()> ready) : inner_(inner), ready_(std::move(ready)) {}
+  Deferred(const Deferred&) = delete;
+  Deferred& operator=(const Deferred&) = delete;
+  ~Deferred() override { Tell(); }
+
+  int Begin(std::string label, uint64_t total) override {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back({std::move(label), total});
+    TellIfReady();
+    return static_cast<int>(tasks_.size() - 1);
+  }
+  void Advance(int task, uint64_t bytes) override {
+    const std::lock_guard lock(mutex_);
+    tasks_.at(static_cast<size_t>(task)).done += bytes;
+    TellIfReady();
+  }
+  void End(int task, std::string_view note) override {
+    const std::lock_guard lock(mutex_);
+    tasks_.at(static_cast<size_t>(task)).note = note;
+    TellIfReady();
+  }
+
+ private:
+  struct Reported {
+    std::string label;
+    uint64_t total = 0;
+    uint64_t done = 0;  // not told yet
+    std::optional<std::string> note = std::nullopt;
+    std::optional<int> task = std::nullopt;  // inner_'s
+    bool ended = false;
+  };
+
+  void TellIfReady() {
+    if (ready_())
+      Tell();
+  }
+  void Tell() {
+    for (Reported& one : tasks_) {
+      if (!one.task)
+        one.task = inner_.Begin(one.label, one.total);
+      if (one.done != 0)
+        inner_.Advance(*one.task, std::exchange(one.done, 0));
+      if (one.note && !std::exchange(one.ended, true))
+        inner_.End(*one.task, *one.note);
+    }
+  }
+
+  std::mutex mutex_;
+  Progress& inner_;
+  std::function<bool()> ready_;
+  std::vector<Reported> tasks_;
+};
+
 class Quiet : public Progress {
  public:
   int Begin(std::string, uint64_t) override { return 0; }
@@ -287,6 +344,10 @@ std::unique_ptr<Progress> TerminalProgress(ProgressScreen screen) {
 }
 
 std::unique_ptr<Progress> PlainProgress(ProgressScreen screen) { return std::make_unique<Plain>(std::move(screen)); }
+
+std::unique_ptr<Progress> DeferredProgress(Progress& inner, std::function<bool()> ready) {
+  return std::make_unique<Deferred>(inner, std::move(ready));
+}
 
 void PrintBesideProgress(std::string_view text) {
   const std::lock_guard lock(active_mutex);

@@ -19,10 +19,10 @@
 #include "libimage/model/manifest.h"
 #include "libimage/store/store.h"
 #include "libsign/verify.h"
+#include "tools/arriving_blobs.h"
 #include "tools/local_image.h"
 #include "tools/network_child.h"
 #include "tools/remote_image.h"
-#include "tools/serve_arriving.h"
 
 namespace gantry::tools {
 namespace {
@@ -125,7 +125,7 @@ class AciMaker {
  private:
   void Convert(const image::VerifiedImage& verified, RemoteImage& remote) {
     SendMessage(channel_, Answer{Answer::Kind::kBegun, order_.id, record_.source}.ToMessage());
-    ArrivingBlobs blobs(*store_, [&remote] { remote.FetchBlobs(); });
+    ArrivingBlobs blobs(store_, [&remote] { remote.FetchBlobs(); });
     image::AciOptions how{.naming = image::AciNaming::For(name_), .threads = options_.threads};
     how.naming.name = options_.host + "/" + order_.name;
     const int code = ReportErrors(channel_, [&] {
@@ -159,7 +159,7 @@ class AciMaker {
   int channel_;
   image::DockerReference name_;
   Dir new_;
-  std::unique_ptr<image::Store> store_;
+  std::shared_ptr<image::Store> store_;
   std::optional<UniqueFd> output_;
   std::unique_ptr<Sink> file_;
   std::optional<Hasher> hasher_;

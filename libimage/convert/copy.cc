@@ -139,7 +139,7 @@ class ImageCopy {
     const std::string what = LayerName(image_, i);
     std::unique_ptr<Source> source;
     try {
-      source = watched_.Open(layer, what);
+      source = watched_.OpenWhole(layer, what);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kNotFound && IsForeignLayer(layer.media_type))
         return;

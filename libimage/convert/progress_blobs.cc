@@ -41,4 +41,8 @@ std::unique_ptr<Source> ProgressBlobs::Open(const Descriptor& blob, std::string_
   return std::make_unique<ProgressSource>(inner_.Open(blob, what), progress_, task_);
 }
 
+std::unique_ptr<Source> ProgressBlobs::OpenWhole(const Descriptor& blob, std::string_view what) const {
+  return std::make_unique<ProgressSource>(inner_.OpenWhole(blob, what), progress_, task_);
+}
+
 }  // namespace gantry::image

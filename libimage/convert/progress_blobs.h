@@ -17,6 +17,7 @@ class ProgressBlobs : public Blobs {
   ProgressBlobs(const Blobs& inner, const Image& image, Progress* progress, std::string label);
 
   std::unique_ptr<Source> Open(const Descriptor& blob, std::string_view what) const override;
+  std::unique_ptr<Source> OpenWhole(const Descriptor& blob, std::string_view what) const override;
   void End() const { progress_.End(task_, "done"); }
 
  private:

@@ -81,11 +81,13 @@ class Network {
     for (const Descriptor& blob : blobs) lease->Add({blob.digest});
     if (!ServeEvidence(http, sources))
       return;
+    SendMessage(channel_, {kComing, {}});
     const std::unique_ptr<Progress> progress = plan_.make_progress();
     sources.FetchBlobs(blobs, store, *progress);
     SendMessage(channel_, {kDone, {}});
     if (!ServeEvidence(http, sources))
       return;
+    SendMessage(channel_, {kComing, {}});
     SendMessage(channel_, {kDone, {}});
     ReceiveMessage(channel_, kBounds);
   }
@@ -102,6 +104,7 @@ class Network {
     SendMessage(channel_, {kTop, {tree.top.digest.str(), std::to_string(tree.top.size), tree.top.media_type}});
     if (!ServeEvidence(http, sources))
       return;
+    SendMessage(channel_, {kComing, {}});
     const std::unique_ptr<Progress> progress = plan_.make_progress();
     sources.FetchBlobs(tree.blobs, store, *progress);
     if (plan_.referrers) {
@@ -154,6 +157,7 @@ class Network {
     lease.Add({digests.begin(), digests.end()});
     KeepBytes(store, image.descriptor, image.manifest_bytes);
     KeepBytes(store, image.manifest.config, image.config_bytes);
+    SendMessage(channel_, {kComing, {}});
     const std::unique_ptr<Progress> progress = plan_.make_progress();
     sources.FetchBlobs(image.manifest.layers, store, *progress);
     if (!plan_.referrers)

@@ -176,8 +176,11 @@ FoundSignatures Fetcher::FetchAttachments(const Digest& manifest) {
   return ReceiveFound(kMaxSignatureLayers);
 }
 
-void Fetcher::FetchBlobs() {
+void Fetcher::FetchBlobs(const std::function<void()>& begun) {
   SendMessage(channel_.get(), {kGo, {}});
+  ReceiveAnswer(kComing);
+  if (begun)
+    begun();
   ReceiveAnswer(kDone);
 }
 

@@ -89,7 +89,8 @@ class Fetcher {
   FoundSignatures FindSignatures(const Digest& manifest);
   // Signatures out of the repository itself (attachments.h), in the form in which a store keeps them.
   FoundSignatures FetchAttachments(const Digest& manifest);
-  void FetchBlobs();
+  // `begun` is called once the documents are in the store, under a lease, and the blobs begin to come.
+  void FetchBlobs(const std::function<void()>& begun = {});
   void Release();
 
  private:

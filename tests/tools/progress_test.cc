@@ -227,5 +227,27 @@ TEST(FormatDuration, ShowsHoursOnlyWhenThereAreAny) {
   EXPECT_EQ(FormatDuration(seconds(-1)), "0:00");
 }
 
+TEST_F(ProgressTest, DeferredTellsNothingBeforeItMay) {
+  bool ready = false;
+  const std::unique_ptr<Progress> screen = PlainProgress(Screen());
+  {
+    const std::unique_ptr<Progress> deferred = DeferredProgress(*screen, [&] { return ready; });
+    const int first = deferred->Begin("first", 2000);
+    deferred->Advance(first, 2000);
+    deferred->End(first, "done");
+    const int second = deferred->Begin("second", 4000);
+    deferred->Advance(second, 1000);
+    now_ += seconds(10);
+    EXPECT_EQ(All(), "");
+    ready = true;
+    deferred->Advance(second, 3000);
+    EXPECT_NE(All().find("first: done, 2.0 KiB\n"), std::string::npos) << All();
+    ready = false;
+    deferred->End(second, "done");
+    EXPECT_EQ(All().find("second: done"), std::string::npos) << All();
+  }
+  EXPECT_NE(All().find("second: done, 3.9 KiB\n"), std::string::npos) << All();
+}
+
 }  // namespace
 }  // namespace gantry::tools

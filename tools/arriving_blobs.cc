@@ -1,11 +1,10 @@
-#include "tools/serve_arriving.h"
+#include "tools/arriving_blobs.h"
 
 #include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "libimage/base/digest.h"
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 
@@ -17,13 +16,14 @@ constexpr std::chrono::milliseconds kPause(2);
 
 class ArrivingSource : public Source {
  public:
-  ArrivingSource(const image::Store& store, std::shared_future<void> fetched, image::Descriptor blob, std::string what)
-      : store_(store), fetched_(std::move(fetched)), blob_(std::move(blob)), what_(std::move(what)) {}
+  ArrivingSource(std::shared_ptr<const image::Store> store, std::shared_future<void> fetched, image::Descriptor blob,
+                 std::string what)
+      : store_(std::move(store)), fetched_(std::move(fetched)), blob_(std::move(blob)), what_(std::move(what)) {}
 
   Block Next() override {
     while (at_ < blob_.size) {
       if (!file_)
-        file_ = store_.OpenAsFarAsHere(blob_.digest);
+        file_ = store_->OpenAsFarAsHere(blob_.digest);
       if (Block block = file_ ? Read() : Block(); !block.empty())
         return block;
       if (ended_) {
@@ -44,7 +44,7 @@ class ArrivingSource : public Source {
     return Block(std::move(buffer), {bytes, n});
   }
 
-  // A part that was given up stays short for ever. At the end the whole blob takes over from there, and the digest
+  // A part that was given up stays short for ever. At the end the whole blob takes over from there, and the diff ID
   // tells whether the two fit.
   void Wait() {
     if (fetched_.wait_for(kPause) != std::future_status::ready)
@@ -54,7 +54,7 @@ class ArrivingSource : public Source {
     file_.reset();
   }
 
-  const image::Store& store_;
+  std::shared_ptr<const image::Store> store_;
   std::shared_future<void> fetched_;
   image::Descriptor blob_;
   std::string what_;
@@ -66,14 +66,28 @@ class ArrivingSource : public Source {
 
 }  // namespace
 
-ArrivingBlobs::ArrivingBlobs(const image::Store& store, std::function<void()> fetch)
-    : store_(store), fetched_(std::async(std::launch::async, std::move(fetch)).share()) {}
+ArrivingBlobs::ArrivingBlobs(std::shared_ptr<const image::Store> store, std::function<void()> fetch)
+    : store_(std::move(store)), fetched_(std::async(std::launch::async, std::move(fetch)).share()) {}
 
 std::unique_ptr<Source> ArrivingBlobs::Open(const image::Descriptor& blob, std::string_view what) const {
-  return VerifyingSource(std::make_unique<ArrivingSource>(store_, fetched_, blob, std::string(what)), blob.digest,
-                         blob.size, std::string(what));
+  if (store_->HasBlob(blob.digest))
+    return store_->Open(blob, what);
+  gave_unchecked_ = true;
+  return std::make_unique<ArrivingSource>(store_, fetched_, blob, std::string(what));
 }
 
-void ArrivingBlobs::Finish() { fetched_.get(); }
+std::unique_ptr<Source> ArrivingBlobs::OpenWhole(const image::Descriptor& blob, std::string_view what) const {
+  while (!store_->HasBlob(blob.digest)) {
+    if (fetched_.wait_for(kPause) != std::future_status::ready)
+      continue;
+    Finish();
+    break;
+  }
+  return store_->Open(blob, what);
+}
+
+bool ArrivingBlobs::ended() const { return fetched_.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
+
+void ArrivingBlobs::Finish() const { fetched_.get(); }
 
 }  // namespace gantry::tools

@@ -1,0 +1,41 @@
+// The blobs of an image while they still come: what is made of them need not wait for the last byte.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <future>
+#include <memory>
+
+#include "libimage/model/blobs.h"
+#include "libimage/store/store.h"
+
+namespace gantry::tools {
+
+class ArrivingBlobs : public image::Blobs {
+ public:
+  // Blobs come into `store` by what `fetch` does, in a thread of its own, until it returns. The destructor waits for
+  // it.
+  ArrivingBlobs(std::shared_ptr<const image::Store> store, std::function<void()> fetch);
+
+  // Of a blob that is not here yet, a source that waits for its bytes, and throws what `fetch` threw. To hash them is
+  // left to `fetch`, which does it already: who reads here checks what is in the blob by its diff ID, as OpenLayer
+  // does, and asks Finish before anything that was made of it counts.
+  std::unique_ptr<Source> Open(const image::Descriptor& blob, std::string_view what) const override;
+  // Waits for the whole blob, which is checked then.
+  std::unique_ptr<Source> OpenWhole(const image::Descriptor& blob, std::string_view what) const override;
+
+  // Whether bytes were asked for before they were checked. `fetch` may have replaced them by others, as it does with a
+  // damaged part of an earlier fetch and with what a mirror sent that is not the blob.
+  bool gave_unchecked() const { return gave_unchecked_; }
+
+  bool ended() const;
+  // Until all have come; throws what `fetch` threw.
+  void Finish() const;
+
+ private:
+  std::shared_ptr<const image::Store> store_;
+  std::shared_future<void> fetched_;
+  mutable std::atomic<bool> gave_unchecked_ = false;
+};
+
+}  // namespace gantry::tools
