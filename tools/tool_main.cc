@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "libimage/base/error.h"
+#include "libimage/base/stream.h"
 #include "tools/progress.h"
 #include "tools/table.h"
 
@@ -141,6 +142,9 @@ std::string StoreRoot(const CommonOptions& options) {
 
 int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& run, int own_failure) {
   std::signal(SIGPIPE, SIG_IGN);
+  // The blocks of streams, and all that is larger, go back to the system when they are done with. Left alone, the
+  // heap comes to keep them, and each thread its own.
+  mallopt(M_MMAP_THRESHOLD, kBlockBytes);
   program_name = app.get_name();
   app.set_version_flag("--version", program_name + " " GANTRY_VERSION);
   try {

@@ -1,5 +1,5 @@
-// The layers of an image for a Flattener, which reads them from the top to the base: while one is read, the next is
-// being inflated.
+// The layers of an image for a Flattener, which reads them from the top to the base: while one is read, the blob of the
+// next is opened, and its beginning hashed.
 #pragma once
 
 #include <memory>

@@ -33,14 +33,12 @@ constexpr int kLongMatchBytes = 32;
 // faster.
 constexpr int kDefaultZstdLevel = 3;
 constexpr int kDefaultHashLog = 16, kDefaultChainLog = 15;
-// What takes about 40 MiB: two chunks a thread, and four jobs a thread with the window.
-constexpr size_t kMaxGzipThreads = 16;
+// More would wait for what inflates or hashes; each holds two chunks.
+constexpr size_t kMaxGzipThreads = 8;
 
-// The tables of a thread grow with the level: 8 MiB at level 6, 17 at 9, and from 12 on more than 60.
-size_t MaxZstdThreads(int level) {
-  constexpr int kSmallTables = 6, kLargeTables = 9;
-  return level <= kSmallTables ? 5 : level <= kLargeTables ? 2 : 1;
-}
+// The tables of a thread grow with the level: 10 MiB for what a thread has at level 6, 15 at 8, and from 12 on more
+// than 60.
+size_t MaxZstdThreads(int level) { return level <= kDefaultZstdLevel ? 5 : level <= 6 ? 3 : level <= 8 ? 2 : 1; }
 
 class PlainSink : public Sink {
  public:
@@ -52,27 +50,34 @@ class PlainSink : public Sink {
   Sink& into_;
 };
 
+// What goes in and what comes out: room for the most of each, of which memory takes only the pages that were written.
+struct Chunk {
+  std::unique_ptr<std::byte[]> plain = std::make_unique_for_overwrite<std::byte[]>(kChunkBytes);
+  size_t plain_bytes = 0;
+  std::unique_ptr<std::byte[]> deflated = std::make_unique_for_overwrite<std::byte[]>(kMaxChunkOutput);
+  size_t deflated_bytes = 0;
+  std::exception_ptr error;
+  bool done = false;
+};
+
 // Deflates chunks, each ended by a full flush: none refers to what was before it. One a thread.
 class Deflater {
  public:
   explicit Deflater(int level) : level_(level), buffer_(BufferBytes(level)) {}
 
-  // Appends to `out`.
-  void Deflate(std::span<const std::byte> chunk, std::vector<std::byte>& out) {
+  void Deflate(Chunk& chunk) {
     isal_deflate_init(stream_.get());
     stream_->level = static_cast<uint32_t>(level_);
     stream_->level_buf = buffer_.data();
     stream_->level_buf_size = static_cast<uint32_t>(buffer_.size());
     stream_->flush = FULL_FLUSH;
-    // ISA-L does not change what it reads.
-    stream_->next_in = const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(chunk.data()));
-    stream_->avail_in = static_cast<uint32_t>(chunk.size());
-    out.resize(kMaxChunkOutput);
-    stream_->next_out = reinterpret_cast<uint8_t*>(out.data());
-    stream_->avail_out = static_cast<uint32_t>(out.size());
+    stream_->next_in = reinterpret_cast<uint8_t*>(chunk.plain.get());
+    stream_->avail_in = static_cast<uint32_t>(chunk.plain_bytes);
+    stream_->next_out = reinterpret_cast<uint8_t*>(chunk.deflated.get());
+    stream_->avail_out = static_cast<uint32_t>(kMaxChunkOutput);
     if (isal_deflate(stream_.get()) != COMP_OK || stream_->avail_in != 0 || stream_->avail_out == 0)
-      throw Error(ErrorKind::kFailed, "compress: deflate failed on a chunk of " + std::to_string(chunk.size()));
-    out.resize(out.size() - stream_->avail_out);
+      throw Error(ErrorKind::kFailed, "compress: deflate failed on a chunk of " + std::to_string(chunk.plain_bytes));
+    chunk.deflated_bytes = kMaxChunkOutput - stream_->avail_out;
   }
 
  private:
@@ -85,13 +90,6 @@ class Deflater {
   int level_;
   std::vector<uint8_t> buffer_;
   std::unique_ptr<isal_zstream> stream_ = std::make_unique<isal_zstream>();
-};
-
-struct Chunk {
-  std::vector<std::byte> plain;
-  std::vector<std::byte> deflated;
-  std::exception_ptr error;
-  bool done = false;
 };
 
 // Threads that deflate chunks. The one that uses this hands chunks in and waits for each in turn; the threads touch
@@ -140,7 +138,7 @@ class DeflatePool {
       queue_.pop_front();
       lock.unlock();
       try {
-        deflater.Deflate(chunk->plain, chunk->deflated);
+        deflater.Deflate(*chunk);
       } catch (...) {
         chunk->error = std::current_exception();
       }
@@ -174,16 +172,17 @@ class GzipSink : public Sink {
     while (!bytes.empty()) {
       if (!filling_)
         filling_ = FreshChunk();
-      const size_t n = std::min(bytes.size(), kChunkBytes - filling_->plain.size());
-      filling_->plain.insert(filling_->plain.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(n));
+      const size_t n = std::min(bytes.size(), kChunkBytes - filling_->plain_bytes);
+      std::copy_n(bytes.begin(), n, filling_->plain.get() + filling_->plain_bytes);
+      filling_->plain_bytes += n;
       bytes = bytes.subspan(n);
-      if (filling_->plain.size() == kChunkBytes)
+      if (filling_->plain_bytes == kChunkBytes)
         Submit();
     }
   }
 
   void Finish() override {
-    if (filling_ && !filling_->plain.empty())
+    if (filling_)
       Submit();
     while (!ahead_.empty()) TakeFront();
     WriteHeader();
@@ -199,10 +198,11 @@ class GzipSink : public Sink {
 
  private:
   std::shared_ptr<Chunk> FreshChunk() {
-    std::shared_ptr<Chunk> chunk = spare_ ? std::move(spare_) : std::make_shared<Chunk>();
-    spare_.reset();
-    chunk->plain.clear();
-    chunk->plain.reserve(kChunkBytes);
+    if (spare_.empty())
+      return std::make_shared<Chunk>();
+    std::shared_ptr<Chunk> chunk = std::move(spare_.back());
+    spare_.pop_back();
+    chunk->plain_bytes = 0;
     chunk->done = false;
     return chunk;
   }
@@ -211,7 +211,7 @@ class GzipSink : public Sink {
     std::shared_ptr<Chunk> chunk = std::move(filling_);
     filling_.reset();
     if (deflater_) {
-      deflater_->Deflate(chunk->plain, chunk->deflated);
+      deflater_->Deflate(*chunk);
       chunk->done = true;
       ahead_.push_back(std::move(chunk));
       TakeFront();
@@ -224,15 +224,15 @@ class GzipSink : public Sink {
 
   // Waits for the oldest chunk and writes it.
   void TakeFront() {
-    const std::shared_ptr<Chunk> chunk = std::move(ahead_.front());
+    std::shared_ptr<Chunk> chunk = std::move(ahead_.front());
     ahead_.pop_front();
     if (pool_)
       pool_->Done(*chunk, true);
     if (chunk->error)
       std::rethrow_exception(chunk->error);
     WriteHeader();
-    into_.Write(chunk->deflated);
-    spare_ = chunk;
+    into_.Write({chunk->deflated.get(), chunk->deflated_bytes});
+    spare_.push_back(std::move(chunk));
   }
 
   void WriteHeader() {
@@ -247,7 +247,7 @@ class GzipSink : public Sink {
   uint64_t total_ = 0;
   bool header_written_ = false;
   std::shared_ptr<Chunk> filling_;
-  std::shared_ptr<Chunk> spare_;
+  std::vector<std::shared_ptr<Chunk>> spare_;
   std::deque<std::shared_ptr<Chunk>> ahead_;
   std::optional<Deflater> deflater_;
   std::optional<DeflatePool> pool_;  // last: its threads use the chunks

@@ -12,7 +12,7 @@
 namespace gantry::image {
 namespace {
 
-constexpr size_t kBlocksAhead = 12;
+constexpr size_t kBlocksAhead = 6;
 
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kReserved = ".wh..wh.";  // AUFS's own, of which only the opaque marker means something
@@ -92,6 +92,11 @@ class LatePrefetchSource : public Source {
   std::function<bool()> processor_free_;  // null once it was
 };
 
+// Ahead from the first block on that is wanted.
+std::unique_ptr<Source> AheadOnceRead(std::unique_ptr<Source> inner) {
+  return std::make_unique<LatePrefetchSource>(std::move(inner), [] { return true; });
+}
+
 // The tar of a layer without a look at its digest. `apart` may put a thread between the blob, which is read and hashed,
 // and the inflating of it.
 template <typename Apart>
@@ -170,14 +175,15 @@ std::string LayerName(const Image& image, size_t index) {
 
 std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
   std::unique_ptr<Source> tar = Checked(OpenUncheckedLayer(blobs, image, index, ahead), image, index);
-  return ahead ? Prefetch(std::move(tar), kBlocksAhead) : std::move(tar);
+  return ahead ? AheadOnceRead(std::move(tar)) : std::move(tar);
 }
 
 std::unique_ptr<Source> OpenUncheckedLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
   const auto apart = [&](std::unique_ptr<Source> from) {
     return ahead ? Prefetch(std::move(from), kBlocksAhead) : std::move(from);
   };
-  return apart(Inflated(blobs, image, index, apart));
+  std::unique_ptr<Source> tar = Inflated(blobs, image, index, apart);
+  return ahead ? AheadOnceRead(std::move(tar)) : std::move(tar);
 }
 
 std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, size_t index,

@@ -50,8 +50,8 @@ std::pair<std::string_view, std::string_view> SplitPath(std::string_view path);
 // The uncompressed tar of layer `index` (0 is the base) of `image`. The kind of compression is found from the first
 // bytes and must be the one that the media type says (kCorrupt), and at the end of the stream the digest must be the
 // diff ID. kUnsupported for media types that are no tar layer. Reads the first block at once. The blob is read and
-// hashed in one thread, inflated in another and hashed again in a third, each a few blocks ahead of the next and the
-// reader; with `ahead` false all is done in the reader's.
+// hashed in one thread, from now on, and once the first block of the tar is wanted, inflated in another and hashed
+// again in a third, each a few blocks ahead of the next and the reader; with `ahead` false all is done in the reader's.
 std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead = true);
 
 // As OpenLayer without a look at the diff ID, for who hashes the bytes anyway and calls RequireDigest at their end.

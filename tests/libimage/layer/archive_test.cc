@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <locale.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -247,6 +248,44 @@ TEST(ArchiveReaderTest, TooManyOrTooLongExtendedAttributesAreCorrupt) {
   EXPECT_EQ(ReadError(with(257, 10, 10)).kind(), ErrorKind::kCorrupt);
   EXPECT_EQ(ReadError(with(1, 10, 65537)).kind(), ErrorKind::kCorrupt);
   EXPECT_EQ(ReadError(with(1, 251, 1)).kind(), ErrorKind::kCorrupt);
+}
+
+// The locale of a thread, and what it was before.
+class InLocale {
+ public:
+  explicit InLocale(const char* name) : locale_(newlocale(LC_ALL_MASK, name, nullptr)), before_(uselocale(locale_)) {}
+  InLocale(const InLocale&) = delete;
+  InLocale& operator=(const InLocale&) = delete;
+  ~InLocale() {
+    uselocale(before_);
+    if (locale_ != nullptr)
+      freelocale(locale_);
+  }
+
+  bool exists() const { return locale_ != nullptr; }
+  bool IsStill() const { return uselocale(nullptr) == locale_; }
+
+ private:
+  locale_t locale_;
+  locale_t before_;
+};
+
+// In a locale of UTF-8 libarchive alone would compose what is decomposed, so that two paths became one. Whoever reads
+// has his own locale again afterwards.
+TEST(ArchiveReaderTest, NamesAreTheirBytesInAnyLocale) {
+  const std::string decomposed = "e\xCC\x81", composed = "\xC3\xA9", hangul = "\xE1\x84\x80\xE1\x85\xA1";
+  for (const char* name : {"C", "POSIX", "C.UTF-8"}) {
+    const InLocale locale(name);
+    ASSERT_TRUE(locale.exists()) << name;
+    for (const std::string& path : {decomposed, composed, hangul, "a\xFF"s, "\xED\xA0\x80"s}) {
+      TarBuilder pax, links, hard, gnu;
+      EXPECT_EQ(ReadOne(pax.Pax({{"path", path}}).File("short", "").Build()).name, path) << name;
+      EXPECT_EQ(ReadOne(links.Pax({{"linkpath", path}}).Symlink("short", "x").Build()).link, path) << name;
+      EXPECT_EQ(ReadOne(hard.Pax({{"linkpath", path}}).HardLink("short", "x").Build()).link, path) << name;
+      EXPECT_EQ(ReadOne(gnu.File(path, "").Build()).name, path) << name;
+      EXPECT_TRUE(locale.IsStill()) << name;
+    }
+  }
 }
 
 TEST(ArchiveReaderTest, PaxValuesOverrideTheHeader) {
