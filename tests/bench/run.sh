@@ -114,7 +114,8 @@ sync() {
 }
 
 # Into a registry that has nothing, each time; and into one that does nothing, where only the clients are measured.
-# Docker's hashes on the same cores: what curl takes for sending it the layers is the least that a client can take.
+# Docker's hashes on the same cores and waits for its disk: what curl takes for sending it the layers is the least that a
+# client can take, and what it takes to write them without any registry the least for all.
 upload() {
   start_registry
   local clean="rm -rf ${registry_log%/*}/data/*; sync"
@@ -138,9 +139,15 @@ END
     entry 'curl -T, all layers at once' "$1" bash "$T/curl.sh" "http://$registry/v2/bench/debian" "${blobs[@]}"
   }
   spend_log "${started_pids[-1]}"
-  pushed "$clean" | bench_measure 5 0 >"$T/measured"
+  printf 'cat "$@" | dd of=%s/written bs=1M conv=fsync\n' "$T" >"$T/dd.sh"
+  {
+    pushed "$clean"
+    entry 'dd, all layers to the disk' "rm -f $T/written; sync" sh "$T/dd.sh" "${blobs[@]}"
+  } | bench_measure 5 0 >"$T/measured"
   table 'push to a registry on this machine' 'at most 0.5' <"$T/measured"
   spent_share 'the registry alone, for gantry' "$(sed -n 2p "$T/measured" | cut -f2)"
+  awk -F '\t' 'NR == 2 { peer = $2 } END { printf "  of the wall of skopeo, the disk alone takes %.2f\n", $2 / peer }' "$T/measured"
+  rm -f "$T/written"
   bench_registry >"$T/address" &
   started_pids+=($!)
   until registry=$(grep . "$T/address"); do sleep 0.05; done
