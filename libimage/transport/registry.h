@@ -74,6 +74,9 @@ class RegistryClient {
   // All tags of the repository, page after page, in the order of the registry; kMaxTags at most.
   std::vector<std::string> ListTags();
 
+  // False only where the registry says that the repository has no tag, or that there is none. One request.
+  bool MayHaveTags();
+
   // A small blob whole, at most `max_bytes`; `what` names it in errors.
   std::string GetBlob(const Descriptor& blob, size_t max_bytes, const std::string& what);
 

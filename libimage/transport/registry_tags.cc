@@ -87,4 +87,17 @@ std::vector<std::string> RegistryClient::ListTags() {
               "the registry is broken or hostile");
 }
 
+bool RegistryClient::MayHaveTags() {
+  constexpr int kNotFound = 404;
+  const std::string what = "tags of " + Quoted(repository());
+  HttpRequest request = RequestFor("tags/list?n=1", what);
+  request.max_body_bytes = kMaxTagPageBytes;
+  const HttpResponse response = Send(std::move(request));
+  if (!response.ok())
+    return response.status != kNotFound;
+  std::vector<std::string> tags;
+  AppendTags(response.body, what, tags);
+  return !tags.empty() || NextPage(response.Header("link"));
+}
+
 }  // namespace gantry::image

@@ -128,10 +128,15 @@ class CopyJob {
 
   // What the name leads to at the destination.
   std::optional<Digest> Present() {
+    if (shared_.IsNew(to_.path))
+      return std::nullopt;
     DockerReference there = to_;
     if (Reference().find(':') != std::string::npos)
       there.digest = from_.digest;
-    return into_->HeadManifest(there);
+    const std::optional<Digest> present = into_->HeadManifest(there);
+    if (!present)
+      shared_.LearnWhetherNew(to_.path, *into_);
+    return present;
   }
 
   void Finish() {
@@ -189,8 +194,8 @@ class CopyJob {
       ThrowBroken();
     const Descriptor top = wanted_.manifests.back().descriptor;
     PartsCopy copy(shared_, *at_, *registry_, to_, *into_);
-    const bool same =
-        !platforms_.empty() && HasManifest(*into_, Reference(), top.digest, "manifest of " + Quoted(to_.ToString()));
+    const bool same = !platforms_.empty() && !shared_.IsNew(to_.path) &&
+                      HasManifest(*into_, Reference(), top.digest, "manifest of " + Quoted(to_.ToString()));
     std::vector<Digest> subjects;
     if (!same)
       copy.CopyBlobs(wanted_.blobs, documents_);

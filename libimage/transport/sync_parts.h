@@ -64,6 +64,11 @@ class SyncShared {
   void BeginBlob(const Digest& blob);
   void EndBlob(const Digest& blob);
 
+  // Whether a repository of the destination had no tag when this began: nobody has to ask what is there already.
+  // Learned from the first image that is absent.
+  bool IsNew(const std::string& path) const;
+  void LearnWhetherNew(const std::string& path, RegistryClient& registry);
+
   // How many uploads may have a whole chunk in memory.
   std::counting_semaphore<kMaxUploads>& large_uploads() { return large_uploads_; }
 
@@ -85,6 +90,7 @@ class SyncShared {
   // One host may be trusted without certificates for some of its repositories, and for those alone (registries.conf).
   std::map<std::tuple<std::string, bool, bool>, std::unique_ptr<HttpClients>> http_;
   std::map<std::string, std::unique_ptr<RegistryClient>> registries_;
+  std::map<std::string, bool> new_;  // of those that were asked about
   std::map<Digest, std::string> there_;
   std::set<std::pair<std::string, Digest>> all_there_;
 };

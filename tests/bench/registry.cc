@@ -20,6 +20,8 @@
 
 namespace {
 
+constexpr char kTlsHandshake = 0x16;  // RFC 8446, 5.1
+
 // Reads one connection: heads whole, bodies only as far as they have to go away.
 class Connection {
  public:
@@ -64,6 +66,9 @@ class Connection {
     const ssize_t n = recv(fd_, bytes.data(), bytes.size(), 0);
     if (n <= 0)
       throw std::runtime_error("the client is gone");
+    // A client that asks for TLS wants to know that there is none: it would wait for an answer.
+    if (read_.empty() && bytes[0] == kTlsHandshake)
+      throw std::runtime_error("no TLS here");
     read_.append(bytes.data(), static_cast<size_t>(n));
   }
 

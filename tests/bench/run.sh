@@ -65,23 +65,27 @@ fetch() {
   rm -rf "$T/store" "$T/skopeo"
 }
 
-# registries_share WALL CLEAN COMMAND...: of a peer's wall, what the two registries started last take for the command alone,
-# over the cores that they have in common with it.
-registries_share() {
-  local wall=$1 clean=$2 spent=0 before i
-  shift 2
-  for i in 1 2 3; do
-    [ "$clean" = - ] || sh -c "$clean"
-    before=$(($(cpu_ms "${started_pids[-1]}") + $(cpu_ms "${started_pids[-2]}")))
-    "$@" >/dev/null
-    spent=$((spent + $(cpu_ms "${started_pids[-1]}") + $(cpu_ms "${started_pids[-2]}") - before))
-  done
-  awk -v spent="$((spent / 3))" -v cores="$(nproc)" -v wall="$wall" 'BEGIN {
-    printf "  %-34s %10s %7d ms %14s %.2f\n", "the registries alone, for gantry", "", spent, "", spent / cores / wall }'
+# spend_log PID...: makes $T/spent.sh, which notes in $T/spent what these processes have spent so far: to run before and
+# after a command that bench_measure runs.
+spend_log() {
+  : >"$T/spent"
+  printf '%s' "awk -v hertz=$(getconf CLK_TCK) '{ sum += \$14 + \$15 } END { print sum * 1000 / hertz }'" >"$T/spent.sh"
+  printf ' /proc/%s/stat' "$@" >>"$T/spent.sh"
+  printf ' >>%s\n' "$T/spent" >>"$T/spent.sh"
+}
+
+# spent_share LABEL WALL: what they spent on the measured runs of one command, over the cores that they have in common with
+# it, as a share of a peer's wall: a client that takes no time at all can do no better.
+spent_share() {
+  awk -v label="$1" -v wall="$2" -v cores="$(nproc)" '
+    NR > 2 && NR % 2 { before = $1 }
+    NR > 2 && NR % 2 == 0 { sum += $1 - before; ++runs }
+    END { printf "  %-34s %10s %7d ms %9s   the cores alone: %.2f\n", label, "", sum / runs, "", sum / runs / cores / wall }' \
+    "$T/spent"
 }
 
 # A hundred small images, each with a layer of its own over one that all have, into another registry: one that has nothing,
-# and one that has them all.
+# and one that has them all. What was there is only moved away: ext4 is slow to make files where many were just deleted.
 sync() {
   local i source target data clean
   mkdir -p "$T/base" "$T/own"
@@ -96,21 +100,22 @@ sync() {
   done
   start_registry
   target=$registry data=${registry_log%/*}/data
-  for clean in "rm -rf $data/*; sync" -; do
+  for clean in "[ ! -e $data/docker ] || mv $data/docker \$(mktemp -d $T/gone-XXXXXX); sync" true; do
+    spend_log "${started_pids[@]: -2}"
     {
-      entry 'gantry-sync' "$clean" gantry-sync -q "$source/bench/many" "docker://$target/a/"
-      entry 'skopeo sync' "$clean" skopeo --insecure-policy sync --src docker --dest docker \
+      entry 'gantry-sync' "$clean; sh $T/spent.sh" gantry-sync -q "$source/bench/many" "docker://$target/a/"
+      entry 'skopeo sync' "sh $T/spent.sh; $clean" skopeo --insecure-policy sync --src docker --dest docker \
         --src-tls-verify=false --dest-tls-verify=false "$source/bench/many" "$target/a"
     } | bench_measure 3 0 >"$T/measured"
-    table "sync of 100 small images$([ "$clean" != - ] || echo ', all of them there')" 'at most 0.2' <"$T/measured"
-    registries_share "$(tail -n 1 "$T/measured" | cut -f2)" "$clean" \
-      gantry-sync -q "$source/bench/many" "docker://$target/a/"
+    table "sync of 100 small images$([ "$clean" != true ] || echo ', all of them there')" 'at most 0.2' <"$T/measured"
+    spent_share 'the registries alone, for gantry' "$(tail -n 1 "$T/measured" | cut -f2)"
   done
   rm -rf "$T/many" "$T/base" "$T/own"
 }
 
 # Into a registry that has nothing, each time; and into one that does nothing, where only the clients are measured.
-# Docker's hashes on the same cores: what curl takes for sending it the layers is the least that a client can take.
+# Docker's hashes on the same cores and waits for its disk: what curl takes for sending it the layers is the least that a
+# client can take, and what it takes to write them without any registry the least for all.
 upload() {
   start_registry
   local clean="rm -rf ${registry_log%/*}/data/*; sync"
@@ -128,16 +133,25 @@ done
 for pid in "${pids[@]}"; do wait "$pid" || exit; done
 END
   pushed() {
-    entry 'gantry-push' "$1" gantry-push -q "oci:$cache/image:bench" "docker://$registry/bench/debian:v1"
-    entry 'skopeo copy oci: docker:' "$1" skopeo --insecure-policy copy -q --dest-tls-verify=false \
+    entry 'gantry-push' "$1; sh $T/spent.sh" gantry-push -q "oci:$cache/image:bench" "docker://$registry/bench/debian:v1"
+    entry 'skopeo copy oci: docker:' "sh $T/spent.sh; $1" skopeo --insecure-policy copy -q --dest-tls-verify=false \
       "oci:$cache/image:bench" "docker://$registry/bench/debian:v2"
     entry 'curl -T, all layers at once' "$1" bash "$T/curl.sh" "http://$registry/v2/bench/debian" "${blobs[@]}"
   }
-  pushed "$clean" | bench_measure 5 0 | table 'push to a registry on this machine' 'at most 0.5'
+  spend_log "${started_pids[-1]}"
+  printf 'cat "$@" | dd of=%s/written bs=1M conv=fsync\n' "$T" >"$T/dd.sh"
+  {
+    pushed "$clean"
+    entry 'dd, all layers to the disk' "rm -f $T/written; sync" sh "$T/dd.sh" "${blobs[@]}"
+  } | bench_measure 5 0 >"$T/measured"
+  table 'push to a registry on this machine' 'at most 0.5' <"$T/measured"
+  spent_share 'the registry alone, for gantry' "$(sed -n 2p "$T/measured" | cut -f2)"
+  awk -F '\t' 'NR == 2 { peer = $2 } END { printf "  of the wall of skopeo, the disk alone takes %.2f\n", $2 / peer }' "$T/measured"
+  rm -f "$T/written"
   bench_registry >"$T/address" &
   started_pids+=($!)
   until registry=$(grep . "$T/address"); do sleep 0.05; done
-  pushed - | bench_measure 5 0 | table 'push to a registry that keeps nothing' 'at most 0.5'
+  pushed true | bench_measure 5 0 | table 'push to a registry that keeps nothing' 'at most 0.5'
 }
 
 # Each run gets an ext4 of its own: where many files were just deleted, ext4 is slow to make new ones, and every run would

@@ -29,6 +29,10 @@ expect_exit 0 gantry sync --json "docker://$source/tool:v1" "$source/team/app" "
 jq -e '.same == 6 and .copied == 0 and .failed == 0 and .bytes == 0' "$T/out" >/dev/null || fail "$(cat "$T/out")"
 ! grep -q 'request.method=GET.*\(manifests\|blobs\)' "$source_log" || fail "asked for more than heads"
 
+# Where no tag is yet one look says so for all of them.
+expect_exit 0 gantry sync -j 1 "$source/team/app" "docker://$target/new/"
+[ "$(grep -c '"HEAD /v2/new/app/manifests/' "$registry_log")" = 1 ] || fail "$(grep '"HEAD /v2/new/' "$registry_log")"
+
 cat >"$T/images.yaml" <<END
 "$source":
   images:

@@ -38,6 +38,23 @@ TEST(Tags, MayBeNoneAtAll) {
   EXPECT_EQ(CaughtError([&] { TagsOf(server); }).kind(), ErrorKind::kNotFound);
 }
 
+TEST(Tags, AreAbsentOnlyWhereTheRegistrySaysSo) {
+  const auto may_have_tags = [](RegistryServer& server) {
+    HttpClient http({.max_tries = 1});
+    return RegistryClient(http, DockerReference::Parse(server.host() + "/app"), std::nullopt).MayHaveTags();
+  };
+  RegistryServer server;
+  EXPECT_FALSE(may_have_tags(server));
+  server.Script("GET /tags/ status 404\n");
+  EXPECT_FALSE(may_have_tags(server));
+  for (const char* const answer : {"401", "403", "405", "500"}) {
+    server.Script("GET /tags/ status " + std::string(answer) + "\n");
+    EXPECT_TRUE(may_have_tags(server)) << answer;
+  }
+  server.PutManifest("app", "a", std::string(kOciManifestType), "{}");
+  EXPECT_TRUE(may_have_tags(server));
+}
+
 TEST(Tags, OfAnotherHostAndNonsenseAreRefused) {
   RegistryServer server({.page = 1});
   server.PutManifest("app", "a", std::string(kOciManifestType), "{}");
