@@ -182,7 +182,7 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps) {
                                : BringHere(app.image, options.platform, options.policy, options.common).reference;
     RefusePipe(reference);
     image::VerifiedImage image = FetchAndVerify(options, reference, judge, *out.store);
-    NoteAccepted(image, StoreRoot(options.common));
+    NoteAccepted(image.accepted(), StoreRoot(options.common));
     const image::Image& of = image.image();
     WarnOfOtherPlatform(of.config.platform, options.common);
     Note(options.common, "image " + of.descriptor.digest.str() + ", " + image.vouched_by());
