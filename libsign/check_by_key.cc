@@ -102,7 +102,7 @@ class KeyCheck {
       verdicts_.Skip(index, "other-kind", "it is no attestation");
       return false;
     }
-    const std::string& manifest = question_.image.image().manifest_bytes;
+    const std::string& manifest = question_.image.manifest_bytes();
     if (!message.IsAbout(manifest)) {
       return verdicts_.Add(index, Outcome::Refused("digest-mismatch", "the bundle is about another image"));
     }

@@ -274,9 +274,8 @@ class CertificateCheck {
     }
     const auto presented = verdicts_.Parsed(index, "not-understood", "", [&] {
       return type == image::kSimpleSigningType ? Presented::FromPayload(*attachment)
-             : type == image::kDsseType
-                 ? Presented::FromEnvelope(*attachment)
-                 : Presented::FromBundle(attachment->payload, question_.image.image().manifest_bytes);
+             : type == image::kDsseType        ? Presented::FromEnvelope(*attachment)
+                                        : Presented::FromBundle(attachment->payload, question_.image.manifest_bytes());
     });
     return presented && Judge(index, *attachment, *presented);
   }

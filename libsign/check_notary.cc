@@ -90,7 +90,7 @@ class NotaryCheck {
       return false;
     }
     const NotaryVerdict verdict = VerifyNotary(attachment->media_type, attachment->payload,
-                                               question_.image.image().descriptor, *statement_, trust_, now_);
+                                               question_.image.descriptor(), *statement_, trust_, now_);
     const bool enough = verdicts_.Add(index, OutcomeOf(verdict));
     for (Step step : verdict.steps) {
       step.depth = depth_ + 1;

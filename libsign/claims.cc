@@ -80,7 +80,7 @@ bool ClaimJudge::Envelope(size_t index, const DsseEnvelope& envelope, const Sign
 
 bool ClaimJudge::Manifest(size_t index, const Signer& signer) {
   return verdicts_.Add(index, JudgeClaim(question_, requirement_,
-                                         {.signer = signer, .manifests = {question_.image.image().descriptor.digest}}));
+                                         {.signer = signer, .manifests = {question_.image.descriptor().digest}}));
 }
 
 Outcome ClaimJudge::BestOf(const std::vector<Claim>& claims) const {

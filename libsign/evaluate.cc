@@ -148,8 +148,8 @@ std::optional<Outcome> JudgeTime(const Question& question, const Requirement& re
 }
 
 Outcome JudgeClaim(const Question& question, const Requirement& requirement, const Claim& claim) {
-  const image::FetchedImage& image = question.image;
-  const Digest& manifest = image.image().descriptor.digest;
+  const Judged& image = question.image;
+  const Digest& manifest = image.descriptor().digest;
   const auto is_about = [&claim](const Digest& digest) {
     return std::find(claim.manifests.begin(), claim.manifests.end(), digest) != claim.manifests.end();
   };

@@ -17,6 +17,7 @@
 #include "libimage/base/error.h"
 #include "libimage/model/image.h"
 #include "libsign/evidence.h"
+#include "libsign/judged.h"
 #include "libsign/notary_policy.h"
 #include "libsign/openpgp.h"
 #include "libsign/policy.h"
@@ -26,7 +27,7 @@ namespace gantry::sign {
 
 // What is decided about.
 struct Question {
-  const image::FetchedImage& image;
+  const Judged& image;  // or the artifact
   const Policy& policy;
   const Evidence& evidence;
   bool whole = false;  // look at everything, not only until something suffices

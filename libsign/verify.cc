@@ -8,8 +8,6 @@
 namespace gantry::sign {
 namespace {
 
-using image::FetchedImage;
-
 std::string Joined(const std::vector<std::string>& texts, std::string_view separator) {
   std::string joined;
   for (const std::string& text : texts) {
@@ -22,7 +20,7 @@ std::optional<std::string> NameOfAci(const Evidence& evidence) {
   return evidence.appc.empty() ? std::nullopt : std::optional(evidence.appc.back().name);
 }
 
-PolicyRule RuleOf(const FetchedImage& image, const Policy& policy, const Evidence& evidence) {
+PolicyRule RuleOf(const Judged& image, const Policy& policy, const Evidence& evidence) {
   if (!evidence.transport.empty()) {
     return policy.RuleFor(evidence.transport, evidence.path, NameOfAci(evidence));
   }
@@ -45,8 +43,7 @@ std::string ShellWord(const std::string& text) {
 
 // The command that would trust the image. A missing or wrongly named signature is the signer's to make; for all else a
 // key is missing in the policy.
-std::string HintFor(const FetchedImage& image, const Policy& policy, const Evidence& evidence,
-                    const std::string& code) {
+std::string HintFor(const Judged& image, const Policy& policy, const Evidence& evidence, const std::string& code) {
   const std::string otherwise = "; --insecure-options=image lets this one command pass";
   const std::string file = policy.named() ? "--policy " + ShellWord(policy.source()) + " " : "";
   if (const auto aci = image.name() ? std::nullopt : NameOfAci(evidence)) {
@@ -70,10 +67,10 @@ std::string HintFor(const FetchedImage& image, const Policy& policy, const Evide
 
 }  // namespace
 
-Decision Verifier::Decide(const FetchedImage& image, const Policy& policy, const Evidence& evidence, Detail detail) {
+Decision Verifier::Decide(const Judged& image, const Policy& policy, const Evidence& evidence, Detail detail) {
   const PolicyRule rule = RuleOf(image, policy, evidence);
   Decision decision;
-  decision.digest = image.image().descriptor.digest.str();
+  decision.digest = image.descriptor().digest.str();
   decision.image = image.name()            ? image.name()->WithDefaultTag().ToString()
                    : evidence.path.empty() ? decision.digest
                                            : evidence.transport + ":" + evidence.path;
@@ -123,17 +120,26 @@ Decision Verifier::Decide(const FetchedImage& image, const Policy& policy, const
   return decision;
 }
 
-std::string Verifier::ReferenceOf(const FetchedImage& image, const Evidence& evidence) {
+std::string Verifier::ReferenceOf(const Judged& image, const Evidence& evidence) {
   const std::string name = image.name() ? PolicyName(*image.name()).ToString() : evidence.reference;
-  return name.empty() ? "" : name + " " + image.image().config.platform.ToString();
+  return name.empty() ? "" : name + " " + image.platform();
 }
 
-image::VerifiedImage Verifier::Verify(FetchedImage image, const Policy& policy, const Evidence& evidence) {
+image::VerifiedImage Verifier::Verify(image::FetchedImage image, const Policy& policy, const Evidence& evidence) {
   Decision decision = Decide(image, policy, evidence);
   if (!decision.allowed) {
     throw decision.Refusal();
   }
   return image::VerifiedImage(std::move(image), std::move(decision.evidence), std::move(decision.accepted));
+}
+
+image::VerifiedArtifact Verifier::Verify(image::FetchedArtifact artifact, const Policy& policy,
+                                         const Evidence& evidence) {
+  Decision decision = Decide(artifact, policy, evidence);
+  if (!decision.allowed) {
+    throw decision.Refusal();
+  }
+  return image::VerifiedArtifact(std::move(artifact), std::move(decision.evidence), std::move(decision.accepted));
 }
 
 json::Value Decision::ToJson() const {

@@ -1,8 +1,8 @@
-// The decision: does this image, with this evidence, meet this policy?
+// The decision: does this image, with this evidence, meet this policy? An artifact is judged by the same rules.
 //
-// Decide answers with a value that explains itself; Verify and VerifyInChild turn the same answer into a VerifiedImage,
-// and nothing else in gantry can make one. Every step leaves a line with a stable code, so that a refusal says what was
-// tried. What a signature must show is in libsign/evaluate.h.
+// Decide answers with a value that explains itself; Verify and VerifyInChild turn the same answer into a VerifiedImage
+// or a VerifiedArtifact, and nothing else in gantry can make one. Every step leaves a line with a stable code, so that
+// a refusal says what was tried. What a signature must show is in libsign/evaluate.h.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@
 #include "libimage/base/process.h"
 #include "libimage/model/image.h"
 #include "libsign/evidence.h"
+#include "libsign/judged.h"
 #include "libsign/policy.h"
 #include "libsign/step.h"
 
@@ -63,14 +64,16 @@ class Verifier {
  public:
   // Throws where no decision is possible because a key or gpg cannot be used... never for what the image or its
   // signatures hold.
-  static Decision Decide(const image::FetchedImage& image, const Policy& policy, const Evidence& evidence,
+  static Decision Decide(const Judged& image, const Policy& policy, const Evidence& evidence,
                          Detail detail = Detail::kEnough);
 
   // What the image is accepted as: its name, else what the evidence says, and its platform. Empty when it has neither.
-  static std::string ReferenceOf(const image::FetchedImage& image, const Evidence& evidence);
+  static std::string ReferenceOf(const Judged& image, const Evidence& evidence);
 
   // Decides, and throws Decision::Refusal when the answer is no.
   static image::VerifiedImage Verify(image::FetchedImage image, const Policy& policy, const Evidence& evidence);
+  static image::VerifiedArtifact Verify(image::FetchedArtifact artifact, const Policy& policy,
+                                        const Evidence& evidence);
 
   // For a caller with privileges: Verify in a process of its own, the only one that touches bytes which nobody vouched
   // for. A forked child runs `confine`, `open` and Verify, and sends back the documents that passed. This process

@@ -94,7 +94,7 @@ image::VerifiedImage BuildSession::Verify(const LocalName& name) {
                 Quoted(name.reference.ToString()) + " is " + verified->image().descriptor.digest.str() +
                     " by now, the build was begun on " + name.pinned->str(),
                 "begin anew, or put the image back");
-  NoteAccepted(*verified, root);
+  NoteAccepted(verified->accepted(), root);
   return *std::move(verified);
 }
 

@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "libimage/base/ascii.h"
+#include "libimage/base/dir.h"
 #include "libimage/base/error.h"
 #include "libimage/base/write_back.h"
+#include "libimage/convert/artifact_files.h"
 #include "libimage/convert/copy_tree.h"
 #include "libimage/store/store_sink.h"
 #include "libimage/transport/docker_archive.h"
@@ -64,6 +66,16 @@ image::OnIdentity IntoResult(const WriteOptions& options, const Input& input, js
   };
 }
 
+// kUnsupported for artifacts, which cannot become `form`.
+void RequireImages(const InputSet& input, const std::string& form) {
+  for (const InputSet::Top& top : input.tops) {
+    for (const image::VerifiedArtifact* artifact : ArtifactsOf(top.tree)) {
+      image::ThrowNotAnImage("what was to become " + form + ", " + artifact->artifact().descriptor.digest.str() + ",",
+                             artifact->artifact().manifest);
+    }
+  }
+}
+
 // An ACI in the file that was named; in a directory one for each image, under the name that docker2aci gives it.
 class AciDestination : public Destination {
  public:
@@ -90,6 +102,7 @@ class AciDestination : public Destination {
 
   // An ACI is for one platform, so those of an index are told apart by theirs, as docker2aci does with layers.
   std::vector<Written> WriteAll(const InputSet& input, Progress& progress) override {
+    RequireImages(input, "an ACI");
     if (directory_.empty()) {
       throw Error(ErrorKind::kUnsupported, "one ACI holds one image of one platform",
                   "choose one with --platform, or name a directory, and each gets a file there");
@@ -205,6 +218,8 @@ class SinkDestination : public Destination {
     }
     options_.copy.progress = &progress;
     std::vector<Written> written;
+    if (options_.squash)
+      RequireImages(input, "one layer");
     for (const InputSet::Top& top : input.tops) written.push_back(WriteOne(input.blobs, top));
     sink_->Commit();
     return written;
@@ -258,6 +273,54 @@ std::unique_ptr<Destination> OpenDockerArchive(const Reference& reference, const
   return IntoSink(image::WriteDockerArchive(file.path, options.overwrite), file.ref, options);
 }
 
+// The files of an artifact, in a directory.
+class FilesDestination : public Destination {
+ public:
+  // Makes the directory, for what is not there when this program confines itself cannot be written.
+  FilesDestination(const std::string& directory, bool overwrite)
+      : made_(access(directory.c_str(), F_OK) != 0), dir_(Dir::Create(directory)), overwrite_(overwrite) {}
+  FilesDestination(const FilesDestination&) = delete;
+  FilesDestination& operator=(const FilesDestination&) = delete;
+  ~FilesDestination() override {
+    if (made_)
+      rmdir(dir_.name().c_str());  // where it is still empty
+  }
+
+  Written Write(const Input&, Progress&) override {
+    throw Error(ErrorKind::kUnsupported, "an image has layers, and no files with names of their own",
+                "files: is for artifacts; gantry run export writes the tree of an image");
+  }
+
+  std::vector<Written> WriteAll(const InputSet& input, Progress& progress) override {
+    const image::VerifiedArtifact* const artifact =
+        input.tops.size() == 1 ? input.tops.front().tree.verified_artifact() : nullptr;
+    if (artifact == nullptr) {
+      throw Error(ErrorKind::kUnsupported, "files: is for one artifact, and this is an index or several",
+                  "name one by its digest");
+    }
+    const std::vector<image::ArtifactFile> files = image::FilesOf(artifact->artifact().manifest);
+    image::WriteFiles(files, input.blobs, dir_, overwrite_, progress);
+    json::Array names;
+    for (const image::ArtifactFile& file : files) names.emplace_back(file.path.str());
+    return {{.id = artifact->artifact().descriptor.digest.str(),
+             .more = {{"files", std::move(names)}},
+             .file = dir_.name()}};
+  }
+
+ private:
+  const bool made_;
+  const Dir dir_;
+  const bool overwrite_;
+};
+
+std::unique_ptr<Destination> OpenFiles(const Reference& reference, const WriteOptions& options) {
+  if (options.squash || options.copy.compression || options.copy.manifest_type) {
+    throw Error(ErrorKind::kUnsupported, "the files of an artifact are written as they are",
+                "leave out --squash, --compress and --format");
+  }
+  return std::make_unique<FilesDestination>(reference.file()->path, options.overwrite);
+}
+
 bool IsStore(const Reference& reference) { return reference.store() != nullptr && reference.store()->explicitly_store; }
 
 std::vector<std::string> StorePlaces(const Reference&, const WriteOptions& options) { return {options.store_root}; }
@@ -307,18 +370,32 @@ class RegistryDestination : public Destination {
     const InputSet::Top& top = input.tops.front();
     if (input.tops.size() == 1 && AsItIs() && top.tree.whole && pusher_.Has(top.tree.descriptor.digest)) {
       const image::Descriptor& there = top.tree.descriptor;
+      PublishEvidence(input);
       return {Written{there.digest.str(), {{"mediaType", there.media_type}, {"pushed", false}}}};
     }
-    for (const image::VerifiedImage* image : ImagesOf(top.tree)) {
-      if (const auto& from = image->name(); from && from->host == name_.host) {
-        pusher_.MountFrom(from->path);
-        break;
-      }
-    }
-    return IntoSink(image::MakeRegistrySink(pusher_), name_.WithDefaultTag().tag, options_)->WriteAll(input, progress);
+    const std::vector<const image::VerifiedImage*> images = ImagesOf(top.tree);
+    const image::VerifiedArtifact* const artifact = top.tree.verified_artifact();
+    const std::optional<image::DockerReference> from = !images.empty()       ? images.front()->name()
+                                                       : artifact != nullptr ? artifact->name()
+                                                                             : std::nullopt;
+    if (from && from->host == name_.host)
+      pusher_.MountFrom(from->path);
+    std::vector<Written> written =
+        IntoSink(image::MakeRegistrySink(pusher_), name_.WithDefaultTag().tag, options_)->WriteAll(input, progress);
+    PublishEvidence(input);
+    for (Written& one : written) one.more.Append("pushed", true);
+    return written;
   }
 
  private:
+  // What speaks for an artifact, which keeps its digest.
+  void PublishEvidence(const InputSet& input) {
+    if (const auto* artifact = input.tops.front().tree.verified_artifact()) {
+      const image::Descriptor& manifest = artifact->artifact().descriptor;
+      PublishAll(pusher_, manifest, input.evidence(manifest.digest));
+    }
+  }
+
   bool AsItIs() const { return !options_.squash && !options_.copy.compression && !options_.copy.manifest_type; }
 
   image::DockerReference name_;
@@ -337,6 +414,7 @@ constexpr DestinationFormat kFormats[] = {
     {"oci-archive:FILE[:REF]", IsFile<FileReference::Format::kOciArchive>, FileAndItsDirectory, OpenOciArchive},
     {"docker-archive:FILE[:NAME[:TAG]]", IsFile<FileReference::Format::kDockerArchive>, FileAndItsDirectory,
      OpenDockerArchive},
+    {"files:DIR", IsFile<FileReference::Format::kFiles>, FileAndItsDirectory, OpenFiles},
     {"store:NAME", IsStore, StorePlaces, OpenStore},
 };
 
@@ -385,7 +463,8 @@ std::string PlatformSuffix(const image::Image& image) {
   return suffix;
 }
 
-std::vector<Written> Destination::WriteAll(const InputSet&, Progress&) {
+std::vector<Written> Destination::WriteAll(const InputSet& input, Progress&) {
+  RequireImages(input, "an image of one platform");
   throw Error(ErrorKind::kUnsupported, "the destination holds one image of one platform",
               "choose one with --platform, or a layout or an archive as the destination");
 }

@@ -54,6 +54,7 @@ struct InputSet {
   const LocalName& name;
   const image::Blobs& blobs;
   std::vector<Top> tops;
+  std::function<sign::Evidence(const Digest&)> evidence;  // LocalImages has it
 };
 
 // The line on standard output.

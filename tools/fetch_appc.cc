@@ -101,7 +101,7 @@ image::VerifiedImage AppcFetch::Fetch(const sign::Policy& policy) {
   local.evidence.looked_at = {found.place + ".asc"};
   AddAccepted(local.image, StoreRoot(common_), local.evidence);
   image::VerifiedImage verified = sign::Verifier::Verify(std::move(local.image), policy, local.evidence);
-  NoteAccepted(verified, StoreRoot(common_));
+  NoteAccepted(verified.accepted(), StoreRoot(common_));
   incoming.Keep(found.signature);
   return verified;
 }

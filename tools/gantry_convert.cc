@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "libimage/base/ascii.h"
@@ -118,6 +119,11 @@ json::Object SourceOf(const image::VerifiedImage& image) {
 json::Object SourceOf(const image::ImageTree& tree) {
   if (tree.image() != nullptr)
     return SourceOf(*tree.image());
+  if (const image::VerifiedArtifact* artifact = tree.verified_artifact()) {
+    return {{"source", artifact->artifact().descriptor.digest.str()},
+            {"artifactType", artifact->artifact().manifest.ArtifactType()},
+            {"vouchedBy", artifact->vouched_by()}};
+  }
   json::Array images;
   for (const image::VerifiedImage* image : ImagesOf(tree)) {
     json::Object one = SourceOf(*image);
@@ -140,28 +146,27 @@ std::string NameOf(const image::Reference& destination) {
 // Every image of the source, or those for some platforms; each is asked about.
 InputSet VerifyAll(const LocalName& name, const LocalImages& source, const ConvertOptions& options) {
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
-  const auto verify = [&](image::FetchedImage image) {
-    sign::Evidence evidence = source.evidence(image.image().descriptor.digest);
-    AddAccepted(image, StoreRoot(options.common), evidence);
-    image::VerifiedImage verified = sign::Verifier::Verify(std::move(image), policy, evidence);
-    NoteAccepted(verified, StoreRoot(options.common));
-    Note(options.common,
-         verified.image().config.platform.ToString() + ": the image is trusted by " + verified.vouched_by());
+  const auto verify = [&](auto fetched) {
+    const sign::Judged judged(fetched);
+    const std::string platform = judged.platform();
+    sign::Evidence evidence = source.evidence(judged.descriptor().digest);
+    AddAccepted(judged, StoreRoot(options.common), evidence);
+    auto verified = sign::Verifier::Verify(std::move(fetched), policy, evidence);
+    NoteAccepted(verified.accepted(), StoreRoot(options.common));
+    Note(options.common, platform + ": trusted by " + verified.vouched_by());
     return verified;
   };
-  InputSet input{name, *source.blobs, {}};
+  InputSet input{name, *source.blobs, {}, source.evidence};
   for (const LocalImages::Top& top : source.tops) {
-    input.tops.push_back(
-        {top.names, LoadTree(*source.blobs, top.descriptor, ParsePlatforms(options.platform), source.name, verify)});
+    input.tops.push_back({top.names, LoadTree(*source.blobs, top.descriptor, ParsePlatforms(options.platform),
+                                              source.name, verify, verify)});
   }
   return input;
 }
 
-int ConvertAll(const ConvertOptions& options, const image::Reference& reference, const image::Confinement& keep,
-               Destination& destination) {
-  const LocalName name = BringAllHere(options.source, options.platform, options.policy, options.common);
-  Confine(options.common, keep);
-  const LocalImages source = OpenLocalImages(name, StoreRoot(options.common));
+// What is in `source`, tree by tree.
+int ConvertTrees(const ConvertOptions& options, const image::Reference& reference, const LocalName& name,
+                 const LocalImages& source, Destination& destination) {
   const InputSet input = VerifyAll(name, source, options);
   const auto progress = MakeProgress(options.common);
   const std::vector<Written> written = destination.WriteAll(input, *progress);
@@ -171,8 +176,19 @@ int ConvertAll(const ConvertOptions& options, const image::Reference& reference,
         !written[i].file.empty() ? written[i].file : NameOf(reference) + (ref.empty() ? "" : ":" + ref);
     Print(options, written[i], where,
           written[i].image != nullptr ? SourceOf(*written[i].image) : SourceOf(input.tops[i].tree));
+    if (const auto* artifact = written[i].image == nullptr ? input.tops[i].tree.verified_artifact() : nullptr) {
+      const Digest& manifest = artifact->artifact().descriptor.digest;
+      CarryEvidence(source.evidence(manifest), manifest, reference, written[i].id, where, StoreRoot(options.common));
+    }
   }
   return 0;
+}
+
+int ConvertAll(const ConvertOptions& options, const image::Reference& reference, const image::Confinement& keep,
+               Destination& destination) {
+  const LocalName name = BringAllHere(options.source, options.platform, options.policy, options.common);
+  Confine(options.common, keep);
+  return ConvertTrees(options, reference, name, OpenLocalImages(name, StoreRoot(options.common)), destination);
 }
 
 int Convert(const ConvertOptions& options) {
@@ -190,12 +206,15 @@ int Convert(const ConvertOptions& options) {
   LocalName name = BringBeginning(options.source, options.platform, options.policy, options.common);
   name.dependencies = options.dependencies;
   Confine(options.common, keep);
+  const Local opened = OpenLocal(name, Purpose::kRead, StoreRoot(options.common), options.platform);
+  if (const auto* artifact = std::get_if<LocalImages>(&opened))
+    return ConvertTrees(options, reference, name, *artifact, *destination);
+  const auto& source = std::get<LocalImage>(opened);
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
-  const LocalImage source = OpenLocalImage(name, Purpose::kRead, StoreRoot(options.common), options.platform);
   for (const std::string& note : source.notes) Warn(options.common, note);
   const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
   Note(options.common, "the image is trusted by " + verified.vouched_by());
-  NoteAccepted(verified, StoreRoot(options.common));
+  NoteAccepted(verified.accepted(), StoreRoot(options.common));
   const auto progress = MakeProgress(options.common);
   const auto beside = DeferredProgress(*progress, [&] { return !source.arriving || source.arriving->ended(); });
   const Written written = destination->Write({name, source, verified}, *beside);
@@ -218,7 +237,8 @@ std::string Forms() {
 
 int main(int argc, char** argv) {
   using namespace gantry::tools;
-  CLI::App app("Convert an image to another format, in one pass and under the trust policy.", "gantry-convert");
+  CLI::App app("Convert an image to another format, in one pass and under the trust policy; carry an artifact.",
+               "gantry-convert");
   ConvertOptions options;
   AddCommonOptions(app, options.common);
   AddPolicyOptions(app, options.policy);

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "libimage/base/error.h"
@@ -139,9 +141,8 @@ struct Decider {
   image::Fetcher& fetcher;
 };
 
-sign::Evidence GatherEvidence(const Decider& decider, const image::FoundSignatures& found,
-                              const image::FetchedImage& image) {
-  const Digest& manifest = image.image().descriptor.digest;
+sign::Evidence GatherEvidence(const Decider& decider, const image::FoundSignatures& found, const sign::Judged& image) {
+  const Digest& manifest = image.descriptor().digest;
   sign::Evidence evidence =
       GatherRemote(decider.fetcher, decider.name, manifest, decider.policy, decider.registries, found);
   for (const std::string& signature : decider.store.Signatures(manifest)) evidence.Add(signature);
@@ -150,38 +151,51 @@ sign::Evidence GatherEvidence(const Decider& decider, const image::FoundSignatur
   return evidence;
 }
 
-// Told what was decided when its documents are in the store and only layers are still to come; may be empty.
+// What gets a name.
+using Verified = std::variant<image::VerifiedImage, image::VerifiedArtifact>;
+
+// Told what was decided when its documents are in the store and only layers are still to come.
 using Decided = std::function<void(const image::VerifiedImage&)>;
 
-// The documents are in the store when the top is known, and every image is decided about before a layer is fetched. The
-// name goes to the image for this machine, else to the first; the index that it keeps leads to the others.
-image::VerifiedImage FetchMany(const Decider& decider, const FetchOptions& options) {
-  image::Store& store = decider.store;
-  const image::Descriptor top = decider.fetcher.ReceiveTop();
-  const std::unique_ptr<image::Lease> lease = store.NewLease();
-  lease->Add({top.digest});
-  std::vector<std::pair<Digest, sign::Evidence>> kept;
-  const image::ImageTree tree =
-      LoadTree(store, top, ParsePlatforms(options.platform), decider.name, [&](image::FetchedImage image) {
-        const Digest manifest = image.image().descriptor.digest;
-        kept.emplace_back(manifest, GatherEvidence(decider, decider.fetcher.FindSignatures(manifest), image));
-        return sign::Verifier::Verify(std::move(image), decider.policy, kept.back().second);
-      });
-  decider.fetcher.FetchBlobs();
-  for (const auto& [manifest, evidence] : kept) KeepEvidence(store, manifest, evidence);
+template <typename Allowed>
+void NoteAccepted(image::Store& store, const Allowed& verified) {
+  if (verified.accepted())
+    store.NoteAccepted(*verified.accepted());
+}
+
+// The image for this machine, else the first; of an index without images the first artifact. The index that it keeps
+// leads to the others.
+Verified ChooseNamed(const image::ImageTree& tree) {
   const std::vector<const image::VerifiedImage*> images = ImagesOf(tree);
-  for (const image::VerifiedImage* image : images) {
-    if (image->accepted())
-      store.NoteAccepted(*image->accepted());
-  }
   if (images.empty())
-    throw Error(ErrorKind::kNotFound, Quoted(decider.name.ToString()) + " is an index without images");
+    return *ArtifactsOf(tree).front();
   const image::Platform host = image::Platform::Host();
   const auto here = std::find_if(images.begin(), images.end(), [&](const image::VerifiedImage* image) {
     const image::Platform& is = image->image().config.platform;
     return is.os == host.os && is.architecture == host.architecture;
   });
   return here == images.end() ? *images.front() : **here;
+}
+
+// The documents are in the store when the top is known, and every image is decided about before a layer is fetched.
+Verified FetchMany(const Decider& decider, const FetchOptions& options) {
+  image::Store& store = decider.store;
+  const image::Descriptor top = decider.fetcher.ReceiveTop();
+  const std::unique_ptr<image::Lease> lease = store.NewLease();
+  lease->Add({top.digest});
+  std::vector<std::pair<Digest, sign::Evidence>> kept;
+  const auto verify = [&](auto fetched) {
+    const Digest manifest = sign::Judged(fetched).descriptor().digest;
+    kept.emplace_back(manifest, GatherEvidence(decider, decider.fetcher.FindSignatures(manifest), fetched));
+    return sign::Verifier::Verify(std::move(fetched), decider.policy, kept.back().second);
+  };
+  const image::ImageTree tree = LoadTree(store, top, ParsePlatforms(options.platform), decider.name, verify, verify);
+  Verified named = ChooseNamed(tree);
+  decider.fetcher.FetchBlobs();
+  for (const auto& [manifest, evidence] : kept) KeepEvidence(store, manifest, evidence);
+  for (const image::VerifiedImage* image : ImagesOf(tree)) NoteAccepted(store, *image);
+  for (const image::VerifiedArtifact* artifact : ArtifactsOf(tree)) NoteAccepted(store, *artifact);
+  return named;
 }
 
 // Whether it hangs on what the layers hold. They come before the decision only where a key of the policy made an
@@ -191,50 +205,73 @@ bool NeedsLayers(const sign::Decision& decision) {
                                           [](const sign::Step& step) { return step.code == "identity-unknown"; });
 }
 
-image::VerifiedImage FetchOne(const Decider& decider, const Decided& decided) {
-  image::Offer offer = decider.fetcher.Receive(&decider.store);
-  const image::Image& image = offer.image.image();
+image::VerifiedImage FetchImage(const Decider& decider, image::FetchedImage fetched, sign::Evidence evidence,
+                                const Decided& decided) {
+  const image::Image& image = fetched.image();
   const Digest manifest = image.descriptor.digest;
-  sign::Evidence evidence = GatherEvidence(decider, {offer.signatures, offer.looked_at}, offer.image);
   const bool early = decider.policy.RuleFor(decider.name).WantsAttachments() &&
-                     NeedsLayers(sign::Verifier::Decide(offer.image, decider.policy, evidence, sign::Detail::kWhole));
+                     NeedsLayers(sign::Verifier::Decide(fetched, decider.policy, evidence, sign::Detail::kWhole));
   if (early) {
     decider.fetcher.FetchBlobs();
     const Digest identity = image::FindIdentity(image, decider.store, &decider.store).digest;
     evidence.identity = [identity] { return identity; };
   }
-  image::VerifiedImage verified = sign::Verifier::Verify(std::move(offer.image), decider.policy, evidence);
+  image::VerifiedImage verified = sign::Verifier::Verify(std::move(fetched), decider.policy, evidence);
   KeepEvidence(decider.store, manifest, evidence);
-  const auto tell = [&] {
-    if (decided)
-      decided(verified);
-  };
   if (early)
-    tell();
+    decided(verified);
   else
-    decider.fetcher.FetchBlobs(tell);
-  if (verified.accepted())
-    decider.store.NoteAccepted(*verified.accepted());
+    decider.fetcher.FetchBlobs([&] { decided(verified); });
+  NoteAccepted(decider.store, verified);
   return verified;
 }
 
-void Print(const FetchOptions& options, const std::string& name, const image::VerifiedImage& image) {
-  const std::string digest = image.image().descriptor.digest.str();
+image::VerifiedArtifact FetchArtifact(const Decider& decider, image::FetchedArtifact fetched,
+                                      const sign::Evidence& evidence) {
+  image::VerifiedArtifact verified = sign::Verifier::Verify(std::move(fetched), decider.policy, evidence);
+  decider.fetcher.FetchBlobs();
+  KeepEvidence(decider.store, verified.artifact().descriptor.digest, evidence);
+  NoteAccepted(decider.store, verified);
+  return verified;
+}
+
+Verified FetchOne(const Decider& decider, const Decided& decided) {
+  image::Offer offer = decider.fetcher.Receive(&decider.store);
+  sign::Evidence evidence = GatherEvidence(decider, {offer.signatures, offer.looked_at}, offer.fetched);
+  if (auto* artifact = std::get_if<image::FetchedArtifact>(&offer.fetched))
+    return FetchArtifact(decider, std::move(*artifact), evidence);
+  return FetchImage(decider, std::get<image::FetchedImage>(std::move(offer.fetched)), std::move(evidence), decided);
+}
+
+void PrintLine(const FetchOptions& options, const std::string& name, const image::Descriptor& descriptor,
+               const image::Manifest& manifest, std::pair<std::string, json::Value> kind,
+               const std::string& vouched_by) {
+  const std::string digest = descriptor.digest.str();
   if (!options.json) {
     std::printf("%s@%s\n", name.c_str(), digest.c_str());
     return;
   }
   uint64_t bytes = 0;
-  for (const image::Descriptor& layer : image.image().manifest.layers) bytes += layer.size;
-  const json::Object line{{"name", name},
-                          {"digest", digest},
-                          {"mediaType", image.image().descriptor.media_type},
-                          {"platform", image.image().config.platform.ToString()},
-                          {"layers", static_cast<uint64_t>(image.image().manifest.layers.size())},
-                          {"bytes", bytes},
-                          {"vouchedBy", image.vouched_by()}};
+  for (const image::Descriptor& layer : manifest.layers) bytes += layer.size;
+  json::Object line{{"name", name}, {"digest", digest}, {"mediaType", descriptor.media_type}};
+  line.Append(kind.first, std::move(kind.second));
+  line.Append("layers", static_cast<uint64_t>(manifest.layers.size()));
+  line.Append("bytes", bytes);
+  line.Append("vouchedBy", vouched_by);
   std::printf("%s\n", json::Print(line).c_str());
   std::fflush(stdout);
+}
+
+void Print(const FetchOptions& options, const std::string& name, const image::VerifiedImage& verified) {
+  const image::Image& image = verified.image();
+  PrintLine(options, name, image.descriptor, image.manifest, {"platform", image.config.platform.ToString()},
+            verified.vouched_by());
+}
+
+void Print(const FetchOptions& options, const std::string& name, const image::VerifiedArtifact& verified) {
+  const image::Artifact& artifact = verified.artifact();
+  PrintLine(options, name, artifact.descriptor, artifact.manifest, {"artifactType", artifact.manifest.ArtifactType()},
+            verified.vouched_by());
 }
 
 int PrintConfinements(const FetchOptions& options) {
@@ -269,14 +306,19 @@ void FetchNamed(const FetchOptions& options, const image::DockerReference& name,
                                     ? name.WithDefaultTag().ToString()
                                     : image::DockerReference::Parse(options.name).WithDefaultTag().ToString();
   const Decider decider{name, stored_as, by.policy, by.registries, by.store, fetcher};
-  const Decided say = [&](const image::VerifiedImage& image) { Print(options, stored_as, image); };
-  const bool early = when == Say::kEarly && !options.many();
-  const image::VerifiedImage verified =
-      options.many() ? FetchMany(decider, options) : FetchOne(decider, early ? say : Decided());
-  by.store.SetName(stored_as, verified);
+  bool said = false;
+  const auto say = [&](const auto& one) {
+    if (!std::exchange(said, true))
+      Print(options, stored_as, one);
+  };
+  const Decided decided = [&](const image::VerifiedImage& image) {
+    if (when == Say::kEarly)
+      say(image);
+  };
+  const Verified verified = options.many() ? FetchMany(decider, options) : FetchOne(decider, decided);
+  std::visit([&](const auto& one) { by.store.SetName(stored_as, one); }, verified);
   fetcher.Release();
-  if (!early)
-    say(verified);
+  std::visit(say, verified);
 }
 
 // The first of `candidates` that there is, of which nothing is said early where another one may follow; their fetchers
@@ -358,7 +400,7 @@ int Run(const FetchOptions& options) {
 int main(int argc, char** argv) {
   using namespace gantry::tools;
   CLI::App app(
-      "Fetch images from registries and by appc names into the store, verified by policy before they are named.",
+      "Fetch images and artifacts from registries, and by appc names, into the store, verified before they are named.",
       "gantry-fetch");
   FetchOptions options;
   AddCommonOptions(app, options.common);

@@ -2,6 +2,7 @@
 #include <linux/capability.h>
 
 #include <cstdio>
+#include <variant>
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
@@ -35,12 +36,28 @@ struct Options {
   bool index = false;
 };
 
-// An image, or of --raw only the bytes that are asked for: what has no image configuration has those too.
+// An image or an artifact, or of --raw only the bytes that are asked for.
 struct Inspected {
   std::string name;
   std::string manifest_bytes;
-  std::optional<FetchedImage> image;
+  std::optional<image::Fetched> fetched = std::nullopt;
+  std::string config_bytes = {};  // of --config
+
+  const FetchedImage* image() const { return std::get_if<FetchedImage>(&*fetched); }
 };
+
+// Of an artifact it may be anything; what is long is got with gantry convert.
+std::string ConfigOf(const image::Fetched& fetched, const image::Blobs& blobs) {
+  if (const auto* image = std::get_if<FetchedImage>(&fetched))
+    return image->image().config_bytes;
+  const image::Descriptor& config = std::get<image::FetchedArtifact>(fetched).artifact.manifest.config;
+  if (config.media_type.empty())
+    throw Error(ErrorKind::kNotFound, "the artifact has no configuration", "its manifest is shown by --raw");
+  const std::string what = "the configuration of the artifact";
+  if (config.size > image::kMaxConfigBytes)
+    throw Error(ErrorKind::kUnsupported, what + " is over " + std::to_string(image::kMaxConfigBytes) + " bytes");
+  return Drain(*blobs.Open(config, what), image::kMaxConfigBytes, what);
+}
 
 Inspected FromStore(const Options& options, const std::string& name, bool may_be_remote) {
   const std::string root = StoreRoot(options.common);
@@ -51,14 +68,21 @@ Inspected FromStore(const Options& options, const std::string& name, bool may_be
                 may_be_remote ? "bring it in with: gantry fetch " + name : "gantry store list shows what there is");
   }
   if (options.raw)
-    return {found->name, store->ReadBlob(found->descriptor.digest, image::kMaxManifestBytes), std::nullopt};
-  return {found->name, {}, store->Load(*found)};
+    return {found->name, store->ReadBlob(found->descriptor.digest, image::kMaxManifestBytes)};
+  image::Fetched fetched = store->LoadAny(*found);
+  std::string config = options.config ? ConfigOf(fetched, *store) : std::string();
+  return {found->name, {}, std::move(fetched), std::move(config)};
 }
 
 Inspected FromFile(const Options& options, const image::FileReference& file) {
-  FetchedImage image = OpenFileImage(file, options.platform).image;
-  std::string bytes = image.image().manifest_bytes;
-  return {options.image, std::move(bytes), std::move(image)};
+  const Local local = OpenLocalFile(file, options.platform);
+  const auto* const opened = std::get_if<LocalImage>(&local);
+  const auto* const artifact = std::get_if<LocalImages>(&local);
+  image::Fetched fetched = opened != nullptr ? image::Fetched(opened->image) : LoadArtifact(*artifact);
+  std::string bytes = sign::Judged(fetched).manifest_bytes();
+  std::string config =
+      options.config ? ConfigOf(fetched, opened != nullptr ? *opened->blobs : *artifact->blobs) : std::string();
+  return {options.image, std::move(bytes), std::move(fetched), std::move(config)};
 }
 
 Inspected Open(const Options& options, const image::Reference& reference) {
@@ -78,8 +102,38 @@ uint64_t TotalBytes(const Image& image) {
   return bytes;
 }
 
+json::Object DescribeBlob(const image::Descriptor& blob) {
+  json::Object out{{"digest", blob.digest.str()}, {"size", blob.size}, {"mediaType", blob.media_type}};
+  if (!blob.annotations.empty())
+    out.Set("annotations", blob.annotations);
+  return out;
+}
+
+json::Value ToJson(const std::string& name, const image::FetchedArtifact& fetched) {
+  const image::Manifest& manifest = fetched.artifact.manifest;
+  json::Array layers;
+  uint64_t bytes = fetched.artifact.manifest_bytes.size();
+  for (const image::Descriptor& blob : manifest.Blobs()) bytes += blob.size;
+  for (const image::Descriptor& layer : manifest.layers) layers.emplace_back(DescribeBlob(layer));
+  json::Object out{
+      {"name", name}, {"digest", fetched.artifact.descriptor.digest.str()}, {"mediaType", manifest.media_type}};
+  if (fetched.index)
+    out.Set("index", fetched.index->str());
+  out.Set("artifactType", manifest.ArtifactType());
+  out.Set("size", bytes);
+  if (manifest.subject)
+    out.Set("subject", manifest.subject->digest.str());
+  out.Set("annotations", manifest.annotations);
+  if (!manifest.config.media_type.empty())
+    out.Set("config", DescribeBlob(manifest.config));
+  out.Set("layers", std::move(layers));
+  return out;
+}
+
 json::Value ToJson(const Inspected& inspected) {
-  const Image& image = inspected.image->image();
+  if (const auto* artifact = std::get_if<image::FetchedArtifact>(&*inspected.fetched))
+    return ToJson(inspected.name, *artifact);
+  const Image& image = inspected.image()->image();
   const ImageConfig& config = image.config;
   json::Array layers;
   for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
@@ -91,8 +145,8 @@ json::Value ToJson(const Inspected& inspected) {
   }
   json::Object out{
       {"name", inspected.name}, {"digest", image.descriptor.digest.str()}, {"mediaType", image.descriptor.media_type}};
-  if (inspected.image->index())
-    out.Set("index", inspected.image->index()->str());
+  if (inspected.image()->index())
+    out.Set("index", inspected.image()->index()->str());
   out.Set("platform", config.platform.ToString());
   out.Set("created", config.created);
   out.Set("author", config.author);
@@ -134,14 +188,43 @@ void PrintEach(std::string_view label, const std::map<std::string, std::string>&
   PrintEach(label, lines);
 }
 
+void PrintTable(const std::string& name, const image::FetchedArtifact& fetched) {
+  const image::Manifest& manifest = fetched.artifact.manifest;
+  uint64_t bytes = fetched.artifact.manifest_bytes.size();
+  for (const image::Descriptor& blob : manifest.Blobs()) bytes += blob.size;
+  PrintLine("Name", name);
+  PrintLine("Digest", fetched.artifact.descriptor.digest.str());
+  PrintLine("Media type", manifest.media_type);
+  if (fetched.index)
+    PrintLine("Index", fetched.index->str());
+  PrintLine("Artifact", manifest.ArtifactType());
+  PrintLine("Size", FormatBytes(bytes));
+  if (manifest.subject)
+    PrintLine("Subject", manifest.subject->digest.str());
+  PrintEach("Annotations", manifest.annotations);
+  if (!manifest.config.media_type.empty())
+    PrintLine("Config", manifest.config.digest.str() + " " + manifest.config.media_type);
+  std::printf("\n");
+  Table table({"LAYER", "SIZE", "DIGEST", "MEDIA TYPE", "TITLE"});
+  for (size_t i = 0; i < manifest.layers.size(); ++i) {
+    const image::Descriptor& layer = manifest.layers[i];
+    const auto title = layer.annotations.find("org.opencontainers.image.title");
+    table.Add({std::to_string(i + 1), FormatBytes(layer.size), layer.digest.str(), layer.media_type,
+               title == layer.annotations.end() ? "" : title->second});
+  }
+  std::fputs(table.ToString().c_str(), stdout);
+}
+
 void PrintTable(const Inspected& inspected) {
-  const Image& image = inspected.image->image();
+  if (const auto* artifact = std::get_if<image::FetchedArtifact>(&*inspected.fetched))
+    return PrintTable(inspected.name, *artifact);
+  const Image& image = inspected.image()->image();
   const ImageConfig& config = image.config;
   PrintLine("Name", inspected.name);
   PrintLine("Digest", image.descriptor.digest.str());
   PrintLine("Media type", image.descriptor.media_type);
-  if (inspected.image->index())
-    PrintLine("Index", inspected.image->index()->str());
+  if (inspected.image()->index())
+    PrintLine("Index", inspected.image()->index()->str());
   PrintLine("Platform", config.platform.ToString());
   PrintLine("Created", config.created);
   PrintLine("Author", config.author);
@@ -273,7 +356,7 @@ int Inspect(const Options& options) {
   if (options.raw)
     PrintBytes(inspected.manifest_bytes);
   else if (options.config)
-    PrintBytes(inspected.image->image().config_bytes);
+    PrintBytes(inspected.config_bytes);
   else if (options.json)
     std::fputs(json::PrintPretty(ToJson(inspected)).c_str(), stdout);
   else
@@ -284,7 +367,8 @@ int Inspect(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Show what an image is: its digests, layers and configuration", "gantry-inspect");
+  CLI::App app("Show what an image is: its digests, layers and configuration; or what an artifact is",
+               "gantry-inspect");
   Options options;
   AddCommonOptions(app, options.common);
   app.add_option(

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "libimage/base/error.h"
@@ -156,6 +157,10 @@ Pushed PushTree(const PushOptions& options, const image::DockerReference& to, im
   if (tree.whole)
     subjects.push_back(tree.descriptor.digest);
   for (const image::VerifiedImage* image : ImagesOf(tree)) subjects.push_back(image->image().descriptor.digest);
+  for (const image::VerifiedArtifact* artifact : ArtifactsOf(tree)) {
+    if (artifact != tree.verified_artifact())
+      subjects.push_back(artifact->artifact().descriptor.digest);
+  }
   const image::CopyOptions base{.preserve_digests = tree.whole,
                                 .threads = image::kMaxUploads,
                                 .note = [common = options.common](std::string_view text) { Warn(common, text); }};
@@ -190,6 +195,14 @@ json::Object VouchersOf(const image::ImageTree& tree) {
                                      {"platform", image->image().config.platform.ToString()},
                                      {"vouchedBy", image->vouched_by()}});
   }
+  json::Array artifacts;
+  for (const image::VerifiedArtifact* artifact : ArtifactsOf(tree)) {
+    artifacts.emplace_back(json::Object{{"id", artifact->artifact().descriptor.digest.str()},
+                                        {"artifactType", artifact->artifact().manifest.ArtifactType()},
+                                        {"vouchedBy", artifact->vouched_by()}});
+  }
+  if (!artifacts.empty())
+    return {{"artifacts", std::move(artifacts)}};
   return {{"images", std::move(images)}};
 }
 
@@ -212,21 +225,42 @@ void PushAllTo(const PushOptions& options, const PushDestination& to, image::Pus
   }
 }
 
+image::ImageTree LoadVerified(const PushOptions& options, const LocalImages& source, const image::Descriptor& top,
+                              const sign::Policy& policy) {
+  const auto verify = [&](auto fetched) {
+    sign::Evidence evidence = source.evidence(sign::Judged(fetched).descriptor().digest);
+    AddAccepted(fetched, StoreRoot(options.common), evidence);
+    return sign::Verifier::Verify(std::move(fetched), policy, evidence);
+  };
+  return LoadTree(*source.blobs, top, ParsePlatforms(options.platform), source.name, verify, verify);
+}
+
+// With what speaks for it, as an image.
+void PushArtifact(const PushOptions& options, const std::vector<PushDestination>& destinations,
+                  std::deque<image::Pusher>& pushers, const LocalImages& source, const sign::Policy& policy) {
+  const image::ImageTree tree = LoadVerified(options, source, source.tops.front().descriptor, policy);
+  const image::VerifiedArtifact& artifact = *tree.verified_artifact();
+  Note(options.common, "the artifact is trusted by " + artifact.vouched_by());
+  for (const PushDestination& to : destinations) {
+    const Pushed pushed = PushTree(options, to.name, pushers.front(), source, tree);
+    if (!options.no_signatures)
+      PublishAll(pushers.front(), tree.descriptor, source.evidence(tree.descriptor.digest));
+    pushers.pop_front();
+    Print(options, to.name, pushed,
+          {{"artifactType", artifact.artifact().manifest.ArtifactType()}, {"vouchedBy", artifact.vouched_by()}});
+  }
+}
+
 // All of the source is judged before anything is sent.
 void PushAll(const PushOptions& options, const std::vector<PushDestination>& destinations,
              std::deque<image::Pusher>& pushers, const LocalName& name, const sign::Policy& policy,
              const sign::RegistriesD& registries) {
   LocalImages source = OpenLocalImages(name, StoreRoot(options.common), registries);
   if (const auto as = ParseAs(options.as))
-    source.name = as;
+    JudgeAs(source, *as, registries);
   std::vector<image::ImageTree> trees;
-  for (const LocalImages::Top& top : source.tops) {
-    trees.push_back(LoadTree(*source.blobs, top.descriptor, ParsePlatforms(options.platform), source.name,
-                             [&](image::FetchedImage image) {
-                               const sign::Evidence evidence = source.evidence(image.image().descriptor.digest);
-                               return sign::Verifier::Verify(std::move(image), policy, evidence);
-                             }));
-  }
+  for (const LocalImages::Top& top : source.tops)
+    trees.push_back(LoadVerified(options, source, top.descriptor, policy));
   for (const PushDestination& to : destinations) {
     PushAllTo(options, to, pushers.front(), source, trees);
     pushers.pop_front();
@@ -262,8 +296,13 @@ int Run(const PushOptions& options) {
     PushAll(options, names, pushers, source_name, policy, registries);
     return 0;
   }
-  const LocalImage source =
-      OpenLocalImage(source_name, Purpose::kRead, StoreRoot(options.common), options.platform, as, registries);
+  const Local opened =
+      OpenLocal(source_name, Purpose::kRead, StoreRoot(options.common), options.platform, as, registries);
+  if (const auto* artifact = std::get_if<LocalImages>(&opened)) {
+    PushArtifact(options, names, pushers, *artifact, policy);
+    return 0;
+  }
+  const auto& source = std::get<LocalImage>(opened);
   const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
   Note(options.common, "the image is trusted by " + verified.vouched_by());
   for (const PushDestination& to : names) {
@@ -281,7 +320,8 @@ int Run(const PushOptions& options) {
 
 int main(int argc, char** argv) {
   using namespace gantry::tools;
-  CLI::App app("Push an image that is on this machine to registries, under the trust policy.", "gantry-push");
+  CLI::App app("Push an image or artifact that is on this machine to registries, under the trust policy.",
+               "gantry-push");
   PushOptions options;
   AddCommonOptions(app, options.common);
   AddPolicyOptions(app, options.policy);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "libimage/base/dir.h"
@@ -59,15 +60,14 @@ struct Options {
   bool Wants(std::string_view form) const { return std::find(forms.begin(), forms.end(), form) != forms.end(); }
 };
 
-std::optional<image::DockerReference> NameOf(const image::FetchedImage& image) {
+std::optional<image::DockerReference> NameOf(const sign::Judged& image) {
   return image.name() ? std::optional(sign::PolicyName(*image.name())) : std::nullopt;
 }
 
 SigningSubject RemoteSubject(const Options& options, RemoteImage& remote,
                              const std::optional<image::DockerReference>& as) {
-  const image::FetchedImage& fetched = remote.image(as);
-  const image::Descriptor& manifest = fetched.image().descriptor;
-  SigningSubject subject{NameOf(fetched), manifest.digest, manifest};
+  const sign::Judged judged(remote.fetched(as));
+  SigningSubject subject{NameOf(judged), judged.descriptor().digest, judged.descriptor()};
   if (options.identity)
     subject.identity = remote.ComputeIdentity();
   return subject;
@@ -90,10 +90,13 @@ SigningSubject FindSubject(const Options& options, const sign::RegistriesD& regi
   }
   if (remote != nullptr)
     return RemoteSubject(options, *remote, as);
-  const LocalImage local = OpenLocalImage({reference}, options.identity ? Purpose::kRead : Purpose::kJudge,
-                                          StoreRoot(options.common), options.platform, as, registries);
-  const image::Descriptor& manifest = local.image.image().descriptor;
-  SigningSubject subject{NameOf(local.image), manifest.digest, manifest};
+  const Local local = OpenLocal({reference}, options.identity ? Purpose::kRead : Purpose::kJudge,
+                                StoreRoot(options.common), options.platform, as, registries);
+  const auto* const opened = std::get_if<LocalImage>(&local);
+  const image::Fetched fetched =
+      opened != nullptr ? image::Fetched(opened->image) : LoadArtifact(std::get<LocalImages>(local));
+  const sign::Judged judged(fetched);
+  SigningSubject subject{NameOf(judged), judged.descriptor().digest, judged.descriptor()};
   if (const auto* file = reference.file(); file == nullptr) {
     subject.in_store = true;
   } else if (file->format == image::FileReference::Format::kOci) {
@@ -101,8 +104,10 @@ SigningSubject FindSubject(const Options& options, const sign::RegistriesD& regi
   } else if (file->format == image::FileReference::Format::kAci) {
     subject.aci = file->path;
   }
+  if (options.identity && opened == nullptr)
+    image::ThrowNotAnImage(Quoted(options.image), std::get<image::FetchedArtifact>(fetched).artifact.manifest);
   if (options.identity) {
-    subject.identity = image::FindIdentity(local.image.image(), *local.blobs, local.store).digest;
+    subject.identity = image::FindIdentity(opened->image.image(), *opened->blobs, opened->store).digest;
   }
   return subject;
 }

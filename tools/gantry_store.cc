@@ -4,11 +4,13 @@
 
 #include <cinttypes>
 #include <cstdio>
+#include <variant>
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
 #include "libimage/base/message.h"
 #include "libimage/store/store.h"
+#include "libsign/judged.h"
 #include "runner/userns.h"
 #include "tools/progress.h"
 #include "tools/store_aci.h"
@@ -47,12 +49,17 @@ std::unique_ptr<Store> OpenExisting(const Options& options) {
 
 void PrintJson(const json::Value& value) { std::fputs(json::PrintPretty(value).c_str(), stdout); }
 
+const image::Manifest& ManifestOf(const image::Fetched& fetched) {
+  const auto* image = std::get_if<image::FetchedImage>(&fetched);
+  return image != nullptr ? image->image().manifest : std::get<image::FetchedArtifact>(fetched).artifact.manifest;
+}
+
 // Of its configuration and layers; 0 when the manifest cannot be read, which check tells more about.
 uint64_t ImageBytes(const Store& store, const image::StoredName& name) {
   try {
-    const image::Image image = store.Load(name).image();
-    uint64_t bytes = image.manifest_bytes.size() + image.config_bytes.size();
-    for (const image::Descriptor& layer : image.manifest.layers) bytes += layer.size;
+    const image::Fetched loaded = store.LoadAny(name);
+    uint64_t bytes = sign::Judged(loaded).manifest_bytes().size();
+    for (const image::Descriptor& blob : ManifestOf(loaded).Blobs()) bytes += blob.size;
     return bytes;
   } catch (const Error&) {
     return 0;
@@ -63,6 +70,8 @@ json::Object ListedObject(const Store& store, const image::StoredName& name) {
   json::Object out{{"name", name.name}, {"digest", name.descriptor.digest.str()}, {"size", ImageBytes(store, name)}};
   if (name.descriptor.platform)
     out.Set("platform", name.descriptor.platform->ToString());
+  if (!name.descriptor.artifact_type.empty())
+    out.Set("artifactType", name.descriptor.artifact_type);
   if (const auto by = name.descriptor.annotations.find("gantry.vouched-by"); by != name.descriptor.annotations.end())
     out.Set("vouchedBy", by->second);
   return out;
@@ -88,7 +97,9 @@ int List(const Options& options) {
   Table table({"NAME", "DIGEST", "PLATFORM", "SIZE"});
   for (const image::StoredName& name : names) {
     table.Add({name.name, name.descriptor.digest.hex().substr(0, 12),
-               name.descriptor.platform ? name.descriptor.platform->ToString() : "-",
+               name.descriptor.platform                ? name.descriptor.platform->ToString()
+               : name.descriptor.artifact_type.empty() ? "-"
+                                                       : name.descriptor.artifact_type,
                FormatBytes(ImageBytes(*store, name))});
   }
   for (const StoredAci& aci : acis) table.Add({aci.name(), "-", aci.platform(), FormatBytes(aci.bytes)});
@@ -97,22 +108,26 @@ int List(const Options& options) {
 }
 
 json::Object ShownObject(const Store& store, const image::StoredName& name) {
-  const image::Image image = store.Load(name).image();
+  const image::Fetched loaded = store.LoadAny(name);
+  const auto* const fetched = std::get_if<image::FetchedImage>(&loaded);
+  const image::Manifest& manifest = ManifestOf(loaded);
   json::Object out = ListedObject(store, name);
-  out.Set("mediaType", image.descriptor.media_type);
-  out.Set("config", image.manifest.config.digest.str());
+  out.Set("mediaType", manifest.media_type);
+  if (!manifest.config.media_type.empty())
+    out.Set("config", manifest.config.digest.str());
   json::Array layers;
-  for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
-    const image::Descriptor& layer = image.manifest.layers[i];
-    const Digest& diff_id = image.config.diff_ids[i];
-    layers.emplace_back(json::Object{{"digest", layer.digest.str()},
-                                     {"size", layer.size},
-                                     {"diffID", diff_id.str()},
-                                     {"present", store.HasBlob(layer.digest)},
-                                     {"rendered", store.RenderedLayer(diff_id, "").has_value()}});
+  for (size_t i = 0; i < manifest.layers.size(); ++i) {
+    const image::Descriptor& layer = manifest.layers[i];
+    json::Object one{{"digest", layer.digest.str()}, {"size", layer.size}};
+    if (fetched != nullptr)
+      one.Set("diffID", fetched->image().config.diff_ids[i].str());
+    one.Set("present", store.HasBlob(layer.digest));
+    if (fetched != nullptr)
+      one.Set("rendered", store.RenderedLayer(fetched->image().config.diff_ids[i], "").has_value());
+    layers.emplace_back(std::move(one));
   }
   out.Set("layers", std::move(layers));
-  out.Set("signatures", static_cast<uint64_t>(store.Signatures(image.descriptor.digest).size()));
+  out.Set("signatures", static_cast<uint64_t>(store.Signatures(sign::Judged(loaded).descriptor().digest).size()));
   return out;
 }
 
@@ -141,7 +156,10 @@ void PrintShown(const json::Object& shown) {
   line("Name", text("name"));
   line("Digest", text("digest"));
   line("Media type", text("mediaType"));
-  line("Platform", text("platform"));
+  if (shown.Find("artifactType") != nullptr)
+    line("Artifact", text("artifactType"));
+  else
+    line("Platform", text("platform"));
   line("Vouched by", text("vouchedBy"));
   line("Signatures", json::Print(*shown.Find("signatures")));
   line("Config", text("config"));
@@ -152,7 +170,9 @@ void PrintShown(const json::Object& shown) {
     const json::Cursor layer(value, "layer");
     table.Add({"  " + layer.At("digest").String(),
                layer.At("present").Bool() ? FormatBytes(layer.At("size").Unsigned(UINT64_MAX)) : "missing",
-               layer.At("rendered").Bool() ? "yes" : "no"});
+               !layer.Find("rendered")       ? "-"
+               : layer.At("rendered").Bool() ? "yes"
+                                             : "no"});
   }
   std::fputs(table.ToString().c_str(), stdout);
 }

@@ -215,15 +215,14 @@ class Run {
   }
 
   image::SyncCopy Decide(const SyncTask& task, const image::SyncOffer& offer) const {
-    return PlanSync(offer, selection_.platforms, task.from, [&](image::FetchedImage image) {
-      const sign::Evidence evidence = EvidenceFor(task, offer, image);
-      return sign::Verifier::Verify(std::move(image), policy_, evidence);
-    });
+    const auto verify = [&](auto fetched) {
+      const sign::Evidence evidence = EvidenceFor(task, offer, sign::Judged(fetched).descriptor().digest);
+      return sign::Verifier::Verify(std::move(fetched), policy_, evidence);
+    };
+    return PlanSync(offer, selection_.platforms, task.from, verify, verify);
   }
 
-  sign::Evidence EvidenceFor(const SyncTask& task, const image::SyncOffer& offer,
-                             const image::FetchedImage& image) const {
-    const Digest manifest = image.image().descriptor.digest;
+  sign::Evidence EvidenceFor(const SyncTask& task, const image::SyncOffer& offer, const Digest& manifest) const {
     const sign::PolicyRule rule = policy_.RuleFor(task.from);
     sign::Evidence evidence;
     const auto add = [&](image::FoundSignatures found) {

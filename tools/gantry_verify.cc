@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <variant>
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
@@ -49,6 +50,17 @@ struct Change {
   }
 };
 
+sign::Decision DecideOn(const Local& local, const sign::Policy& policy, const std::string& root,
+                        sign::Detail detail = sign::Detail::kEnough) {
+  if (const auto* image = std::get_if<LocalImage>(&local))
+    return sign::Verifier::Decide(image->image, policy, image->evidence, detail);
+  const auto& opened = std::get<LocalImages>(local);
+  const image::FetchedArtifact artifact = LoadArtifact(opened);
+  sign::Evidence evidence = opened.evidence(artifact.artifact.descriptor.digest);
+  AddAccepted(artifact, root, evidence);
+  return sign::Verifier::Decide(artifact, policy, evidence, detail);
+}
+
 // Judges every name in the store, or the one that is given, under the policy that decides now and under --policy.
 int DryRun(const Options& options) {
   const std::string root = StoreRoot(options.common);
@@ -66,10 +78,9 @@ int DryRun(const Options& options) {
   for (const image::StoredName& stored : store != nullptr ? store->List() : std::vector<image::StoredName>()) {
     if (!options.image.empty() && stored.name != options.image)
       continue;
-    const LocalImage local = OpenLocalImage({image::Reference(image::StoreReference{stored.name, true})},
-                                            Purpose::kJudge, root, {}, std::nullopt, registries);
-    const Change change{sign::Verifier::Decide(local.image, now, local.evidence),
-                        sign::Verifier::Decide(local.image, then, local.evidence)};
+    const Local local = OpenLocal({image::Reference(image::StoreReference{stored.name, true})}, Purpose::kJudge, root,
+                                  {}, std::nullopt, registries);
+    const Change change{DecideOn(local, now, root), DecideOn(local, then, root)};
     if (options.json)
       lines.push_back(change.ToJson());
     else
@@ -117,15 +128,15 @@ int Verify(const Options& options) {
   Confine(options.common, keep);
   const auto detail = options.explain || options.json ? sign::Detail::kWhole : sign::Detail::kEnough;
   if (remote) {
-    const image::FetchedImage judged = remote->image(as);
+    const image::Fetched judged = remote->fetched(as);
     return Print(options, sign::Verifier::Decide(judged, policy, remote->Gather(policy, registries), detail));
   }
   // An ACI is read whole before its signature is looked at.
   const auto* file = reference.file();
   const bool is_aci = file != nullptr && file->format == image::FileReference::Format::kAci;
   const std::jthread crypto = is_aci ? sign::StartCrypto() : std::jthread();
-  const LocalImage local = OpenLocalImage({reference}, Purpose::kJudge, root, options.platform, as, registries);
-  return Print(options, sign::Verifier::Decide(local.image, policy, local.evidence, detail));
+  const Local local = OpenLocal({reference}, Purpose::kJudge, root, options.platform, as, registries);
+  return Print(options, DecideOn(local, policy, root, detail));
 }
 
 }  // namespace

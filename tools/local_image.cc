@@ -23,11 +23,13 @@
 #include "libsign/signature_files.h"
 #include "libsign/verify.h"
 #include "tools/appc_files.h"
+#include "tools/local_parts.h"
 #include "tools/registries.h"
 
 namespace gantry::tools {
 namespace {
 
+using namespace local;
 using image::FetchedImage;
 using image::FileReference;
 using image::Reference;
@@ -41,15 +43,6 @@ bool IsPlatform(const image::Platform& is, const std::string& wanted_text) {
   const auto wanted = image::Platform::Parse(wanted_text);
   return is.os == wanted.os && is.architecture == wanted.architecture &&
          (wanted.variant.empty() || is.variant == wanted.variant);
-}
-
-// How the store calls what is named so; nullopt for what is not in a store.
-std::optional<std::string> StoreName(const Reference& reference) {
-  if (const auto* docker = reference.docker())
-    return docker->WithDefaultTag().ToString();
-  if (const auto* stored = reference.store())
-    return stored->name;
-  return std::nullopt;
 }
 
 // Whether gantry-fetch could bring it.
@@ -68,7 +61,11 @@ std::vector<image::DockerReference> Candidates(const std::string& name) {
 bool IsHere(const std::string& name, const std::string& platform, const std::string& root) {
   const auto store = image::Store::OpenReadOnly(root);
   const auto found = store != nullptr ? store->Resolve(name) : std::nullopt;
-  return found && (platform.empty() || IsPlatform(store->Load(*found).image().config.platform, platform));
+  if (!found || platform.empty())
+    return found.has_value();
+  const image::Fetched loaded = store->LoadAny(*found);
+  const auto* fetched = std::get_if<FetchedImage>(&loaded);
+  return fetched == nullptr || IsPlatform(fetched->image().config.platform, platform);
 }
 
 // The name under which the store has what a bare name may stand for; nullopt for docker://, which is always asked for.
@@ -86,27 +83,7 @@ std::optional<Reference> FindHere(const Reference& reference, const std::string&
   return std::nullopt;
 }
 
-std::unique_ptr<image::Store> OpenStore(const std::string& root, Purpose purpose,
-                                        std::unique_ptr<image::Lease>& lease) {
-  auto store = image::Store::OpenReadOnly(root);
-  if (store == nullptr || purpose == Purpose::kJudge || access(root.c_str(), W_OK) != 0)
-    return store;
-  store = image::Store::Open(root);
-  lease = store->NewLease();
-  return store;
-}
-
-[[noreturn]] void ThrowNotInStore(const LocalName& name, const std::string& text, const std::string& root) {
-  const auto* stored = name.reference.store();
-  const std::string hint = stored != nullptr && stored->explicitly_store
-                               ? "gantry store list shows what is"
-                               : "bring it here with: gantry fetch docker://" + text +
-                                     " (with --insecure-options=image also while it is unsigned)";
-  throw Error(ErrorKind::kNotFound, Quoted(text) + " is not in the store at " + Quoted(root), hint);
-}
-
-// With its evidence, without blobs; nullopt when it is not there.
-std::optional<LocalImage> FindInStore(const LocalName& name, const std::string& text, const image::Store& store) {
+std::optional<image::StoredName> ResolveIn(const image::Store& store, const LocalName& name, const std::string& text) {
   auto found = store.Resolve(name.pinned ? name.pinned->str() : text);
   if (!found && name.fetching) {
     const image::Descriptor manifest{.media_type = name.fetching->media_type,
@@ -114,11 +91,14 @@ std::optional<LocalImage> FindInStore(const LocalName& name, const std::string& 
                                      .size = store.ReadBlob(*name.pinned, image::kMaxManifestBytes).size()};
     found = image::StoredName{text, manifest};
   }
-  if (!found)
-    return std::nullopt;
-  if (name.pinned)
+  if (found && name.pinned)
     found->name = text;
-  LocalImage local{store.Load(*found), {}, nullptr, nullptr};
+  return found;
+}
+
+// With what speaks for it there, without blobs.
+LocalImage InStore(FetchedImage image, const image::Store& store) {
+  LocalImage local{std::move(image), {}, nullptr, nullptr};
   for (std::string& signature : store.Signatures(local.image.image().descriptor.digest))
     local.evidence.Add(std::move(signature));
   local.evidence.looked_at.push_back(store.dir().name() + "/signatures");
@@ -133,33 +113,15 @@ void AddIdentity(LocalImage& local, const image::Blobs& blobs, const image::Stor
   };
 }
 
-// Those of a store, leased as they are named.
-image::ReferrersOf ReferrersIn(const image::Store& store, image::Lease* lease) {
-  return [&store, lease](const Digest& subject) {
-    std::vector<image::Descriptor> found = store.Referrers(subject);
-    if (lease != nullptr) {
-      for (const image::Descriptor& referrer : found) lease->Add({referrer.digest});
-    }
-    return found;
-  };
-}
-
-image::ReferrersOf ReferrersIn(const image::OciLayout& layout) {
-  return [&layout, all = std::make_shared<std::optional<std::map<Digest, std::vector<image::Descriptor>>>>()](
-             const Digest& subject) {
-    if (!*all)
-      all->emplace(layout.Referrers());
-    const auto found = (*all)->find(subject);
-    return found == (*all)->end() ? std::vector<image::Descriptor>() : found->second;
-  };
+void AwaitEnd(Fetching& fetching) {
+  if (const ExitStatus ended = fetching.process.Wait(); ended.code != 0)
+    throw ChildFailed{ended.code};
 }
 
 // The blobs of `store`, into which `fetching` still brings some.
 void AwaitWhatComes(LocalImage& local, std::shared_ptr<const image::Store> store, std::shared_ptr<Fetching> fetching) {
-  auto arriving = std::make_unique<ArrivingBlobs>(std::move(store), [fetching = std::move(fetching)] {
-    if (const ExitStatus ended = fetching->process.Wait(); ended.code != 0)
-      throw ChildFailed{ended.code};
-  });
+  auto arriving =
+      std::make_unique<ArrivingBlobs>(std::move(store), [fetching = std::move(fetching)] { AwaitEnd(*fetching); });
   local.arriving = arriving.get();
   local.evidence.identity = [arriving = arriving.get(), find = std::move(local.evidence.identity)] {
     arriving->Finish();
@@ -168,34 +130,34 @@ void AwaitWhatComes(LocalImage& local, std::shared_ptr<const image::Store> store
   local.blobs = std::move(arriving);
 }
 
-LocalImage FromStore(const LocalName& name, Purpose purpose, const std::string& text, const std::string& root) {
+Local FromStore(const LocalName& name, Purpose purpose, const std::string& text, const std::string& root,
+                const sign::RegistriesD& registries) {
   std::unique_ptr<image::Lease> lease;
   auto store = OpenStore(root, purpose, lease);
-  auto local = store != nullptr ? FindInStore(name, text, *store) : std::nullopt;
-  if (!local)
+  const auto found = store != nullptr ? ResolveIn(*store, name, text) : std::nullopt;
+  if (!found)
     ThrowNotInStore(name, text, root);
+  image::Fetched loaded = store->LoadAny(*found);
+  if (const auto* artifact = std::get_if<image::FetchedArtifact>(&loaded)) {
+    if (name.fetching)
+      AwaitEnd(*name.fetching);
+    return AllInStore(std::move(store), std::move(lease), artifact->artifact.descriptor, artifact->name, registries);
+  }
+  LocalImage local = InStore(std::get<FetchedImage>(std::move(loaded)), *store);
   if (lease) {
-    const std::set<Digest> blobs = image::BlobsOf(local->image.image());
+    const std::set<Digest> blobs = image::BlobsOf(local.image.image());
     lease->Add({blobs.begin(), blobs.end()});
   }
-  AddIdentity(*local, *store, store.get());
-  local->referrers = ReferrersIn(*store, lease.get());
+  AddIdentity(local, *store, store.get());
+  local.referrers = ReferrersIn(*store, lease.get());
   if (name.fetching)
-    AwaitWhatComes(*local, std::move(store), name.fetching);
+    AwaitWhatComes(local, std::move(store), name.fetching);
   else
-    local->blobs = std::move(store);
-  local->lease = std::move(lease);
-  return *std::move(local);
+    local.blobs = std::move(store);
+  local.lease = std::move(lease);
+  return local;
 }
 
-Error CannotRead(const Reference& reference) {
-  return {ErrorKind::kUnsupported, "cannot read an image from " + Quoted(reference.ToString()),
-          "docker://, store:, oci:, oci-archive:, docker-archive: and aci: can be read"};
-}
-
-bool IsArchive(const FileReference& file) {
-  return file.format == FileReference::Format::kOciArchive || file.format == FileReference::Format::kDockerArchive;
-}
 bool IsAci(const FileReference& file) { return file.format == FileReference::Format::kAci; }
 
 bool IsDirectory(const std::string& path) {
@@ -203,25 +165,32 @@ bool IsDirectory(const std::string& path) {
   return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-// A pipe has no place that a policy could name.
-std::string PlaceOf(const std::string& path) {
-  struct stat status {};
-  const bool lasting = stat(path.c_str(), &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
-  return lasting ? RealPath(path) : std::string();
-}
-
 // What an image in a file is accepted as, by its place; empty where that is not lasting.
 std::string ReferenceOf(const std::string& transport, const std::string& place, const std::string& ref) {
   return place.empty() ? "" : transport + ":" + place + ":" + ref;
 }
 
-LocalImage FromLayout(std::unique_ptr<image::OciLayout> layout, const FileReference& file,
-                      const std::string& platform) {
+// One image, or one artifact.
+Local FromLayout(std::unique_ptr<image::OciLayout> layout, const FileReference& file, const std::string& platform) {
   const auto wanted = platform.empty() ? image::Platform::Host() : image::Platform::Parse(platform);
-  LocalImage local{layout->Load(file.ref, wanted), {}, nullptr, nullptr};
-  local.evidence.transport = IsArchive(file) ? "oci-archive" : "oci";
-  local.evidence.path = PlaceOf(file.path);
-  local.evidence.reference = ReferenceOf(local.evidence.transport, local.evidence.path, file.ref);
+  image::Fetched loaded = layout->LoadAny(file.ref, wanted);
+  const std::string transport = IsArchive(file) ? "oci-archive" : "oci";
+  const std::string place = PlaceOf(file.path);
+  const std::string reference = ReferenceOf(transport, place, file.ref);
+  if (const auto* artifact = std::get_if<image::FetchedArtifact>(&loaded)) {
+    LocalImages all = AllInLayout(std::move(layout), file);
+    all.tops.push_back({artifact->artifact.descriptor});
+    all.evidence = [of_all = all.evidence, reference](const Digest& manifest) {
+      sign::Evidence evidence = of_all(manifest);
+      evidence.reference = reference;
+      return evidence;
+    };
+    return all;
+  }
+  LocalImage local{std::get<FetchedImage>(std::move(loaded)), {}, nullptr, nullptr};
+  local.evidence.transport = transport;
+  local.evidence.path = place;
+  local.evidence.reference = reference;
   local.called = file.ref;
   if (!IsArchive(file))
     sign::GatherFromLayout(file.path, local.image.image().descriptor.digest, local.evidence);
@@ -245,91 +214,6 @@ LocalImage FromDockerArchive(const FileReference& file) {
   AddIdentity(local, *archive);
   local.blobs = std::move(archive);
   return local;
-}
-
-LocalImages AllOfLayout(std::unique_ptr<image::OciLayout> layout, const FileReference& file) {
-  LocalImages all;
-  std::set<Digest> about_others;
-  for (const auto& [subject, referrers] : file.ref.empty() ? layout->Referrers() : decltype(layout->Referrers())()) {
-    for (const image::Descriptor& referrer : referrers) about_others.insert(referrer.digest);
-  }
-  for (const image::Descriptor& listed : layout->Listed(file.ref)) {
-    const auto name = listed.annotations.find(std::string(image::kRefNameAnnotation));
-    if (file.ref.empty() && (about_others.contains(listed.digest) ||
-                             (name != listed.annotations.end() && image::SubjectOfTag(name->second))))
-      continue;  // signatures and the like go where their image goes
-    all.tops.push_back({listed, {}});
-    if (name != listed.annotations.end())
-      all.tops.back().names.push_back(name->second);
-  }
-  all.evidence = [archive = IsArchive(file), path = file.path, place = PlaceOf(file.path)](const Digest& manifest) {
-    sign::Evidence evidence;
-    evidence.transport = archive ? "oci-archive" : "oci";
-    evidence.path = place;
-    if (!archive)
-      sign::GatherFromLayout(path, manifest, evidence);
-    return evidence;
-  };
-  all.referrers = ReferrersIn(*layout);
-  all.blobs = std::move(layout);
-  return all;
-}
-
-LocalImages AllOfDockerArchive(const FileReference& file) {
-  auto archive = image::DockerArchive::OpenArchive(file.path);
-  LocalImages all;
-  const size_t first = file.ref.empty() ? 0 : archive->Find(file.ref);
-  const size_t end = file.ref.empty() ? archive->images().size() : first + 1;
-  for (size_t i = first; i < end; ++i)
-    all.tops.push_back({archive->Load(i).image().descriptor, archive->images()[i].names});
-  all.evidence = [](const Digest&) {
-    sign::Evidence evidence;
-    evidence.transport = "docker-archive";
-    return evidence;
-  };
-  all.blobs = std::move(archive);
-  return all;
-}
-
-// The index that led to an image, if the store has it; else what has the name.
-image::Descriptor TopOf(const image::Store& store, const image::StoredName& found, const FetchedImage& image) {
-  if (!image.index() || !store.HasBlob(*image.index()))
-    return found.descriptor;
-  const std::string bytes = store.ReadBlob(*image.index(), image::kMaxManifestBytes);
-  const image::ManifestOrIndex document = image::ParseManifest(bytes);
-  const auto* index = std::get_if<image::Index>(&document);
-  if (index == nullptr)
-    return found.descriptor;
-  return {.media_type = index->media_type, .digest = *image.index(), .size = bytes.size()};
-}
-
-LocalImages AllOfStore(const LocalName& name, const std::string& text, const std::string& root,
-                       const sign::RegistriesD& registries) {
-  LocalImages all;
-  std::unique_ptr<image::Store> store = OpenStore(root, Purpose::kRead, all.lease);
-  // By name: the same image may have another one, under which no index led to it.
-  const auto found =
-      store != nullptr ? store->Resolve(name.pinned ? text + "@" + name.pinned->str() : text) : std::nullopt;
-  if (!found)
-    ThrowNotInStore(name, text, root);
-  const FetchedImage image = store->Load(*found);
-  const image::Descriptor top = TopOf(*store, *found, image);
-  if (all.lease)
-    all.lease->Add({top.digest});
-  all.tops.push_back({top});
-  all.name = image.name();
-  // The store lives in all.blobs.
-  all.evidence = [store = store.get(), registries, name = image.name()](const Digest& manifest) {
-    sign::Evidence evidence;
-    for (std::string& signature : store->Signatures(manifest)) evidence.Add(std::move(signature));
-    evidence.looked_at.push_back(store->dir().name() + "/signatures");
-    if (name)
-      sign::GatherLookaside(registries, *name, manifest, evidence);
-    return evidence;
-  };
-  all.referrers = ReferrersIn(*store, all.lease.get());
-  all.blobs = std::move(store);
-  return all;
 }
 
 std::string DirectoryOf(const std::string& path) {
@@ -394,14 +278,23 @@ LocalImage OpenAci(const FileReference& file, const std::string& platform,
   return local;
 }
 
-LocalImage Open(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform) {
+Local Open(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform,
+           const sign::RegistriesD& registries) {
   if (const auto text = StoreName(name.reference))
-    return FromStore(name, purpose, *text, root);
+    return FromStore(name, purpose, *text, root, registries);
   const Reference reference = FindFile(name.reference, platform, root);
   const auto* file = reference.file();
   if (file == nullptr)
     throw CannotRead(name.reference);
-  return OpenFileImage(*file, platform, name.dependencies);
+  return OpenLocalFile(*file, platform, name.dependencies);
+}
+
+LocalImage OnlyImage(Local local) {
+  if (auto* artifact = std::get_if<LocalImages>(&local)) {
+    const image::FetchedArtifact loaded = LoadArtifact(*artifact);
+    ThrowNotAnImage("manifest " + loaded.artifact.descriptor.digest.str(), loaded.artifact.manifest);
+  }
+  return std::get<LocalImage>(std::move(local));
 }
 
 // A store of somebody else's, which we may not read, has noted nothing for us.
@@ -409,7 +302,7 @@ std::unique_ptr<image::Store> StoreIfReadable(const std::string& root) {
   return access(root.c_str(), R_OK | X_OK) == 0 ? image::Store::OpenReadOnly(root) : nullptr;
 }
 
-void AddAccepted(const FetchedImage& image, const image::Store* store, sign::Evidence& evidence) {
+void AddAccepted(const sign::Judged& image, const image::Store* store, sign::Evidence& evidence) {
   const std::string reference = sign::Verifier::ReferenceOf(image, evidence);
   if (store != nullptr && !reference.empty())
     evidence.newest = store->NewestAccepted(reference);
@@ -568,13 +461,13 @@ LocalName BringAllHere(const std::string& text, const std::string& platforms, co
   return Fetch(reference, platforms.empty() ? all : ForPlatform(platforms), policy, common);
 }
 
-void AddAccepted(const FetchedImage& image, const std::string& root, sign::Evidence& evidence) {
+void AddAccepted(const sign::Judged& image, const std::string& root, sign::Evidence& evidence) {
   AddAccepted(image, StoreIfReadable(root).get(), evidence);
 }
 
-void NoteAccepted(const image::VerifiedImage& image, const std::string& root) {
-  if (image.accepted())
-    image::Store::Open(root)->NoteAccepted(*image.accepted());
+void NoteAccepted(const std::optional<image::Accepted>& accepted, const std::string& root) {
+  if (accepted)
+    image::Store::Open(root)->NoteAccepted(*accepted);
 }
 
 std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::Store& store,
@@ -582,7 +475,8 @@ std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::
   const auto text = StoreName(name.reference);
   if (!text)
     return OpenLocalImage(name, Purpose::kJudge, store.dir().name(), platform, std::nullopt, registries);
-  auto local = FindInStore(name, *text, store);
+  const auto found = ResolveIn(store, name, *text);
+  auto local = found ? std::optional(InStore(store.Load(*found), store)) : std::nullopt;
   if (IsFetchable(name.reference) && (!local || !IsPlatform(local->image.image().config.platform, platform)))
     return std::nullopt;
   if (!local)
@@ -603,8 +497,8 @@ void KeepForImage(const Reference& reference, const std::string& root, image::Co
     keep.write.push_back(image::LargeTemporaryDirectory());
 }
 
-LocalImage OpenFileImage(const FileReference& file, const std::string& platform,
-                         const std::vector<std::string>& dependencies) {
+Local OpenLocalFile(const FileReference& file, const std::string& platform,
+                    const std::vector<std::string>& dependencies) {
   switch (file.format) {
     case FileReference::Format::kOci:
       return FromLayout(image::OciLayout::OpenAt(file.path), file, platform);
@@ -614,36 +508,37 @@ LocalImage OpenFileImage(const FileReference& file, const std::string& platform,
       return FromDockerArchive(file);
     case FileReference::Format::kAci:
       return OpenAci(file, platform, dependencies);
+    case FileReference::Format::kFiles:
+      break;
   }
   throw CannotRead(Reference(file));
 }
 
-LocalImages OpenLocalImages(const LocalName& name, const std::string& root, const sign::RegistriesD& registries) {
-  if (const auto text = StoreName(name.reference))
-    return AllOfStore(name, *text, root, registries);
-  const auto* file = name.reference.file();
-  if (file != nullptr && file->format == FileReference::Format::kOci)
-    return AllOfLayout(image::OciLayout::OpenAt(file->path), *file);
-  if (file != nullptr && file->format == FileReference::Format::kOciArchive)
-    return AllOfLayout(image::OciLayout::OpenArchive(file->path), *file);
-  if (file != nullptr && file->format == FileReference::Format::kDockerArchive)
-    return AllOfDockerArchive(*file);
-  if (file != nullptr && IsAci(*file)) {
-    throw Error(ErrorKind::kUnsupported, Quoted(name.reference.ToString()) + " is one image, and never several",
-                "leave out --all, and give one platform");
-  }
-  throw CannotRead(name.reference);
+LocalImage OpenFileImage(const FileReference& file, const std::string& platform,
+                         const std::vector<std::string>& dependencies) {
+  return OnlyImage(OpenLocalFile(file, platform, dependencies));
 }
 
-LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform,
-                          const std::optional<image::DockerReference>& as, const sign::RegistriesD& registries) {
-  LocalImage local = Open(name, purpose, root, platform);
+Local OpenLocal(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform,
+                const std::optional<image::DockerReference>& as, const sign::RegistriesD& registries) {
+  Local opened = Open(name, purpose, root, platform, registries);
+  if (auto* artifact = std::get_if<LocalImages>(&opened)) {
+    if (as)
+      JudgeAs(*artifact, *as, registries);
+    return opened;
+  }
+  auto& local = std::get<LocalImage>(opened);
   if (as) {
     local.image = FetchedImage(local.image.image(), *as, local.image.index());
     local.evidence.transport.clear();  // judged by its name, not by its place
   }
   Complete(local, platform, registries, StoreIfReadable(root).get());
-  return local;
+  return opened;
+}
+
+LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform,
+                          const std::optional<image::DockerReference>& as, const sign::RegistriesD& registries) {
+  return OnlyImage(OpenLocal(name, purpose, root, platform, as, registries));
 }
 
 }  // namespace gantry::tools

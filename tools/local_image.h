@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "libimage/base/error.h"
@@ -18,6 +19,7 @@
 #include "libimage/model/reference.h"
 #include "libimage/store/store.h"
 #include "libsign/evidence.h"
+#include "libsign/judged.h"
 #include "libsign/registries_d.h"
 #include "tools/arriving_blobs.h"
 #include "tools/policy_options.h"
@@ -118,12 +120,21 @@ struct LocalImages {
   std::unique_ptr<image::Lease> lease;
 };
 
-// Adds to the evidence what the store at `root` noted as accepted before.
-void AddAccepted(const image::FetchedImage& image, const std::string& root, sign::Evidence& evidence);
+// An artifact is opened as all that there is: one top, which is no index.
+using Local = std::variant<LocalImage, LocalImages>;
 
-// Notes in the store at `root` what the image was accepted as, where its policy asks for that (neverOlder). kRefused
-// when something newer was accepted meanwhile; kFailed when it cannot be noted.
-void NoteAccepted(const image::VerifiedImage& image, const std::string& root);
+// The artifact of such.
+image::FetchedArtifact LoadArtifact(const LocalImages& local);
+
+// From now on all of it is judged by that registry name, and not by its place.
+void JudgeAs(LocalImages& all, const image::DockerReference& as, const sign::RegistriesD& registries);
+
+// Adds to the evidence what the store at `root` noted as accepted before.
+void AddAccepted(const sign::Judged& image, const std::string& root, sign::Evidence& evidence);
+
+// Notes in the store at `root` what was accepted as what, where its policy asks for that (neverOlder). kRefused when
+// something newer was accepted meanwhile; kFailed when it cannot be noted.
+void NoteAccepted(const std::optional<image::Accepted>& accepted, const std::string& root);
 
 // What the image is opened for.
 enum class Purpose {
@@ -136,9 +147,12 @@ enum class Purpose {
 // are looked for.
 void KeepForImage(const image::Reference& reference, const std::string& root, image::Confinement& keep);
 
-// Opens an image that is a file: oci:, oci-archive:, docker-archive:, aci: (an ACI, or a directory with one that no
+// Opens what is a file: oci:, oci-archive:, docker-archive:, aci: (an ACI, or a directory with one that no
 // other there depends on). `platform` as below. The evidence tells transport and place; a pipe and a docker-archive:
 // have none.
+// OpenFileImage: kUnsupported for an artifact.
+Local OpenLocalFile(const image::FileReference& file, const std::string& platform,
+                    const std::vector<std::string>& dependencies = {});
 LocalImage OpenFileImage(const image::FileReference& file, const std::string& platform,
                          const std::vector<std::string>& dependencies = {});
 
@@ -147,6 +161,10 @@ LocalImage OpenFileImage(const image::FileReference& file, const std::string& pl
 // under, nullopt for the one it has. The evidence is what the store keeps and what file: lookasides hold for that name,
 // and what the store at `root` noted as accepted before.
 // kNotFound, with the command that would fetch it, when it is not here; kUnsupported for formats that cannot be read.
+// OpenLocalImage: kUnsupported for an artifact.
+Local OpenLocal(const LocalName& name, Purpose purpose, const std::string& root, const std::string& platform = {},
+                const std::optional<image::DockerReference>& as = std::nullopt,
+                const sign::RegistriesD& registries = sign::RegistriesD::Load());
 LocalImage OpenLocalImage(const LocalName& name, Purpose purpose, const std::string& root,
                           const std::string& platform = {},
                           const std::optional<image::DockerReference>& as = std::nullopt,

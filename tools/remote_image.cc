@@ -36,27 +36,36 @@ image::Fetcher AskForAll(const image::DockerReference& name, const std::string& 
   return Start(name, image::Platform::Host(), {"--all"}, registries, policy, common);
 }
 
-const image::FetchedImage& RemoteImage::image(const std::optional<image::DockerReference>& as) {
+const image::Fetched& RemoteImage::fetched(const std::optional<image::DockerReference>& as) {
   if (!offer_)
     offer_ = fetcher_.Receive(store_);
-  if (as)
-    offer_->image = image::FetchedImage(offer_->image.image(), *as, offer_->image.index());
-  return offer_->image;
+  if (auto* artifact = std::get_if<image::FetchedArtifact>(&offer_->fetched); artifact != nullptr && as)
+    artifact->name = as;
+  else if (as)
+    offer_->fetched = image::FetchedImage(offer_->image().image(), *as, offer_->image().index());
+  return offer_->fetched;
+}
+
+const image::FetchedImage& RemoteImage::image(const std::optional<image::DockerReference>& as) {
+  fetched(as);
+  return offer_->image();
 }
 
 sign::Evidence RemoteImage::Gather(const sign::Policy& policy, const sign::RegistriesD& registries) {
-  const image::FetchedImage& fetched = image();
-  const image::DockerReference& name = fetched.name().value();
-  sign::Evidence evidence = GatherRemote(fetcher_, name, fetched.image().descriptor.digest, policy, registries,
+  const sign::Judged judged(fetched());
+  const image::DockerReference& name = judged.name().value();
+  sign::Evidence evidence = GatherRemote(fetcher_, name, judged.descriptor().digest, policy, registries,
                                          {offer_->signatures, offer_->looked_at});
-  evidence.identity = [this, identity = std::optional<Digest>()]() mutable {
-    if (!identity)
-      identity = ComputeIdentity();
-    return *identity;
-  };
+  if (std::holds_alternative<image::FetchedImage>(offer_->fetched)) {
+    evidence.identity = [this, identity = std::optional<Digest>()]() mutable {
+      if (!identity)
+        identity = ComputeIdentity();
+      return *identity;
+    };
+  }
   if (policy.RuleFor(name).WantsNewest())
     evidence.newest =
-        NewestAccepted(*image::Store::OpenReadOnly(root_), name.WithDefaultTag().ToString(), fetched, policy);
+        NewestAccepted(*image::Store::OpenReadOnly(root_), name.WithDefaultTag().ToString(), judged, policy);
   return evidence;
 }
 
@@ -92,18 +101,20 @@ sign::Evidence GatherRemote(image::Fetcher& fetcher, const image::DockerReferenc
   return evidence;
 }
 
-std::optional<int64_t> NewestAccepted(const image::Store& store, const std::string& name,
-                                      const image::FetchedImage& image, const sign::Policy& policy) {
+std::optional<int64_t> NewestAccepted(const image::Store& store, const std::string& name, const sign::Judged& image,
+                                      const sign::Policy& policy) {
   const std::string reference = sign::Verifier::ReferenceOf(image, {});
   if (const auto noted = store.NewestAccepted(reference))
     return noted;
   const auto found = store.Resolve(name);
   if (!found)
     return std::nullopt;
-  const image::FetchedImage stored = store.Load(*found);
+  const image::Fetched stored = store.LoadAny(*found);
   sign::Evidence evidence;
-  for (const std::string& signature : store.Signatures(stored.image().descriptor.digest)) evidence.Add(signature);
-  evidence.identity = [&] { return image::FindIdentity(stored.image(), store, &store).digest; };
+  for (const std::string& signature : store.Signatures(sign::Judged(stored).descriptor().digest))
+    evidence.Add(signature);
+  if (const auto* loaded = std::get_if<image::FetchedImage>(&stored))
+    evidence.identity = [&store, loaded] { return image::FindIdentity(loaded->image(), store, &store).digest; };
   const auto accepted = sign::Verifier::Decide(stored, policy, evidence).accepted;
   return accepted && accepted->reference == reference ? std::optional(accepted->signed_at) : std::nullopt;
 }

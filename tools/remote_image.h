@@ -10,6 +10,7 @@
 #include "libimage/store/store.h"
 #include "libimage/transport/fetcher.h"
 #include "libsign/evidence.h"
+#include "libsign/judged.h"
 #include "libsign/policy.h"
 #include "libsign/registries_d.h"
 #include "tools/policy_options.h"
@@ -25,6 +26,8 @@ class RemoteImage {
                          const PolicyOptions& policy, const CommonOptions& common);
 
   // Waits for the documents. `as` is the name to judge it under, nullopt for its own.
+  const image::Fetched& fetched(const std::optional<image::DockerReference>& as = std::nullopt);
+  // The same; kUnsupported for an artifact.
   const image::FetchedImage& image(const std::optional<image::DockerReference>& as = std::nullopt);
 
   // What speaks for the image under its name: in lookasides and, where `policy` asks for such, in the repository. Can
@@ -63,7 +66,7 @@ sign::Evidence GatherRemote(image::Fetcher& fetcher, const image::DockerReferenc
 
 // When the signature was made that counts for what was last accepted as `image`: as the store notes it, else by what it
 // has under `name` now, which may have come before anybody asked.
-std::optional<int64_t> NewestAccepted(const image::Store& store, const std::string& name,
-                                      const image::FetchedImage& image, const sign::Policy& policy);
+std::optional<int64_t> NewestAccepted(const image::Store& store, const std::string& name, const sign::Judged& image,
+                                      const sign::Policy& policy);
 
 }  // namespace gantry::tools

@@ -190,7 +190,7 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, c
       if (out.images.empty())
         meanwhile();
     });
-    NoteAccepted(image, StoreRoot(options.common));
+    NoteAccepted(image.accepted(), StoreRoot(options.common));
     const image::Image& of = image.image();
     WarnOfOtherPlatform(of.config.platform, options.common);
     Note(options.common, "image " + of.descriptor.digest.str() + ", " + image.vouched_by());

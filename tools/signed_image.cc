@@ -41,8 +41,11 @@ class Subjects {
     const auto document =
         image::ParseManifest(store_.ReadBlob(manifest.digest, image::kMaxManifestBytes), manifest.media_type);
     const auto* index = std::get_if<image::Index>(&document);
-    if (index == nullptr && std::get<image::Manifest>(document).IsArtifact())
+    if (index == nullptr && std::get<image::Manifest>(document).IsArtifact()) {
+      artifacts_.push_back({name_, manifest.digest, manifest});
       return;
+    }
+    images_ = images_ || index == nullptr;
     SigningSubject subject{name_, manifest.digest, manifest};
     if (identity_ && index == nullptr) {
       const image::FetchedImage loaded = store_.Load({name_.ToString(), manifest});
@@ -58,7 +61,11 @@ class Subjects {
     }
   }
 
-  std::vector<SigningSubject> Take() { return std::move(found_); }
+  std::vector<SigningSubject> Take() {
+    if (!images_)
+      found_.insert(found_.end(), artifacts_.begin(), artifacts_.end());
+    return std::move(found_);
+  }
 
  private:
   const image::Store& store_;
@@ -66,6 +73,8 @@ class Subjects {
   const bool identity_;
   std::set<Digest> seen_;
   std::vector<SigningSubject> found_;
+  std::vector<SigningSubject> artifacts_;
+  bool images_ = false;
 };
 
 }  // namespace

@@ -52,9 +52,7 @@ class ReferrersCopy {
     if (const auto* index = std::get_if<Index>(&document)) {
       for (const Descriptor& child : index->manifests) AddChild(child, depth + 1);
     } else {
-      const auto& one = std::get<Manifest>(document);
-      AddBlob(one.config);
-      for (const Descriptor& layer : one.layers) AddBlob(layer);
+      for (const Descriptor& blob : std::get<Manifest>(document).Blobs()) AddBlob(blob);
     }
     sink_.AddBlob(manifest, StringSource(bytes), what);
   }

@@ -22,12 +22,27 @@ class TreeCopy {
       return CopyOne(tree.descriptor, *image);
     if (tree.index() != nullptr)
       return CopyIndex(tree);
-    if (const auto* artifact = std::get_if<Artifact>(&tree.node)) {
-      for (const Descriptor& layer : artifact->manifest.layers) Add(layer);
-      Add(artifact->manifest.config);
-    }
+    if (const Artifact* artifact = tree.artifact())
+      AddBlobsOf(*artifact);
     Add(tree.descriptor);
+    if (const VerifiedArtifact* verified = tree.verified_artifact())
+      sink_.VouchForArtifact(*verified);
     return tree.descriptor;
+  }
+
+  // What is no image is carried as it is or not at all.
+  void RequireCarried(const ImageTree& tree) const {
+    const std::vector<const VerifiedArtifact*> artifacts = ArtifactsOf(tree);
+    const std::optional<std::string> form = sink_.form().manifest_type;
+    const bool docker = options_.manifest_type == kDockerManifestType;
+    for (const VerifiedArtifact* artifact : artifacts) {
+      const Manifest& manifest = artifact->artifact().manifest;
+      const std::string what = "manifest " + artifact->artifact().descriptor.digest.str();
+      if (form)
+        ThrowNotAnImage("the destination holds images, and " + what, manifest);
+      if (options_.compression || (docker && manifest.media_type != kDockerManifestType))
+        ThrowNotAnImage("an image can get other layers or another manifest, but " + what, manifest);
+    }
   }
 
   // Before anything is copied: what is known to change.
@@ -58,6 +73,22 @@ class TreeCopy {
   void Add(const Descriptor& blob) const {
     const std::string what = "blob " + blob.digest.str();
     sink_.AddBlob(blob, blobs_.Open(blob, what), what);
+  }
+
+  // Those of foreign layers may be nowhere but at their URLs.
+  void AddBlobsOf(const Artifact& artifact) const {
+    for (const Descriptor& blob : artifact.manifest.Blobs()) {
+      // Sinks take what is of such a type for a manifest of the tree, and here it is bytes like others.
+      Descriptor plain = blob;
+      if (const TypeKind kind = KindOf(blob.media_type); kind == TypeKind::kManifest || kind == TypeKind::kIndex)
+        plain.media_type = "application/octet-stream";
+      try {
+        Add(plain);
+      } catch (const Error& error) {
+        if (error.kind() != ErrorKind::kNotFound || !IsForeignLayer(blob.media_type))
+          throw;
+      }
+    }
   }
 
   Descriptor CopyOne(const Descriptor& listed, const VerifiedImage& image) {
@@ -169,6 +200,7 @@ Descriptor CopyTree(const ImageTree& tree, const Blobs& blobs, ImageSink& sink, 
                 "choose one of its images with --platform, or another destination");
   }
   TreeCopy tree_copy(blobs, sink, options, copy);
+  tree_copy.RequireCarried(tree);
   tree_copy.RequirePreserved(tree);
   return tree_copy.Copy(tree);
 }

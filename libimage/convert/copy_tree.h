@@ -14,7 +14,8 @@ using CopyImage = std::function<VerifiedImage(const VerifiedImage&)>;
 // Adds all of `tree` to `sink`: images by `copy`, artifacts as they are, and indexes, whose bytes stay where nothing in
 // them has to change. Else a new index lists what came out, Docker's or OCI's as `options` wants manifests; what has no
 // place in a Docker list, and artifacts about an image that has changed, are left out, and options.note is told.
-// Returns what is to be named. kUnsupported when the sink takes no index, and with preserve_digests for any change.
+// Returns what is to be named. kUnsupported when the sink takes no index, with preserve_digests for any change, and for
+// a tree of artifacts alone where sink or options want layers or manifests of another form.
 Descriptor CopyTree(const ImageTree& tree, const Blobs& blobs, ImageSink& sink, const CopyOptions& options,
                     const CopyImage& copy);
 

@@ -37,12 +37,12 @@ class ListingSink : public ImageSink {
 }  // namespace
 
 SyncCopy PlanSync(const SyncOffer& offer, const std::vector<Platform>& platforms, const DockerReference& name,
-                  const VerifyImage& verify) {
-  const ImageTree tree = LoadTree(offer, offer.top(), platforms, name, verify);
+                  const VerifyImage& verify, const VerifyArtifact& verify_artifact) {
+  const ImageTree tree = LoadTree(offer, offer.top(), platforms, name, verify, verify_artifact);
   ListingSink sink;
   const CopyOptions options{.preserve_digests = tree.whole, .threads = 1};
-  if (platforms.size() == 1) {
-    Conversion::Copy(*ImagesOf(tree).front(), offer, sink, options);
+  if (const std::vector<const VerifiedImage*> images = ImagesOf(tree); platforms.size() == 1 && !images.empty()) {
+    Conversion::Copy(*images.front(), offer, sink, options);
     return sink.Take();
   }
   CopyTree(tree, offer, sink, options,

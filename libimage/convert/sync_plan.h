@@ -9,9 +9,10 @@
 
 namespace gantry::image {
 
-// Checks the documents of `offer`, has each image vouched for, and lists the blobs and manifests of everything, or of
-// what `platforms` select: for one platform its image alone, for several a new index over them.
+// Checks the documents of `offer`, has each image vouched for, or each artifact where there is none, and lists the
+// blobs and manifests of everything, or of what `platforms` select: for one platform its image alone, for several a new
+// index over them.
 SyncCopy PlanSync(const SyncOffer& offer, const std::vector<Platform>& platforms, const DockerReference& name,
-                  const VerifyImage& verify);
+                  const VerifyImage& verify, const VerifyArtifact& verify_artifact);
 
 }  // namespace gantry::image

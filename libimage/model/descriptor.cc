@@ -81,11 +81,14 @@ Platform ParsePlatform(const json::Cursor& from) {
   return {text("os"), text("architecture"), text("variant"), text("os.version")};
 }
 
+bool IsPrintable(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 std::string ParseMediaType(const json::Cursor& from) {
   const std::string& type = from.String(kMaxMediaTypeBytes);
   const size_t slash = type.find('/');
-  const bool printable = std::all_of(type.begin(), type.end(), [](char c) { return c >= ' ' && c <= '~'; });
-  if (slash == std::string::npos || slash == 0 || slash + 1 == type.size() || !printable)
+  if (slash == std::string::npos || slash == 0 || slash + 1 == type.size() || !IsPrintable(type))
     from.Fail("expected a media type, found " + Quoted(type));
   return type;
 }
@@ -145,6 +148,13 @@ Digest ParseDigest(const json::Cursor& from) {
   }
 }
 
+std::string ParseArtifactType(const json::Cursor& from) {
+  const std::string& type = from.String(kMaxMediaTypeBytes);
+  if (!IsPrintable(type))
+    from.Fail("expected the type of an artifact, found " + Quoted(type));
+  return type;
+}
+
 Descriptor Descriptor::Parse(const json::Cursor& from) {
   Descriptor out{.media_type = ParseMediaType(from.At("mediaType")), .digest = ParseDigest(from.At("digest"))};
   out.size = from.At("size").Unsigned(kMaxBlobBytes);
@@ -161,8 +171,8 @@ Descriptor Descriptor::Parse(const json::Cursor& from) {
     if (*out.platform == Platform{})
       out.platform.reset();
   }
-  if (const auto type = from.Find("artifactType"); type && !type->String(kMaxMediaTypeBytes).empty())
-    out.artifact_type = ParseMediaType(*type);
+  if (const auto type = from.Find("artifactType"))
+    out.artifact_type = ParseArtifactType(*type);
   return out;
 }
 

@@ -37,6 +37,10 @@ struct Platform {
 // A digest in a document; its errors say where.
 Digest ParseDigest(const json::Cursor& from);
 
+// An artifactType, empty where the document has an empty one. It should be a media type, but tools let people write
+// anything: any printable text passes.
+std::string ParseArtifactType(const json::Cursor& from);
+
 struct Descriptor {
   std::string media_type;
   Digest digest;

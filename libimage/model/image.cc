@@ -14,20 +14,9 @@ Manifest ParseImageManifest(std::string_view bytes, std::string_view content_typ
               "choose one of them by --platform or by its digest");
 }
 
-std::string DescribeArtifact(const Manifest& manifest) {
-  if (!manifest.artifact_type.empty())
-    return manifest.artifact_type;
-  if (KindOf(manifest.config.media_type) != TypeKind::kConfig)
-    return manifest.config.media_type;
-  return manifest.layers.front().media_type;
-}
-
 void RequireImage(const Manifest& manifest) {
-  if (manifest.IsArtifact()) {
-    throw Error(ErrorKind::kUnsupported,
-                "manifest: not an image but an artifact of type " + Quoted(DescribeArtifact(manifest)),
-                "name an image; gantry inspect --raw prints what this is");
-  }
+  if (manifest.IsArtifact())
+    ThrowNotAnImage("the manifest", manifest);
   for (size_t i = 0; i < manifest.layers.size(); ++i) {
     const std::string& type = manifest.layers[i].media_type;
     if (LayerCompression(type))
@@ -54,6 +43,24 @@ void CheckConfig(const Descriptor& descriptor, std::string_view bytes) {
 }
 
 }  // namespace
+
+void ThrowNotAnImage(const std::string& what, const Manifest& artifact) {
+  throw Error(ErrorKind::kUnsupported,
+              what + " is no image but an artifact, of type " + Quoted(artifact.ArtifactType()),
+              "name an image; gantry inspect shows the artifact, gantry convert writes its files to files:DIR");
+}
+
+Artifact Artifact::FromBytes(std::string manifest_bytes, std::string_view content_type) {
+  ManifestOrIndex document = ParseManifest(manifest_bytes, content_type);
+  auto* manifest = std::get_if<Manifest>(&document);
+  if (manifest == nullptr || !manifest->IsArtifact())
+    throw Error(ErrorKind::kCorrupt, "manifest: not of an artifact, where one is expected");
+  Descriptor descriptor{
+      .media_type = manifest->media_type, .digest = Digest::Of(manifest_bytes), .size = manifest_bytes.size()};
+  return {.descriptor = std::move(descriptor),
+          .manifest_bytes = std::move(manifest_bytes),
+          .manifest = std::move(*manifest)};
+}
 
 Image Image::FromBytes(std::string manifest_bytes, std::string_view content_type, std::string config_bytes) {
   Manifest manifest = ParseImageManifest(manifest_bytes, content_type);

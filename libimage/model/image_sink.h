@@ -47,6 +47,7 @@ class ImageSink {
 
   // An image whose blobs and manifest were added, and who vouches for it: for places that name only what is trusted.
   virtual void Vouch(const VerifiedImage&) {}
+  virtual void VouchForArtifact(const VerifiedArtifact&) {}
 
   // The rootfs digest (gantry-identity(5)) of such an image, where it is known: for places that keep it.
   virtual void KeepRootfs(const Digest& /*manifest*/, const Digest& /*rootfs*/) {}

@@ -41,9 +41,18 @@ class TreeLoader {
       return LoadIndex(listed, std::move(bytes), std::move(*index), platforms, depth);
     auto& manifest = std::get<Manifest>(document);
     if (manifest.IsArtifact())
-      return {.descriptor = listed, .bytes = std::move(bytes), .node = Artifact{std::move(manifest)}};
+      return {.descriptor = listed, .bytes = bytes, .node = Artifact::FromBytes(bytes, listed.media_type)};
     VerifiedImage image = LoadImage(listed, bytes, manifest, platforms);
     return {.descriptor = listed, .bytes = std::move(bytes), .node = std::move(image)};
+  }
+
+  // Where no image is.
+  void VouchForArtifacts(ImageTree& tree, const VerifyArtifact& verify) const {
+    if (auto* artifact = std::get_if<Artifact>(&tree.node)) {
+      FetchedArtifact fetched{std::move(*artifact), name_, outermost_};
+      tree.node = verify(std::move(fetched));
+    }
+    for (ImageTree& child : tree.children) VouchForArtifacts(child, verify);
   }
 
  private:
@@ -133,13 +142,25 @@ std::map<size_t, std::vector<Platform>> SelectEntries(const Index& index, const 
   return selected;
 }
 
+const Artifact* ImageTree::artifact() const {
+  if (const VerifiedArtifact* verified = verified_artifact())
+    return &verified->artifact();
+  return std::get_if<Artifact>(&node);
+}
+
 ImageTree LoadTree(const Blobs& blobs, const Descriptor& top, const std::vector<Platform>& platforms,
-                   const std::optional<DockerReference>& name, const VerifyImage& verify) {
-  ImageTree tree = TreeLoader(blobs, name, verify).Load(top, platforms, 0);
-  if (tree.index() == nullptr && tree.image() == nullptr) {
-    throw Error(ErrorKind::kUnsupported, "manifest " + top.digest.str() + " is neither an image nor an index of images",
-                "name an image; gantry inspect --raw prints what this is");
+                   const std::optional<DockerReference>& name, const VerifyImage& verify,
+                   const VerifyArtifact& verify_artifact) {
+  TreeLoader loader(blobs, name, verify);
+  ImageTree tree = loader.Load(top, platforms, 0);
+  if (ImagesOf(tree).empty())
+    loader.VouchForArtifacts(tree, verify_artifact);
+  if (std::holds_alternative<OpaqueBlob>(tree.node)) {
+    throw Error(ErrorKind::kUnsupported,
+                top.digest.str() + " is neither a manifest nor an index, by its media type " + Quoted(top.media_type));
   }
+  if (ImagesOf(tree).empty() && ArtifactsOf(tree).empty())
+    throw Error(ErrorKind::kNotFound, "index " + top.digest.str() + " leads to no image and to no artifact");
   return tree;
 }
 
@@ -152,6 +173,17 @@ std::vector<const VerifiedImage*> ImagesOf(const ImageTree& tree) {
     images.insert(images.end(), below.begin(), below.end());
   }
   return images;
+}
+
+std::vector<const VerifiedArtifact*> ArtifactsOf(const ImageTree& tree) {
+  std::vector<const VerifiedArtifact*> artifacts;
+  if (tree.verified_artifact() != nullptr)
+    artifacts.push_back(tree.verified_artifact());
+  for (const ImageTree& child : tree.children) {
+    const std::vector<const VerifiedArtifact*> below = ArtifactsOf(child);
+    artifacts.insert(artifacts.end(), below.begin(), below.end());
+  }
+  return artifacts;
 }
 
 }  // namespace gantry::image

@@ -15,9 +15,9 @@ namespace {
 constexpr size_t kMaxTypeBytes = 255;
 
 // Every name that some manifest format gives a meaning.
-constexpr std::array<std::string_view, 11> kNames = {"schemaVersion", "mediaType", "artifactType", "config",
+constexpr std::array<std::string_view, 12> kNames = {"schemaVersion", "mediaType", "artifactType", "config",
                                                      "layers",        "manifests", "subject",      "annotations",
-                                                     "fsLayers",      "history",   "signatures"};
+                                                     "fsLayers",      "history",   "signatures",   "blobs"};
 
 [[noreturn]] void FailSchema1() {
   throw Error(ErrorKind::kUnsupported, "manifest: Docker's schema 1, which is obsolete and has no verifiable layers",
@@ -87,7 +87,7 @@ void ParseCommon(const json::Cursor& root, Document& out) {
   if (const auto annotations = root.Find("annotations"))
     out.annotations = annotations->StringMap(kMaxAnnotations);
   if (const auto type = root.Find("artifactType"))
-    out.artifact_type = type->String(kMaxTypeBytes);
+    out.artifact_type = ParseArtifactType(*type);
   if (const auto subject = root.Find("subject"))
     out.subject = Descriptor::Parse(*subject);
 }
@@ -182,7 +182,28 @@ bool Manifest::IsArtifact() const {
          (!layers.empty() && std::none_of(layers.begin(), layers.end(), IsFileSystem));
 }
 
+const std::string& Manifest::ArtifactType() const {
+  if (!artifact_type.empty())
+    return artifact_type;
+  return KindOf(config.media_type) != TypeKind::kConfig || layers.empty() ? config.media_type
+                                                                          : layers.front().media_type;
+}
+
+std::vector<Descriptor> Manifest::Blobs() const {
+  std::vector<Descriptor> blobs;
+  if (!config.media_type.empty())
+    blobs.push_back(config);
+  blobs.insert(blobs.end(), layers.begin(), layers.end());
+  return blobs;
+}
+
 std::string Manifest::ToJson() const {
+  if (media_type == kOciArtifactManifestType) {
+    json::Object out{{"mediaType", media_type}, {"artifactType", artifact_type}};
+    out.Append("blobs", PrintDescriptors(layers));
+    PrintCommon(*this, out);
+    return json::Print(out);
+  }
   json::Object out{{"schemaVersion", 2}, {"mediaType", media_type}};
   if (!artifact_type.empty())
     out.Append("artifactType", artifact_type);
@@ -222,17 +243,39 @@ const Descriptor* Index::Choose(const Platform& wanted) const {
   return best != nullptr ? best : unnamed;
 }
 
+namespace {
+
+// It has no schema version, for it came after those.
+Manifest ParseArtifactManifest(const json::Cursor& root) {
+  RefuseMembers(root, "an artifact manifest",
+                {"schemaVersion", "config", "layers", "manifests", "fsLayers", "history", "signatures"});
+  Manifest out{.media_type = std::string(kOciArtifactManifestType),
+               .config = {.media_type = {}, .digest = Digest::Of(""), .size = 0}};
+  if (const auto blobs = root.Find("blobs"))
+    out.layers = ParseDescriptors(*blobs, kMaxLayers);
+  ParseCommon(root, out);
+  if (out.artifact_type.empty())
+    root.At("artifactType").Fail("an artifact manifest tells of what type it is");
+  return out;
+}
+
+}  // namespace
+
 ManifestOrIndex ParseManifest(std::string_view bytes, std::string_view content_type) {
   if (bytes.size() > kMaxManifestBytes)
     throw Error(ErrorKind::kCorrupt, "manifest: larger than " + std::to_string(kMaxManifestBytes) + " bytes");
   const json::Value document = json::Parse(bytes, "manifest");
   const json::Cursor root(document, "manifest");
   RefuseOtherLetterCase(root);
+  if (OwnType(root) == kOciArtifactManifestType) {
+    TypeOf(root, content_type);
+    return ParseArtifactManifest(root);
+  }
   if (root.At("schemaVersion").Unsigned(2) == 1)
     FailSchema1();
   if (root.At("schemaVersion").Unsigned(2) != 2)
     root.At("schemaVersion").Fail("expected 2");
-  RefuseMembers(root, "a manifest of schema 2", {"fsLayers", "history", "signatures"});
+  RefuseMembers(root, "a manifest of schema 2", {"fsLayers", "history", "signatures", "blobs"});
 
   const std::string type = TypeOf(root, content_type);
   switch (KindOf(type)) {

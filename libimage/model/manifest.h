@@ -1,4 +1,5 @@
-// Manifests and indexes: Docker image manifest v2 schema 2, its manifest list, OCI image manifest and index 1.1.
+// Manifests and indexes: Docker image manifest v2 schema 2, its manifest list, OCI image manifest and index 1.1, and
+// the artifact manifest of a draft of 1.1.
 //
 // A parsed manifest keeps the exact bytes it came from: their digest is its name, and nothing ever prints it anew to
 // compute one.
@@ -21,8 +22,9 @@ constexpr size_t kMaxIndexEntries = 10'000;
 constexpr size_t kMaxIndexDepth = 4;  // indexes that lead to one image; whoever follows Choose() counts
 
 struct Manifest {
-  std::string media_type;  // kOciManifestType or kDockerManifestType, also where the document leaves it out
-  Descriptor config;
+  std::string media_type;  // kOciManifestType or kDockerManifestType, also where the document leaves it out; or
+                           // kOciArtifactManifestType, whose blobs are the layers
+  Descriptor config;       // its media_type is empty where there is none: kOciArtifactManifestType
   std::vector<Descriptor> layers = {};  // base first
   std::map<std::string, std::string> annotations = {};
   std::string artifact_type = {};          // empty when absent
@@ -31,6 +33,10 @@ struct Manifest {
   // A manifest that is not an image: an attestation, a signature, a chart. Told by artifactType, by a configuration of
   // another type, or by layers of which none is a file system (BuildKit's attestations have an image's configuration).
   bool IsArtifact() const;
+  // What kind of artifact it is: artifactType, else the media type by which it was told.
+  const std::string& ArtifactType() const;
+  // What it names: the configuration, if it has one, and the layers.
+  std::vector<Descriptor> Blobs() const;
 
   // Compact JSON, members in the order of the specification.
   std::string ToJson() const;
@@ -59,7 +65,7 @@ using ManifestOrIndex = std::variant<Manifest, Index>;
 // parameters ignored); the shape (config.mediaType, "manifests", "layers"). Refuses kCorrupt: a mediaType that
 // contradicts the shape or a known `content_type`, a document that is manifest and index at once in any letter case
 // (CVE-2021-41190), schema versions other than 2, more than kMaxLayers or kMaxIndexEntries. Schema 1, and a mediaType
-// that is none of the four, are kUnsupported.
+// that is none of the five, are kUnsupported.
 ManifestOrIndex ParseManifest(std::string_view bytes, std::string_view content_type = {});
 
 }  // namespace gantry::image

@@ -60,7 +60,7 @@ std::string Essence(std::string_view media_type) {
 
 TypeKind KindOf(std::string_view media_type) {
   const std::string essence = Essence(media_type);
-  if (essence == kOciManifestType || essence == kDockerManifestType)
+  if (essence == kOciManifestType || essence == kDockerManifestType || essence == kOciArtifactManifestType)
     return TypeKind::kManifest;
   if (essence == kOciIndexType || essence == kDockerListType)
     return TypeKind::kIndex;

@@ -10,6 +10,8 @@ namespace gantry::image {
 constexpr std::string_view kOciManifestType = "application/vnd.oci.image.manifest.v1+json";
 constexpr std::string_view kOciIndexType = "application/vnd.oci.image.index.v1+json";
 constexpr std::string_view kOciConfigType = "application/vnd.oci.image.config.v1+json";
+// Of a draft of OCI 1.1: blobs without a configuration. What was pushed so then is still in registries.
+constexpr std::string_view kOciArtifactManifestType = "application/vnd.oci.artifact.manifest.v1+json";
 constexpr std::string_view kOciEmptyType = "application/vnd.oci.empty.v1+json";
 constexpr std::string_view kOciLayerType = "application/vnd.oci.image.layer.v1.tar";
 constexpr std::string_view kOciLayerGzipType = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -26,7 +28,7 @@ constexpr std::string_view kDockerLayerZstdType = "application/vnd.docker.image.
 enum class Compression { kNone, kGzip, kZstd, kXz, kBzip2 };
 
 enum class TypeKind {
-  kManifest,  // one image
+  kManifest,  // one image, or an artifact
   kIndex,     // several
   kSchema1,   // Docker's first schema, signed or not
   kConfig,    // an image configuration

@@ -26,6 +26,7 @@ constexpr std::array kFileTransports = {
     FileTransport{"oci-archive:", FileReference::Format::kOciArchive},
     FileTransport{"docker-archive:", FileReference::Format::kDockerArchive},
     FileTransport{"aci:", FileReference::Format::kAci},
+    FileTransport{"files:", FileReference::Format::kFiles},
 };
 
 // Transports of other tools, which would pass for names of one component with a tag.
@@ -112,8 +113,8 @@ void CheckArchiveRef(const ReferenceText& ref) {
 }
 
 FileReference ParseFile(FileReference::Format format, const ReferenceText& text) {
-  // The only format without a part behind the path, so that its paths may hold colons.
-  const bool whole = format == FileReference::Format::kAci;
+  // Without a part behind the path, so that paths may hold colons.
+  const bool whole = format == FileReference::Format::kAci || format == FileReference::Format::kFiles;
   const size_t colon = whole ? text.size() : std::min(text.view().find(':'), text.size());
   const ReferenceText path = text.First(colon);
   if (path.empty())
@@ -151,7 +152,8 @@ void CheckStoreName(const ReferenceText& text) {
 
 // Says what a name is that was meant for another tool, or for a path.
 void RefuseOtherTransports(const ReferenceText& text) {
-  constexpr std::string_view kKnown = "; known are docker://, oci:, oci-archive:, docker-archive:, aci:, appc:, store:";
+  constexpr std::string_view kKnown =
+      "; known are docker://, oci:, oci-archive:, docker-archive:, aci:, files:, appc:, store:";
   const size_t colon = text.view().find(':');
   const std::string_view scheme = text.view().substr(0, colon);
   const bool url = colon != std::string_view::npos && text.view().substr(colon).starts_with("://");

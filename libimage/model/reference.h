@@ -4,6 +4,7 @@
 //   oci:DIR[:REF]  oci-archive:FILE[:REF]        an OCI image layout, a directory or one tar
 //   docker-archive:FILE[:REF]                    what docker save writes; REF is NAME[:TAG] or @INDEX
 //   aci:FILE                                     one App Container Image file
+//   files:DIR                                    the files of an artifact; only written
 //   appc:NAME[:VERSION][,LABEL=VALUE...]         appc discovery
 //   store:NAME, or NAME alone                    the local store; NAME as after docker://, or (the start of) a digest
 //
@@ -47,9 +48,9 @@ struct DockerReference {
   friend bool operator==(const DockerReference&, const DockerReference&) = default;
 };
 
-// oci:, oci-archive:, docker-archive: and aci:.
+// oci:, oci-archive:, docker-archive:, aci: and files:.
 struct FileReference {
-  enum class Format { kOci, kOciArchive, kDockerArchive, kAci };
+  enum class Format { kOci, kOciArchive, kDockerArchive, kAci, kFiles };
   Format format;
   std::string path;  // as written; never empty
   std::string ref;   // after the first ':' of the rest, empty when absent

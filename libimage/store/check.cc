@@ -111,8 +111,8 @@ class EntryCheck {
         return;
       }
       const auto& manifest = std::get<Manifest>(document);
-      bool whole = Present(manifest.config, false);
-      for (const Descriptor& layer : manifest.layers) whole = Present(layer, false) && whole;
+      bool whole = true;
+      for (const Descriptor& blob : manifest.Blobs()) whole = Present(blob, false) && whole;
       if (whole && !manifest.IsArtifact())
         Image::FromBytes(std::move(bytes), descriptor.media_type,
                          store_.ReadBlob(manifest.config.digest, kMaxConfigBytes));

@@ -69,8 +69,7 @@ class Expander {
       return out;
     }
     const auto& manifest = std::get<Manifest>(document);
-    out.insert(manifest.config.digest);
-    for (const Descriptor& layer : manifest.layers) out.insert(layer.digest);
+    for (const Descriptor& blob : manifest.Blobs()) out.insert(blob.digest);
     if (!manifest.IsArtifact() && store_.HasBlob(manifest.config.digest)) {
       const ImageConfig config = ImageConfig::Parse(store_.ReadBlob(manifest.config.digest, kMaxConfigBytes));
       out.insert(config.diff_ids.begin(), config.diff_ids.end());

@@ -267,6 +267,12 @@ std::set<Digest> BlobsOf(const Image& image) {
   return out;
 }
 
+std::set<Digest> BlobsOf(const Artifact& artifact) {
+  std::set<Digest> out{artifact.descriptor.digest};
+  for (const Descriptor& blob : artifact.manifest.Blobs()) out.insert(blob.digest);
+  return out;
+}
+
 LocalStore::LocalStore(Dir root, bool writable, bool trusted)
     : root_(std::make_shared<const Dir>(std::move(root))),
       writable_(writable),

@@ -86,10 +86,11 @@ class LocalStore final : public Store {
   std::string ReadBlob(const Digest& digest, size_t max_bytes) const override;
 
   void SetName(const std::string& name, const VerifiedImage& image) override;
+  void SetName(const std::string& name, const VerifiedArtifact& artifact) override;
   bool RemoveName(const std::string& name) override;
   std::vector<StoredName> List() const override;
   std::optional<StoredName> Resolve(const std::string& name) const override;
-  FetchedImage Load(const StoredName& name) const override;
+  Fetched LoadAny(const StoredName& name) const override;
 
   void AddSignature(const Digest& manifest, std::string_view bytes) override;
   std::vector<std::string> Signatures(const Digest& manifest) const override;
@@ -115,6 +116,8 @@ class LocalStore final : public Store {
   // The lease that covers what this process adds until the Store is closed.
   std::shared_ptr<LeaseFile> Session();
   void RequireWritable() const;
+  void SetName(const std::string& name, Descriptor descriptor, const std::set<Digest>& blobs,
+               const std::string& vouched_by, const std::optional<Digest>& index) const;
   IndexDocument ReadIndex() const;
   void WriteIndex(const IndexDocument& index) const;
   std::optional<Digest> ProvenIndex(const Descriptor& manifest) const;

@@ -92,12 +92,24 @@ void LocalStore::WriteIndex(const IndexDocument& index) const {
 }
 
 void LocalStore::SetName(const std::string& name, const VerifiedImage& image) {
+  Descriptor descriptor = image.image().descriptor;
+  descriptor.platform = image.image().config.platform;
+  SetName(name, std::move(descriptor), BlobsOf(image.image()), image.vouched_by(), image.index());
+}
+
+void LocalStore::SetName(const std::string& name, const VerifiedArtifact& artifact) {
+  Descriptor descriptor = artifact.artifact().descriptor;
+  descriptor.artifact_type = artifact.artifact().manifest.ArtifactType();
+  SetName(name, std::move(descriptor), BlobsOf(artifact.artifact()), artifact.vouched_by(), artifact.index());
+}
+
+void LocalStore::SetName(const std::string& name, Descriptor descriptor, const std::set<Digest>& blobs,
+                         const std::string& vouched_by, const std::optional<Digest>& index) const {
   RequireWritable();
   RequireStoredName(name);
-  const Image& content = image.image();
   const FileLock lock(*root_, kCollectLock, LockMode::kShared);
   std::set<std::string> algorithms;
-  for (const Digest& digest : BlobsOf(content)) {
+  for (const Digest& digest : blobs) {
     if (!HasBlob(digest)) {
       throw Error(ErrorKind::kNotFound, Quoted(name) + " cannot be stored: its blob " + digest.str() + " is missing",
                   "fetch the image again");
@@ -106,17 +118,13 @@ void LocalStore::SetName(const std::string& name, const VerifiedImage& image) {
   }
   for (const std::string& algorithm : algorithms) root_->OpenDir(RelPath::Parse("blobs/" + algorithm)).Sync();
   root_->OpenDir(RelPath::Parse("blobs")).Sync();
-  Descriptor descriptor{.media_type = content.descriptor.media_type,
-                        .digest = content.descriptor.digest,
-                        .size = content.manifest_bytes.size()};
-  descriptor.annotations[std::string(kVouchedByAnnotation)] = image.vouched_by();
-  if (image.index() && HasBlob(*image.index()))
-    descriptor.annotations[std::string(kIndexAnnotation)] = image.index()->str();
-  descriptor.platform = content.config.platform;
+  descriptor.annotations[std::string(kVouchedByAnnotation)] = vouched_by;
+  if (index && HasBlob(*index))
+    descriptor.annotations[std::string(kIndexAnnotation)] = index->str();
   const FileLock index_lock(*root_, kIndexLock, LockMode::kExclusive);
-  IndexDocument index = ReadIndex();
-  index.Set(name, std::move(descriptor));
-  WriteIndex(index);
+  IndexDocument document = ReadIndex();
+  document.Set(name, std::move(descriptor));
+  WriteIndex(document);
 }
 
 bool LocalStore::RemoveName(const std::string& name) {
@@ -177,7 +185,14 @@ std::optional<Digest> LocalStore::ProvenIndex(const Descriptor& manifest) const 
   return listed ? digest : std::nullopt;
 }
 
-FetchedImage LocalStore::Load(const StoredName& name) const {
+FetchedImage Store::Load(const StoredName& name) const {
+  Fetched loaded = LoadAny(name);
+  if (auto* image = std::get_if<FetchedImage>(&loaded))
+    return std::move(*image);
+  ThrowNotAnImage(Quoted(name.name), std::get<FetchedArtifact>(loaded).artifact.manifest);
+}
+
+Fetched LocalStore::LoadAny(const StoredName& name) const {
   Descriptor descriptor = name.descriptor;
   std::optional<Digest> index_digest;
   for (size_t depth = 0;; ++depth) {
@@ -190,14 +205,18 @@ FetchedImage LocalStore::Load(const StoredName& name) const {
     }
     const ManifestOrIndex document = ParseManifest(bytes, descriptor.media_type);
     if (const auto* manifest = std::get_if<Manifest>(&document)) {
-      Image image =
-          Image::FromBytes(std::move(bytes), descriptor.media_type, ReadBlob(manifest->config.digest, kMaxConfigBytes));
       std::optional<DockerReference> reference = TryParseDocker(name.name);
       if (reference && reference->ToString() != name.name)
         reference.reset();
       if (!index_digest)
         index_digest = ProvenIndex(descriptor);
-      return {std::move(image), std::move(reference), index_digest};
+      if (manifest->IsArtifact()) {
+        return FetchedArtifact{Artifact::FromBytes(std::move(bytes), descriptor.media_type), std::move(reference),
+                               index_digest};
+      }
+      Image image =
+          Image::FromBytes(std::move(bytes), descriptor.media_type, ReadBlob(manifest->config.digest, kMaxConfigBytes));
+      return FetchedImage(std::move(image), std::move(reference), index_digest);
     }
     const Descriptor* chosen = std::get<Index>(document).Choose(Platform::Host());
     if (chosen == nullptr || depth == kMaxIndexDepth) {

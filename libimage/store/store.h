@@ -125,6 +125,7 @@ class Store : public Blobs {
 
   // Names. Set needs all blobs of the image to be here (kNotFound otherwise).
   virtual void SetName(const std::string& name, const VerifiedImage& image) = 0;
+  virtual void SetName(const std::string& name, const VerifiedArtifact& artifact) = 0;
   // A name is 1 to 1024 printable ASCII characters without spaces (kUsage). All else in index.json stays as it is.
   virtual bool RemoveName(const std::string& name) = 0;  // by exact name; false when absent
   virtual std::vector<StoredName> List() const = 0;      // by name; kCorrupt when index.json is not sound
@@ -133,8 +134,10 @@ class Store : public Blobs {
   // ambiguous.
   virtual std::optional<StoredName> Resolve(const std::string& name) const = 0;
   // The image behind a name; of an index that another tool put here, the one for this machine. Its bytes match its
-  // digests. The name is that of the store when it is a normalised docker reference.
-  virtual FetchedImage Load(const StoredName& name) const = 0;
+  // digests. The name is that of the store when it is a normalised docker reference. kUnsupported for an artifact.
+  FetchedImage Load(const StoredName& name) const;
+  // The same of either.
+  virtual Fetched LoadAny(const StoredName& name) const = 0;
 
   // Evidence. AddSignature keeps what is there and appends; the same bytes twice are one.
   virtual void AddSignature(const Digest& manifest, std::string_view bytes) = 0;
@@ -188,5 +191,6 @@ Identity FindIdentity(const Image& image, const Blobs& blobs, const Store* store
 
 // What an image needs: the digests of its manifest, configuration and layers.
 std::set<Digest> BlobsOf(const Image& image);
+std::set<Digest> BlobsOf(const Artifact& artifact);
 
 }  // namespace gantry::image

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "libimage/base/error.h"
@@ -30,21 +31,24 @@ class StoreSink : public ImageSink {
   std::unique_ptr<NewBlob> MakeBlob(std::string_view what) override { return store_->MakeBlob(what); }
 
   void Vouch(const VerifiedImage& image) override { vouched_.insert_or_assign(image.image().descriptor.digest, image); }
+  void VouchForArtifact(const VerifiedArtifact& artifact) override {
+    vouched_.insert_or_assign(artifact.artifact().descriptor.digest, artifact);
+  }
 
   void KeepRootfs(const Digest& manifest, const Digest& rootfs) override { store_->KeepRootfs(manifest, rootfs); }
 
   void Name(const Descriptor& top, const std::string& ref) override {
-    const auto image = vouched_.find(top.digest);
-    if (image == vouched_.end())
+    const auto verified = vouched_.find(top.digest);
+    if (verified == vouched_.end())
       throw Error(ErrorKind::kFailed, "nobody vouches for " + top.digest.str() + ", so it gets no name in the store");
     RefuseTaken(ref, top.digest);
-    names_.emplace_back(ref, image->second);
+    names_.emplace_back(ref, *verified);
   }
 
   void Commit() override {
-    for (const auto& [name, image] : names_) {
-      RefuseTaken(name, image.image().descriptor.digest);
-      store_->SetName(name, image);
+    for (const auto& [name, verified] : names_) {
+      RefuseTaken(name, verified.first);
+      std::visit([&, to = name](const auto& one) { store_->SetName(to, one); }, verified.second);
     }
   }
 
@@ -61,8 +65,9 @@ class StoreSink : public ImageSink {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Lease> lease_;
   bool overwrite_;
-  std::map<Digest, VerifiedImage> vouched_;
-  std::vector<std::pair<std::string, VerifiedImage>> names_;
+  using Vouched = std::map<Digest, std::variant<VerifiedImage, VerifiedArtifact>>;
+  Vouched vouched_;
+  std::vector<std::pair<std::string, Vouched::value_type>> names_;
 };
 
 }  // namespace

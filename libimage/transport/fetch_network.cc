@@ -51,17 +51,23 @@ class Network {
     ImageDocuments documents = sources.FirstThatHas<ImageDocuments>([&](PullConnection& from) {
       ImageDocuments found = FetchDocuments(from.registry, from.name, plan_.platform, store.get());
       if (!found.schema1)
-        AssembleImage(found, plan_.name, plan_.platform);
+        Assemble(found, plan_.name, plan_.platform);
       return found;
     });
     if (documents.schema1)
       return WorkForSchema1(http, sources, documents.manifests.front(), *store);
-    const FetchedImage fetched = AssembleImage(documents, plan_.name, plan_.platform);
-    SendOffer(http, std::move(documents), fetched.image().descriptor.digest);
+    const Fetched fetched = Assemble(documents, plan_.name, plan_.platform);
+    const auto* const image = std::get_if<FetchedImage>(&fetched);
+    SendOffer(http, std::move(documents),
+              image != nullptr ? image->image().descriptor.digest
+                               : std::get<FetchedArtifact>(fetched).artifact.descriptor.digest);
     if (!ServeEvidence(http, sources))
       return;
     const std::unique_ptr<Lease> lease = store->NewLease();
-    FetchAll(sources, *store, *lease, fetched);
+    if (image != nullptr)
+      FetchAll(sources, *store, *lease, *image);
+    else
+      FetchAll(sources, *store, *lease, std::get<FetchedArtifact>(fetched));
     SendMessage(channel_, {kDone, {}});
     // The lease holds until the parent has given the image its name.
     ReceiveMessage(channel_, kBounds);
@@ -157,14 +163,28 @@ class Network {
     lease.Add({digests.begin(), digests.end()});
     KeepBytes(store, image.descriptor, image.manifest_bytes);
     KeepBytes(store, image.manifest.config, image.config_bytes);
+    FetchBlobs(sources, image.manifest.layers, store, lease, image.descriptor.digest, fetched.index());
+  }
+
+  // The configuration of an artifact is a blob like the others, of any size.
+  void FetchAll(PullSources& sources, Store& store, Lease& lease, const FetchedArtifact& fetched) {
+    const Artifact& artifact = fetched.artifact;
+    const std::set<Digest> digests = BlobsOf(artifact);
+    lease.Add({digests.begin(), digests.end()});
+    KeepBytes(store, artifact.descriptor, artifact.manifest_bytes);
+    FetchBlobs(sources, artifact.manifest.Blobs(), store, lease, artifact.descriptor.digest, fetched.index);
+  }
+
+  void FetchBlobs(PullSources& sources, const std::vector<Descriptor>& blobs, Store& store, Lease& lease,
+                  const Digest& manifest, const std::optional<Digest>& index) {
     SendMessage(channel_, {kComing, {}});
     const std::unique_ptr<Progress> progress = plan_.make_progress();
-    sources.FetchBlobs(image.manifest.layers, store, *progress);
+    sources.FetchBlobs(blobs, store, *progress);
     if (!plan_.referrers)
       return;
-    std::vector<Digest> subjects{image.descriptor.digest};
-    if (fetched.index())
-      subjects.push_back(*fetched.index());
+    std::vector<Digest> subjects{manifest};
+    if (index)
+      subjects.push_back(*index);
     PullConnection& from = sources.current();
     FetchReferrers(from.registry, from.name, subjects, store, lease, *progress);
   }

@@ -88,9 +88,11 @@ class TreeFetch {
   }
 
   void FollowManifest(const Manifest& manifest) {
+    if (manifest.IsArtifact()) {
+      for (const Descriptor& blob : manifest.Blobs()) Want(blob);
+      return;
+    }
     for (const Descriptor& layer : manifest.layers) Want(layer);
-    if (manifest.IsArtifact())
-      return Want(manifest.config);
     keeper_.Expect(manifest.config.digest);
     if (!keeper_.Has(manifest.config.digest)) {
       Keep(manifest.config.digest,

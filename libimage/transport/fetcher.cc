@@ -107,9 +107,15 @@ Offer Fetcher::ConvertSchema1(std::vector<std::string> fields, Store& store) {
   lease_->Add({image.descriptor.digest, image.manifest.config.digest});
   KeepBytes(store, image.descriptor, image.manifest_bytes);
   KeepBytes(store, image.manifest.config, image.config_bytes);
-  return {.image = FetchedImage(std::move(image), plan_.name),
+  return {.fetched = FetchedImage(std::move(image), plan_.name),
           .signatures = {},
           .looked_at = {"nowhere: it was made of a manifest of schema 1, whose signatures do not cover it"}};
+}
+
+const FetchedImage& Offer::image() const {
+  if (const auto* artifact = std::get_if<FetchedArtifact>(&fetched))
+    ThrowNotAnImage(Quoted(artifact->name.value().ToString()), artifact->artifact.manifest);
+  return std::get<FetchedImage>(fetched);
 }
 
 void Fetcher::Begin() {
@@ -143,7 +149,7 @@ Offer Fetcher::Receive(Store* store) {
   };
   ImageDocuments documents{.content_type = *next++, .manifests = take(manifests), .config = std::move(fields.back())};
   std::vector<std::string> found = take(signatures);
-  return {.image = AssembleImage(std::move(documents), plan_.name, plan_.platform),
+  return {.fetched = Assemble(std::move(documents), plan_.name, plan_.platform),
           .signatures = std::move(found),
           .looked_at = take(places)};
 }

@@ -60,9 +60,12 @@ struct FetchPlan {
 
 // What the registry has; nobody vouches for it.
 struct Offer {
-  FetchedImage image;
+  Fetched fetched;
   std::vector<std::string> signatures;  // as found in the lookasides
   std::vector<std::string> looked_at;   // the places, with what went wrong there
+
+  // kUnsupported for an artifact.
+  const FetchedImage& image() const;
 };
 
 // The half with the network, over the socket `channel`, until the other half is done. Returns the exit code.

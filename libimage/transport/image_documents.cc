@@ -19,7 +19,7 @@ std::string PlatformsOf(const Index& index) {
       return out + ", ...";
     out += (out.empty() ? "" : ", ") + entry.platform->ToString();
   }
-  return out.empty() ? "none" : out;
+  return out;
 }
 
 }  // namespace
@@ -31,8 +31,10 @@ std::optional<Descriptor> ChosenBy(const ManifestOrIndex& document, const Docker
     return std::nullopt;
   const Descriptor* chosen = index->Choose(platform);
   if (chosen == nullptr) {
+    const std::string has = PlatformsOf(*index);
     throw Error(ErrorKind::kNotFound, Quoted(name.ToString()) + " has no image for " + platform.ToString(),
-                "it has " + PlatformsOf(*index) + "; choose one with --platform");
+                has.empty() ? "nothing that it lists has a platform; --all takes all of it"
+                            : "it has " + has + "; choose one with --platform");
   }
   return *chosen;
 }
@@ -42,14 +44,6 @@ void CheckIndexDepth(size_t indexes, const DockerReference& name) {
     throw Error(ErrorKind::kUnsupported, Quoted(name.ToString()) + ": more than " + std::to_string(kMaxIndexDepth) +
                                              " indexes, one in the other");
   }
-}
-
-void RequireImage(const Manifest& manifest, const DockerReference& name) {
-  if (!manifest.IsArtifact())
-    return;
-  const std::string& type = manifest.artifact_type.empty() ? manifest.config.media_type : manifest.artifact_type;
-  throw Error(ErrorKind::kUnsupported, Quoted(name.ToString()) + " is an artifact of type " + Quoted(type),
-              "only images can be fetched");
 }
 
 void RequirePlatform(const Platform& has, const Platform& wanted, const DockerReference& name) {
@@ -62,7 +56,7 @@ void RequirePlatform(const Platform& has, const Platform& wanted, const DockerRe
   }
 }
 
-FetchedImage AssembleImage(ImageDocuments documents, const DockerReference& name, const Platform& platform) {
+Fetched Assemble(ImageDocuments documents, const DockerReference& name, const Platform& platform) {
   std::optional<Digest> index;
   std::optional<Digest> wanted = name.digest;
   std::optional<uint64_t> size;
@@ -79,10 +73,11 @@ FetchedImage AssembleImage(ImageDocuments documents, const DockerReference& name
     const ManifestOrIndex parsed = ParseManifest(bytes, type);
     const std::optional<Descriptor> next = ChosenBy(parsed, name, platform);
     if (!next) {
-      RequireImage(std::get<Manifest>(parsed), name);
+      if (std::get<Manifest>(parsed).IsArtifact())
+        return FetchedArtifact{Artifact::FromBytes(std::move(bytes), type), name, index};
       Image image = Image::FromBytes(std::move(bytes), type, std::move(documents.config));
       RequirePlatform(image.config.platform, platform, name);
-      return {std::move(image), name, index};
+      return FetchedImage(std::move(image), name, index);
     }
     if (!index)
       index = digest;

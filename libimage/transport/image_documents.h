@@ -1,4 +1,5 @@
-// The documents that lead from a name to an image of one platform. No I/O: programs without the network judge with it.
+// The documents that lead from a name to an image of one platform, or to an artifact. No I/O: programs without the
+// network judge with it.
 #pragma once
 
 #include <optional>
@@ -15,8 +16,8 @@ namespace gantry::image {
 struct ImageDocuments {
   std::string content_type;            // of the first manifest, as the registry gave it
   std::vector<std::string> manifests;  // at most kMaxIndexDepth indexes from the outside in, then the manifest
-  std::string config;
-  bool schema1 = false;  // one manifest and no configuration: layers lead to the image (model/schema1.h)
+  std::string config;                  // empty for an artifact
+  bool schema1 = false;                // one manifest and no configuration: layers lead to the image (model/schema1.h)
 };
 
 // What an index chooses for `platform`; nullopt for a manifest. kNotFound lists the platforms that there are.
@@ -26,14 +27,11 @@ std::optional<Descriptor> ChosenBy(const ManifestOrIndex& document, const Docker
 // kUnsupported for more than kMaxIndexDepth.
 void CheckIndexDepth(size_t indexes, const DockerReference& name);
 
-// kUnsupported for an artifact.
-void RequireImage(const Manifest& manifest, const DockerReference& name);
-
 // An image that no index led to says itself what it is for; what it leaves open fits. kNotFound for another platform.
 void RequirePlatform(const Platform& has, const Platform& wanted, const DockerReference& name);
 
 // Checks that they are what `name` selects for `platform`: each has the digest and size by which the one before, or the
 // name, calls it. No I/O.
-FetchedImage AssembleImage(ImageDocuments documents, const DockerReference& name, const Platform& platform);
+Fetched Assemble(ImageDocuments documents, const DockerReference& name, const Platform& platform);
 
 }  // namespace gantry::image

@@ -120,6 +120,15 @@ std::map<Digest, std::vector<Descriptor>> OciLayout::Referrers() const {
 }
 
 FetchedImage OciLayout::Load(const std::string& ref, const Platform& platform) const {
+  Fetched loaded = LoadAny(ref, platform);
+  if (const auto* artifact = std::get_if<FetchedArtifact>(&loaded)) {
+    ThrowNotAnImage("manifest " + artifact->artifact.descriptor.digest.str() + " in " + Quoted(root_->name()),
+                    artifact->artifact.manifest);
+  }
+  return std::get<FetchedImage>(std::move(loaded));
+}
+
+Fetched OciLayout::LoadAny(const std::string& ref, const Platform& platform) const {
   Index from;
   from.manifests = Listed(ref);
   if (const std::vector<std::string> refs = Refs(); ref.empty() && refs.size() > 1) {
@@ -149,19 +158,17 @@ FetchedImage OciLayout::Load(const std::string& ref, const Platform& platform) c
                                        std::to_string(kMaxIndexDepth) + " deep");
 }
 
-FetchedImage OciLayout::LoadManifest(const Descriptor& descriptor, const std::string& bytes,
-                                     std::optional<Digest> through) const {
+Fetched OciLayout::LoadManifest(const Descriptor& descriptor, const std::string& bytes,
+                                std::optional<Digest> through) const {
   const std::string what = "manifest " + descriptor.digest.str() + " in " + Quoted(root_->name());
   const ManifestOrIndex parsed = ParseManifest(bytes, descriptor.media_type);
   const Manifest* manifest = std::get_if<Manifest>(&parsed);
   if (manifest == nullptr)
     throw Error(ErrorKind::kCorrupt, what + " is listed as " + Quoted(descriptor.media_type) + ", but is an index");
-  if (manifest->IsArtifact()) {
-    throw Error(ErrorKind::kUnsupported,
-                what + " is not an image (its configuration is " + Quoted(manifest->config.media_type) + ")");
-  }
+  if (manifest->IsArtifact())
+    return FetchedArtifact{Artifact::FromBytes(bytes, descriptor.media_type), std::nullopt, through};
   const std::string config = ReadSmall(manifest->config, kMaxConfigBytes, "configuration in " + Quoted(root_->name()));
-  return {Image::FromBytes(bytes, descriptor.media_type, config), std::nullopt, through};
+  return FetchedImage(Image::FromBytes(bytes, descriptor.media_type, config), std::nullopt, through);
 }
 
 std::string OciLayout::ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const {

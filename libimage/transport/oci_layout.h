@@ -29,8 +29,10 @@ class OciLayout : public Blobs {
 
   // The image that `ref` names: by its annotation, or "ALGORITHM:HEX" of its manifest or index. An empty ref is the
   // only image. Where several manifests bear the name, or an index does, the platform chooses. kNotFound tells what
-  // there is; kUsage when an empty ref is ambiguous.
+  // there is; kUsage when an empty ref is ambiguous; kUnsupported for an artifact.
   FetchedImage Load(const std::string& ref, const Platform& platform) const;
+  // The same of either.
+  Fetched LoadAny(const std::string& ref, const Platform& platform) const;
 
   // What index.json lists under `ref`, manifests and indexes; all of it for an empty one. kNotFound as above.
   std::vector<Descriptor> Listed(const std::string& ref) const;
@@ -48,8 +50,7 @@ class OciLayout : public Blobs {
   OciLayout(std::unique_ptr<LayoutRoot> root, Index index) : root_(std::move(root)), index_(std::move(index)) {}
   static std::unique_ptr<OciLayout> OpenIn(std::unique_ptr<LayoutRoot> root, const std::string& hint);
   std::string ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const;
-  FetchedImage LoadManifest(const Descriptor& descriptor, const std::string& bytes,
-                            std::optional<Digest> through) const;
+  Fetched LoadManifest(const Descriptor& descriptor, const std::string& bytes, std::optional<Digest> through) const;
 
   std::unique_ptr<LayoutRoot> root_;
   Index index_;

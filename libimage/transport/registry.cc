@@ -43,7 +43,8 @@ Url WithoutTls(const Url& url) {
 
 std::string AcceptedManifests() {
   std::string out = "Accept: ";
-  for (const std::string_view type : {kOciIndexType, kOciManifestType, kDockerListType, kDockerManifestType})
+  for (const std::string_view type :
+       {kOciIndexType, kOciManifestType, kDockerListType, kDockerManifestType, kOciArtifactManifestType})
     out += std::string(type) + ", ";
   return out + "*/*;q=0.1";
 }

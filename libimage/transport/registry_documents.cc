@@ -73,8 +73,8 @@ ImageDocuments FetchDocuments(RegistryClient& registry, const DockerReference& n
     parsed = ParseManifest(raw.bytes, next->media_type);
   }
   const auto& manifest = std::get<Manifest>(parsed);
-  RequireImage(manifest, name);
-  out.config = ConfigOf(registry, name, manifest, cache);
+  if (!manifest.IsArtifact())
+    out.config = ConfigOf(registry, name, manifest, cache);
   out.manifests.push_back(std::move(raw.bytes));
   return out;
 }

@@ -1,3 +1,6 @@
+#include <set>
+
+#include "libimage/convert/artifact_files.h"
 #include "libimage/model/manifest.h"
 #include "libimage/model/media_type.h"
 #include "tests/fuzz/fuzz.h"
@@ -18,9 +21,17 @@ void Check(std::string_view text, std::string_view content_type) {
   if (const auto* index = std::get_if<Index>(&document)) {
     const Descriptor* chosen = index->Choose({"linux", "arm", "v7", ""});
     Require(chosen == nullptr || KindOf(chosen->media_type) != TypeKind::kOther);
-  } else {
-    static_cast<void>(std::get<Manifest>(document).IsArtifact());
+    return;
   }
+  const auto& manifest = std::get<Manifest>(document);
+  if (!manifest.IsArtifact())
+    return;
+  Require(!manifest.ArtifactType().empty());
+  std::vector<ArtifactFile> files;
+  if (!Accepts([&] { files = FilesOf(manifest); }))
+    return;
+  std::set<std::string> names;
+  for (const ArtifactFile& file : files) Require(names.insert(file.path.str()).second && file.path.str()[0] != '/');
 }
 
 }  // namespace

@@ -156,6 +156,21 @@ TEST_F(Verify, InsecurePolicySaysWhoVouched) {
   EXPECT_EQ(verified.vouched_by(), "--insecure-options=image");
 }
 
+TEST_F(Verify, ArtifactsAreDecidedByTheSameRules) {
+  const std::string bytes =
+      R"({"schemaVersion":2,"artifactType":"application/x","config":{"mediaType":"application/x","digest":"sha256:)" +
+      std::string(64, 'a') + R"(","size":2},"layers":[]})";
+  const image::FetchedArtifact artifact{image::Artifact::FromBytes(bytes, {}),
+                                        image::DockerReference::Parse("h.example/foo:v1")};
+  const Decision decision = Verifier::Decide(artifact, Trusting(), Found({SignAs("h.example/foo:v1")}));
+  EXPECT_EQ(decision.code, "digest-mismatch");
+  EXPECT_EQ(decision.digest, Digest::Of(bytes).str());
+  EXPECT_EQ(CaughtError([&] { Verifier::Verify(artifact, Trusting(), Found({})); }).kind(), ErrorKind::kRefused);
+  EXPECT_EQ(Verifier::ReferenceOf(artifact, {}), "h.example/foo:v1 artifact");
+  EXPECT_EQ(Verifier::Verify(artifact, Policy::AcceptAnything("a test"), {}).artifact().descriptor.digest,
+            Digest::Of(bytes));
+}
+
 TEST_F(Verify, FilesAreDecidedByTheirPlace) {
   const Policy policy = Policy::Parse(
       R"({"default":[{"type":"reject"}],"transports":{"oci":{"/srv":[{"type":"insecureAcceptAnything"}]}}})", "p");

@@ -247,6 +247,33 @@ make_image() {
   rm -r "$work"
 }
 
+# make_artifact LAYOUT REF TYPE FILE...: writes an OCI layout with an artifact of TYPE, whose layers are the files, titled
+# as they are written here; TITLE=FILE titles one otherwise. A TYPE that ends in config.v1+json is that of a configuration
+# of {}, as Helm has it; another is an artifactType. Prints the digest of the manifest.
+make_artifact() {
+  local layout=$1 ref=$2 type=$3 work file layers=() config=application/vnd.oci.empty.v1+json digest
+  shift 3
+  work=$(mktemp -d "$T/artifact-XXXXXX")
+  mkdir -p "$layout"
+  for file; do
+    cp "${file#*=}" "$work/blob"
+    layers+=("$(jq -nc --arg title "${file%%=*}" --argjson size "$(stat -c%s "$work/blob")" --arg digest "$(put_blob "$layout" "$work/blob")" '
+      {mediaType: "application/octet-stream", digest: $digest, size: $size, annotations: {"org.opencontainers.image.title": $title}}')")
+  done
+  printf '{}' >"$work/config"
+  [ "${type%config.v1+json}" = "$type" ] || config=$type
+  jq -nc --arg type "$type" --arg config "$config" --arg digest "$(put_blob "$layout" "$work/config")" '{schemaVersion: 2,
+    mediaType: "application/vnd.oci.image.manifest.v1+json", artifactType: $type, config: {mediaType: $config, digest: $digest, size: 2},
+    layers: $ARGS.positional | map(fromjson)} | if $config == $type then del(.artifactType) else . end' --args "${layers[@]}" >"$work/manifest"
+  digest=$(sha256sum <"$work/manifest" | cut -d' ' -f1)
+  printf '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
+  printf '{"schemaVersion":2,"manifests":[{"mediaType":"%s","digest":"sha256:%s","size":%s,"annotations":{"%s":"%s"}}]}' \
+    application/vnd.oci.image.manifest.v1+json "$digest" "$(stat -c%s "$work/manifest")" org.opencontainers.image.ref.name "$ref" \
+    >"$layout/index.json"
+  put_blob "$layout" "$work/manifest"
+  rm -r "$work"
+}
+
 # make_index LAYOUT REF ARCHITECTURE...: a layout with an index of one small image for each. Prints the index's digest.
 make_index() {
   local layout=$1 ref=$2 work architecture size digest entries=() type=application/vnd.oci.image

@@ -18,6 +18,10 @@ class Verifier {
   static image::VerifiedImage ForTest(image::Image image, std::string vouched_by = "test") {
     return {image::FetchedImage(std::move(image), std::nullopt), std::move(vouched_by)};
   }
+
+  static image::VerifiedArtifact ForTest(image::FetchedArtifact artifact) {
+    return {std::move(artifact), "test", std::nullopt};
+  }
 };
 
 }  // namespace gantry::sign

@@ -18,6 +18,7 @@ using gantry::testing::MemoryBlobs;
 using gantry::testing::MemorySink;
 using gantry::testing::TarBuilder;
 using gantry::testing::Trusted;
+using gantry::testing::TrustedArtifact;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
@@ -56,6 +57,15 @@ class Place {
     index_.manifests.push_back(listed);
     return *this;
   }
+  Place& AddArtifact(const std::string& content) {
+    const Descriptor layer = Put(content, "text/plain");
+    const Manifest manifest{.media_type = std::string(kOciManifestType),
+                            .config = Put("{}", kOciEmptyType),
+                            .layers = {layer},
+                            .artifact_type = "application/vnd.example"};
+    index_.manifests.push_back(Put(manifest.ToJson(), kOciManifestType));
+    return *this;
+  }
   Place& AddIndex(const Place& inner) {
     blobs_ = inner.blobs_;
     index_.manifests.push_back(Put(inner.index_.ToJson(), kOciIndexType));
@@ -65,9 +75,11 @@ class Place {
   Index& index() { return index_; }
   MemoryBlobs& blobs() { return blobs_; }
   std::string Bytes() const { return index_.ToJson(); }
+  Descriptor Top() { return Put(Bytes(), index_.media_type); }
   ImageTree Load(const std::vector<Platform>& platforms = {}) {
-    return LoadTree(blobs_, Put(Bytes(), index_.media_type), platforms, std::nullopt,
-                    [](const FetchedImage& image) { return Trusted(image.image()); });
+    return LoadTree(
+        blobs_, Top(), platforms, std::nullopt, [](const FetchedImage& image) { return Trusted(image.image()); },
+        TrustedArtifact);
   }
 
  private:
@@ -94,7 +106,9 @@ Index IndexIn(const MemorySink& sink, const Descriptor& top) {
 
 // Everything below it is there.
 void ExpectSound(const MemorySink& sink, const Descriptor& top) {
-  LoadTree(sink.blobs, top, {}, std::nullopt, [](const FetchedImage& image) { return Trusted(image.image()); });
+  LoadTree(
+      sink.blobs, top, {}, std::nullopt, [](const FetchedImage& image) { return Trusted(image.image()); },
+      TrustedArtifact);
 }
 
 TEST(CopyTreeTest, WholeIndexKeepsItsBytes) {
@@ -146,8 +160,9 @@ TEST(CopyTreeTest, DockerListBecomesAnIndexAndBack) {
   ExpectSound(oci, top);
   options.manifest_type = kDockerManifestType;
   MemorySink back;
-  const ImageTree tree =
-      LoadTree(oci.blobs, top, {}, std::nullopt, [](const FetchedImage& image) { return Trusted(image.image()); });
+  const ImageTree tree = LoadTree(
+      oci.blobs, top, {}, std::nullopt, [](const FetchedImage& image) { return Trusted(image.image()); },
+      TrustedArtifact);
   const Descriptor docker = CopyTree(tree, oci.blobs, back, options, [&](const VerifiedImage& image) {
     return Conversion::Copy(image, oci.blobs, back, options);
   });
@@ -221,8 +236,67 @@ TEST(CopyTreeTest, EveryImageMustBeAllowed) {
       throw Error(ErrorKind::kRefused, "refused");
     return Trusted(image.image());
   };
-  EXPECT_EQ(CaughtError([&] { LoadTree(place.blobs(), top, {}, std::nullopt, verify); }).kind(), ErrorKind::kRefused);
-  EXPECT_THAT(ImagesOf(LoadTree(place.blobs(), top, {kAmd}, std::nullopt, verify)), SizeIs(1));
+  EXPECT_EQ(CaughtError([&] { LoadTree(place.blobs(), top, {}, std::nullopt, verify, TrustedArtifact); }).kind(),
+            ErrorKind::kRefused);
+  EXPECT_THAT(ImagesOf(LoadTree(place.blobs(), top, {kAmd}, std::nullopt, verify, TrustedArtifact)), SizeIs(1));
+}
+
+// Two artifacts, listed without a platform.
+Place Artifacts() {
+  Place place;
+  place.AddArtifact("one").AddArtifact("two");
+  return place;
+}
+
+TEST(CopyTreeTest, ArtifactsAloneAreAskedAboutOneByOne) {
+  Place place = Artifacts();
+  const auto image = [](const FetchedImage& fetched) { return Trusted(fetched.image()); };
+  std::vector<Digest> asked;
+  const auto load = [&] {
+    return LoadTree(place.blobs(), place.Top(), {}, std::nullopt, image, [&](FetchedArtifact artifact) {
+      EXPECT_EQ(artifact.index, place.Top().digest);
+      asked.push_back(artifact.artifact.descriptor.digest);
+      if (asked.size() == 4)
+        throw Error(ErrorKind::kRefused, "refused");
+      return TrustedArtifact(std::move(artifact));
+    });
+  };
+  EXPECT_THAT(ArtifactsOf(load()), SizeIs(2));
+  EXPECT_THAT(asked, ElementsAre(place.index().manifests[0].digest, place.index().manifests[1].digest));
+  EXPECT_EQ(CaughtError(load).kind(), ErrorKind::kRefused);
+}
+
+TEST(CopyTreeTest, ArtifactsBesideAnImageGoWithIt) {
+  Place place = Artifacts();
+  place.Add(kAmd);
+  const ImageTree tree = LoadTree(
+      place.blobs(), place.Top(), {}, std::nullopt,
+      [](const FetchedImage& fetched) { return Trusted(fetched.image()); },
+      [](const FetchedArtifact&) -> VerifiedArtifact { throw Error(ErrorKind::kFailed, "was asked"); });
+  EXPECT_THAT(ArtifactsOf(tree), SizeIs(0));
+  EXPECT_NE(tree.children[0].artifact(), nullptr);
+}
+
+TEST(CopyTreeTest, ArtifactsKeepTheirBytes) {
+  Place place = Artifacts();
+  MemorySink sink;
+  const Descriptor top = Copied(place, sink);
+  EXPECT_EQ(top.digest, place.Top().digest);
+  ExpectSound(sink, top);
+  EXPECT_EQ(sink.blobs.Get(Digest::Of("one")), "one");
+  EXPECT_EQ(sink.blobs.Get(Digest::Of("{}")), "{}");
+}
+
+TEST(CopyTreeTest, ArtifactsTakeNoOtherForm) {
+  Place place = Artifacts();
+  MemorySink docker({.manifest_type = std::string(kDockerManifestType)});
+  EXPECT_THAT(CaughtError([&] { Copied(place, docker); }).message(), HasSubstr("'application/vnd.example'"));
+  MemorySink sink;
+  CopyOptions options{.compression = Compression::kZstd};
+  EXPECT_EQ(CaughtError([&] { Copied(place, sink, options); }).kind(), ErrorKind::kUnsupported);
+  options = {.manifest_type = std::string(kDockerManifestType)};
+  EXPECT_EQ(CaughtError([&] { Copied(place, sink, options); }).kind(), ErrorKind::kUnsupported);
+  EXPECT_THAT(sink.order, SizeIs(0));
 }
 
 TEST(CopyTreeTest, IndexThatLiesAboutAPlatformIsCorrupt) {

@@ -14,6 +14,10 @@ inline image::VerifiedImage Trusted(image::Image image) {
                                 sign::Policy::AcceptAnything("a test"), {});
 }
 
+inline image::VerifiedArtifact TrustedArtifact(image::FetchedArtifact artifact) {
+  return sign::Verifier::Verify(std::move(artifact), sign::Policy::AcceptAnything("a test"), {});
+}
+
 inline image::VerifiedImage Trusted(const ImageBuilder& builder) { return Trusted(builder.Build()); }
 
 }  // namespace gantry::testing

@@ -94,6 +94,17 @@ TEST(ImageTest, SaysWhatAnArtifactIs) {
   EXPECT_FALSE(error.hint().empty());
 }
 
+TEST(ImageTest, AnArtifactIsMadeOfNothingElse) {
+  Manifest manifest = ManifestFor("{}", 1);
+  EXPECT_EQ(CaughtError([&] { Artifact::FromBytes(manifest.ToJson(), {}); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(CaughtError([] { Artifact::FromBytes(R"({"schemaVersion":2,"manifests":[]})", {}); }).kind(),
+            ErrorKind::kCorrupt);
+  manifest.config.media_type = "application/vnd.example.config";
+  const Artifact artifact = Artifact::FromBytes(manifest.ToJson(), kOciManifestType);
+  EXPECT_EQ(artifact.descriptor.digest, Digest::Of(manifest.ToJson()));
+  EXPECT_EQ(artifact.manifest, manifest);
+}
+
 TEST(ImageTest, RefusesLayersThatAreNoTar) {
   const std::string config = ConfigText(2);
   Manifest manifest = ManifestFor(config, 2);

@@ -107,7 +107,7 @@ TEST(ManifestTest, Schema1IsUnsupported) {
 }
 
 TEST(ManifestTest, OtherMediaTypesAreUnsupported) {
-  EXPECT_EQ(Problem(ImageText("application/vnd.oci.artifact.manifest.v1+json")).kind(), ErrorKind::kUnsupported);
+  EXPECT_EQ(Problem(ImageText("application/vnd.example.v1+json")).kind(), ErrorKind::kUnsupported);
 }
 
 TEST(ManifestTest, RefusesOtherSchemaVersions) {
@@ -171,6 +171,43 @@ TEST(ManifestTest, PrintsInTheOrderOfTheSpecification) {
 TEST(ManifestTest, ANullListIsEmpty) { EXPECT_TRUE(ParsedImage(ImageText("", kOciConfigType, "null")).layers.empty()); }
 
 // --- Artifacts
+
+TEST(ManifestTest, ReadsTheArtifactManifestOfADraft) {
+  const std::string head = R"({"mediaType":"application/vnd.oci.artifact.manifest.v1+json")";
+  const std::string type = R"(,"artifactType":"application/x")";
+  const std::string blobs = R"(,"blobs":[)" + DescriptorText("text/plain") + "]";
+  const std::string text = head + type + blobs + R"(,"subject":)" + DescriptorText(kOciManifestType) + "}";
+  const Manifest manifest = ParsedImage(text, kOciArtifactManifestType);
+  EXPECT_TRUE(manifest.IsArtifact());
+  EXPECT_EQ(manifest.ArtifactType(), "application/x");
+  ASSERT_EQ(manifest.Blobs().size(), 1u);
+  EXPECT_EQ(manifest.Blobs()[0].media_type, "text/plain");
+  EXPECT_TRUE(manifest.subject);
+  EXPECT_EQ(ParsedImage(manifest.ToJson()), manifest);
+  EXPECT_TRUE(ParsedImage(head + type + "}").Blobs().empty());
+  ExpectCorrupt(head + blobs + "}", "artifactType");
+  ExpectCorrupt(text, "contradicts", kOciManifestType);
+  for (const char* member : {R"(,"schemaVersion":2)", R"(,"config":{})", R"(,"layers":[])", R"(,"manifests":[])"})
+    ExpectCorrupt(head + type + member + "}", "tools disagree");
+  ExpectCorrupt(ImageText(kOciManifestType, kOciConfigType, "[]", R"(,"blobs":[])"), "tools disagree");
+}
+
+TEST(ManifestTest, AnArtifactNamesItsConfigurationAndLayers) {
+  const std::string layer = "[" + DescriptorText("text/plain") + "]";
+  const Manifest chart = ParsedImage(ImageText(kOciManifestType, "application/vnd.example.config", layer));
+  EXPECT_EQ(chart.ArtifactType(), "application/vnd.example.config");
+  EXPECT_EQ(chart.Blobs().size(), 2u);
+  EXPECT_EQ(ParsedImage(ImageText(kOciManifestType, kOciConfigType, layer)).ArtifactType(), "text/plain");
+}
+
+TEST(ManifestTest, AnArtifactTypeIsPrintableText) {
+  const auto with_type = [](const std::string& type) {
+    return ImageText(kOciManifestType, kOciEmptyType, "[]", R"(,"artifactType":")" + type + "\"");
+  };
+  EXPECT_EQ(ParsedImage(with_type("sbom")).artifact_type, "sbom");
+  ExpectCorrupt(with_type(R"(a\u001b[31m)"), "'/artifactType'");
+  ExpectCorrupt(with_type(std::string(256, 'a')), "'/artifactType'");
+}
 
 TEST(ManifestTest, TellsArtifactsFromImages) {
   const auto is_artifact = [](std::string_view config, std::string_view layers, std::string_view more = "") {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libimage/model/media_type.h"
 #include "tests/libimage/store/store_fixture.h"
 
 namespace gantry::image {
@@ -334,6 +335,31 @@ TEST_F(StoreTest, LinksInTheStoreAreNotFollowed) {
   EXPECT_FALSE(store->HasBlob(digest));
   EXPECT_ANY_THROW(store->ReadBlob(digest, 100));
   EXPECT_THAT(Problems(*store), HasSubstr("is no blob"));
+}
+
+TEST_F(StoreTest, KeepsArtifactsByName) {
+  const auto store = Open();
+  const Manifest manifest{.media_type = std::string(kOciManifestType),
+                          .config = DescriptorOf("{}"),
+                          .layers = {DescriptorOf("content")},
+                          .artifact_type = "application/vnd.example"};
+  const VerifiedArtifact artifact =
+      sign::Verifier::ForTest(FetchedArtifact{Artifact::FromBytes(manifest.ToJson(), {}), std::nullopt});
+  for (const std::string& bytes : {manifest.ToJson(), std::string("{}")}) AddBytes(*store, bytes);
+  EXPECT_EQ(CaughtError([&] { store->SetName(kAlpine, artifact); }).kind(), ErrorKind::kNotFound);
+  AddBytes(*store, "content");
+  store->SetName(kAlpine, artifact);
+  const StoredName found = store->Resolve("alpine").value();
+  EXPECT_EQ(found.descriptor.artifact_type, "application/vnd.example");
+  EXPECT_FALSE(found.descriptor.platform);
+  const Fetched loaded = store->LoadAny(found);
+  EXPECT_EQ(std::get<FetchedArtifact>(loaded).artifact.manifest, manifest);
+  const Error error = CaughtError([&] { store->Load(found); });
+  EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+  EXPECT_THAT(error.message(), HasSubstr("'application/vnd.example'"));
+  store->Collect({});
+  EXPECT_TRUE(store->HasBlob(Digest::Of("content")));
+  EXPECT_EQ(Problems(*store), "");
 }
 
 }  // namespace

@@ -147,8 +147,8 @@ class FetchFaults : public Faults {
   void Fetch() {
     HttpClient http(http_);
     RegistryClient registry(http, Name(), LogIn());
-    const FetchedImage fetched =
-        AssembleImage(FetchDocuments(registry, Name(), Platform::Host(), store_.get()), Name(), Platform::Host());
+    const FetchedImage fetched = std::get<FetchedImage>(
+        Assemble(FetchDocuments(registry, Name(), Platform::Host(), store_.get()), Name(), Platform::Host()));
     EXPECT_EQ(fetched.image().manifest_bytes, image_.manifest_bytes);
     registry.FetchBlobs(fetched.image().manifest.layers, *store_, SilentProgress());
     for (const Descriptor& layer : image_.manifest.layers) EXPECT_TRUE(store_->HasBlob(layer.digest));

@@ -70,7 +70,8 @@ class RegistryTest : public ::testing::Test {
   FetchedImage Fetch(const std::string& tail, const Platform& platform = Platform::Host()) {
     HttpClient http(options_);
     RegistryClient client(http, Name(tail), credentials_);
-    return AssembleImage(FetchDocuments(client, Name(tail), platform, nullptr), Name(tail), platform);
+    return std::get<FetchedImage>(
+        Assemble(FetchDocuments(client, Name(tail), platform, nullptr), Name(tail), platform));
   }
 
   // Everything, with the layers into a new store.
@@ -78,7 +79,8 @@ class RegistryTest : public ::testing::Test {
     HttpClient http(options_);
     RegistryClient client(http, Name(tail), credentials_);
     const Platform host = Platform::Host();
-    const FetchedImage image = AssembleImage(FetchDocuments(client, Name(tail), host, nullptr), Name(tail), host);
+    const auto image =
+        std::get<FetchedImage>(Assemble(FetchDocuments(client, Name(tail), host, nullptr), Name(tail), host));
     client.FetchBlobs(image.image().manifest.layers, *store_, SilentProgress());
     for (const Descriptor& layer : image.image().manifest.layers) EXPECT_TRUE(store_->HasBlob(layer.digest));
   }
@@ -98,6 +100,25 @@ class RegistryTest : public ::testing::Test {
   std::unique_ptr<Store> store_ = Store::Open(temp_.path() + "/store");
   HttpServer server_{[this](const SeenRequest& request, Exchange& out) { Answer(request, out); }};
 };
+
+TEST_F(RegistryTest, FetchesAnArtifactWithoutItsConfiguration) {
+  image::Manifest manifest = Manifest();
+  manifest.config.media_type = kOciEmptyType;
+  manifest.artifact_type = "application/vnd.example";
+  const std::string old =
+      R"({"mediaType":"application/vnd.oci.artifact.manifest.v1+json","artifactType":"application/x"})";
+  for (const auto& [type, bytes] : std::map<std::string_view, std::string>{{kOciManifestType, manifest.ToJson()},
+                                                                           {kOciArtifactManifestType, old}}) {
+    Replace("/v2/app/manifests/chart", bytes);
+    content_type_ = type;
+    HttpClient http(options_);
+    RegistryClient client(http, Name(":chart"), credentials_);
+    const ImageDocuments documents = FetchDocuments(client, Name(":chart"), Platform::Host(), nullptr);
+    EXPECT_TRUE(documents.config.empty());
+    const Fetched fetched = Assemble(documents, Name(":chart"), Platform::Host());
+    EXPECT_EQ(std::get<FetchedArtifact>(fetched).artifact.descriptor.digest, Digest::Of(bytes));
+  }
+}
 
 TEST_F(RegistryTest, FetchesByTagAndByDigest) {
   EXPECT_EQ(Fetch(":v1").image().descriptor.digest.str(), digest_);
@@ -436,19 +457,19 @@ TEST_F(RegistryTest, TheOneThatDecidesChecksTheDocumentsAgain) {
   const std::string index = IndexOf(manifest, Platform::Host());
   const ImageDocuments good{.content_type = "", .manifests = {index, manifest}, .config = image_.ConfigBytes()};
   const DockerReference pinned = Name("@" + Digest::Of(index).str());
-  EXPECT_EQ(AssembleImage(good, pinned, Platform::Host()).image().descriptor.digest.str(), digest_);
+  EXPECT_EQ(std::get<FetchedImage>(Assemble(good, pinned, Platform::Host())).image().descriptor.digest.str(), digest_);
   ImageDocuments other = good;
   other.manifests[1] += " ";
-  EXPECT_EQ(CaughtError([&] { AssembleImage(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(CaughtError([&] { Assemble(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
   other = good;
   other.manifests.erase(other.manifests.begin());
-  EXPECT_EQ(CaughtError([&] { AssembleImage(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(CaughtError([&] { Assemble(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
   other = good;
   other.manifests.pop_back();
-  EXPECT_EQ(CaughtError([&] { AssembleImage(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(CaughtError([&] { Assemble(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
   other = good;
   other.config += " ";
-  EXPECT_EQ(CaughtError([&] { AssembleImage(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(CaughtError([&] { Assemble(other, pinned, Platform::Host()); }).kind(), ErrorKind::kCorrupt);
 }
 
 TEST_F(RegistryTest, SignaturesAreReadUntilTheFirstGap) {
