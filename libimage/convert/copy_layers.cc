@@ -160,7 +160,7 @@ class LayersCopy {
     const std::string what = LayerName(image_, i);
     std::unique_ptr<Source> source;
     try {
-      source = blobs_.Open(layer, what);
+      source = blobs_.OpenWhole(layer, what);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kNotFound && IsForeignLayer(layer.media_type))
         return;
