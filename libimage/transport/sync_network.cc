@@ -128,14 +128,14 @@ class CopyJob {
 
   // What the name leads to at the destination.
   std::optional<Digest> Present() {
-    if (shared_.IsNew(to_.path))
+    if (shared_.IsNew(to_))
       return std::nullopt;
     DockerReference there = to_;
     if (Reference().find(':') != std::string::npos)
       there.digest = from_.digest;
     const std::optional<Digest> present = into_->HeadManifest(there);
     if (!present)
-      shared_.LearnWhetherNew(to_.path, *into_);
+      shared_.LearnWhetherNew(to_, *into_);
     return present;
   }
 
@@ -194,7 +194,7 @@ class CopyJob {
       ThrowBroken();
     const Descriptor top = wanted_.manifests.back().descriptor;
     PartsCopy copy(shared_, *at_, *registry_, to_, *into_);
-    const bool same = !platforms_.empty() && !shared_.IsNew(to_.path) &&
+    const bool same = !platforms_.empty() && !shared_.IsNew(to_) &&
                       HasManifest(*into_, Reference(), top.digest, "manifest of " + Quoted(to_.ToString()));
     std::vector<Digest> subjects;
     if (!same)

@@ -83,21 +83,25 @@ void SyncShared::EndBlob(const Digest& blob) {
   blob_ended_.notify_all();
 }
 
-bool SyncShared::IsNew(const std::string& path) const {
+bool SyncShared::IsNew(const DockerReference& to) const {
+  if (to.tag.empty())
+    return false;
   const std::lock_guard lock(mutex_);
-  const auto found = new_.find(path);
+  const auto found = new_.find(to.path);
   return found != new_.end() && found->second;
 }
 
-void SyncShared::LearnWhetherNew(const std::string& path, RegistryClient& registry) {
+void SyncShared::LearnWhetherNew(const DockerReference& to, RegistryClient& registry) {
+  if (to.tag.empty())
+    return;
   {
     const std::lock_guard lock(mutex_);
-    if (!new_.emplace(path, false).second)
+    if (!new_.emplace(to.path, false).second)
       return;
   }
   const bool is_new = !registry.MayHaveTags();
   const std::lock_guard lock(mutex_);
-  new_[path] = is_new;
+  new_[to.path] = is_new;
 }
 
 std::string SyncShared::RepositoryWith(const Digest& blob) const {
@@ -157,7 +161,7 @@ void PartsCopy::CopyBlob(const Descriptor& blob, const MemoryKeeper& keeper, Htt
   const std::string elsewhere = PlaceToMountFrom(blob.digest);
   // Who lacks the manifest lacks its configuration, too; and where the image comes from the same registry, a mount
   // finds out. What an interrupted sync has left where no tag is yet is worth a question if it is large.
-  const bool likely = blob.size >= kLargeBlob || !shared_.IsNew(to_.path);
+  const bool likely = blob.size >= kLargeBlob || !shared_.IsNew(to_);
   const bool asked = likely && !keeper.Has(blob.digest) && (elsewhere.empty() || elsewhere != source_.name.path);
   BlobUpload upload(into, what, blob.digest.algorithm());
   if (!(asked && HasBlob(into, blob.digest, what)) && !Mount(upload, into, blob.digest, elsewhere))

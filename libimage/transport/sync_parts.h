@@ -64,10 +64,11 @@ class SyncShared {
   void BeginBlob(const Digest& blob);
   void EndBlob(const Digest& blob);
 
-  // Whether a repository of the destination had no tag when this began: nobody has to ask what is there already.
-  // Learned from the first image that is absent.
-  bool IsNew(const std::string& path) const;
-  void LearnWhetherNew(const std::string& path, RegistryClient& registry);
+  // Whether `to` is a tag in a repository of the destination that had none when this began: nobody has to ask what is
+  // there already. Learned from the first tag that is absent. Never so without a tag: no list has what is there by its
+  // digest alone.
+  bool IsNew(const DockerReference& to) const;
+  void LearnWhetherNew(const DockerReference& to, RegistryClient& registry);
 
   // How many uploads may have a whole chunk in memory.
   std::counting_semaphore<kMaxUploads>& large_uploads() { return large_uploads_; }
