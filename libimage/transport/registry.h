@@ -74,7 +74,8 @@ class RegistryClient {
   // All tags of the repository, page after page, in the order of the registry; kMaxTags at most.
   std::vector<std::string> ListTags();
 
-  // False only where the registry says that the repository has no tag, or that there is none. One request.
+  // False only where the registry says that the repository has no tag, or that there is no such repository. One
+  // request, for what is only good to know: whatever goes wrong with it is a yes, and throws nothing.
   bool MayHaveTags();
 
   // A small blob whole, at most `max_bytes`; `what` names it in errors.

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kTagsOfAPage = 1000;  // what we ask for; a registry may give less
 constexpr size_t kMaxTagBytes = 128;
+constexpr size_t kMaxErrorsRead = 16;
 
 bool IsTag(std::string_view text) {
   const auto good = [](unsigned char c) { return c < 0x80 && (isalnum(c) != 0 || c == '_' || c == '.' || c == '-'); };
@@ -29,6 +30,21 @@ void AppendTags(const std::string& body, const std::string& what, std::vector<st
       tag.Fail("expected a tag");
     into.push_back(tag.String());
   }
+}
+
+// An empty list is one; without any, or with nonsense, it is not known.
+bool ListsNone(const std::string& body, const std::string& what) {
+  const json::Value document = json::Parse(body, what);
+  const json::Cursor tags = json::Cursor(document, what).At("tags");
+  return tags.value().is_null() || tags.Elements(kMaxTags).empty();
+}
+
+// Others than the registry answer with 404, too, and registries do that have no such list.
+bool NamesNoRepository(const std::string& body, const std::string& what) {
+  const json::Value document = json::Parse(body, what);
+  const std::vector<json::Cursor> errors = json::Cursor(document, what).At("errors").Elements(kMaxErrorsRead);
+  return std::any_of(errors.begin(), errors.end(),
+                     [](const json::Cursor& error) { return error.At("code").String() == "NAME_UNKNOWN"; });
 }
 
 // Whether the parameters of a link say that it leads to the next page.
@@ -90,14 +106,17 @@ std::vector<std::string> RegistryClient::ListTags() {
 bool RegistryClient::MayHaveTags() {
   constexpr int kNotFound = 404;
   const std::string what = "tags of " + Quoted(repository());
-  HttpRequest request = RequestFor("tags/list?n=1", what);
-  request.max_body_bytes = kMaxTagPageBytes;
-  const HttpResponse response = Send(std::move(request));
-  if (!response.ok())
-    return response.status != kNotFound;
-  std::vector<std::string> tags;
-  AppendTags(response.body, what, tags);
-  return !tags.empty() || NextPage(response.Header("link"));
+  try {
+    HttpRequest request = RequestFor("tags/list?n=1", what);
+    request.max_body_bytes = kMaxTagPageBytes;
+    request.retries = false;
+    const HttpResponse response = Send(std::move(request));
+    if (response.status == kNotFound)
+      return !NamesNoRepository(response.body, what);
+    return !response.ok() || NextPage(response.Header("link")) || !ListsNone(response.body, what);
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 }  // namespace gantry::image

@@ -34,3 +34,12 @@ sync_digests 'would copy, same, same, same' 4 1 2 3
 flags=()
 sync_digests 'copied, same, same, same' 4 1 2 3
 jq -e '.bytes < 20000' "$T/out" >/dev/null || fail "the layer that all have went again: $(cat "$T/out")"
+
+# Whether there are tags is only good to know: who does not say it is asked for each image.
+start_proxy http 'access_log off;' 'location ~ ^/v2/odd/.*/tags/list { return 200 "<html>no list here</html>"; }
+  location ~ ^/v2/none/.*/tags/list { return 404; } location ~ ^/v2/lost/.*/tags/list { return 444; }' \
+  'proxy_set_header Host $http_host;'
+for place in odd none lost; do
+  expect_exit 0 gantry sync -j 1 "docker://$source/app" "docker://127.0.0.1:$port/$place/"
+  [ "$(grep -c "\"HEAD /v2/$place/app/manifests/" "$registry_log")" = 4 ] || fail "did not ask what is in $place"
+done

@@ -10,7 +10,10 @@ namespace gantry::image {
 namespace {
 
 using testing::CaughtError;
+using testing::Exchange;
+using testing::HttpServer;
 using testing::RegistryServer;
+using testing::SeenRequest;
 
 std::vector<std::string> TagsOf(const RegistryServer& server) {
   HttpOptions options;
@@ -38,21 +41,38 @@ TEST(Tags, MayBeNoneAtAll) {
   EXPECT_EQ(CaughtError([&] { TagsOf(server); }).kind(), ErrorKind::kNotFound);
 }
 
+// Whether it may have tags, to who gets this answer to the question.
+bool MayHaveTags(const HttpServer::Handler& answer) {
+  const HttpServer server([&](const SeenRequest& request, Exchange& out) {
+    if (request.target.find("/tags/list") != std::string::npos)
+      return answer(request, out);
+    out.Send(200, {}, "{}");
+  });
+  HttpClient http({.max_tries = 1});
+  return RegistryClient(http, DockerReference::Parse(server.host() + "/app"), std::nullopt).MayHaveTags();
+}
+
+bool MayHaveTags(int status, const std::string& body, const std::vector<std::string>& headers = {}) {
+  return MayHaveTags([&](const SeenRequest&, Exchange& out) { out.Send(status, headers, body); });
+}
+
 TEST(Tags, AreAbsentOnlyWhereTheRegistrySaysSo) {
-  const auto may_have_tags = [](RegistryServer& server) {
-    HttpClient http({.max_tries = 1});
-    return RegistryClient(http, DockerReference::Parse(server.host() + "/app"), std::nullopt).MayHaveTags();
-  };
-  RegistryServer server;
-  EXPECT_FALSE(may_have_tags(server));
-  server.Script("GET /tags/ status 404\n");
-  EXPECT_FALSE(may_have_tags(server));
-  for (const char* const answer : {"401", "403", "405", "500"}) {
-    server.Script("GET /tags/ status " + std::string(answer) + "\n");
-    EXPECT_TRUE(may_have_tags(server)) << answer;
-  }
-  server.PutManifest("app", "a", std::string(kOciManifestType), "{}");
-  EXPECT_TRUE(may_have_tags(server));
+  for (const char* const none : {R"({"name":"app","tags":[]})", R"({"tags":null})"})
+    EXPECT_FALSE(MayHaveTags(200, none));
+  EXPECT_FALSE(MayHaveTags(404, R"({"errors":[{"code":"NAME_UNKNOWN","message":"no such repository"}]})"));
+  EXPECT_TRUE(MayHaveTags(200, R"({"tags":["a"]})"));
+  EXPECT_TRUE(MayHaveTags(200, R"({"tags":[]})", {"Link: </v2/app/tags/list?last=a>; rel=\"next\""}));
+  for (const int status : {401, 403, 405, 500}) EXPECT_TRUE(MayHaveTags(status, R"({"tags":[]})")) << status;
+}
+
+TEST(Tags, MayBeThereWhereTheQuestionGoesWrong) {
+  for (const char* const odd : {"", "<html>no list here</html>", "{}", "[]", R"({"tags":{}})", R"({"tags":["-rf *"]})"})
+    EXPECT_TRUE(MayHaveTags(200, odd)) << odd;
+  EXPECT_TRUE(MayHaveTags(200, R"({"tags":[],"x":")" + std::string(kMaxTagPageBytes, 'x') + R"("})"));
+  for (const char* const odd : {"", "<html>not found</html>", "{}", R"({"errors":[{"code":"NOT_FOUND"}]})",
+                                R"({"errors":[{}]})", R"({"errors":["NAME_UNKNOWN"]})"})
+    EXPECT_TRUE(MayHaveTags(404, odd)) << odd;
+  EXPECT_TRUE(MayHaveTags([](const SeenRequest&, Exchange& out) { out.Drop(); }));
 }
 
 TEST(Tags, OfAnotherHostAndNonsenseAreRefused) {
