@@ -67,6 +67,12 @@ bool SeemsToMakeNetwork(std::string_view config) {
   return at != std::string_view::npos && config[at] == '}';
 }
 
+// Whether the process can join groups that are made later, by their names: with the view of the host and the privileges
+// of who made them.
+bool CanJoinLater(const Spec& spec) {
+  return spec.Namespace(CLONE_NEWUSER) == nullptr && spec.NewNamespace(CLONE_NEWNS);
+}
+
 // Not while another process is to be forked that goes on as we are, as the one that holds a scope of systemd.
 bool MakesNetworkEarly(const RuntimeOptions& runtime, const Spec& spec) {
   return spec.NewNamespace(CLONE_NEWNET) && spec.Namespace(CLONE_NEWUSER) == nullptr && !runtime.systemd_cgroup &&
@@ -185,7 +191,7 @@ void Making::Make(bool waits) {
     state.cgroup.Make(spec.resources, holder.has_value());
     has_groups = true;
   };
-  if (!holder && state.cgroup.Begin()) {
+  if (network != nullptr && CanJoinLater(spec) && state.cgroup.Begin()) {
     around.make_groups = make_groups;
   } else {
     make_groups();
