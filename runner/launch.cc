@@ -250,8 +250,14 @@ Launched Launch(SetupPlan& plan, const Namespaces& namespaces) {
 Launching::Launching(SetupPlan& plan, const Namespaces& namespaces, EarlyNetwork* network)
     : plan_(plan), namespaces_(namespaces) {
   std::tie(ours_, theirs_) = SocketPair(SOCK_SEQPACKET);
-  if (network == nullptr || !network->Use([this](bool made) { Make(made); }))
-    Make(false);
+  // Said a second time for a child that died before it could: then we may be gone.
+  const auto make = [this, begun = begun_](bool made) {
+    Make(made);
+    *begun = 1;
+    begun->notify_one();
+  };
+  if (network == nullptr || !network->Use(make))
+    make(false);
 }
 
 // In the thread.
@@ -268,8 +274,6 @@ void Launching::Make(bool network_made) {
   } catch (...) {
     error_ = std::current_exception();
   }
-  begun_ = 1;
-  begun_.notify_one();
 }
 
 // The thread sleeps, and lends the child what is a thread's own, as errno, until init is executed.
@@ -289,9 +293,10 @@ void Launching::MakeSharing() {
         const SetupPlan& plan = launching.plan_;
         const int cgroup = launching.namespaces_.cgroup;
         const int ours = launching.ours_.get();
+        std::atomic<int>& begun = *launching.begun_;
         // From here on it is the caller's.
-        launching.begun_ = 1;
-        launching.begun_.notify_one();
+        begun = 1;
+        begun.notify_one();
         BeChild(plan, cgroup, ours);
       },
       this);
@@ -315,7 +320,7 @@ Launching::~Launching() {
 
 Launched Launching::Finish() {
   finished_ = true;
-  begun_.wait(0);
+  begun_->wait(0);
   theirs_.Reset();
   if (error_)
     std::rethrow_exception(error_);
