@@ -11,9 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -99,12 +101,26 @@ long CloneOnto(clone_args& arguments, void (*body)(void*), void* argument) {
 }
 #endif
 
-// A hook is a process that is forked, which takes a memory of its own. Sanitizers know the stacks of threads alone.
+// clang says by __has_feature what GCC says by macros.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define GANTRY_SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GANTRY_SANITIZED 1
+#endif
+
+// A hook is a process that is forked, which takes a memory of its own. What a tmpfs begins with is charged to the group
+// of whoever the memory was made by: not the container. Sanitizers know the stacks of threads alone.
 bool CanShare([[maybe_unused]] const SetupPlan& plan) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !(defined(__x86_64__) || defined(__aarch64__))
+#if defined(GANTRY_SANITIZED) || !(defined(__x86_64__) || defined(__aarch64__))
   return false;
 #else
-  return plan.bundle != nullptr && plan.bundle->hook_count == 0;
+  if (plan.bundle == nullptr || plan.bundle->hook_count > 0)
+    return false;
+  const std::span mounts(plan.bundle->mounts, plan.bundle->mount_count);
+  return std::ranges::none_of(mounts, &MountPlan::copy_up);
 #endif
 }
 
@@ -279,7 +295,6 @@ void Launching::Make(bool network_made) {
 // The thread sleeps, and lends the child what is a thread's own, as errno, until init is executed.
 void Launching::MakeSharing() {
 #if defined(__x86_64__) || defined(__aarch64__)
-  // As tmpcopyup goes down into directories.
   alignas(16) static std::array<std::byte, 1024 * 1024> stack;
   plan_.control = theirs_.get();
   clone_args arguments = ArgumentsOf(namespaces_, CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID, &handle_);
