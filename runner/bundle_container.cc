@@ -35,6 +35,7 @@ namespace {
 
 constexpr int kDeleteAttempts = 10;  // of 10 ms
 constexpr int kKillAttempts = 1000;
+constexpr int kCreateAttempts = 100;
 
 bool Lenient(const RuntimeOptions& runtime) { return runtime.rootless.value_or(!IsHostRoot()); }
 
@@ -213,17 +214,28 @@ auto Undoing(Making& making, Body body) {
   }
 }
 
-ContainerState LoadRunning(const ContainerDir& dir) {
-  ContainerState state = dir.Load();
-  if (!state.Alive())
-    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(dir.id()) + " is stopped",
-                "remove it with: gantry-oci delete " + dir.id());
-  return state;
-}
-
 void Pause10Ms() {
   const timespec pause = {0, 10'000'000};
   nanosleep(&pause, nullptr);
+}
+
+// Of a container whose process is its own: until it is set up, that has the host's file systems. Whoever saw the
+// program of `run` may be here before the runtime has written down that it is.
+ContainerState LoadRunning(const ContainerDir& dir) {
+  ContainerState state = dir.Load();
+  Status status = dir.StatusOf(state);
+  for (int i = 0; i < kCreateAttempts && state.pid != 0 && status == Status::kCreating; ++i) {
+    Pause10Ms();
+    state = dir.Load();
+    status = dir.StatusOf(state);
+  }
+  if (status == Status::kCreating)
+    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(dir.id()) + " is being created",
+                "try again when that has ended");
+  if (status == Status::kStopped)
+    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(dir.id()) + " is stopped",
+                "remove it with: gantry-oci delete " + dir.id());
+  return state;
 }
 
 }  // namespace

@@ -300,6 +300,10 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
         ThrowErrno("send the container its state");
     } else if (kind == Report::kReady) {
       ready = true;
+      if (spec != nullptr) {
+        around.state->set_up = true;
+        around.dir->Save(*around.state);
+      }
       if (!sent_)
         SendParams(request, passed);
     }
