@@ -35,6 +35,7 @@ namespace {
 
 constexpr int kDeleteAttempts = 10;  // of 10 ms
 constexpr int kKillAttempts = 1000;
+constexpr int kCreateAttempts = 100;
 
 bool Lenient(const RuntimeOptions& runtime) { return runtime.rootless.value_or(!IsHostRoot()); }
 
@@ -65,6 +66,12 @@ bool SeemsToMakeNetwork(std::string_view config) {
   size_t at = config.find(kKind);
   at = at == std::string_view::npos ? at : config.find_first_not_of(" \t\r\n", at + kKind.size());
   return at != std::string_view::npos && config[at] == '}';
+}
+
+// Whether the process can join groups that are made later, by their names: with the view of the host and the privileges
+// of who made them.
+bool CanJoinLater(const Spec& spec) {
+  return spec.Namespace(CLONE_NEWUSER) == nullptr && spec.NewNamespace(CLONE_NEWNS);
 }
 
 // Not while another process is to be forked that goes on as we are, as the one that holds a scope of systemd.
@@ -185,7 +192,7 @@ void Making::Make(bool waits) {
     state.cgroup.Make(spec.resources, holder.has_value());
     has_groups = true;
   };
-  if (!holder && state.cgroup.Begin()) {
+  if (network != nullptr && CanJoinLater(spec) && state.cgroup.Begin()) {
     around.make_groups = make_groups;
   } else {
     make_groups();
@@ -207,17 +214,28 @@ auto Undoing(Making& making, Body body) {
   }
 }
 
-ContainerState LoadRunning(const ContainerDir& dir) {
-  ContainerState state = dir.Load();
-  if (!state.Alive())
-    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(dir.id()) + " is stopped",
-                "remove it with: gantry-oci delete " + dir.id());
-  return state;
-}
-
 void Pause10Ms() {
   const timespec pause = {0, 10'000'000};
   nanosleep(&pause, nullptr);
+}
+
+// Of a container whose process is its own: until it is set up, that has the host's file systems. Whoever saw the
+// program of `run` may be here before the runtime has written down that it is.
+ContainerState LoadRunning(const ContainerDir& dir) {
+  ContainerState state = dir.Load();
+  Status status = dir.StatusOf(state);
+  for (int i = 0; i < kCreateAttempts && state.pid != 0 && status == Status::kCreating; ++i) {
+    Pause10Ms();
+    state = dir.Load();
+    status = dir.StatusOf(state);
+  }
+  if (status == Status::kCreating)
+    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(dir.id()) + " is being created",
+                "try again when that has ended");
+  if (status == Status::kStopped)
+    throw Error(ErrorKind::kFailed, "container not running: " + Quoted(dir.id()) + " is stopped",
+                "remove it with: gantry-oci delete " + dir.id());
+  return state;
 }
 
 }  // namespace

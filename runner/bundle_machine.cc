@@ -215,6 +215,8 @@ BundleProcess BundleProcess::StartInMachine(const Spec& spec, ProcessSurrounding
   around.state->start_time = StartTimeOf(out.pid_).value_or(0);
   around.dir->Save(*around.state);
   AwaitAttendant(out.socket_.get(), *spec.process, around.runtime.note);
+  around.state->set_up = true;
+  around.dir->Save(*around.state);
   out.socket_.Reset();
   out.HandOverConsole(around, *spec.process);
   return out;

@@ -300,6 +300,10 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
         ThrowErrno("send the container its state");
     } else if (kind == Report::kReady) {
       ready = true;
+      if (spec != nullptr) {
+        around.state->set_up = true;
+        around.dir->Save(*around.state);
+      }
       if (!sent_)
         SendParams(request, passed);
     }
@@ -353,16 +357,10 @@ std::vector<int> BundleProcess::OpenPassed(const Spec& spec, const ProcessSurrou
 // The process is made while its groups are, where its network is in the making as well.
 void BundleProcess::LaunchFirst(const Spec& spec, BundleSetup& setup, ProcessSurroundings& around) {
   Launching launching(setup.plan(), setup.namespaces(), around.network);
-  const auto adopt = [&] {
-    Adopt(launching.Finish());
-    MapIds(spec, around);
-  };
-  if (around.network == nullptr)
-    adopt();
   if (around.make_groups)
     around.make_groups();
-  if (around.network != nullptr)
-    adopt();
+  Adopt(launching.Finish());
+  MapIds(spec, around);
   const char there = 1;
   if (setup.plan().late_task_count > 0 && send(socket_.get(), &there, 1, MSG_NOSIGNAL) < 0 && !FailedMeanwhile())
     ThrowErrno("tell the container that its control groups are there");

@@ -28,7 +28,7 @@ struct ProcessSurroundings {
   ContainerState* state;  // gets the first process
   BundlePlace place = {};
   EarlyNetwork* network = nullptr;         // of `place`, in the making
-  std::function<void()> make_groups = {};  // of the state that are still to be made
+  std::function<void()> make_groups = {};  // of the state that are still to be made; not without a network
 };
 
 class BundleProcess {

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "libimage/base/base64.h"
+#include "runner/filter_compiler.h"
+#include "runner/seccomp_file.h"
 
 namespace gantry::runner {
 namespace {
@@ -77,20 +79,6 @@ void PutList(json::Object& out, const char* name, const Items& items, Print prin
 constexpr std::string_view kVolumeKinds[] = {"host", "empty", "tmpfs"};
 constexpr std::string_view kRateKinds[] = {"readBytes", "writeBytes", "readOperations", "writeOperations"};
 constexpr std::string_view kNetworks[] = {"none", "host", "private", "named"};
-std::string_view ProgramBytes(const std::vector<sock_filter>& program) {
-  return {reinterpret_cast<const char*>(program.data()), program.size() * sizeof(sock_filter)};
-}
-
-// Never none: that would let every call pass.
-std::vector<sock_filter> ParseProgram(const json::Cursor& at) {
-  const auto bytes = DecodeBase64(at.String());
-  if (!bytes || bytes->empty() || bytes->size() % sizeof(sock_filter) != 0)
-    at.Fail("expected the steps of a filter in base64");
-  std::vector<sock_filter> out(bytes->size() / sizeof(sock_filter));
-  std::memcpy(out.data(), bytes->data(), bytes->size());
-  return out;
-}
-
 constexpr std::string_view kFilterKinds[] = {"default", "none", "profile"};
 
 template <typename Kind, size_t kCount>
@@ -202,6 +190,29 @@ std::vector<EventHandler> ParseHandlers(const json::Cursor& at, const char* name
   });
 }
 
+std::string_view ProgramBytes(const std::vector<sock_filter>& program) {
+  return {reinterpret_cast<const char*>(program.data()), program.size() * sizeof(sock_filter)};
+}
+
+// Never none: that would let every call pass. Nor more than the kernel takes.
+std::vector<sock_filter> ParseProgram(const json::Cursor& at) {
+  const auto bytes = DecodeBase64(at.String());
+  if (!bytes || bytes->empty() || bytes->size() % sizeof(sock_filter) != 0 ||
+      bytes->size() > BPF_MAXINSNS * sizeof(sock_filter))
+    at.Fail("expected the steps of a filter in base64");
+  std::vector<sock_filter> out(bytes->size() / sizeof(sock_filter));
+  std::memcpy(out.data(), bytes->data(), bytes->size());
+  return out;
+}
+
+// Pods have outlived a version that recorded the profile's text instead.
+std::vector<sock_filter> ParseFilter(const json::Cursor& at, uint64_t capabilities) {
+  const auto profile = at.Find("profile");
+  if (!profile || at.Find("program"))
+    return ParseProgram(at.At("program"));
+  return CompileFilter(ReadSeccompProfile(profile->String(), "the profile of the pod", capabilities));
+}
+
 void PrintConfinement(const RunConfig& config, json::Object& out) {
   out.Append("capabilities", config.capabilities);
   PutList(out, "secrets", config.secrets, PrintSecret);
@@ -243,7 +254,7 @@ void ParseConfinement(const json::Cursor& at, RunConfig& out) {
   if (const auto filter = at.Find("filter"))
     out.filter.kind = KindOf<Filter::Kind>(*filter, kFilterKinds);
   if (out.filter.kind == Filter::Kind::kProfile)
-    out.filter.program = ParseProgram(at.At("program"));
+    out.filter.program = ParseFilter(at, out.capabilities);
   out.apparmor = Text(at, "apparmor");
   out.selinux = Text(at, "selinux");
 }

@@ -121,10 +121,19 @@ std::vector<std::string> ContainerDir::List(const std::string& root) {
 }
 
 void ContainerDir::Save(const ContainerState& state) const {
-  const json::Object out{{"ociVersion", state.version},   {"id", state.id},         {"pid", state.pid},
-                         {"startTime", state.start_time}, {"bundle", state.bundle}, {"rootfs", state.rootfs},
-                         {"created", state.created},      {"owner", state.owner},   {"annotations", state.annotations},
-                         {"ownPids", state.own_pids},     {"scope", state.scope},   {"cgroup", state.cgroup.Save()}};
+  const json::Object out{{"ociVersion", state.version},
+                         {"id", state.id},
+                         {"pid", state.pid},
+                         {"startTime", state.start_time},
+                         {"bundle", state.bundle},
+                         {"rootfs", state.rootfs},
+                         {"created", state.created},
+                         {"owner", state.owner},
+                         {"annotations", state.annotations},
+                         {"setUp", state.set_up},
+                         {"ownPids", state.own_pids},
+                         {"scope", state.scope},
+                         {"cgroup", state.cgroup.Save()}};
   // Replaced whole, but not synced: it describes processes, which a crash of the machine ends.
   StagedFile file(dir_, 0600);
   WriteFull(file.fd(), AsBytes(json::Print(out)), "state.json");
@@ -145,6 +154,9 @@ ContainerState ContainerDir::Load() const {
   out.created = top.At("created").String();
   out.owner = top.At("owner").String();
   out.annotations = top.At("annotations").StringMap(kMaxSpecItems);
+  // Who did not write it wrote nothing after the container was set up.
+  const auto set_up = top.Find("setUp");
+  out.set_up = !set_up || set_up->Bool();
   out.own_pids = top.At("ownPids").Bool();
   out.scope = top.At("scope").String();
   out.cgroup = BundleCgroup::Load(top.At("cgroup"));
@@ -156,6 +168,8 @@ Status ContainerDir::StatusOf(const ContainerState& state) const {
     return Status::kCreating;
   if (!state.Alive())
     return Status::kStopped;
+  if (!state.set_up)
+    return Status::kCreating;
   if (state.cgroup.Frozen())
     return Status::kPaused;
   return dir_.Exists(RelPath::Parse("start")) ? Status::kCreated : Status::kRunning;

@@ -39,6 +39,7 @@ struct ContainerState {
   std::string created;  // RFC 3339
   std::string owner;
   std::map<std::string, std::string> annotations;
+  bool set_up = false;    // before, the process is still the host's, and the container is "creating"
   bool own_pids = false;  // process 1 of a pid namespace: with it all the others end
   std::string scope;      // systemd's unit; empty without
   BundleCgroup cgroup;

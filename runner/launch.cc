@@ -11,9 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -99,12 +101,26 @@ long CloneOnto(clone_args& arguments, void (*body)(void*), void* argument) {
 }
 #endif
 
-// A hook is a process that is forked, which takes a memory of its own. Sanitizers know the stacks of threads alone.
+// clang says by __has_feature what GCC says by macros.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define GANTRY_SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GANTRY_SANITIZED 1
+#endif
+
+// A hook is a process that is forked, which takes a memory of its own. What a tmpfs begins with is charged to the group
+// of whoever the memory was made by: not the container. Sanitizers know the stacks of threads alone.
 bool CanShare([[maybe_unused]] const SetupPlan& plan) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !(defined(__x86_64__) || defined(__aarch64__))
+#if defined(GANTRY_SANITIZED) || !(defined(__x86_64__) || defined(__aarch64__))
   return false;
 #else
-  return plan.bundle != nullptr && plan.bundle->hook_count == 0;
+  if (plan.bundle == nullptr || plan.bundle->hook_count > 0)
+    return false;
+  const std::span mounts(plan.bundle->mounts, plan.bundle->mount_count);
+  return std::ranges::none_of(mounts, &MountPlan::copy_up);
 #endif
 }
 
@@ -250,8 +266,14 @@ Launched Launch(SetupPlan& plan, const Namespaces& namespaces) {
 Launching::Launching(SetupPlan& plan, const Namespaces& namespaces, EarlyNetwork* network)
     : plan_(plan), namespaces_(namespaces) {
   std::tie(ours_, theirs_) = SocketPair(SOCK_SEQPACKET);
-  if (network == nullptr || !network->Use([this](bool made) { Make(made); }))
-    Make(false);
+  // Said a second time for a child that died before it could: then we may be gone.
+  const auto make = [this, begun = begun_](bool made) {
+    Make(made);
+    *begun = 1;
+    begun->notify_one();
+  };
+  if (network == nullptr || !network->Use(make))
+    make(false);
 }
 
 // In the thread.
@@ -268,14 +290,11 @@ void Launching::Make(bool network_made) {
   } catch (...) {
     error_ = std::current_exception();
   }
-  begun_ = 1;
-  begun_.notify_one();
 }
 
 // The thread sleeps, and lends the child what is a thread's own, as errno, until init is executed.
 void Launching::MakeSharing() {
 #if defined(__x86_64__) || defined(__aarch64__)
-  // As tmpcopyup goes down into directories.
   alignas(16) static std::array<std::byte, 1024 * 1024> stack;
   plan_.control = theirs_.get();
   clone_args arguments = ArgumentsOf(namespaces_, CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID, &handle_);
@@ -289,9 +308,10 @@ void Launching::MakeSharing() {
         const SetupPlan& plan = launching.plan_;
         const int cgroup = launching.namespaces_.cgroup;
         const int ours = launching.ours_.get();
+        std::atomic<int>& begun = *launching.begun_;
         // From here on it is the caller's.
-        launching.begun_ = 1;
-        launching.begun_.notify_one();
+        begun = 1;
+        begun.notify_one();
         BeChild(plan, cgroup, ours);
       },
       this);
@@ -315,7 +335,7 @@ Launching::~Launching() {
 
 Launched Launching::Finish() {
   finished_ = true;
-  begun_.wait(0);
+  begun_->wait(0);
   theirs_.Reset();
   if (error_)
     std::rethrow_exception(error_);

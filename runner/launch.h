@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -57,7 +58,7 @@ class Launching {
   pid_t pid_ = -1;
   int handle_ = -1;
   std::exception_ptr error_;
-  std::atomic<int> begun_ = 0;
+  std::shared_ptr<std::atomic<int>> begun_ = std::make_shared<std::atomic<int>>(0);  // the thread's, too
   bool finished_ = false;
 };
 

@@ -20,7 +20,7 @@ constexpr std::string_view kKept = "kept";
 constexpr std::string_view kMachine = "vm";
 constexpr std::string_view kKinds[] = {"prepared",  "runner", "started",  "exited", "healthy",
                                        "unhealthy", "failed", "measured", "network"};
-constexpr std::string_view kStates[] = {"preparing", "prepared", "running", "exited", "killed"};
+constexpr std::string_view kStates[] = {"preparing", "prepared", "running", "exited", "killed", "unreadable"};
 constexpr const char* kMeasuredParts[] = {"kernel", "initramfs", "root"};
 constexpr size_t kMaxDiffIds = 1024;
 constexpr size_t kMaxAddresses = 256;
@@ -182,6 +182,24 @@ PodRecord PodRecord::Parse(std::string_view text, const std::string& uuid) {
   return out;
 }
 
+// The events that can be read say at least who attends to it.
+PodRecord PodRecord::Salvage(std::string_view text, const std::string& uuid, std::string problem) {
+  PodRecord out;
+  out.uuid_ = uuid;
+  out.problem_ = std::move(problem);
+  out.whole_ = true;
+  for (const std::string_view line : Lines(text)) {
+    out.plan_.kept = out.plan_.kept || line == kKept;
+    try {
+      const json::Value value = json::Parse(line, uuid);
+      out.events_.push_back(ParseEvent(json::Cursor(value, uuid)));
+    } catch (const Error&) {
+      // what has the problem, or is no event
+    }
+  }
+  return out;
+}
+
 std::optional<PodRecord> PodRecord::Read(const Dir& pods, const std::string& uuid) {
   const auto fd = pods.TryOpenBeneath(RelPath::Parse(uuid + "/" + kPodFile), O_RDONLY | O_NOFOLLOW);
   if (!fd)
@@ -189,7 +207,13 @@ std::optional<PodRecord> PodRecord::Read(const Dir& pods, const std::string& uui
   const bool free = flock(fd->get(), LOCK_SH | LOCK_NB) == 0;
   if (free)
     flock(fd->get(), LOCK_UN);
-  PodRecord out = Parse(ReadAll(fd->get(), kMaxRecordBytes, "the file of the pod " + uuid), uuid);
+  const std::string text = ReadAll(fd->get(), kMaxRecordBytes, "the file of the pod " + uuid);
+  PodRecord out;
+  try {
+    out = Parse(text, uuid);
+  } catch (const Error& error) {
+    out = Salvage(text, uuid, error.message());
+  }
   if (!out.whole_)
     return std::nullopt;
   out.locked_ = !free;
@@ -197,6 +221,8 @@ std::optional<PodRecord> PodRecord::Read(const Dir& pods, const std::string& uui
 }
 
 PodState PodRecord::state() const {
+  if (!problem_.empty())
+    return locked_ ? PodState::kRunning : PodState::kUnreadable;
   size_t running = 0;
   size_t ended = 0;
   for (const AppPlan& app : plan_.apps) {
@@ -310,7 +336,7 @@ std::vector<PodRecord> ListPods(const Dir& pods) {
   return out;
 }
 
-PodRecord FindPod(const Dir& pods, const std::string& text) {
+PodRecord FindPod(const Dir& pods, const std::string& text, bool any) {
   if (text.empty())
     throw Error(ErrorKind::kUsage, "no pod is named", "see 'gantry run list'");
   std::vector<PodRecord> found;
@@ -324,6 +350,9 @@ PodRecord FindPod(const Dir& pods, const std::string& text) {
   if (found.size() > 1)
     throw Error(ErrorKind::kUsage, Quoted(text) + " names " + std::to_string(found.size()) + " pods",
                 "give more of the UUID: " + found[0].uuid() + ", " + found[1].uuid());
+  if (!any && !found.front().problem().empty())
+    throw Error(ErrorKind::kCorrupt, found.front().problem(),
+                "remove the pod with: gantry run rm -f " + found.front().uuid());
   return std::move(found.front());
 }
 

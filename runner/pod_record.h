@@ -83,7 +83,8 @@ enum class PodState {
   kPrepared,
   kRunning,
   kExited,
-  kKilled,  // its runner ended without a word, by a signal or with the machine
+  kKilled,      // its runner ended without a word, by a signal or with the machine
+  kUnreadable,  // nobody runs it, and what is known of it cannot be read
 };
 std::string_view ToString(PodState state);
 
@@ -100,15 +101,16 @@ struct AppStatus {
 // A pod as it was found.
 class PodRecord {
  public:
-  // kCorrupt when the file is not one; nullopt when there is none, or an empty one: a pod in the making or on its way
-  // out.
+  // nullopt when there is no file, or an empty one: a pod in the making or on its way out. One that cannot be read, as
+  // when a later version wrote it, has a problem(), and no plan: it can be seen, stopped and removed.
   static std::optional<PodRecord> Read(const Dir& pods, const std::string& uuid);
-  // From text alone.
+  // From text alone; kCorrupt when it is not one.
   static PodRecord Parse(std::string_view text, const std::string& uuid);
 
   const std::string& uuid() const { return uuid_; }
   const PodPlan& plan() const { return plan_; }
   const std::vector<PodEvent>& events() const { return events_; }
+  const std::string& problem() const { return problem_; }
 
   PodState state() const;
   AppStatus StatusOf(const std::string& app) const;
@@ -127,14 +129,17 @@ class PodRecord {
   std::vector<PodEvent> events_;
   bool locked_ = false;
   bool whole_ = false;  // has a plan
+  std::string problem_;
+
+  static PodRecord Salvage(std::string_view text, const std::string& uuid, std::string problem);
 };
 
-// All pods that can be read, the youngest first.
+// All pods, the youngest first.
 std::vector<PodRecord> ListPods(const Dir& pods);
 
 // By UUID, by its beginning, or by the name of an app that only one pod has. kNotFound, or kUsage for what is not
-// unique.
-PodRecord FindPod(const Dir& pods, const std::string& text);
+// unique; and unless it may be `any`, kCorrupt for one with a problem.
+PodRecord FindPod(const Dir& pods, const std::string& text, bool any = false);
 
 bool IsUuid(std::string_view name);
 

@@ -137,9 +137,11 @@ struct SetupPlan {
   size_t node_count = 0;
   const int* tasks = nullptr;
   size_t task_count = 0;
-  const char* const* late_tasks = nullptr;  // instead, files that are there once a byte comes over `control`
-  size_t late_task_count = 0;               // of groups that are made while a bundle's mounts are
-  bool joined_cgroup = false;               // by any means: a cgroup namespace is worth having
+  // Instead, files that are there once a byte comes over `control`: of groups that are made while a bundle's mounts
+  // are. The child opens them, so that its mounts until then are to be the host's, and its user namespace ours.
+  const char* const* late_tasks = nullptr;
+  size_t late_task_count = 0;
+  bool joined_cgroup = false;  // by any means: a cgroup namespace is worth having
   bool new_keyring = true;
   const char* keyring = nullptr;  // its name; null: none
   bool labels = false;            // init writes security labels: it needs a /proc of its own, at kProcFd

@@ -54,6 +54,9 @@ bool AwaitEnd(const Dir& pods, const std::string& uuid, uint64_t seconds) {
 }
 
 void KillApps(const Dir& pods, const PodRecord& pod) {
+  // With its runner all of it ends; its apps are not known.
+  if (!pod.problem().empty())
+    Signal(pod.runner(), SIGKILL, [&] { return Runs(pods, pod.uuid()); });
   for (const runner::AppPlan& app : pod.plan().apps) {
     Signal(pod.StatusOf(app.name).pid, SIGKILL, [&] {
       const auto now = PodRecord::Read(pods, pod.uuid());
@@ -66,7 +69,7 @@ void KillApps(const Dir& pods, const PodRecord& pod) {
 std::string StopPod(const Dir& pods, const PodRecord& pod, const EndOptions& options) {
   if (!Runs(pods, pod.uuid()))
     throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " does not run: it is " + std::string(ToString(pod.state())));
-  unsigned seconds = 0;
+  unsigned seconds = pod.problem().empty() ? 0 : runner::kDefaultStopSeconds;
   for (const runner::AppPlan& app : pod.plan().apps) seconds = std::max(seconds, app.config.stop_seconds);
   uint64_t patience = options.time.empty() ? seconds : ParseSeconds(options.time);
   if (options.force)
@@ -131,6 +134,7 @@ int Collect(const EndOptions& options) {
 void AddEndVerbs(CLI::App& app, const CommonOptions& common, std::vector<Action>& actions) {
   const auto options = std::make_shared<EndOptions>();
   options->verb.common = &common;
+  options->verb.any = true;
   CLI::App* stop =
       AddVerb(app, "stop", "end pods: the stop signal, and SIGKILL when their time is over", "POD...", options->verb);
   stop->add_option("-t,--time", options->time, "how long they have, instead of their stop timeout: 10, 10s, 1m")

@@ -86,6 +86,8 @@ json::Object PodJson(const PodRecord& pod) {
     if (event.kind == runner::PodEvent::Kind::kFailed)
       out.Append("reason", event.text);
   }
+  if (!pod.problem().empty())
+    out.Append("reason", pod.problem());
   if (const auto addresses = pod.addresses(); !addresses.empty())
     out.Append("addresses", addresses);
   json::Array ports;
@@ -113,6 +115,8 @@ int List(const ShowOptions& options) {
   Table table({"UUID", "APP", "IMAGE", "STATE", "CODE", "HEALTH", "CREATED"});
   for (const PodRecord& pod : pods) {
     std::string uuid = options.full ? pod.uuid() : pod.uuid().substr(0, kShortUuid);
+    if (!pod.problem().empty())
+      table.Add({uuid, "", "", std::string(ToString(pod.state())), "", "", ""});
     std::string created = pod.plan().created.substr(0, 19) + "Z";
     for (const runner::AppPlan& app : pod.plan().apps) {
       const AppStatus status = pod.StatusOf(app.name);

@@ -15,9 +15,9 @@ constexpr size_t kMaxUuidFile = 4096;
 
 std::vector<runner::PodRecord> NamedPods(const Dir& pods, const VerbOptions& options) {
   std::vector<runner::PodRecord> out;
-  for (const std::string& name : options.pods) out.push_back(runner::FindPod(pods, name));
+  for (const std::string& name : options.pods) out.push_back(runner::FindPod(pods, name, options.any));
   if (!options.uuid_file.empty())
-    out.push_back(runner::FindPod(pods, std::string(Trimmed(ReadFile(options.uuid_file, kMaxUuidFile)))));
+    out.push_back(runner::FindPod(pods, std::string(Trimmed(ReadFile(options.uuid_file, kMaxUuidFile))), options.any));
   if (out.empty())
     throw Error(ErrorKind::kUsage, "no pod is named", "give a UUID or its beginning; see 'gantry run list'");
   return out;

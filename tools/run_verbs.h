@@ -20,6 +20,7 @@ struct VerbOptions {
   bool json = false;
   std::vector<std::string> pods;
   std::string uuid_file;  // a pod more, out of a file
+  bool any = false;       // those that cannot be read, too
 };
 
 // The pods that a verb is about: those named and that of --uuid-file; kUsage for none.

@@ -164,15 +164,12 @@ END
 
 # Also after a failure: what execs started, and the state of containers.
 end_start() {
-  local status=$?
-  set +e
   {
     "${oci[@]}" delete -f oci-sleeper
     "${runc[@]}" delete -f runc-sleeper
     nsenter --mount="$crun_view" "${crun[@]}" delete -f crun-sleeper
     rm -rf "/dev/shm/${T##*/}"
   } >/dev/null 2>&1
-  return "$status"
 }
 
 has_profile() {
@@ -189,16 +186,14 @@ begin_start() {
   make_bundle
   view plain :
   crun_view=$seen
-  trap 'end_start; cleanup' EXIT
+  at_exit end_start
   # As /run usually is.
   mkdir "/dev/shm/${T##*/}"
 }
 
 # The next section has its own.
 finish_start() {
-  trap cleanup EXIT
-  end_start
-  set -e
+  end_start || true
   rm -rf "$T/bundle" "$T/busybox" "$T/sleeper"
 }
 

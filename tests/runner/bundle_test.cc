@@ -4,13 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 
@@ -137,6 +141,61 @@ TEST(BundleTest, TheConsoleSocketGetsTheMaster) {
   EXPECT_THAT(said, HasSubstr("31 97"));
   EXPECT_THAT(said, HasSubstr("/dev/"));
   Delete(runtime, options.id, true);
+}
+
+// Traces `child`, which has stopped itself, and kills the first process that it makes before that executes anything.
+// How `child` ended; nullopt when it made none, or had not ended after half a minute.
+std::optional<int> KillItsFirstProcess(pid_t child) {
+  int status = 0;
+  waitpid(child, &status, WUNTRACED);
+  const long events = PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_EXITKILL;
+  if (ptrace(PTRACE_SEIZE, child, nullptr, events) < 0)
+    return std::nullopt;
+  kill(child, SIGCONT);
+  bool killed = false;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (std::chrono::steady_clock::now() < end) {
+    const pid_t one = waitpid(-1, &status, __WALL | WNOHANG);
+    if (one == child && (WIFEXITED(status) || WIFSIGNALED(status)))
+      return killed ? std::optional(gantry::ExitStatusOf(status).code) : std::nullopt;
+    if (one <= 0 || !WIFSTOPPED(status)) {
+      usleep(1000);
+      continue;
+    }
+    const int event = status >> 16;
+    unsigned long made = 0;
+    if (!killed && (event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_FORK) &&
+        ptrace(PTRACE_GETEVENTMSG, one, nullptr, &made) == 0)
+      killed = kill(static_cast<pid_t>(made), SIGKILL) == 0;
+    ptrace(PTRACE_CONT, one, nullptr, event != 0 ? 0 : WSTOPSIG(status));
+  }
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, __WALL);
+  return std::nullopt;
+}
+
+TEST(BundleTest, AProcessThatIsKilledWhileItIsMadeEndsTheStart) {
+  if (CannotRun())
+    GTEST_SKIP() << "needs root and " << kBusybox;
+  const TempDir dir;
+  MakeBundle(dir.path(), {"/bin/busybox", "true"}, [](json::Object&) {});
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    raise(SIGSTOP);
+    RuntimeOptions runtime;
+    runtime.root = dir.path() + "/state";
+    CreateOptions options;
+    options.id = "killed-test";
+    options.bundle = dir.path();
+    try {
+      _exit(runner::Run(runtime, options).code);
+    } catch (const Error& error) {
+      _exit(error.message().find("ended before it was set up") != std::string::npos ? 77 : 1);
+    }
+  }
+  EXPECT_EQ(KillItsFirstProcess(child), 77);
+  EXPECT_FALSE(std::filesystem::exists(dir.path() + "/state/killed-test"));
 }
 
 }  // namespace

@@ -1,12 +1,14 @@
 // What a pod's file says of it, and the states that follow.
 #include "runner/pod_record.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include "runner/config_json.h"
 #include "runner/container_state.h"
+#include "runner/filter_compiler.h"
 #include "runner/pod.h"
 #include "tests/support/temp_dir.h"
 
@@ -97,6 +99,31 @@ TEST(ConfigJson, RefusesAFilterThatLetsEverythingPass) {
   printed.Remove("program");
   const json::Value value(printed);
   EXPECT_EQ(CaughtError([&] { ParseConfig(json::Cursor(value, "config")); }).kind(), ErrorKind::kCorrupt);
+}
+
+TEST(ConfigJson, AFilterIsNoLongerThanTheKernelTakes) {
+  RunConfig config = FullConfig();
+  config.filter.program.resize(BPF_MAXINSNS, config.filter.program.front());
+  const json::Value longest(PrintConfig(config));
+  EXPECT_EQ(ParseConfig(json::Cursor(longest, "config")).filter, config.filter);
+  config.filter.program.push_back(config.filter.program.front());
+  const json::Value longer(PrintConfig(config));
+  EXPECT_EQ(CaughtError([&] { ParseConfig(json::Cursor(longer, "config")); }).kind(), ErrorKind::kCorrupt);
+}
+
+TEST(ConfigJson, ReadsTheProfileThatAnEarlierVersionWrote) {
+  const std::string profile =
+      R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_ERRNO"}]})";
+  json::Object printed = PrintConfig(FullConfig());
+  printed.Remove("program");
+  printed.Set("profile", profile);
+  const json::Value value(printed);
+  const json::Value rules = json::Parse(profile, "profile");
+  EXPECT_EQ(ParseConfig(json::Cursor(value, "config")).filter,
+            (Filter{Filter::Kind::kProfile, CompileFilter(ParseSpecSeccomp(json::Cursor(rules, "profile")))}));
+  printed.Set("profile", "{}");
+  const json::Value none(printed);
+  EXPECT_EQ(CaughtError([&] { ParseConfig(json::Cursor(none, "config")); }).kind(), ErrorKind::kCorrupt);
 }
 
 TEST(PodRecord, ReadsWhatWasWritten) {
@@ -190,6 +217,28 @@ TEST(PodRecord, IsFoundByBeginningAndByAppThatOnlyOneHas) {
   EXPECT_EQ(CaughtError([&] { FindPod(pods, "0123"); }).kind(), ErrorKind::kUsage);
   EXPECT_EQ(CaughtError([&] { FindPod(pods, "f"); }).kind(), ErrorKind::kNotFound);
   EXPECT_EQ(ListPods(pods).size(), 2U);
+}
+
+TEST(PodRecord, OneThatCannotBeReadIsNoReasonNotToFindTheOthers) {
+  const TempDir store;
+  const Dir pods = Dir::Open(store.path());
+  const std::string other = "01234567-0000-4123-8123-0123456789ab";
+  const auto write = [&](const std::string& uuid, const std::string& text) {
+    pods.MakeDirs(RelPath::Parse(uuid)).WriteFileAtomically(RelPath::Parse(kPodFile), text);
+  };
+  const PodEvent runner{PodEvent::Kind::kRunner, {}, getpid(), StartTimeOf(getpid()).value_or(0)};
+  write(kUuid, "kept\n{\"created\":\"x\",\"apps\":[{\"later\":1}]}\n" + PrintEvent(runner));
+  write(other, File({}));
+  EXPECT_EQ(ListPods(pods).size(), 2U);
+  EXPECT_EQ(FindPod(pods, other).uuid(), other);
+  EXPECT_EQ(CaughtError([&] { FindPod(pods, kUuid); }).kind(), ErrorKind::kCorrupt);
+  const PodRecord pod = FindPod(pods, kUuid, true);
+  EXPECT_EQ(pod.state(), PodState::kUnreadable);
+  EXPECT_TRUE(pod.plan().kept);
+  EXPECT_EQ(pod.runner(), getpid());
+  EXPECT_THAT(pod.problem(), ::testing::HasSubstr(kUuid));
+  RemovePod(pods, kUuid, std::nullopt);
+  EXPECT_EQ(ListPods(pods).size(), 1U);
 }
 
 TEST(PodRecord, KeptPodsAreSweptByAge) {

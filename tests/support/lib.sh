@@ -13,10 +13,18 @@
 T=$(mktemp -d "${TMPDIR:-/tmp}/gantry-test-XXXXXX")
 chmod 0755 "$T"
 started_pids=()
+exit_commands=()
+
+# at_exit COMMAND: run at the end of the test, before what earlier calls gave. Not by a trap of the test's own: whatever
+# comes before cleanup there takes the place of the status that the test ended with.
+at_exit() { exit_commands=("$1" ${exit_commands[@]+"${exit_commands[@]}"}); }
 
 cleanup() {
-  local status=$? pid
+  local status=$? pid command
   set +e
+  for command in ${exit_commands[@]+"${exit_commands[@]}"}; do
+    eval "$command"
+  done
   for pid in ${started_pids[@]+"${started_pids[@]}"}; do
     kill "$pid" 2>/dev/null
     wait "$pid" 2>/dev/null

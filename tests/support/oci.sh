@@ -46,11 +46,9 @@ nothing_is_left() {
 
 # Containers that a test leaves when it fails.
 remove_containers() {
-  local status=$? id
+  local id
   for id in "$T"/state/*/; do
     [ -d "$id" ] && gantry-oci --root "$T/state" delete --force "$(basename "$id")" 2>/dev/null
   done
-  (exit "$status")
-  cleanup
 }
-trap remove_containers EXIT
+at_exit remove_containers

@@ -20,4 +20,13 @@ make_gpg_key tester
 echo signed | gpg --batch --quiet --local-user "$fingerprint" --sign | gpg --batch --quiet --verify 2>/dev/null ||
   fail "the key does not sign"
 expect_exit 3 sh -c 'exit 3'
+
+# What a test asks for at its end is done, the last first, and changes nothing of what comes out of it.
+ends="set -euo pipefail; . '$GANTRY_SOURCE_DIR/tests/support/lib.sh'; at_exit 'echo \$T; false'; at_exit 'echo \"last one\"; cd /none'"
+expect_exit 1 bash -c "$ends; fail this"
+[ "$(head -n1 "$T/out")" = 'last one' ] || fail "not the last first: $(cat "$T/out")"
+[ ! -e "$(tail -n1 "$T/out")" ] || fail "the directory of a test that failed is left"
+expect_exit 5 bash -c "$ends; (exit 5)"
+expect_exit 77 bash -c "$ends; skip this"
+expect_exit 0 bash -c "$ends"
 [ "$(as_user id -u)" != 0 ] || fail "as_user is root"

@@ -31,6 +31,28 @@ for kind in prestart createRuntime createContainer startContainer poststart; do
   run_bundle 1
   expect_text "hook '/bin/sh': it ended with 9 .*why-not" "$T/err"
 done
+# Until the container is set up, its process is still among the host's files: nobody gets in.
+c=gantry-test-$$
+for kind in prestart createRuntime createContainer; do
+  rm -f "$T/reached" "$T/go"
+  make_bundle ".process.args=[\"sleep\",\"1000\"] |
+    .hooks.$kind=[{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"touch $T/reached; while [ -e $T/reached ] && ! [ -e $T/go ]; do sleep 0.05; done\"],\"env\":[\"PATH=$PATH\"]}]"
+  oci create --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1 &
+  until [ -e "$T/reached" ]; do sleep 0.02; done
+  [ "$(oci state "$c" | jq -r .status)" = creating ] || fail "$kind: $(oci state "$c")"
+  expect_exit 1 oci exec "$c" sh -c 'ls /'
+  expect_text 'is being created' "$T/err"
+  [ ! -s "$T/out" ] || fail "$kind: exec saw the host: $(cat "$T/out")"
+  expect_exit 1 oci pause "$c"
+  expect_exit 1 oci update --memory 100000000 "$c"
+  expect_exit 1 oci start "$c"
+  touch "$T/go"
+  wait $! || fail "$kind: create failed"
+  [ "$(oci state "$c" | jq -r .status)" = created ] || fail "$kind: $(oci state "$c")"
+  expect_exit 0 oci exec "$c" ls /
+  [ "$(xargs <"$T/out")" = "bin dev etc proc sys tmp" ] || fail "$kind: exec saw $(xargs <"$T/out")"
+  oci delete --force "$c"
+done
 make_bundle '.process.args=["true"] | .hooks.poststop=[{"path":"/no/such"}]'
 run_bundle 0
 expect_text "hook '/no/such'" "$T/err"

@@ -30,7 +30,19 @@ for proc in /proc //proc /./proc /sys/../proc "$T/links/proc" ../links/proc "${u
 done
 [ "$(cat /proc/sys/net/ipv4/ip_default_ttl)" = 64 ] || fail "the sysctl was set outside"
 
-# What a tmpfs begins with is charged to the container, and /sys shows its network, when nothing else comes before.
+# What a tmpfs begins with is charged to the container.
+memory=$(awk -F: '$2 ~ /(^|,)memory(,|$)/ {print $2}' /proc/self/cgroup)
+if [ -n "$memory" ] || grep -q memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then
+  make_bundle '.mounts+=[{destination:"/full",type:"tmpfs",source:"tmpfs",options:["tmpcopyup"]}] | .process.args=["true"] |
+    .linux.resources.memory={limit:16777216,swap:16777216}'
+  mkdir "$bundle/rootfs/full"
+  dd if=/dev/zero of="$bundle/rootfs/full/file" bs=1M count=60 2>/dev/null
+  ! gantry-oci --root "$T/state" run --bundle "$bundle" "gantry-test-$$" >"$T/out" 2>"$T/err" || fail "60 MiB fit into 16"
+  expect_text "Out of memory" "$T/err"
+  nothing_is_left "gantry-test-$$"
+fi
+
+# /sys shows its network when nothing else comes before.
 ip link add gantry0 type dummy 2>/dev/null || ip link add gantry0 type veth peer name gantry1 2>/dev/null ||
   skip "no devices of a network can be made here"
 make_bundle '.mounts=[{destination:"/sys",type:"sysfs",source:"sysfs"}] + (.mounts | map(select(.destination != "/sys"))) |
@@ -45,3 +57,19 @@ unshare --user --map-root-user --mount sh -c 'echo 0 >/proc/sys/user/max_net_nam
   gantry-oci --root "$T/state" run --bundle "$bundle" "gantry-test-$$" >"$T/out" 2>"$T/err" && fail "it ran without a network"
 expect_text 'make the namespaces of the container: No space left on device' "$T/err"
 nothing_is_left "gantry-test-$$"
+
+# Root of another user namespace could not open the files of groups that are made late: nor one of its own, nor one that
+# it is led into.
+own='.linux.uidMappings=[{containerID:0,hostID:100000,size:65536}] | .linux.gidMappings=.linux.uidMappings'
+make_bundle "$own"' | .linux.namespaces+=[{type:"user"}] | .process.args=["sh","-c","cat /proc/self/uid_map; readlink /proc/self/ns/user"]'
+chown -R 100000:100000 "$bundle/rootfs"
+run_bundle 0
+expect_text '^ *0 +100000 +65536$' "$T/out"
+unshare --user sleep 1000 &
+started_pids+=($!)
+until [ "$(readlink "/proc/$!/ns/user")" != "$(readlink /proc/self/ns/user)" ]; do sleep 0.02; done
+echo '0 100000 65536' >"/proc/$!/uid_map"
+echo '0 100000 65536' >"/proc/$!/gid_map"
+change_bundle 'del(.linux.uidMappings, .linux.gidMappings) | .linux.namespaces |= map(if .type == "user" then .path="/proc/'$!'/ns/user" else . end)'
+run_bundle 0
+expect_text "^$(readlink "/proc/$!/ns/user" | sed 's/[][]/\\&/g')$" "$T/out"

@@ -8,7 +8,7 @@ mkdir -p "$T/source/below"
 touch "$T/source/file"
 chown 1000:1000 "$T/source/file"
 mount -t tmpfs none "$T/source/below"
-trap 'umount "$T/source/below" 2>/dev/null; remove_containers' EXIT
+at_exit 'umount "$T/source/below" 2>/dev/null'
 run() { # JQ_FILTER COMMAND
   make_bundle ".process.args=[\"sh\",\"-c\",\"$2\"] | .mounts+=[{\"destination\":\"/m\",\"source\":\"$T/source\",$1}]"
   mkdir -p "$bundle/rootfs/full/dir"

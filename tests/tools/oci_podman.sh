@@ -15,7 +15,7 @@ if ! timeout 60 podman --root "$T/pods" --runroot "$T/pods-run" --storage-driver
   run --rm "${limits[@]}" test:1 true >"$T/out" 2>"$T/err" && ! pod run --rm "${limits[@]}" test:1 id >/dev/null 2>&1; then
   skip "podman cannot run anything here: $(tail -n1 "$T/err")"
 fi
-trap 'pod rm -fa >/dev/null 2>&1; cleanup' EXIT
+at_exit 'pod rm -fa >/dev/null 2>&1'
 expect_exit 5 pod run --rm "${limits[@]}" test:1 sh -c 'id; grep Seccomp: /proc/self/status; exit 5'
 expect_text '^uid=0' "$T/out"
 expect_text '^Seccomp:.2' "$T/out"

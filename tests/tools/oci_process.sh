@@ -28,7 +28,7 @@ done
 # idmap is for the mount alone, ridmap for what is mounted below, too.
 mkdir -p "$T/source/below"
 mount -t tmpfs none "$T/source/below"
-trap 'umount "$T/source/below" 2>/dev/null; remove_containers' EXIT
+at_exit 'umount "$T/source/below" 2>/dev/null'
 touch "$T/source/file" "$T/source/below/file"
 chown 1000:1000 "$T/source/file" "$T/source/below/file"
 for option in idmap:1000 ridmap:7; do

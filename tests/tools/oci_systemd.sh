@@ -28,7 +28,7 @@ echo \$pid >/sys/fs/cgroup/systemd/gantry.slice/gantry-test.slice/\$unit/cgroup.
 END
 chmod +x "$T/bin/busctl"
 cleanup_slices() { find /sys/fs/cgroup -maxdepth 3 -name 'gantry*.slice' -depth -exec rmdir {} + 2>/dev/null || true; }
-trap 'cleanup_slices; remove_containers' EXIT
+at_exit cleanup_slices
 expect_exit 0 unshare -m --propagation private env PATH="$T/bin:$PATH" sh -c "
   mount -t tmpfs none /run && mkdir -p /run/systemd/system &&
   exec gantry-oci --root $T/state --cgroup-manager systemd run --bundle $bundle $c"

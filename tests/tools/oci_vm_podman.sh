@@ -15,7 +15,7 @@ tar -C "$T/tree" -c . | pod import - test:1 >"$T/out" 2>"$T/err" || skip "podman
 pod run --rm "${options[@]}" test:1 id >"$T/out" 2>"$T/err" || skip "podman cannot run anything here: $(tail -n1 "$T/err")"
 options+=(--annotation dev.gantry.isolation=vm --annotation dev.gantry.accel=tcg)
 [ ${#kernel[@]} = 1 ] || options+=(--annotation "dev.gantry.kernel=${kernel[2]}")
-trap 'pod rm -fa >/dev/null 2>&1; cleanup' EXIT
+at_exit 'pod rm -fa >/dev/null 2>&1'
 
 echo hello >"$T/volume/file"
 expect_exit 5 pod run --rm -i "${options[@]}" -v "$T/volume:/v" --user 7:8 --memory 128m --hostname inside test:1 \

@@ -26,7 +26,7 @@ pids=/sys/fs/cgroup/pids
 [ -d "$pids" ] || pids=/sys/fs/cgroup
 group=$pids/gantry-test-$$
 if mkdir "$group" 2>/dev/null && [ -e "$group/pids.max" ]; then
-  trap 'rmdir "$group"; cleanup' EXIT
+  at_exit 'rmdir "$group"'
   "${run[@]}" "oci:$T/image:v1" true
   for most in 2 3 4 5; do
     echo $most >"$group/pids.max"

@@ -33,7 +33,7 @@ expect_text 'subuid has no range' "$T/err"
 command -v newuidmap >/dev/null && command -v useradd >/dev/null || skip "no newuidmap or useradd: the rest is not tested"
 user=gantry-test-$$
 useradd -M "$user"
-trap 'userdel "$user"; cleanup' EXIT
+at_exit 'userdel "$user"'
 grep -q "^$user:" /etc/subuid || skip "useradd gives no range here"
 want=0 as "$user" "oci:$T/image" sh -c 'touch /made; chown 77:78 /made; stat -c %u:%g /made; cat /proc/self/status'
 expect_text '^77:78$' "$T/out"

@@ -76,6 +76,6 @@ verbs
 command -v newuidmap >/dev/null && command -v useradd >/dev/null || skip "no newuidmap or useradd: the rest is not tested"
 user=gantry-verbs-$$
 useradd -M "$user"
-trap 'userdel "$user"; cleanup' EXIT
+at_exit 'userdel "$user"'
 grep -q "^$user:" /etc/subuid || skip "useradd gives no range here"
 verbs
