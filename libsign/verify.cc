@@ -43,7 +43,8 @@ std::string ShellWord(const std::string& text) {
 
 // The command that would trust the image. A missing or wrongly named signature is the signer's to make; for all else a
 // key is missing in the policy.
-std::string HintFor(const Judged& image, const Policy& policy, const Evidence& evidence, const std::string& code) {
+std::string HintFor(const Judged& image, const Policy& policy, const Evidence& evidence, const std::string& requirement,
+                    const std::string& code) {
   const std::string otherwise = "; --insecure-options=image lets this one command pass";
   const std::string file = policy.named() ? "--policy " + ShellWord(policy.source()) + " " : "";
   if (const auto aci = image.name() ? std::nullopt : NameOfAci(evidence)) {
@@ -59,7 +60,14 @@ std::string HintFor(const Judged& image, const Policy& policy, const Evidence& e
   const image::DockerReference name = PolicyName(*image.name());
   if (code == "no-signature" || code == "identity-mismatch" || code == "digest-mismatch" ||
       code == "signature-of-index") {
-    return "its signer can run: gantry sign --key KEY docker://" + name.ToString() + otherwise;
+    const bool identity = requirement == "identitySigned";
+    if (identity && image.platform() == "artifact") {
+      return "an artifact has no identity to attest: a policy can ask for another requirement for its name "
+             "(gantry-policy(5))" +
+             otherwise;
+    }
+    return "its signer can run: gantry sign " + std::string(identity ? "--identity " : "") + "--key KEY docker://" +
+           name.ToString() + otherwise;
   }
   return "to trust what a key signs: gantry trust add " + file + "--key KEYFILE docker://" + name.Repository() +
          otherwise;
@@ -99,7 +107,7 @@ Decision Verifier::Decide(const Judged& image, const Policy& policy, const Evide
     if (!outcome.met) {
       decision.allowed = false;
       decision.reason = outcome.reason;
-      decision.hint = HintFor(image, policy, evidence, outcome.code);
+      decision.hint = HintFor(image, policy, evidence, decision.requirement, outcome.code);
       if (!question.whole) {
         return decision;
       }

@@ -66,9 +66,11 @@ image::OnIdentity IntoResult(const WriteOptions& options, const Input& input, js
   };
 }
 
-// kUnsupported for artifacts, which cannot become `form`.
+// kUnsupported for artifacts alone, which cannot become `form`.
 void RequireImages(const InputSet& input, const std::string& form) {
   for (const InputSet::Top& top : input.tops) {
+    if (!ImagesOf(top.tree).empty())
+      continue;
     for (const image::VerifiedArtifact* artifact : ArtifactsOf(top.tree)) {
       image::ThrowNotAnImage("what was to become " + form + ", " + artifact->artifact().descriptor.digest.str() + ",",
                              artifact->artifact().manifest);

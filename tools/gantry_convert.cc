@@ -116,21 +116,31 @@ json::Object SourceOf(const image::VerifiedImage& image) {
   return {{"source", image.image().descriptor.digest.str()}, {"vouchedBy", image.vouched_by()}};
 }
 
+json::Object SourceOf(const image::VerifiedArtifact& artifact) {
+  return {{"source", artifact.artifact().descriptor.digest.str()},
+          {"artifactType", artifact.artifact().manifest.ArtifactType()},
+          {"vouchedBy", artifact.vouched_by()}};
+}
+
 json::Object SourceOf(const image::ImageTree& tree) {
   if (tree.image() != nullptr)
     return SourceOf(*tree.image());
-  if (const image::VerifiedArtifact* artifact = tree.verified_artifact()) {
-    return {{"source", artifact->artifact().descriptor.digest.str()},
-            {"artifactType", artifact->artifact().manifest.ArtifactType()},
-            {"vouchedBy", artifact->vouched_by()}};
-  }
+  if (const image::VerifiedArtifact* artifact = tree.verified_artifact())
+    return SourceOf(*artifact);
   json::Array images;
   for (const image::VerifiedImage* image : ImagesOf(tree)) {
     json::Object one = SourceOf(*image);
     one.Set("platform", image->image().config.platform.ToString());
     images.emplace_back(std::move(one));
   }
-  return {{"source", tree.descriptor.digest.str()}, {"images", std::move(images)}};
+  json::Object source{{"source", tree.descriptor.digest.str()}};
+  if (!images.empty())
+    source.Append("images", std::move(images));
+  json::Array artifacts;
+  for (const image::VerifiedArtifact* artifact : ArtifactsOf(tree)) artifacts.emplace_back(SourceOf(*artifact));
+  if (!artifacts.empty())
+    source.Append("artifacts", std::move(artifacts));
+  return source;
 }
 
 bool IsAci(const image::Reference& destination) {

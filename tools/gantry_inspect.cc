@@ -6,6 +6,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/convert/artifact_files.h"
 #include "libimage/convert/progress_blobs.h"
 #include "libimage/layer/identity.h"
 #include "libimage/model/reference.h"
@@ -208,7 +209,7 @@ void PrintTable(const std::string& name, const image::FetchedArtifact& fetched) 
   Table table({"LAYER", "SIZE", "DIGEST", "MEDIA TYPE", "TITLE"});
   for (size_t i = 0; i < manifest.layers.size(); ++i) {
     const image::Descriptor& layer = manifest.layers[i];
-    const auto title = layer.annotations.find("org.opencontainers.image.title");
+    const auto title = layer.annotations.find(std::string(image::kTitleAnnotation));
     table.Add({std::to_string(i + 1), FormatBytes(layer.size), layer.digest.str(), layer.media_type,
                title == layer.annotations.end() ? "" : title->second});
   }
@@ -275,6 +276,8 @@ std::string KindOfEntry(const image::Descriptor& entry) {
     return type->second;
   if (!entry.artifact_type.empty())
     return entry.artifact_type;
+  if (entry.media_type == image::kOciArtifactManifestType)
+    return "artifact";
   const image::TypeKind kind = image::KindOf(entry.media_type);
   return kind == image::TypeKind::kManifest ? "image" : kind == image::TypeKind::kIndex ? "index" : entry.media_type;
 }

@@ -201,9 +201,12 @@ json::Object VouchersOf(const image::ImageTree& tree) {
                                         {"artifactType", artifact->artifact().manifest.ArtifactType()},
                                         {"vouchedBy", artifact->vouched_by()}});
   }
+  json::Object out;
+  if (!images.empty())
+    out.Append("images", std::move(images));
   if (!artifacts.empty())
-    return {{"artifacts", std::move(artifacts)}};
-  return {{"images", std::move(images)}};
+    out.Append("artifacts", std::move(artifacts));
+  return out;
 }
 
 void PushAllTo(const PushOptions& options, const PushDestination& to, image::Pusher& pusher, const LocalImages& source,

@@ -203,7 +203,7 @@ class Walk {
     const image::ManifestOrIndex parsed = image::ParseManifest(bytes, manifest.media_type);
     if (const auto* index = std::get_if<image::Index>(&parsed)) {
       into_.manifests.push_back(Described(manifest, index->media_type, bytes.size()));
-      for (const image::Descriptor& child : index->manifests) Visit(child, depth + 1);
+      for (const image::Descriptor& child : index->manifests) VisitEntry(child, depth + 1);
     } else {
       const auto& one = std::get<image::Manifest>(parsed);
       into_.manifests.push_back(Described(manifest, one.media_type, bytes.size()));
@@ -214,6 +214,15 @@ class Walk {
   }
 
  private:
+  // What is not listed as a manifest nobody was asked about as one.
+  void VisitEntry(const image::Descriptor& entry, size_t depth) {
+    const image::TypeKind kind = image::KindOf(entry.media_type);
+    if (kind == image::TypeKind::kManifest || kind == image::TypeKind::kIndex)
+      Visit(entry, depth);
+    else
+      AddBlob(entry);
+  }
+
   static image::Descriptor Described(const image::Descriptor& manifest, const std::string& type, size_t size) {
     return {.media_type = type, .digest = manifest.digest, .size = size};
   }

@@ -41,10 +41,8 @@ class Subjects {
     const auto document =
         image::ParseManifest(store_.ReadBlob(manifest.digest, image::kMaxManifestBytes), manifest.media_type);
     const auto* index = std::get_if<image::Index>(&document);
-    if (index == nullptr && std::get<image::Manifest>(document).IsArtifact()) {
-      artifacts_.push_back({name_, manifest.digest, manifest});
-      return;
-    }
+    if (index == nullptr && std::get<image::Manifest>(document).IsArtifact())
+      return AddArtifact(manifest, std::get<image::Manifest>(document));
     images_ = images_ || index == nullptr;
     SigningSubject subject{name_, manifest.digest, manifest};
     if (identity_ && index == nullptr) {
@@ -62,18 +60,29 @@ class Subjects {
   }
 
   std::vector<SigningSubject> Take() {
+    if (identity_ && !images_ && artifact_)
+      image::ThrowNotAnImage("manifest " + artifact_->first.str() + " of " + Quoted(name_.ToString()),
+                             artifact_->second);
     if (!images_)
-      found_.insert(found_.end(), artifacts_.begin(), artifacts_.end());
+      found_.insert(found_.end(), attestations_.begin(), attestations_.end());
     return std::move(found_);
   }
 
  private:
+  void AddArtifact(const image::Descriptor& manifest, const image::Manifest& artifact) {
+    if (!artifact_)
+      artifact_.emplace(manifest.digest, artifact);
+    auto& list = image::GoesUnasked(manifest, artifact) ? attestations_ : found_;
+    list.push_back({name_, manifest.digest, manifest});
+  }
+
   const image::Store& store_;
   const image::DockerReference& name_;
   const bool identity_;
   std::set<Digest> seen_;
   std::vector<SigningSubject> found_;
-  std::vector<SigningSubject> artifacts_;
+  std::vector<SigningSubject> attestations_;
+  std::optional<std::pair<Digest, image::Manifest>> artifact_;  // the first
   bool images_ = false;
 };
 

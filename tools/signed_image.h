@@ -30,8 +30,8 @@ struct SigningSubject {
 };
 
 // All that the name of `fetcher` leads to, called `name`: indexes and images, each once, an index before what it lists.
-// Attestations that lie beside images there are left to their makers; where no image is, artifacts are what is named.
-// With `identity` the layers of all are fetched.
+// Artifacts are among them, but attestations that lie beside images (image::GoesUnasked) are left to their makers. With
+// `identity` the layers of all are fetched; kUnsupported where no image is that would have one.
 std::vector<SigningSubject> ReceiveSubjects(image::Fetcher& fetcher, const image::DockerReference& name,
                                             const std::string& store_root, bool identity);
 

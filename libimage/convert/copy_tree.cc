@@ -30,8 +30,10 @@ class TreeCopy {
     return tree.descriptor;
   }
 
-  // What is no image is carried as it is or not at all.
+  // Where no image is, what there is is carried as it is or not at all.
   void RequireCarried(const ImageTree& tree) const {
+    if (!ImagesOf(tree).empty())
+      return;
     const std::vector<const VerifiedArtifact*> artifacts = ArtifactsOf(tree);
     const std::optional<std::string> form = sink_.form().manifest_type;
     const bool docker = options_.manifest_type == kDockerManifestType;
@@ -131,15 +133,16 @@ class TreeCopy {
       for (size_t i = 0; i < copied.size(); ++i) {
         const ImageTree& child = tree.children[i];
         const bool is_image = child.image() != nullptr || child.index() != nullptr;
-        if (is_image == images && (images || Stays(child.descriptor, type)))
+        if (is_image == images && (images || Stays(child.descriptor, tree.index()->media_type, type)))
           copied[i] = Copy(child);
       }
     }
     return copied;
   }
 
-  bool Stays(const Descriptor& artifact, const std::string& type) const {
-    if (type == kDockerListType) {
+  // Whether it does when an index of type `was` becomes one of `type`.
+  bool Stays(const Descriptor& artifact, const std::string& was, const std::string& type) const {
+    if (type == kDockerListType && was != type) {
       Note("a Docker list holds images only: " + artifact.digest.str() + " is left out");
       return false;
     }

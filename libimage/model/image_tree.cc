@@ -10,6 +10,8 @@
 namespace gantry::image {
 namespace {
 
+constexpr std::string_view kNoPlatform = "unknown";  // BuildKit's, of both os and architecture
+
 std::string PlatformsIn(const Index& index) {
   std::string out;
   for (const Descriptor& entry : index.manifests) {
@@ -17,6 +19,25 @@ std::string PlatformsIn(const Index& index) {
       out += (out.empty() ? "" : ", ") + entry.platform->ToString();
   }
   return out.empty() ? "none of its manifests tells its platform" : "it has " + out;
+}
+
+// Whatever it says of itself.
+bool IsArtifactByLayers(Manifest manifest) {
+  manifest.artifact_type.clear();
+  manifest.config.media_type = kOciConfigType;
+  return manifest.layers.empty() || manifest.IsArtifact();
+}
+
+bool TellsPlatforms(const Index& index) {
+  return std::any_of(index.manifests.begin(), index.manifests.end(), [](const Descriptor& entry) {
+    return entry.platform && entry.platform->os != kNoPlatform && entry.platform->architecture != kNoPlatform;
+  });
+}
+
+std::map<size_t, std::vector<Platform>> SelectAll(const Index& index, const std::vector<Platform>& platforms) {
+  std::map<size_t, std::vector<Platform>> selected;
+  for (size_t i = 0; i < index.manifests.size(); ++i) selected[i] = platforms;
+  return selected;
 }
 
 [[noreturn]] void ThrowNoPlatform(const Platform& platform, const std::string& hint) {
@@ -33,31 +54,32 @@ class TreeLoader {
       throw Error(ErrorKind::kCorrupt, "an index leads to more than " + std::to_string(kMaxTreeNodes) + " manifests");
     const TypeKind kind = KindOf(listed.media_type);
     if (kind != TypeKind::kManifest && kind != TypeKind::kIndex)
-      return {.descriptor = listed, .bytes = {}, .node = OpaqueBlob()};
+      return {.descriptor = listed, .node = OpaqueBlob()};
     const std::string what = "manifest " + listed.digest.str();
     std::string bytes = Read(listed, kMaxManifestBytes, what);
     ManifestOrIndex document = ParseManifest(bytes, listed.media_type);
     if (auto* index = std::get_if<Index>(&document))
-      return LoadIndex(listed, std::move(bytes), std::move(*index), platforms, depth);
+      return LoadIndex(listed, std::move(*index), platforms, depth);
     auto& manifest = std::get<Manifest>(document);
-    if (manifest.IsArtifact())
-      return {.descriptor = listed, .bytes = bytes, .node = Artifact::FromBytes(bytes, listed.media_type)};
+    if (manifest.IsArtifact()) {
+      Descriptor named{.media_type = manifest.media_type, .digest = listed.digest, .size = bytes.size()};
+      return {.descriptor = listed, .node = Artifact{std::move(named), std::move(bytes), std::move(manifest)}};
+    }
     VerifiedImage image = LoadImage(listed, bytes, manifest, platforms);
-    return {.descriptor = listed, .bytes = std::move(bytes), .node = std::move(image)};
+    return {.descriptor = listed, .node = std::move(image)};
   }
 
-  // Where no image is.
-  void VouchForArtifacts(ImageTree& tree, const VerifyArtifact& verify) const {
-    if (auto* artifact = std::get_if<Artifact>(&tree.node)) {
+  void VouchForArtifacts(ImageTree& tree, bool beside_images, const VerifyArtifact& verify) const {
+    if (auto* artifact = std::get_if<Artifact>(&tree.node);
+        artifact != nullptr && !(beside_images && GoesUnasked(tree.descriptor, artifact->manifest))) {
       FetchedArtifact fetched{std::move(*artifact), name_, outermost_};
       tree.node = verify(std::move(fetched));
     }
-    for (ImageTree& child : tree.children) VouchForArtifacts(child, verify);
+    for (ImageTree& child : tree.children) VouchForArtifacts(child, beside_images, verify);
   }
 
  private:
-  ImageTree LoadIndex(const Descriptor& listed, std::string bytes, Index index, const std::vector<Platform>& platforms,
-                      size_t depth) {
+  ImageTree LoadIndex(const Descriptor& listed, Index index, const std::vector<Platform>& platforms, size_t depth) {
     if (depth > kMaxIndexDepth) {
       throw Error(ErrorKind::kCorrupt,
                   "more than " + std::to_string(kMaxIndexDepth) + " indexes are nested, one in the other");
@@ -65,13 +87,39 @@ class TreeLoader {
     if (!outermost_)
       outermost_ = listed.digest;
     const auto selected = SelectEntries(index, platforms);
-    ImageTree tree{.descriptor = listed, .bytes = std::move(bytes), .node = std::move(index)};
-    tree.whole = selected.size() == tree.index()->manifests.size();
+    ImageTree tree{.descriptor = listed, .node = std::move(index)};
+    const bool untold = !platforms.empty() && !TellsPlatforms(*tree.index());
     for (const auto& [number, wanted] : selected) {
-      tree.children.push_back(Load(tree.index()->manifests[number], wanted, depth + 1));
-      tree.whole = tree.whole && tree.children.back().whole;
+      const Descriptor& entry = tree.index()->manifests[number];
+      if (untold && !entry.platform && HasImage(tree))
+        continue;  // the first that fits
+      tree.children.push_back(Load(entry, wanted, depth + 1));
+      if (!untold && !wanted.empty() && tree.children.back().artifact() != nullptr)
+        ThrowNoPlatform(wanted.front(), PlatformsIn(*tree.index()));
     }
+    if (untold && HasImage(tree))
+      KeepImageAndWhatIsAboutIt(tree);
+    tree.whole = tree.children.size() == tree.index()->manifests.size();
+    for (const ImageTree& child : tree.children) tree.whole = tree.whole && child.whole;
     return tree;
+  }
+
+  static bool HasImage(const ImageTree& tree) {
+    return std::any_of(tree.children.begin(), tree.children.end(),
+                       [](const ImageTree& child) { return child.image() != nullptr || HasImage(child); });
+  }
+
+  static void KeepImageAndWhatIsAboutIt(ImageTree& tree) {
+    std::set<std::string> images;
+    for (const ImageTree& child : tree.children) {
+      if (child.image() != nullptr || HasImage(child))
+        images.insert(child.descriptor.digest.str());
+    }
+    std::erase_if(tree.children, [&](const ImageTree& child) {
+      const auto about = child.descriptor.annotations.find(std::string(kAboutAnnotation));
+      return !images.contains(child.descriptor.digest.str()) &&
+             (about == child.descriptor.annotations.end() || !images.contains(about->second));
+    });
   }
 
   VerifiedImage LoadImage(const Descriptor& listed, const std::string& bytes, const Manifest& manifest,
@@ -121,13 +169,13 @@ class TreeLoader {
 
 std::map<size_t, std::vector<Platform>> SelectEntries(const Index& index, const std::vector<Platform>& platforms) {
   std::map<size_t, std::vector<Platform>> selected;
-  if (platforms.empty()) {
-    for (size_t i = 0; i < index.manifests.size(); ++i) selected[i] = {};
-    return selected;
-  }
+  if (platforms.empty())
+    return SelectAll(index, {});
   std::set<std::string> digests;
   for (const Platform& platform : platforms) {
     const Descriptor* const chosen = index.Choose(platform);
+    if ((chosen == nullptr || !chosen->platform) && !TellsPlatforms(index))
+      return SelectAll(index, platforms);
     if (chosen == nullptr)
       ThrowNoPlatform(platform, PlatformsIn(index));
     selected[static_cast<size_t>(chosen - index.manifests.data())].push_back(platform);
@@ -142,6 +190,11 @@ std::map<size_t, std::vector<Platform>> SelectEntries(const Index& index, const 
   return selected;
 }
 
+bool GoesUnasked(const Descriptor& entry, const Manifest& artifact) {
+  return entry.platform && entry.platform->os == kNoPlatform && entry.platform->architecture == kNoPlatform &&
+         IsArtifactByLayers(artifact);
+}
+
 const Artifact* ImageTree::artifact() const {
   if (const VerifiedArtifact* verified = verified_artifact())
     return &verified->artifact();
@@ -153,8 +206,7 @@ ImageTree LoadTree(const Blobs& blobs, const Descriptor& top, const std::vector<
                    const VerifyArtifact& verify_artifact) {
   TreeLoader loader(blobs, name, verify);
   ImageTree tree = loader.Load(top, platforms, 0);
-  if (ImagesOf(tree).empty())
-    loader.VouchForArtifacts(tree, verify_artifact);
+  loader.VouchForArtifacts(tree, !ImagesOf(tree).empty(), verify_artifact);
   if (std::holds_alternative<OpaqueBlob>(tree.node)) {
     throw Error(ErrorKind::kUnsupported,
                 top.digest.str() + " is neither a manifest nor an index, by its media type " + Quoted(top.media_type));

@@ -2,9 +2,11 @@
 //
 // Trust comes per image. Each is vouched for before the tree holds it, so that a tree has no image that the policy did
 // not allow. An index vouches for nothing and needs nobody to vouch for it: it lists digests, and what it says about
-// the platform of an image must be what the image says. Artifacts are never executed: those that are listed beside
-// images (attestations) go where their index goes. Where no image is, each artifact is vouched for instead, so that
-// nothing gets a name for which nobody was asked.
+// the platform of an image must be what the image says.
+//
+// Each artifact is vouched for, too: that we call it one keeps nobody else from running it, for who pulls an image by
+// an index looks at platforms alone. Only attestations (GoesUnasked) that are listed beside images go where their index
+// goes, and are asked about where no image is.
 #pragma once
 
 #include <functional>
@@ -26,12 +28,16 @@ constexpr size_t kMaxTreeNodes = kMaxIndexEntries;
 // BuildKit's, on an artifact that is listed beside images: the digest of the image that it is about.
 constexpr std::string_view kAboutAnnotation = "vnd.docker.reference.digest";
 
+// Whether an artifact that an index lists as `entry` goes with the images there and is not asked about: no program can
+// take it for an image, neither by its index, which lists it for the platform unknown/unknown as BuildKit does, nor by
+// what it holds, which is no file system. What an index or a manifest says of its type alone counts for nothing.
+bool GoesUnasked(const Descriptor& entry, const Manifest& artifact);
+
 // Something else that an index may list.
 struct OpaqueBlob {};
 
 struct ImageTree {
   Descriptor descriptor;  // as it is listed
-  std::string bytes;      // of the document; empty for an opaque blob
   std::variant<VerifiedImage, Index, Artifact, VerifiedArtifact, OpaqueBlob> node;
   std::vector<ImageTree> children = {};  // of an index: what was selected, in its order
   bool whole = true;                     // of an index: nothing is left out, here or below
@@ -44,7 +50,8 @@ struct ImageTree {
 };
 
 // The entries of an index that `platforms` select, by number, and for which of them each: the best image for every one,
-// and what is about these; no platforms select everything. kNotFound, with those that there are.
+// and what is about these. No platforms select everything, and so do all where no entry is for a platform: only what it
+// leads to says then what an entry is. kNotFound, with those that there are.
 std::map<size_t, std::vector<Platform>> SelectEntries(const Index& index, const std::vector<Platform>& platforms);
 
 // Each vouches, or throws.
@@ -52,17 +59,17 @@ using VerifyImage = std::function<VerifiedImage(FetchedImage)>;
 using VerifyArtifact = std::function<VerifiedArtifact(FetchedArtifact)>;
 
 // Reads `top` out of `blobs`: everything, or with `platforms` the best image for each of them, and what refers to
-// these. `name` is the registry name of the images, if they have one. kNotFound for a platform that is not there, and
-// where nothing is that somebody could vouch for;
-// kCorrupt for more than kMaxIndexDepth indexes one in the other, over the bounds above, and for an image that is for
-// another platform than its index says.
+// these; where no entry of an index tells a platform, its first image, and all of an index of artifacts. `name` is the
+// registry name of the images, if they have one. kNotFound for a platform that is not there, and where nothing is that
+// somebody could vouch for; kCorrupt for more than kMaxIndexDepth indexes one in the other, over the bounds above, and
+// for an image that is for another platform than its index says.
 ImageTree LoadTree(const Blobs& blobs, const Descriptor& top, const std::vector<Platform>& platforms,
                    const std::optional<DockerReference>& name, const VerifyImage& verify,
                    const VerifyArtifact& verify_artifact);
 
 // The images in it, in order.
 std::vector<const VerifiedImage*> ImagesOf(const ImageTree& tree);
-// The artifacts that were vouched for; none in a tree with images.
+// The artifacts that were vouched for, in order: all but attestations beside images.
 std::vector<const VerifiedArtifact*> ArtifactsOf(const ImageTree& tree);
 
 }  // namespace gantry::image

@@ -267,7 +267,9 @@ ManifestOrIndex ParseManifest(std::string_view bytes, std::string_view content_t
   const json::Value document = json::Parse(bytes, "manifest");
   const json::Cursor root(document, "manifest");
   RefuseOtherLetterCase(root);
-  if (OwnType(root) == kOciArtifactManifestType) {
+  // With neither a version nor a shape of its own it has to say itself what it is.
+  if (OwnType(root) == kOciArtifactManifestType || Essence(content_type) == kOciArtifactManifestType) {
+    root.At("mediaType");
     TypeOf(root, content_type);
     return ParseArtifactManifest(root);
   }

@@ -137,25 +137,52 @@ Fetched OciLayout::LoadAny(const std::string& ref, const Platform& platform) con
   }
   std::optional<Digest> through;
   for (size_t depth = 0; depth <= kMaxIndexDepth; ++depth) {
-    const Descriptor* chosen = from.manifests.size() == 1 && depth == 0 ? &from.manifests[0] : from.Choose(platform);
-    if (chosen == nullptr) {
-      throw Error(ErrorKind::kNotFound, "no image for " + platform.ToString() + " in " + Quoted(root_->name()),
-                  Platforms(from));
-    }
-    const std::string what = "manifest " + chosen->digest.str() + " in " + Quoted(root_->name());
-    const std::string bytes = ReadSmall(*chosen, kMaxManifestBytes, what);
-    if (!IsIndex(*chosen))
-      return LoadManifest(*chosen, bytes, through);
-    ManifestOrIndex parsed = ParseManifest(bytes, chosen->media_type);
+    const Descriptor chosen = from.manifests.size() == 1 && depth == 0 ? from.manifests[0] : Choose(from, platform);
+    const std::string what = "manifest " + chosen.digest.str() + " in " + Quoted(root_->name());
+    const std::string bytes = ReadSmall(chosen, kMaxManifestBytes, what);
+    if (!IsIndex(chosen))
+      return LoadManifest(chosen, bytes, through);
+    ManifestOrIndex parsed = ParseManifest(bytes, chosen.media_type);
     Index* inner = std::get_if<Index>(&parsed);
     if (inner == nullptr)
       throw Error(ErrorKind::kCorrupt, what + " is listed as an index, but is none");
-    through = through.value_or(chosen->digest);
-    Index next = std::move(*inner);
-    from = std::move(next);
+    through = through.value_or(chosen.digest);
+    from = std::move(*inner);
   }
   throw Error(ErrorKind::kCorrupt, "indexes in " + Quoted(root_->name()) + " are nested more than " +
                                        std::to_string(kMaxIndexDepth) + " deep");
+}
+
+// Which of the entries that tell no platform is an image, only what they lead to says.
+Descriptor OciLayout::Choose(const Index& from, const Platform& platform) const {
+  std::vector<Descriptor> candidates;
+  Index rest = from;
+  for (const Descriptor* chosen = rest.Choose(platform); chosen != nullptr; chosen = rest.Choose(platform)) {
+    if (chosen->platform || !IsArtifact(*chosen))
+      return *chosen;
+    candidates.push_back(*chosen);
+    rest.manifests.erase(rest.manifests.begin() + (chosen - rest.manifests.data()));
+  }
+  const bool images = std::any_of(from.manifests.begin(), from.manifests.end(), [](const Descriptor& entry) {
+    return entry.platform && entry.platform->os != "unknown";
+  });
+  if (candidates.size() == 1 && !images)
+    return candidates.front();
+  if (candidates.empty() || images) {
+    throw Error(ErrorKind::kNotFound, "no image for " + platform.ToString() + " in " + Quoted(root_->name()),
+                Platforms(from));
+  }
+  throw Error(ErrorKind::kUsage,
+              Quoted(root_->name()) + " has " + std::to_string(candidates.size()) + " artifacts and no image for " +
+                  platform.ToString(),
+              "name one as " + root_->FullName() + ":" + candidates.front().digest.str());
+}
+
+bool OciLayout::IsArtifact(const Descriptor& listed) const {
+  const std::string what = "manifest " + listed.digest.str() + " in " + Quoted(root_->name());
+  const ManifestOrIndex parsed = ParseManifest(ReadSmall(listed, kMaxManifestBytes, what), listed.media_type);
+  const auto* manifest = std::get_if<Manifest>(&parsed);
+  return manifest != nullptr && manifest->IsArtifact();
 }
 
 Fetched OciLayout::LoadManifest(const Descriptor& descriptor, const std::string& bytes,

@@ -28,8 +28,9 @@ class OciLayout : public Blobs {
   static std::unique_ptr<OciLayout> OpenArchive(const std::string& file);
 
   // The image that `ref` names: by its annotation, or "ALGORITHM:HEX" of its manifest or index. An empty ref is the
-  // only image. Where several manifests bear the name, or an index does, the platform chooses. kNotFound tells what
-  // there is; kUsage when an empty ref is ambiguous; kUnsupported for an artifact.
+  // only image. Where several manifests bear the name, or an index does, the platform chooses; of entries that tell
+  // none, the first that leads to an image. kNotFound tells what there is; kUsage when an empty ref is ambiguous, or
+  // where of several artifacts one would have to be chosen; kUnsupported for an artifact.
   FetchedImage Load(const std::string& ref, const Platform& platform) const;
   // The same of either.
   Fetched LoadAny(const std::string& ref, const Platform& platform) const;
@@ -49,6 +50,8 @@ class OciLayout : public Blobs {
  private:
   OciLayout(std::unique_ptr<LayoutRoot> root, Index index) : root_(std::move(root)), index_(std::move(index)) {}
   static std::unique_ptr<OciLayout> OpenIn(std::unique_ptr<LayoutRoot> root, const std::string& hint);
+  Descriptor Choose(const Index& from, const Platform& platform) const;
+  bool IsArtifact(const Descriptor& listed) const;
   std::string ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const;
   Fetched LoadManifest(const Descriptor& descriptor, const std::string& bytes, std::optional<Digest> through) const;
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "libimage/base/base64.h"
+#include "libsign/crypto.h"
 #include "libsign/simple_signing.h"
 #include "tests/support/gpg_home.h"
 #include "tests/support/image_builder.h"
@@ -169,6 +171,10 @@ TEST_F(Verify, ArtifactsAreDecidedByTheSameRules) {
   EXPECT_EQ(Verifier::ReferenceOf(artifact, {}), "h.example/foo:v1 artifact");
   EXPECT_EQ(Verifier::Verify(artifact, Policy::AcceptAnything("a test"), {}).artifact().descriptor.digest,
             Digest::Of(bytes));
+  const std::string key = EncodeBase64(PrivateKey::Generate(KeyKind::kEcdsaP256).public_key().ToPem());
+  const Policy identity = Policy::Parse(R"({"default":[{"type":"identitySigned","keyData":")" + key + R"("}]})", "p");
+  EXPECT_THAT(Verifier::Decide(artifact, identity, {}).hint, HasSubstr("another requirement"));
+  EXPECT_THAT(Verifier::Decide(Named("h.example/foo:v1"), identity, {}).hint, HasSubstr("sign --identity --key"));
 }
 
 TEST_F(Verify, FilesAreDecidedByTheirPlace) {

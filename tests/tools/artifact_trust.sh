@@ -24,6 +24,10 @@ done
 [ ! -e none ] && [ -z "$(gantry store list -q)" ] || fail "something got a name"
 expect_exit 3 gantry tags "$registry/none"
 
+for all in --all ""; do
+  expect_exit 7 gantry sign $all --identity --key key.key "docker://$registry/team/bundle:v1"
+  expect_text "no image but an artifact, of type 'application/vnd.example.v1'" "$T/err"
+done
 expect_exit 0 gantry sign --key key.key "docker://$registry/team/bundle:v1"
 expect_exit 0 gantry verify --json "docker://$registry/team/bundle:v1"
 jq -e --arg d "$digest" '.digest == $d and .code == "signed"' "$T/out" >/dev/null || fail "$(cat "$T/out")"

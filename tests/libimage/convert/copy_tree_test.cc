@@ -66,6 +66,17 @@ class Place {
     index_.manifests.push_back(Put(manifest.ToJson(), kOciManifestType));
     return *this;
   }
+  // One that runs wherever artifactType is not looked at.
+  Place& AddDisguised(const Platform& platform) {
+    const ImageBuilder image = ImageFor(kArm);
+    for (const auto& [digest, bytes] : image.Blobs()) blobs_.Put(bytes);
+    Manifest manifest = image.Build().manifest;
+    manifest.artifact_type = "application/vnd.example";
+    Descriptor listed = Put(manifest.ToJson(), kOciManifestType);
+    listed.platform = platform;
+    index_.manifests.push_back(listed);
+    return *this;
+  }
   Place& AddIndex(const Place& inner) {
     blobs_ = inner.blobs_;
     index_.manifests.push_back(Put(inner.index_.ToJson(), kOciIndexType));
@@ -266,15 +277,105 @@ TEST(CopyTreeTest, ArtifactsAloneAreAskedAboutOneByOne) {
   EXPECT_EQ(CaughtError(load).kind(), ErrorKind::kRefused);
 }
 
-TEST(CopyTreeTest, ArtifactsBesideAnImageGoWithIt) {
-  Place place = Artifacts();
-  place.Add(kAmd);
+// The artifacts of all of `place` that somebody is asked about.
+std::vector<Digest> AskedAbout(Place& place) {
+  std::vector<Digest> asked;
   const ImageTree tree = LoadTree(
       place.blobs(), place.Top(), {}, std::nullopt,
       [](const FetchedImage& fetched) { return Trusted(fetched.image()); },
-      [](const FetchedArtifact&) -> VerifiedArtifact { throw Error(ErrorKind::kFailed, "was asked"); });
-  EXPECT_THAT(ArtifactsOf(tree), SizeIs(0));
-  EXPECT_NE(tree.children[0].artifact(), nullptr);
+      [&](FetchedArtifact artifact) {
+        asked.push_back(artifact.artifact.descriptor.digest);
+        return TrustedArtifact(std::move(artifact));
+      });
+  EXPECT_THAT(ArtifactsOf(tree), SizeIs(asked.size()));
+  return asked;
+}
+
+TEST(CopyTreeTest, AttestationsGoWithTheirImage) {
+  Place place;
+  place.Add(kAmd).AddAttestation().Add(kArm).AddAttestation();
+  EXPECT_THAT(AskedAbout(place), SizeIs(0));
+  EXPECT_NE(place.Load().children[1].artifact(), nullptr);
+  place.index().manifests.erase(place.index().manifests.begin());
+  place.index().manifests.erase(place.index().manifests.begin() + 1);
+  EXPECT_THAT(AskedAbout(place), SizeIs(2)) << "no image is there that they could go with";
+}
+
+TEST(CopyTreeTest, OtherArtifactsBesideAnImageAreAskedAbout) {
+  Place place = Artifacts();
+  place.Add(kAmd);
+  const std::vector<Descriptor> listed = place.index().manifests;
+  EXPECT_THAT(AskedAbout(place), ElementsAre(listed[0].digest, listed[1].digest));
+  // Whatever the index says of them that other programs do not look at.
+  place.index().manifests[0].artifact_type = "application/vnd.example";
+  place.index().manifests[1].annotations = {{"vnd.docker.reference.type", "attestation-manifest"},
+                                            {std::string(kAboutAnnotation), listed[2].digest.str()}};
+  EXPECT_THAT(AskedAbout(place), SizeIs(2));
+  place.index().manifests[0].platform = Platform{"linux", "s390x", "", ""};
+  place.index().manifests[1].platform = Platform{"linux", "unknown", "", ""};
+  EXPECT_THAT(AskedAbout(place), SizeIs(2));
+  place.index().manifests[0].platform = Platform{"unknown", "unknown", "", ""};
+  EXPECT_THAT(AskedAbout(place), ElementsAre(listed[1].digest));
+}
+
+TEST(CopyTreeTest, AnImageThatCallsItselfAnArtifactIsAskedAbout) {
+  for (const Platform& platform : {kArm, Platform{"unknown", "unknown", "", ""}}) {
+    Place place;
+    place.Add(kAmd).AddDisguised(platform);
+    const Digest disguised = place.index().manifests[1].digest;
+    EXPECT_THAT(AskedAbout(place), ElementsAre(disguised)) << platform.ToString();
+    Place outer;
+    outer.AddIndex(place).Add(kAmd);
+    EXPECT_THAT(AskedAbout(outer), ElementsAre(disguised)) << platform.ToString();
+  }
+}
+
+TEST(CopyTreeTest, VouchedArtifactsBesideAnImageKeepTheirBytes) {
+  Place place = Artifacts();
+  place.Add(kAmd);
+  MemorySink sink;
+  CopyOptions options{.compression = Compression::kZstd};
+  const Index index = IndexIn(sink, Copied(place, sink, options));
+  ASSERT_THAT(index.manifests, SizeIs(3));
+  EXPECT_EQ(index.manifests[0], place.index().manifests[0]);
+  EXPECT_NE(index.manifests[2].digest, place.index().manifests[2].digest);
+}
+
+TEST(CopyTreeTest, PlatformsDoNotCountForArtifactsAlone) {
+  Place place = Artifacts();
+  for (const bool typed : {false, true}) {
+    place.index().manifests[0].artifact_type = typed ? "application/vnd.example" : "";
+    place.index().manifests[1].artifact_type = place.index().manifests[0].artifact_type;
+    MemorySink sink;
+    EXPECT_EQ(Copied(place, sink, {}, {kAmd, kArm}).digest, place.Top().digest);
+    EXPECT_TRUE(place.Load({kAmd}).whole);
+  }
+}
+
+TEST(CopyTreeTest, APlatformChoosesNoArtifactWhereAnImageIs) {
+  Place place = Artifacts();
+  place.Add(kAmd).AddAttestation().AddArtifact("three");
+  place.index().manifests[2].platform.reset();
+  MemorySink sink;
+  const Index index = IndexIn(sink, Copied(place, sink, {}, {kAmd}));
+  ASSERT_THAT(index.manifests, SizeIs(2)) << "the image and what is about it";
+  EXPECT_EQ(index.manifests[0].digest, place.index().manifests[2].digest);
+  EXPECT_EQ(index.manifests[1].digest, place.index().manifests[3].digest);
+  place.index().manifests[2].platform = kAmd;
+  EXPECT_EQ(CaughtError([&] { Copied(place, sink, {}, {kAmd, kArm}); }).kind(), ErrorKind::kNotFound);
+}
+
+TEST(CopyTreeTest, ADockerListOfArtifactsKeepsItsBytes) {
+  Place place(true);
+  place.AddArtifact("one").AddArtifact("two");
+  for (const bool image : {false, true}) {
+    if (image)
+      place.Add(kAmd);
+    MemorySink sink;
+    const Descriptor top = Copied(place, sink, {.preserve_digests = true});
+    EXPECT_EQ(sink.blobs.Get(top.digest), place.Bytes());
+    ExpectSound(sink, top);
+  }
 }
 
 TEST(CopyTreeTest, ArtifactsKeepTheirBytes) {

@@ -187,6 +187,10 @@ TEST(ManifestTest, ReadsTheArtifactManifestOfADraft) {
   EXPECT_TRUE(ParsedImage(head + type + "}").Blobs().empty());
   ExpectCorrupt(head + blobs + "}", "artifactType");
   ExpectCorrupt(text, "contradicts", kOciManifestType);
+  ExpectCorrupt("{" + type.substr(1) + "}", "mediaType", kOciArtifactManifestType);
+  // What it was sent with does not make one of an image.
+  ExpectCorrupt(ImageText("", kOciConfigType, "[]"), "mediaType", kOciArtifactManifestType);
+  ExpectCorrupt(ImageText(kOciManifestType, kOciConfigType, "[]"), "contradicts", kOciArtifactManifestType);
   for (const char* member : {R"(,"schemaVersion":2)", R"(,"config":{})", R"(,"layers":[])", R"(,"manifests":[])"})
     ExpectCorrupt(head + type + member + "}", "tools disagree");
   ExpectCorrupt(ImageText(kOciManifestType, kOciConfigType, "[]", R"(,"blobs":[])"), "tools disagree");

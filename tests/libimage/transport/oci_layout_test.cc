@@ -222,6 +222,33 @@ TEST_F(OciLayoutTest, PlatformChoosesWithinANestedIndex) {
   EXPECT_THAT(error.hint(), HasSubstr("linux/arm64"));
 }
 
+TEST_F(OciLayoutTest, AnUnnamedArtifactDoesNotTakeThePlaceOfTheImage) {
+  const ImageBuilder image = SmallImage("one");
+  Add(layout(), image, "v1");
+  const auto artifact = [](const std::string& type) {
+    Manifest manifest{.media_type = std::string(kOciManifestType), .config = DescriptorOf(SmallImage("none"))};
+    manifest.artifact_type = type;
+    return std::pair(std::string(kOciManifestType), manifest.ToJson());
+  };
+  const std::pair listed(std::string(kOciManifestType), image.Build().manifest_bytes);
+  const std::string inner = [&] {
+    Index index{.media_type = std::string(kOciIndexType)};
+    for (const auto& [type, bytes] : {artifact("a"), listed})
+      index.manifests.push_back({.media_type = type, .digest = Digest::Of(bytes), .size = bytes.size()});
+    return index.ToJson();
+  }();
+  const std::vector<std::vector<std::pair<std::string, std::string>>> layouts = {{artifact("a"), artifact("b"), listed},
+                                                                                 {{std::string(kOciIndexType), inner}}};
+  for (const auto& documents : layouts) {
+    WriteIndex(layout(), documents);
+    EXPECT_EQ(OciLayout::OpenAt(layout())->Load("", kAmd).image().descriptor.digest, DescriptorOf(image).digest);
+  }
+  WriteIndex(layout(), {artifact("a"), artifact("b")});
+  EXPECT_EQ(LoadError().kind(), ErrorKind::kUsage);
+  WriteIndex(layout(), {artifact("a")});
+  EXPECT_EQ(LoadError().kind(), ErrorKind::kUnsupported);
+}
+
 TEST_F(OciLayoutTest, IndexesNestedTooDeepAreRefused) {
   Add(layout(), SmallImage("one"), "v1");
   Descriptor inside = DescriptorOf(SmallImage("one"));
