@@ -40,8 +40,11 @@ class TreeLoader {
     if (auto* index = std::get_if<Index>(&document))
       return LoadIndex(listed, std::move(bytes), std::move(*index), platforms, depth);
     auto& manifest = std::get<Manifest>(document);
-    if (manifest.IsArtifact())
-      return {.descriptor = listed, .bytes = bytes, .node = Artifact::FromBytes(bytes, listed.media_type)};
+    if (manifest.IsArtifact()) {
+      Artifact artifact = Artifact::FromBytes(bytes, listed.media_type);
+      artifact.descriptor.digest = listed.digest;  // of whichever algorithm
+      return {.descriptor = listed, .bytes = std::move(bytes), .node = std::move(artifact)};
+    }
     VerifiedImage image = LoadImage(listed, bytes, manifest, platforms);
     return {.descriptor = listed, .bytes = std::move(bytes), .node = std::move(image)};
   }
