@@ -44,6 +44,21 @@ std::vector<std::string> FileAndItsDirectory(const Reference& reference, const W
   return {DirectoryOf(reference.file()->path), reference.file()->path};
 }
 
+// What is not there of the path: itself and the directories above, that first.
+std::vector<std::string> Missing(std::string path) {
+  std::vector<std::string> missing;
+  for (; access(path.c_str(), F_OK) != 0 && path != DirectoryOf(path); path = DirectoryOf(path))
+    missing.push_back(path);
+  return missing;
+}
+
+// A directory, and where it or the first that is missing above it is to be made.
+std::vector<std::string> DirectoryAndWhereItIsMade(const Reference& reference, const WriteOptions&) {
+  const std::string& path = reference.file()->path;
+  const std::vector<std::string> missing = Missing(path);
+  return {missing.empty() ? path : DirectoryOf(missing.back()), path};
+}
+
 bool IsDirectory(const std::string& path) {
   struct stat status {};
   return path.ends_with('/') || (stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode));
@@ -280,12 +295,11 @@ class FilesDestination : public Destination {
  public:
   // Makes the directory, for what is not there when this program confines itself cannot be written.
   FilesDestination(const std::string& directory, bool overwrite)
-      : made_(access(directory.c_str(), F_OK) != 0), dir_(Dir::Create(directory)), overwrite_(overwrite) {}
+      : made_(Missing(directory)), dir_(Dir::Create(directory)), overwrite_(overwrite) {}
   FilesDestination(const FilesDestination&) = delete;
   FilesDestination& operator=(const FilesDestination&) = delete;
   ~FilesDestination() override {
-    if (made_)
-      rmdir(dir_.name().c_str());  // where it is still empty
+    for (const std::string& directory : made_) rmdir(directory.c_str());  // where it is still empty
   }
 
   Written Write(const Input&, Progress&) override {
@@ -310,7 +324,7 @@ class FilesDestination : public Destination {
   }
 
  private:
-  const bool made_;
+  const std::vector<std::string> made_;
   const Dir dir_;
   const bool overwrite_;
 };
@@ -416,7 +430,7 @@ constexpr DestinationFormat kFormats[] = {
     {"oci-archive:FILE[:REF]", IsFile<FileReference::Format::kOciArchive>, FileAndItsDirectory, OpenOciArchive},
     {"docker-archive:FILE[:NAME[:TAG]]", IsFile<FileReference::Format::kDockerArchive>, FileAndItsDirectory,
      OpenDockerArchive},
-    {"files:DIR", IsFile<FileReference::Format::kFiles>, FileAndItsDirectory, OpenFiles},
+    {"files:DIR", IsFile<FileReference::Format::kFiles>, DirectoryAndWhereItIsMade, OpenFiles},
     {"store:NAME", IsStore, StorePlaces, OpenStore},
 };
 

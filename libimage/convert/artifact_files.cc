@@ -4,10 +4,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <optional>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "libimage/base/error.h"
+#include "libimage/base/shown_text.h"
+#include "libimage/base/staged_dir.h"
 #include "libimage/base/write_back.h"
 
 namespace gantry::image {
@@ -27,9 +33,7 @@ RelPath PathOf(const Descriptor& layer) {
     return RelPath::Parse(std::string(Name(layer.digest.algorithm())) + "-" + layer.digest.hex());
   if (title.starts_with("./"))
     title.erase(0, 2);
-  const bool control =
-      std::any_of(title.begin(), title.end(), [](char c) { return (c >= '\0' && c < ' ') || c == '\x7f'; });
-  if (control || title.starts_with(kStagingPrefix))
+  if (!IsShown(title) || title.starts_with(kStagingPrefix))
     throw Error(ErrorKind::kCorrupt, "layer " + layer.digest.str() + " cannot be called " + Quoted(title));
   try {
     return RelPath::Parse(title);
@@ -38,30 +42,75 @@ RelPath PathOf(const Descriptor& layer) {
   }
 }
 
-// Files on their way, in a hidden directory that goes away with this.
-class Staging {
+Dir Again(const Dir& dir) { return Dir(UniqueFd(fcntl(dir.fd(), F_DUPFD_CLOEXEC, 0)), dir.name()); }
+
+[[noreturn]] void ThrowTaken(const Dir& dir, const RelPath& path) {
+  throw Error(ErrorKind::kFailed, Quoted(path.str()) + " is in " + Quoted(dir.name()) + " already",
+              "give --overwrite to replace it, or another directory");
+}
+
+[[noreturn]] void ThrowInTheWay(const Dir& dir, const RelPath& path, const std::string& is_what) {
+  throw Error(ErrorKind::kFailed, Quoted(path.str()) + " in " + Quoted(dir.name()) + " is " + is_what,
+              "remove it, or give another directory");
+}
+
+// The directories above it, the topmost first.
+std::vector<RelPath> Above(const RelPath& path) {
+  std::vector<RelPath> out;
+  for (auto above = path.Parent(); above; above = above->Parent()) out.push_back(*above);
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+// Hidden until they are whole; then they get their names, all of them or none.
+class Files {
  public:
-  explicit Staging(const Dir& dir)
-      : dir_(dir), path_(RelPath::Parse(std::string(kStagingPrefix) + std::to_string(getpid()))) {
-    dir_.RemoveTree(path_);  // of a process that was killed
-    if (mkdirat(dir_.fd(), path_.c_str(), 0700) < 0)
-      ThrowErrno("create a directory in " + Quoted(dir_.name()));
-    staged_.emplace(dir_.OpenDir(path_));
-  }
-  Staging(const Staging&) = delete;
-  Staging& operator=(const Staging&) = delete;
-  ~Staging() {
-    try {
-      dir_.RemoveTree(path_);
-    } catch (const Error&) {
-      // The next one removes it.
+  Files(const std::vector<ArtifactFile>& files, const Dir& dir, bool overwrite)
+      : files_(files), dir_(dir), overwrite_(overwrite), staged_(Again(dir), std::string(kStagingPrefix), 0700) {}
+  Files(const Files&) = delete;
+  Files& operator=(const Files&) = delete;
+
+  // As far as one can tell before: each can get its name.
+  void RequireRoom() const {
+    for (const ArtifactFile& file : files_) {
+      bool is_there = true;
+      for (const RelPath& above : Above(file.path)) {
+        const auto status = dir_.Stat(above);
+        if (status && !S_ISDIR(status->st_mode))
+          ThrowInTheWay(dir_, above, "no directory, but the artifact has files below it");
+        is_there = status.has_value();
+        if (!is_there)
+          break;
+      }
+      const auto status = is_there ? dir_.Stat(file.path) : std::nullopt;
+      if (status && S_ISDIR(status->st_mode))
+        ThrowInTheWay(dir_, file.path, "a directory, but a file of the artifact");
+      if (status && !overwrite_)
+        ThrowTaken(dir_, file.path);
     }
   }
 
-  void Write(size_t number, const ArtifactFile& file, const Blobs& blobs, Progress& progress) const {
+  void Write(const Blobs& blobs, Progress& progress) const {
+    for (size_t i = 0; i < files_.size(); ++i) WriteOne(i, blobs, progress);
+  }
+
+  void Place() {
+    try {
+      for (size_t i = 0; i < files_.size(); ++i) PlaceOne(i);
+    } catch (...) {
+      Undo();
+      throw;
+    }
+  }
+
+ private:
+  static RelPath NameOf(size_t number) { return RelPath::Parse(std::to_string(number)); }
+
+  void WriteOne(size_t number, const Blobs& blobs, Progress& progress) const {
+    const ArtifactFile& file = files_[number];
     const std::string what = "layer " + std::to_string(number + 1) + " (" + Quoted(file.path.str()) + ")";
     const int task = progress.Begin(file.path.str(), file.layer.size);
-    const UniqueFd fd = staged_->OpenBeneath(NameOf(number), O_WRONLY | O_CREAT | O_EXCL, 0644);
+    const UniqueFd fd = staged_.dir().OpenBeneath(NameOf(number), O_WRONLY | O_CREAT | O_EXCL, 0644);
     const auto source = Tap(blobs.Open(file.layer, what),
                             [&](std::span<const std::byte> part) { progress.Advance(task, part.size()); });
     const auto sink = FileSink(fd.get(), Quoted(file.path.str()));
@@ -72,36 +121,70 @@ class Staging {
     progress.End(task, "done");
   }
 
-  void Place(size_t number, const RelPath& path, bool overwrite) const {
+  void PlaceOne(size_t number) {
+    const RelPath& path = files_[number].path;
+    for (const RelPath& above : Above(path)) {
+      if (!dir_.Exists(above))
+        made_.insert(above);
+    }
     const std::optional<RelPath> parent = path.Parent();
-    const Dir into = parent ? dir_.MakeDirs(*parent) : Dir(UniqueFd(fcntl(dir_.fd(), F_DUPFD_CLOEXEC, 0)), dir_.name());
-    const std::string name(path.Name());
-    const RelPath from = NameOf(number);
-    const int failed = overwrite ? renameat(staged_->fd(), from.c_str(), into.fd(), name.c_str())
-                                 : linkat(staged_->fd(), from.c_str(), into.fd(), name.c_str(), 0);
-    if (failed < 0 && errno == EEXIST && !overwrite)
-      ThrowTaken(path);
-    if (failed < 0)
-      ThrowErrno("name " + Quoted(path.str()) + " in " + Quoted(dir_.name()));
+    const Dir into = parent ? dir_.MakeDirs(*parent) : Again(dir_);
+    const bool replaces = overwrite_ && dir_.Exists(path);
+    Rename(NameOf(number), into, path);
+    if (!replaces)
+      placed_.push_back(path);
     into.Sync();
   }
 
-  void RequireFree(const RelPath& path) const {
-    if (dir_.Exists(path))
-      ThrowTaken(path);
+  void Rename(const RelPath& from, const Dir& into, const RelPath& path) const {
+    const std::string name(path.Name());
+    int failed =
+        renameat2(staged_.dir().fd(), from.c_str(), into.fd(), name.c_str(), overwrite_ ? 0 : RENAME_NOREPLACE);
+    // Not every file system has that flag.
+    if (failed < 0 && errno == EINVAL && !overwrite_)
+      failed = linkat(staged_.dir().fd(), from.c_str(), into.fd(), name.c_str(), 0);
+    if (failed < 0 && errno == EEXIST)
+      ThrowTaken(dir_, path);
+    if (failed < 0 && errno == EXDEV)
+      return CopyInto(from, into, path);
+    if (failed < 0)
+      ThrowErrno("name " + Quoted(path.str()) + " in " + Quoted(dir_.name()));
   }
 
- private:
-  static RelPath NameOf(size_t number) { return RelPath::Parse(std::to_string(number)); }
-
-  [[noreturn]] void ThrowTaken(const RelPath& path) const {
-    throw Error(ErrorKind::kFailed, Quoted(path.str()) + " is in " + Quoted(dir_.name()) + " already",
-                "give --overwrite to replace it, or another directory");
+  // Something is mounted below the directory; or it is Landlock before Linux 5.19, by which no file gets into another
+  // directory.
+  void CopyInto(const RelPath& from, const Dir& into, const RelPath& path) const {
+    StagedFile copy(into);
+    const auto sink = FileSink(copy.fd(), Quoted(path.str()));
+    Copy(*FdSource(staged_.dir().OpenBeneath(from, O_RDONLY), Quoted(path.str())), *sink);
+    sink->Finish();
+    const RelPath name = RelPath::Parse(path.Name());
+    if (!overwrite_ && into.Exists(name))
+      ThrowTaken(dir_, path);
+    copy.Commit(name);
   }
 
+  void Undo() const {
+    for (const RelPath& path : placed_) Remove(path, 0);
+    for (auto path = made_.rbegin(); path != made_.rend(); ++path) Remove(*path, AT_REMOVEDIR);
+  }
+
+  void Remove(const RelPath& path, int flags) const {
+    try {
+      const std::optional<RelPath> parent = path.Parent();
+      const Dir holder = parent ? dir_.OpenDir(*parent) : Again(dir_);
+      unlinkat(holder.fd(), std::string(path.Name()).c_str(), flags);
+    } catch (const Error&) {
+      // It stays, as a directory does that something else is in meanwhile.
+    }
+  }
+
+  const std::vector<ArtifactFile>& files_;
   const Dir& dir_;
-  const RelPath path_;
-  std::optional<Dir> staged_;
+  const bool overwrite_;
+  const StagedDir staged_;
+  std::vector<RelPath> placed_;  // where there was nothing
+  std::set<RelPath> made_;       // directories
 };
 
 }  // namespace
@@ -110,11 +193,14 @@ std::vector<ArtifactFile> FilesOf(const Manifest& artifact) {
   std::vector<ArtifactFile> files;
   std::set<RelPath> names;
   for (const Descriptor& layer : artifact.layers) {
-    RelPath path = PathOf(layer);
+    // Before its title, which may be "." for the directory that all was packed from.
     if (AnnotationOf(layer, kUnpackAnnotation) == "true") {
-      throw Error(ErrorKind::kUnsupported, Quoted(path.str()) + " is a directory that was packed, and is not unpacked",
+      throw Error(ErrorKind::kUnsupported,
+                  "layer " + layer.digest.str() + " (" + Quoted(AnnotationOf(layer, kTitleAnnotation)) +
+                      ") is a directory that was packed, and is not unpacked",
                   "convert the artifact to oci:DIR, which has it as it is");
     }
+    RelPath path = PathOf(layer);
     if (!names.insert(path).second)
       throw Error(ErrorKind::kCorrupt, "two layers of the artifact are called " + Quoted(path.str()));
     files.push_back({layer, std::move(path)});
@@ -132,13 +218,10 @@ std::vector<ArtifactFile> FilesOf(const Manifest& artifact) {
 
 void WriteFiles(const std::vector<ArtifactFile>& files, const Blobs& blobs, const Dir& dir, bool overwrite,
                 Progress& progress) {
-  const Staging staging(dir);
-  for (const ArtifactFile& file : files) {
-    if (!overwrite)
-      staging.RequireFree(file.path);
-  }
-  for (size_t i = 0; i < files.size(); ++i) staging.Write(i, files[i], blobs, progress);
-  for (size_t i = 0; i < files.size(); ++i) staging.Place(i, files[i].path, overwrite);
+  Files placing(files, dir, overwrite);
+  placing.RequireRoom();
+  placing.Write(blobs, progress);
+  placing.Place();
 }
 
 }  // namespace gantry::image

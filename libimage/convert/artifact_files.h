@@ -2,8 +2,8 @@
 //
 // Pipelines put files into a registry and call each by the annotation org.opencontainers.image.title of its layer;
 // whoever gets them writes them down under those names. The names come from whoever wrote the manifest: each must be a
-// relative path in one spelling, without control characters, and none may be there twice, or be both a file and a
-// directory. They are written below a descriptor of the directory, past no symbolic link.
+// relative path in one spelling, without what Quoted would not show, and none may be there twice, or be both a file and
+// a directory. They are written below a descriptor of the directory, past no symbolic link.
 #pragma once
 
 #include <string>
@@ -27,9 +27,11 @@ struct ArtifactFile {
 // directory that was packed (io.deis.oras.content.unpack), which would have to be unpacked.
 std::vector<ArtifactFile> FilesOf(const Manifest& artifact);
 
-// Writes them into `dir`. They get their names once all are whole, and
-// nothing stays under one when a blob is missing or not what it should be. kFailed for a name that is taken, unless
-// `overwrite`, which replaces files and links, and never directories.
+// Writes them into `dir`. They get their names once all are whole and there is room for each: until then nothing
+// appears, and should a name be taken meanwhile, those that were given go again, but for what replaced another file.
+// kFailed for a name that is taken, unless `overwrite`, which replaces files and links; and for a directory of that
+// name, or something else where one would be. What a process that was killed left hidden in `dir`, the next one
+// removes.
 void WriteFiles(const std::vector<ArtifactFile>& files, const Blobs& blobs, const Dir& dir, bool overwrite,
                 Progress& progress);
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "libimage/base/error.h"
+#include "libimage/convert/copy_tree.h"
 #include "libimage/model/manifest.h"
 #include "libimage/model/media_type.h"
 #include "libimage/model/signature_manifest.h"
@@ -52,7 +53,7 @@ class ReferrersCopy {
     if (const auto* index = std::get_if<Index>(&document)) {
       for (const Descriptor& child : index->manifests) AddChild(child, depth + 1);
     } else {
-      for (const Descriptor& blob : std::get<Manifest>(document).Blobs()) AddBlob(blob);
+      CopyBlobsAsTheyAre(std::get<Manifest>(document), blobs_, sink_);
     }
     sink_.AddBlob(manifest, StringSource(bytes), what);
   }

@@ -11,6 +11,11 @@
 namespace gantry::image {
 namespace {
 
+void AddBlob(const Descriptor& blob, const Blobs& blobs, ImageSink& sink) {
+  const std::string what = "blob " + blob.digest.str();
+  sink.AddBlob(blob, blobs.Open(blob, what), what);
+}
+
 class TreeCopy {
  public:
   TreeCopy(const Blobs& blobs, ImageSink& sink, const CopyOptions& options, const CopyImage& copy)
@@ -23,7 +28,7 @@ class TreeCopy {
     if (tree.index() != nullptr)
       return CopyIndex(tree);
     if (const Artifact* artifact = tree.artifact())
-      AddBlobsOf(*artifact);
+      CopyBlobsAsTheyAre(artifact->manifest, blobs_, sink_);
     Add(tree.descriptor);
     if (const VerifiedArtifact* verified = tree.verified_artifact())
       sink_.VouchForArtifact(*verified);
@@ -72,26 +77,7 @@ class TreeCopy {
     return std::string(*wanted == kDockerManifestType ? kDockerListType : kOciIndexType);
   }
 
-  void Add(const Descriptor& blob) const {
-    const std::string what = "blob " + blob.digest.str();
-    sink_.AddBlob(blob, blobs_.Open(blob, what), what);
-  }
-
-  // Those of foreign layers may be nowhere but at their URLs.
-  void AddBlobsOf(const Artifact& artifact) const {
-    for (const Descriptor& blob : artifact.manifest.Blobs()) {
-      // Sinks take what is of such a type for a manifest of the tree, and here it is bytes like others.
-      Descriptor plain = blob;
-      if (const TypeKind kind = KindOf(blob.media_type); kind == TypeKind::kManifest || kind == TypeKind::kIndex)
-        plain.media_type = "application/octet-stream";
-      try {
-        Add(plain);
-      } catch (const Error& error) {
-        if (error.kind() != ErrorKind::kNotFound || !IsForeignLayer(blob.media_type))
-          throw;
-      }
-    }
-  }
+  void Add(const Descriptor& blob) const { AddBlob(blob, blobs_, sink_); }
 
   Descriptor CopyOne(const Descriptor& listed, const VerifiedImage& image) {
     auto made = made_.find(listed.digest);
@@ -195,6 +181,21 @@ class TreeCopy {
 };
 
 }  // namespace
+
+void CopyBlobsAsTheyAre(const Manifest& manifest, const Blobs& blobs, ImageSink& sink) {
+  for (const Descriptor& blob : manifest.Blobs()) {
+    // Sinks take what is of such a type for a manifest of the tree, and here it is bytes like others.
+    Descriptor plain = blob;
+    if (const TypeKind kind = KindOf(blob.media_type); kind == TypeKind::kManifest || kind == TypeKind::kIndex)
+      plain.media_type = "application/octet-stream";
+    try {
+      AddBlob(plain, blobs, sink);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kNotFound || !IsForeignLayer(blob.media_type))
+        throw;
+    }
+  }
+}
 
 Descriptor CopyTree(const ImageTree& tree, const Blobs& blobs, ImageSink& sink, const CopyOptions& options,
                     const CopyImage& copy) {

@@ -19,4 +19,8 @@ using CopyImage = std::function<VerifiedImage(const VerifiedImage&)>;
 Descriptor CopyTree(const ImageTree& tree, const Blobs& blobs, ImageSink& sink, const CopyOptions& options,
                     const CopyImage& copy);
 
+// The configuration and the layers of what stays as it is, under the names that it has for them: bytes, whatever their
+// types say. A foreign layer that is not in `blobs` is left out.
+void CopyBlobsAsTheyAre(const Manifest& manifest, const Blobs& blobs, ImageSink& sink);
+
 }  // namespace gantry::image

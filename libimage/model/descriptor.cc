@@ -8,6 +8,7 @@
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
+#include "libimage/model/media_type.h"
 
 namespace gantry::image {
 namespace {
@@ -93,6 +94,20 @@ std::string ParseMediaType(const json::Cursor& from) {
   return type;
 }
 
+// A file of an artifact may; documents and file systems have bytes, and so has whatever has another digest.
+bool MayBeEmpty(const Descriptor& blob) {
+  switch (KindOf(blob.media_type)) {
+    case TypeKind::kManifest:
+    case TypeKind::kIndex:
+    case TypeKind::kSchema1:
+    case TypeKind::kConfig:
+    case TypeKind::kLayer:
+      return false;
+    default:
+      return blob.digest == Digest::Of("", blob.digest.algorithm());
+  }
+}
+
 }  // namespace
 
 Platform Platform::Parse(std::string_view text) {
@@ -158,7 +173,7 @@ std::string ParseArtifactType(const json::Cursor& from) {
 Descriptor Descriptor::Parse(const json::Cursor& from) {
   Descriptor out{.media_type = ParseMediaType(from.At("mediaType")), .digest = ParseDigest(from.At("digest"))};
   out.size = from.At("size").Unsigned(kMaxBlobBytes);
-  if (out.size == 0)
+  if (out.size == 0 && !MayBeEmpty(out))
     from.At("size").Fail("a blob of no bytes");
   if (const auto urls = from.Find("urls")) {
     for (const json::Cursor& url : urls->Elements(kMaxUrls)) out.urls.push_back(url.String(kMaxUrlBytes));

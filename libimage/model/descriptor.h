@@ -50,8 +50,8 @@ struct Descriptor {
   std::optional<Platform> platform = {};
   std::string artifact_type = {};  // empty when absent
 
-  // Members that the specification does not name are ignored. A size of zero or over kMaxBlobBytes is kCorrupt: no blob
-  // of an image is empty.
+  // Members that the specification does not name are ignored. A size over kMaxBlobBytes is kCorrupt, and so is zero
+  // but for the digest of nothing under a type that is none of an image's: the file of an artifact may be empty.
   static Descriptor Parse(const json::Cursor& from);
   // mediaType, digest, size, then what is there.
   json::Value ToJson() const;

@@ -211,8 +211,9 @@ Fetched LocalStore::LoadAny(const StoredName& name) const {
       if (!index_digest)
         index_digest = ProvenIndex(descriptor);
       if (manifest->IsArtifact()) {
-        return FetchedArtifact{Artifact::FromBytes(std::move(bytes), descriptor.media_type), std::move(reference),
-                               index_digest};
+        Artifact artifact = Artifact::FromBytes(std::move(bytes), descriptor.media_type);
+        artifact.descriptor.digest = descriptor.digest;  // of whichever algorithm
+        return FetchedArtifact{std::move(artifact), std::move(reference), index_digest};
       }
       Image image =
           Image::FromBytes(std::move(bytes), descriptor.media_type, ReadBlob(manifest->config.digest, kMaxConfigBytes));

@@ -192,8 +192,11 @@ Fetched OciLayout::LoadManifest(const Descriptor& descriptor, const std::string&
   const Manifest* manifest = std::get_if<Manifest>(&parsed);
   if (manifest == nullptr)
     throw Error(ErrorKind::kCorrupt, what + " is listed as " + Quoted(descriptor.media_type) + ", but is an index");
-  if (manifest->IsArtifact())
-    return FetchedArtifact{Artifact::FromBytes(bytes, descriptor.media_type), std::nullopt, through};
+  if (manifest->IsArtifact()) {
+    Artifact artifact = Artifact::FromBytes(bytes, descriptor.media_type);
+    artifact.descriptor.digest = descriptor.digest;  // of whichever algorithm
+    return FetchedArtifact{std::move(artifact), std::nullopt, through};
+  }
   const std::string config = ReadSmall(manifest->config, kMaxConfigBytes, "configuration in " + Quoted(root_->name()));
   return FetchedImage(Image::FromBytes(bytes, descriptor.media_type, config), std::nullopt, through);
 }

@@ -4,14 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <optional>
 #include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/json.h"
+#include "libimage/base/staged_dir.h"
 #include "libimage/base/write_back.h"
 #include "libimage/model/media_type.h"
 #include "libimage/store/index_document.h"
@@ -254,87 +253,26 @@ class ExistingLayout : public LayoutSink {
   bool overwrite_;
 };
 
-// A directory beside the final one: ".NAME.gantry-PID-N". Whoever builds in it holds its lock, so one without a lock is
-// a leftover.
-class Sibling {
- public:
-  explicit Sibling(const Place& place) : parent_(Dir::Open(place.parent)), prefix_("." + place.name + ".gantry-") {
-    RemoveLeftovers();
-    static std::atomic<unsigned> counter{0};
-    for (;;) {
-      name_ = prefix_ + std::to_string(getpid()) + "-" + std::to_string(counter.fetch_add(1));
-      if (mkdirat(parent_.fd(), name_.c_str(), 0777) < 0) {
-        if (errno == EEXIST)
-          continue;
-        ThrowErrno("create a directory in " + Quoted(place.parent));
-      }
-      dir_.emplace(parent_.OpenDir(RelPath::Parse(name_)));
-      Lock(*dir_);
-      // Another process may have taken it for a leftover before it was locked.
-      struct stat status {};
-      if (fstat(dir_->fd(), &status) == 0 && status.st_nlink > 0)
-        return;
-    }
-  }
-  Sibling(const Sibling&) = delete;
-  Sibling& operator=(const Sibling&) = delete;
-  ~Sibling() {
-    if (name_.empty())
-      return;
-    try {
-      parent_.RemoveTree(RelPath::Parse(name_));
-    } catch (const Error&) {
-      // The next writer removes it.
-    }
-  }
-
-  Dir dir() const { return parent_.OpenDir(RelPath::Parse(name_)); }
-
-  void Rename(const std::string& to) {
-    dir_->Sync();
-    if (renameat2(parent_.fd(), name_.c_str(), parent_.fd(), to.c_str(), RENAME_NOREPLACE) < 0) {
-      if (errno == EEXIST)
-        throw Error(ErrorKind::kFailed, Quoted(to) + " was made by someone else meanwhile", "run the command again");
-      ThrowErrno("name the new layout " + Quoted(to));
-    }
-    name_.clear();
-    parent_.Sync();
-  }
-
- private:
-  void RemoveLeftovers() const {
-    for (const std::string& name : parent_.List()) {
-      if (!name.starts_with(prefix_))
-        continue;
-      const std::optional<UniqueFd> fd =
-          parent_.TryOpenBeneath(RelPath::Parse(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-      if (fd && flock(fd->get(), LOCK_EX | LOCK_NB) == 0)
-        parent_.RemoveTree(RelPath::Parse(name));
-    }
-  }
-
-  Dir parent_;
-  std::string prefix_;
-  std::string name_;
-  std::optional<Dir> dir_;
-};
-
+// In a directory beside the final one, ".NAME.gantry-PID-N".
 class NewLayout : public LayoutSink {
  public:
-  explicit NewLayout(const Place& place) : NewLayout(place.name, std::make_unique<Sibling>(place)) {}
+  explicit NewLayout(const Place& place)
+      : NewLayout(place.name, std::make_unique<StagedDir>(Dir::Open(place.parent), "." + place.name + ".gantry-")) {}
 
   void RequireFree(const std::string&) const override {}
   void Commit() override {
     files().WriteIndex(names());
-    sibling_->Rename(name_);
+    staged_->Rename(name_);
   }
 
  private:
-  NewLayout(std::string name, std::unique_ptr<Sibling> sibling)
-      : LayoutSink(sibling->dir()), name_(std::move(name)), sibling_(std::move(sibling)) {}
+  NewLayout(std::string name, std::unique_ptr<StagedDir> staged)
+      : LayoutSink(Again(staged->dir())), name_(std::move(name)), staged_(std::move(staged)) {}
+
+  static Dir Again(const Dir& dir) { return Dir(UniqueFd(fcntl(dir.fd(), F_DUPFD_CLOEXEC, 0)), dir.name()); }
 
   std::string name_;
-  std::unique_ptr<Sibling> sibling_;
+  std::unique_ptr<StagedDir> staged_;
 };
 
 }  // namespace

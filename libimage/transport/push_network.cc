@@ -50,7 +50,7 @@ class Network {
   void Obey(const Message& message) {
     switch (message.kind) {
       case kAsk:
-        Answer(HasManifest(*registry_, NameReference(), Digest::Parse(Field(message, 0)), Shown()));
+        Answer(Has(Digest::Parse(Field(message, 0))));
         break;
       case kMount:
         AddMountSource(Field(message, 0));
@@ -131,6 +131,19 @@ class Network {
     return name.tag.empty() ? name.digest.value().str() : name.tag;
   }
 
+  // A name with a digest is of nothing else, whatever its tag leads to.
+  void RequireNamed(const Digest& digest) const {
+    if (!name_.digest || *name_.digest == digest)
+      return;
+    throw Error(ErrorKind::kUsage, Quoted(name_.ToString()) + " is not what would be pushed, " + digest.str(),
+                "leave the digest out, or push the image that has it");
+  }
+
+  bool Has(const Digest& digest) {
+    RequireNamed(digest);
+    return HasManifest(*registry_, NameReference(), digest, Shown());
+  }
+
   // Parsed, for it becomes a part of addresses and of the scope of tokens.
   void AddMountSource(const std::string& path) {
     const DockerReference from = DockerReference::Parse(name_.host + "/" + path);
@@ -150,10 +163,8 @@ class Network {
     const bool by_name = under == kByName;
     if (!under.empty() && !by_name && !SubjectOfTag(under))
       ThrowBroken();
-    if (by_name && name_.digest && *name_.digest != digest) {
-      throw Error(ErrorKind::kUsage, Quoted(name_.ToString()) + " is not what would be pushed, " + digest.str(),
-                  "leave the digest out, or push the image that has it");
-    }
+    if (by_name)
+      RequireNamed(digest);
     const std::string other = under.empty() ? digest.str() : under;
     attaching_->PutAndList(by_name ? NameReference() : other, bytes, manifest, Shown());
   }

@@ -58,7 +58,7 @@ class Pusher {
   // before it have been finished.
   void Target(const DockerReference& name);
 
-  // Whether the name leads to this manifest already.
+  // Whether the name leads to this manifest already; kUsage when it has the digest of another.
   bool Has(const Digest& manifest);
 
   // A repository of the same registry that may have the same blobs: the registry is asked to take them from there.

@@ -24,16 +24,25 @@ rm again/deep
 expect_exit 0 gantry convert --overwrite localhost/a:v1 files:again
 [ -z "$(ls -A elsewhere)" ] && [ ! -L again/one.txt ] && [ "$(find again -name '.*' | wc -l)" = 0 ] || fail "$(find again elsewhere)"
 
+# Without room for one of them none appears; and a directory that was made, with those above it, goes again.
+mkdir -p taken/deep/er/two.txt
+for overwrite in '' --overwrite; do
+  expect_exit 1 gantry convert $overwrite localhost/a:v1 files:taken
+  [ "$(find taken | wc -l)" = 4 ] || fail "$(find taken)"
+done
+
 # What is missing or damaged leaves nothing; what has no title goes by its digest.
 cp -r layout damaged
 echo TWO >"damaged/blobs/sha256/$(sha256sum <two.txt | cut -d' ' -f1)"
-expect_exit 5 gantry convert oci:damaged:v1 files:none
-[ ! -e none ] || fail "something is there: $(find none)"
+for into in none none/deep/er "$T/none/deep"; do
+  expect_exit 5 gantry convert oci:damaged:v1 "files:$into"
+  [ ! -e none ] || fail "something is there: $(find none)"
+done
 make_artifact "$T/untitled" v1 application/vnd.example.v1 =one.txt >/dev/null
 expect_exit 0 gantry convert oci:untitled:v1 files:by-digest
 cmp one.txt "by-digest/sha256-$(sha256sum <one.txt | cut -d' ' -f1)"
 
-for title in /etc/x ../x a/../x a//x a/ . .. one.txt/x $'line\nfeed' $'bell\a' $'del\x7f' .gantry-files-1/x "$(printf 'x%.0s' {1..256})"; do
+for title in /etc/x ../x a/../x a//x a/ . .. one.txt/x $'line\nfeed' $'bell\a' $'del\x7f' $'\u009b31m' $'\u202etxt' .gantry-files-1/x "$(printf 'x%.0s' {1..256})"; do
   make_artifact "$T/hostile" v1 application/vnd.example.v1 one.txt "$title=two.txt" >/dev/null
   expect_exit 5 gantry convert oci:hostile:v1 files:none
   [ ! -e none ] && [ ! -e x ] || fail "$title wrote something"

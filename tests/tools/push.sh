@@ -25,6 +25,15 @@ expect_text '"pushed":false' "$T/out"
 [ "$(grep -c 'http.request.method' "$registry_log")" -le 2 ] || fail "more than one request: $(cat "$registry_log")"
 grep -q 'HEAD' "$registry_log" || fail "no HEAD: $(cat "$registry_log")"
 
+# A name with the digest of another image is not this one's, whatever the tag leads to.
+wrong=sha256:$(printf 'a%.0s' {1..64})
+for name in "box:v1@$wrong" "box@$wrong" "new:v1@$wrong"; do
+  for command in push convert; do
+    expect_exit 2 gantry-$command -q --insecure-options=image "oci:$T/layout:v1" "docker://$registry/$name"
+  done
+done
+expect_exit 0 gantry-push -q --insecure-options=image "oci:$T/layout:v1" "docker://$registry/box:v1@$manifest"
+
 # A layer that is damaged is told from a registry that refuses a sound one, and nothing gets a name.
 cp -r "$T/layout" "$T/damaged"
 layer=$(ls -S "$T/damaged/blobs/sha256" | head -n 1)

@@ -1,5 +1,5 @@
 # Signatures and attestations go along: gantry fetch --referrers takes what refers to an image into the store, whichever
-# way the registry lists it, gantry push --referrers puts it into the next registry; and the store stays sound.
+# way the registry lists it and whatever it says of its blobs, gantry push --referrers puts it into the next registry; and the store stays sound.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need skopeo jq curl
@@ -21,7 +21,8 @@ at=$(curl -sSf -X POST -D - "$base/blobs/uploads/" | tr -d '\r' | sed -n 's/^Loc
 curl -sSf -X PUT -H 'Content-Type: application/octet-stream' --data-binary "@$T/blob" "$at&digest=$empty" >/dev/null
 jq -nc --arg e "$empty" --arg d "$digest" --argjson n "$(skopeo inspect --raw --tls-verify=false "docker://$registry/app:v1" | wc -c)" '
   {mediaType: "application/vnd.oci.empty.v1+json", digest: $e, size: 2} as $b | {schemaVersion: 2,
-  mediaType: "application/vnd.oci.image.manifest.v1+json", artifactType: "application/vnd.test.sbom", config: $b, layers: [$b],
+  mediaType: "application/vnd.oci.image.manifest.v1+json", artifactType: "application/vnd.test.sbom", config: $b,
+  layers: [$b, $b + {mediaType: "application/vnd.oci.image.manifest.v1+json"}],
   subject: {mediaType: "application/vnd.oci.image.manifest.v1+json", digest: $d, size: $n}}' >"$T/sbom.json"
 sbom=$(put_manifest ignored "$T/sbom.json")
 jq -nc --arg d "$sbom" --argjson n "$(stat -c %s "$T/sbom.json")" '{schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json",

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 #include "libimage/base/error.h"
+#include "libimage/base/staged_dir.h"
 #include "libimage/model/media_type.h"
 #include "tests/support/image_builder.h"
 #include "tests/support/temp_dir.h"
@@ -81,7 +83,11 @@ TEST_F(ArtifactFilesTest, RefusesTitlesThatAreNoPathBelow) {
   for (const std::string& title :
        {std::string("/etc/x"), std::string("../x"), std::string("a/../../x"), std::string("a//b"), std::string("a/"),
         std::string("."), std::string(".."), std::string("././x"), std::string("a\nb"), std::string("a\0b", 3),
-        std::string("\x7f"), std::string(300, 'x'), std::string(5000, 'x'), std::string(".gantry-files-1")}) {
+        std::string("\x7f"), std::string(300, 'x'), std::string(5000, 'x'), std::string(".gantry-files-1"),
+        std::string("\xc2\x9b"
+                    "31m"),
+        std::string("\xe2\x80\xae"
+                    "txt")}) {
     manifest_.layers.clear();
     EXPECT_EQ(Add(title, "x").Problem(), ErrorKind::kCorrupt) << title;
   }
@@ -95,6 +101,8 @@ TEST_F(ArtifactFilesTest, RefusesOneNameTwice) {
 
 TEST_F(ArtifactFilesTest, PackedDirectoriesAreUnsupported) {
   Add("dir", "tar").manifest_.layers[0].annotations["io.deis.oras.content.unpack"] = "true";
+  EXPECT_EQ(Problem(), ErrorKind::kUnsupported);
+  manifest_.layers[0].annotations[std::string(kTitleAnnotation)] = ".";
   EXPECT_EQ(Problem(), ErrorKind::kUnsupported);
 }
 
@@ -118,6 +126,48 @@ TEST_F(ArtifactFilesTest, ReplacesOnlyWhenAskedTo) {
   Write(true);
   EXPECT_EQ(Text("a"), "new");
   EXPECT_THAT(Found(), ElementsAre("a", "b"));
+}
+
+TEST_F(ArtifactFilesTest, WithoutRoomForOneNoneAppears) {
+  std::filesystem::create_directories(into_.path() + "/sub/dir");
+  std::ofstream(into_.path() + "/file") << "mine";
+  for (const std::string name : {"file/x", "sub", "sub/dir"}) {
+    manifest_.layers.clear();
+    Add("a", "one").Add(name, "two");
+    for (const bool overwrite : {false, true})
+      EXPECT_EQ(CaughtError([&] { Write(overwrite); }).kind(), ErrorKind::kFailed) << name;
+    EXPECT_THAT(Found(), ElementsAre("file", "sub", "sub/dir"));
+  }
+}
+
+// Blobs during whose reading somebody else takes a name.
+class TakenMeanwhile : public Blobs {
+ public:
+  TakenMeanwhile(const Blobs& blobs, std::string taken) : blobs_(blobs), taken_(std::move(taken)) {}
+  std::unique_ptr<Source> Open(const Descriptor& blob, const std::string& what) const override {
+    std::filesystem::create_directories(taken_);
+    return blobs_.Open(blob, what);
+  }
+
+ private:
+  const Blobs& blobs_;
+  std::string taken_;
+};
+
+TEST_F(ArtifactFilesTest, ANameThatIsTakenMeanwhileTakesBackTheOthers) {
+  Add("a", "one").Add("new/dir/b", "two").Add("c", "three");
+  const TakenMeanwhile blobs(blobs_, into_.path() + "/c");
+  const auto write = [&] { WriteFiles(FilesOf(manifest_), blobs, Dir::Open(into_.path()), false, SilentProgress()); };
+  EXPECT_EQ(CaughtError(write).kind(), ErrorKind::kFailed);
+  EXPECT_THAT(Found(), ElementsAre("c"));
+}
+
+TEST_F(ArtifactFilesTest, RemovesWhatWasLeftHiddenButNotWhatIsInUse) {
+  std::filesystem::create_directories(into_.path() + "/.gantry-files-1-0");
+  std::ofstream(into_.path() + "/.gantry-files-1-0/0") << "left";
+  const StagedDir other(Dir::Open(into_.path()), ".gantry-files-");
+  Add("a", "one").Write();
+  EXPECT_THAT(Found(), ElementsAre(std::filesystem::path(other.dir().name()).filename(), "a"));
 }
 
 TEST_F(ArtifactFilesTest, FollowsNoLink) {

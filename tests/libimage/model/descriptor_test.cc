@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "libimage/base/error.h"
+#include "libimage/model/media_type.h"
 #include "tests/support/temp_dir.h"
 
 namespace gantry::image {
@@ -79,6 +80,18 @@ TEST(DescriptorTest, RefusesSizesThatAreNone) {
     EXPECT_EQ(CaughtError([&] { WithMembers("\"size\":" + std::string(size)); }).kind(), ErrorKind::kCorrupt) << size;
   }
   EXPECT_EQ(WithMembers(R"("size":1099511627776)").size, kMaxBlobBytes);
+}
+
+TEST(DescriptorTest, OnlyTheFileOfAnArtifactMayBeEmpty) {
+  const auto parse = [](std::string_view type, const std::string& digest) {
+    return ParseText(R"({"mediaType":")" + std::string(type) + R"(","digest":")" + digest + R"(","size":0})");
+  };
+  for (const HashAlgorithm algorithm : {HashAlgorithm::kSha256, HashAlgorithm::kSha512})
+    EXPECT_EQ(parse("text/plain", Digest::Of("", algorithm).str()).size, 0u);
+  EXPECT_EQ(CaughtError([&] { parse("text/plain", Digest::Of("x").str()); }).kind(), ErrorKind::kCorrupt);
+  for (const std::string_view type : {kOciManifestType, kDockerListType, kOciArtifactManifestType, kOciConfigType,
+                                      kOciLayerGzipType, kDockerLayerType, kDockerSchema1Type})
+    EXPECT_EQ(CaughtError([&] { parse(type, Digest::Of("").str()); }).kind(), ErrorKind::kCorrupt) << type;
 }
 
 TEST(DescriptorTest, SaysWhereTheDigestIsWrong) {
