@@ -22,13 +22,14 @@ namespace {
 constexpr size_t kThreadsOfAJob = 4;
 // Threads that deflate one layer; each holds a few MiB, and inflating does not keep up with more.
 constexpr size_t kMaxDeflaters = 5;
-// What recompressions may hold together, however many processors there are, and what one holds.
+// What recompressions may hold together, however many processors there are, and what one holds: an inflater with a
+// window of 8 MiB, the blocks that are read ahead, and what the compressor has.
 constexpr size_t kMemoryOfJobs = 48;  // MiB
 // Beside those that compress: one whose layer is read ahead, and one whose blob goes to the disk.
 constexpr size_t kJobsAround = 2;
 
 size_t MemoryOfJob(Compression compression) {
-  return compression == Compression::kZstd ? 40 : compression == Compression::kGzip ? 32 : 8;
+  return compression == Compression::kZstd ? 40 : compression == Compression::kGzip ? 32 : 14;
 }
 
 // Hands on all but the end.
