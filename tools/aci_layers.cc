@@ -45,15 +45,15 @@ class AciLayers : public Destination {
         ThrowErrno("empty " + Quoted(files_[layer].str()));
       return FileSink(file.fd(), Quoted(files_[layer].str()));
     };
-    const auto made = input.source.Made([&] {
-      return image::ConvertToLayeredAcis(input.image, *input.source.blobs, open,
-                                         {.naming = naming,
-                                          .compression = options_.copy.compression.value_or(image::Compression::kGzip),
-                                          .level = options_.copy.level,
-                                          .threads = options_.copy.threads,
-                                          .epoch = options_.epoch,
-                                          .progress = &progress});
-    });
+    const std::vector<image::LayeredAci> made =
+        image::ConvertToLayeredAcis(input.image, *input.source.blobs, open,
+                                    {.naming = naming,
+                                     .compression = options_.copy.compression.value_or(image::Compression::kGzip),
+                                     .level = options_.copy.level,
+                                     .threads = options_.copy.threads,
+                                     .epoch = options_.epoch,
+                                     .progress = &progress});
+    input.Settle();
     KeepLayers(image, *input.source.blobs);
     Commit();
     return Describe(made);

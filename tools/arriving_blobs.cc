@@ -66,11 +66,22 @@ class ArrivingSource : public Source {
 
 }  // namespace
 
-ArrivingBlobs::ArrivingBlobs(std::shared_ptr<const image::Store> store, std::function<void()> fetch)
-    : store_(std::move(store)), fetched_(std::async(std::launch::async, std::move(fetch)).share()) {}
+ArrivingBlobs::ArrivingBlobs(std::shared_ptr<const image::Store> store, std::function<void()> fetch,
+                             std::function<void()> stop)
+    : store_(std::move(store)),
+      stop_(std::move(stop)),
+      fetched_(std::async(std::launch::async, std::move(fetch)).share()) {}
+
+ArrivingBlobs::~ArrivingBlobs() {
+  if (!ended())
+    stop_();
+}
 
 std::unique_ptr<Source> ArrivingBlobs::Open(const image::Descriptor& blob, std::string_view what) const {
-  if (store_->HasBlob(blob.digest))
+  const bool all_came = ended();
+  if (all_came)
+    Finish();
+  if (all_came || store_->HasBlob(blob.digest))
     return store_->Open(blob, what);
   gave_unchecked_ = true;
   return std::make_unique<ArrivingSource>(store_, fetched_, blob, std::string(what));

@@ -14,8 +14,12 @@ namespace gantry::tools {
 class ArrivingBlobs : public image::Blobs {
  public:
   // Blobs come into `store` by what `fetch` does, in a thread of its own, until it returns. The destructor waits for
-  // it.
-  ArrivingBlobs(std::shared_ptr<const image::Store> store, std::function<void()> fetch);
+  // it, after `stop`, which is to make it return soon.
+  ArrivingBlobs(
+      std::shared_ptr<const image::Store> store, std::function<void()> fetch, std::function<void()> stop = [] {});
+  ArrivingBlobs(const ArrivingBlobs&) = delete;
+  ArrivingBlobs& operator=(const ArrivingBlobs&) = delete;
+  ~ArrivingBlobs() override;
 
   // Of a blob that is not here yet, a source that waits for its bytes, and throws what `fetch` threw. To hash them is
   // left to `fetch`, which does it already: who reads here checks what is in the blob by its diff ID, as OpenLayer
@@ -25,7 +29,8 @@ class ArrivingBlobs : public image::Blobs {
   std::unique_ptr<Source> OpenWhole(const image::Descriptor& blob, std::string_view what) const override;
 
   // Whether bytes were asked for before they were checked. `fetch` may have replaced them by others, as it does with a
-  // damaged part of an earlier fetch and with what a mirror sent that is not the blob.
+  // damaged part of an earlier fetch and with what a mirror sent that is not the blob: then what was made of them is
+  // to be thrown away, with all that it was put into, and may be made anew once Finish has returned.
   bool gave_unchecked() const { return gave_unchecked_; }
 
   bool ended() const;
@@ -34,6 +39,7 @@ class ArrivingBlobs : public image::Blobs {
 
  private:
   std::shared_ptr<const image::Store> store_;
+  std::function<void()> stop_;
   std::shared_future<void> fetched_;
   mutable std::atomic<bool> gave_unchecked_ = false;
 };

@@ -111,7 +111,8 @@ class AciDestination : public Destination {
     image::AciOptions how = HowTo(naming, progress);
     how.rootfs = KnownRootfs(input);
     how.identified = IntoResult(options_, input, identity);
-    Written written = input.source.Made([&] { return Convert(input.image, *input.source.blobs, how); });
+    Written written = Convert(input.image, *input.source.blobs, how);
+    input.Settle();
     for (const auto& [key, value] : identity.members()) written.more.Append(key, value);
     Commit();
     return written;
@@ -219,7 +220,8 @@ class SinkDestination : public Destination {
       options_.copy.compression = image::Compression::kGzip;
     options_.copy.rootfs = KnownRootfs(input);
     options_.copy.identified = IntoResult(options_, input, more);
-    const image::VerifiedImage copied = input.source.Made([&] { return CopyOne(input.image, *input.source.blobs); });
+    const image::VerifiedImage copied = CopyOne(input.image, *input.source.blobs);
+    input.Settle();
     image::Descriptor top = copied.image().descriptor;
     top.platform = copied.image().config.platform;
     sink_->Name(top, ref_);
@@ -369,6 +371,7 @@ class RegistryDestination : public Destination {
   Written Write(const Input& input, Progress& progress) override {
     const image::Image& image = input.image.image();
     if (AsItIs() && pusher_.Has(image.descriptor.digest)) {
+      input.Settle();
       PublishAll(pusher_, image.descriptor, input.source.evidence);
       return {image.descriptor.digest.str(), {{"mediaType", image.descriptor.media_type}, {"pushed", false}}};
     }
@@ -381,6 +384,9 @@ class RegistryDestination : public Destination {
     written.more.Append("pushed", true);
     return written;
   }
+
+  // The process with the network cannot be started once more, and need not be: it has no blob that is not checked.
+  bool writes_again() const override { return true; }
 
   std::vector<Written> WriteAll(const InputSet& input, Progress& progress) override {
     const InputSet::Top& top = input.tops.front();

@@ -43,6 +43,15 @@ struct Input {
   const LocalName& name;
   const LocalImage& source;
   const image::VerifiedImage& image;
+  std::function<void()> accept = {};  // notes that the image is accepted
+
+  // Before anything gets its final name: until this returns, what was read may be wrong, or not all of it be here.
+  void Settle() const {
+    if (source.arriving != nullptr)
+      source.arriving->Finish();
+    if (accept)
+      accept();
+  }
 };
 
 // The same for all that a name leads to, once every image in it was allowed.
@@ -71,8 +80,12 @@ class Destination {
  public:
   virtual ~Destination() = default;
 
-  // Writes it all and commits; nothing is left under a final name when it throws.
+  // Writes it all, settles the input and commits; nothing is left under a final name when it throws, and what was
+  // written until then counts for nothing.
   virtual Written Write(const Input& input, Progress& progress) = 0;
+  // Whether Write may be called once more after that. Another destination of the same place can be opened in any case
+  // but this.
+  virtual bool writes_again() const { return false; }
   // The same for several. kUnsupported for formats that hold one image.
   virtual std::vector<Written> WriteAll(const InputSet& input, Progress& progress);
 };

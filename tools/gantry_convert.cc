@@ -3,7 +3,12 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -79,7 +84,47 @@ void ParseCompression(const std::string& text, image::CopyOptions& into) {
   into.level = *level;
 }
 
-WriteOptions WriteOptionsOf(const ConvertOptions& options) {
+// What is to be said, which waits while a gantry-fetch draws on the same terminal.
+class Held {
+ public:
+  Held() = default;
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  ~Held() { Release(); }
+
+  void Say(std::function<void()> say) {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(say));
+    if (!holds_)
+      SayAll();
+  }
+  void Hold() {
+    const std::lock_guard lock(mutex_);
+    holds_ = true;
+  }
+  void Release() {
+    const std::lock_guard lock(mutex_);
+    holds_ = false;
+    SayAll();
+  }
+  // What it is about is not what comes of it.
+  void Drop() {
+    const std::lock_guard lock(mutex_);
+    waiting_.clear();
+  }
+
+ private:
+  void SayAll() {
+    for (const auto& say : std::exchange(waiting_, {})) say();
+  }
+
+  std::mutex mutex_;
+  bool holds_ = false;
+  std::vector<std::function<void()>> waiting_;
+};
+
+// `held` outlives them.
+WriteOptions WriteOptionsOf(const ConvertOptions& options, Held& held) {
   WriteOptions write{.copy = {},
                      .name = options.name,
                      .store_root = StoreRoot(options.common),
@@ -95,7 +140,9 @@ WriteOptions WriteOptionsOf(const ConvertOptions& options) {
     write.copy.manifest_type = options.format == "docker" ? image::kDockerManifestType : image::kOciManifestType;
   write.copy.preserve_digests = options.preserve_digests;
   write.copy.threads = options.threads;
-  write.copy.note = [common = options.common](std::string_view text) { Warn(common, text); };
+  write.copy.note = [&held, common = options.common](std::string_view text) {
+    held.Say([common, note = std::string(text)] { Warn(common, note); });
+  };
   return write;
 }
 
@@ -201,38 +248,106 @@ int ConvertAll(const ConvertOptions& options, const image::Reference& reference,
   return ConvertTrees(options, reference, name, OpenLocalImages(name, StoreRoot(options.common)), destination);
 }
 
+// One image, into one destination.
+class OneConversion {
+ public:
+  OneConversion(const ConvertOptions& options, const image::Reference& reference, WriteOptions write,
+                std::unique_ptr<Destination> destination, Held& held)
+      : options_(options),
+        reference_(reference),
+        write_(std::move(write)),
+        destination_(std::move(destination)),
+        held_(held) {}
+
+  int Run(LocalName name, LocalImage source) {
+    const sign::Policy policy = LoadPolicy(options_.policy, options_.common);
+    for (const std::string& note : source.notes) Warn(options_.common, note);
+    if (source.arriving != nullptr)
+      held_.Hold();
+    const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
+    SayWhoVouches(verified);
+    std::optional<Written> written = Try(name, source, verified);
+    if (!written) {
+      BeginAnew(name, source);
+      SayWhoVouches(verified);
+      written = Try(name, source, verified);
+    }
+    held_.Release();
+    const std::string where = written->file.empty() ? NameOf(reference_) : written->file;
+    CarryEvidence(source.evidence, verified.image().descriptor.digest, reference_, written->id, where,
+                  StoreRoot(options_.common));
+    Print(options_, *written, where, SourceOf(verified));
+    return 0;
+  }
+
+ private:
+  void SayWhoVouches(const image::VerifiedImage& image) {
+    held_.Say([&common = options_.common, by = image.vouched_by()] { Note(common, "the image is trusted by " + by); });
+  }
+
+  // nullopt: bytes were read while they came, and wrong; the right ones have come since.
+  std::optional<Written> Try(const LocalName& name, const LocalImage& source, const image::VerifiedImage& verified) {
+    const Input input{name, source, verified, [&] { NoteAccepted(verified.accepted(), StoreRoot(options_.common)); }};
+    const ArrivingBlobs* const arriving = source.arriving;
+    bool worthless = false;
+    const auto progress = MakeProgress(options_.common);
+    const auto beside =
+        DeferredProgress(*progress, [&] { return arriving == nullptr || (!worthless && arriving->ended()); });
+    try {
+      Written written = destination_->Write(input, *beside);
+      if (arriving != nullptr)
+        arriving->Finish();  // whatever the destination had to ask for
+      return written;
+    } catch (const Error& error) {
+      // All else is not of the bytes, and told at once.
+      const bool of_bytes = error.kind() == ErrorKind::kCorrupt || error.kind() == ErrorKind::kUnsupported;
+      if (arriving == nullptr || !of_bytes || !arriving->gave_unchecked())
+        throw;
+      arriving->Finish();  // whose error, if there is one, says why
+      worthless = true;
+    }
+    return std::nullopt;
+  }
+
+  // With all of it in the store, and nothing of what was made before.
+  void BeginAnew(LocalName& name, LocalImage& source) {
+    held_.Drop();
+    name.fetching = nullptr;
+    source = OpenLocalImage(name, Purpose::kRead, StoreRoot(options_.common), options_.platform);
+    if (destination_->writes_again())
+      return;
+    destination_.reset();
+    destination_ = FormatOf(reference_).open(reference_, write_);
+  }
+
+  const ConvertOptions& options_;
+  const image::Reference& reference_;
+  WriteOptions write_;
+  std::unique_ptr<Destination> destination_;
+  Held& held_;
+};
+
 int Convert(const ConvertOptions& options) {
   const image::Reference reference = image::Reference::Parse(options.destination);
   const DestinationFormat& format = FormatOf(reference);
   if (options.layers && !IsAci(reference))
     throw Error(ErrorKind::kUsage, "--layers is for aci:", "layers stay as they are in other formats");
-  const WriteOptions write = WriteOptionsOf(options);
+  Held held;
+  const WriteOptions write = WriteOptionsOf(options, held);
   const image::Confinement keep = Kept(options, format.places(reference, write));
   if (options.common.print_confinement)
     Confine(options.common, keep);
-  const std::unique_ptr<Destination> destination = format.open(reference, write);
+  std::unique_ptr<Destination> destination = format.open(reference, write);
   if (options.all || options.platform.find(',') != std::string::npos)
     return ConvertAll(options, reference, keep, *destination);
   LocalName name = BringBeginning(options.source, options.platform, options.policy, options.common);
   name.dependencies = options.dependencies;
   Confine(options.common, keep);
-  const Local opened = OpenLocal(name, Purpose::kRead, StoreRoot(options.common), options.platform);
+  Local opened = OpenLocal(name, Purpose::kRead, StoreRoot(options.common), options.platform);
   if (const auto* artifact = std::get_if<LocalImages>(&opened))
     return ConvertTrees(options, reference, name, *artifact, *destination);
-  const auto& source = std::get<LocalImage>(opened);
-  const sign::Policy policy = LoadPolicy(options.policy, options.common);
-  for (const std::string& note : source.notes) Warn(options.common, note);
-  const image::VerifiedImage verified = sign::Verifier::Verify(source.image, policy, source.evidence);
-  Note(options.common, "the image is trusted by " + verified.vouched_by());
-  NoteAccepted(verified.accepted(), StoreRoot(options.common));
-  const auto progress = MakeProgress(options.common);
-  const auto beside = DeferredProgress(*progress, [&] { return !source.arriving || source.arriving->ended(); });
-  const Written written = destination->Write({name, source, verified}, *beside);
-  const std::string where = written.file.empty() ? NameOf(reference) : written.file;
-  CarryEvidence(source.evidence, verified.image().descriptor.digest, reference, written.id, where,
-                StoreRoot(options.common));
-  Print(options, written, where, SourceOf(verified));
-  return 0;
+  return OneConversion(options, reference, write, std::move(destination), held)
+      .Run(std::move(name), std::get<LocalImage>(std::move(opened)));
 }
 
 std::string Forms() {

@@ -9,7 +9,6 @@
 #include <variant>
 #include <vector>
 
-#include "libimage/base/error.h"
 #include "libimage/base/process.h"
 #include "libimage/confine/confine.h"
 #include "libimage/convert/copy_referrers.h"
@@ -86,24 +85,6 @@ struct LocalImage {
   bool unpacked = false;                    // its layers are plain because they were made just now
   std::vector<std::string> notes = {};      // what the image has not, but the ACI has, for a warning
   const ArrivingBlobs* arriving = nullptr;  // `blobs`, where some of them still come
-
-  // What `make` makes of the blobs, once all of them are here. Before anything of it gets its final name: until then
-  // what was read may be wrong. Where it was, and the right bytes came later, `make` is called once more.
-  template <typename Make>
-  auto Made(const Make& make) const {
-    if (arriving == nullptr)
-      return make();
-    try {
-      auto made = make();
-      arriving->Finish();
-      return made;
-    } catch (const Error&) {
-      arriving->Finish();  // whose error, if there is one, says why
-      if (!arriving->gave_unchecked())
-        throw;
-    }
-    return make();
-  }
 };
 
 // All that a name leads to: images and indexes, before anyone looked into them.

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -263,7 +264,10 @@ class Deferred : public Progress {
   Deferred(Progress& inner, std::function<bool()> ready) : inner_(inner), ready_(std::move(ready)) {}
   Deferred(const Deferred&) = delete;
   Deferred& operator=(const Deferred&) = delete;
-  ~Deferred() override { Tell(); }
+  ~Deferred() override {
+    if (ready_() && std::uncaught_exceptions() == 0)
+      Tell();
+  }
 
   int Begin(std::string label, uint64_t total) override {
     const std::lock_guard lock(mutex_);

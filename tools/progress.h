@@ -35,7 +35,8 @@ std::unique_ptr<Progress> TerminalProgress(ProgressScreen screen);
 std::unique_ptr<Progress> PlainProgress(ProgressScreen screen);
 
 // Tells `inner`, which is borrowed, nothing before `ready` says that it may be told, and then all that was reported; at
-// the latest when it goes. For a program beside another one that draws on the same screen.
+// the latest when it goes, but nothing more when that is because of an exception. For a program beside another one that
+// draws on the same screen.
 std::unique_ptr<Progress> DeferredProgress(Progress& inner, std::function<bool()> ready);
 
 // Writes `text` (whole lines) to stderr, above the bars when there are any.

@@ -127,7 +127,7 @@ Process::~Process() {
 }
 
 void Process::Signal(int signal) const {
-  if (kill(pid_, signal) < 0 && errno != ESRCH)
+  if (syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0) < 0 && errno != ESRCH)
     ThrowErrno("signal process " + std::to_string(pid_));
 }
 

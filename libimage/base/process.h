@@ -34,7 +34,7 @@ class Process {
 
   pid_t pid() const { return pid_; }
   int pidfd() const { return pidfd_.get(); }
-  void Signal(int signal) const;  // no error when it has ended
+  void Signal(int signal) const;  // no error when it has ended; may be called beside Wait
   ExitStatus Wait();              // the last call
 
   // Starts `argv[0]` (searched in PATH when it has no slash). `fds` are (ours, theirs): descriptor `ours` becomes

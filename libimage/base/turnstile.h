@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
+#include <set>
 
 namespace gantry {
 
@@ -21,10 +22,10 @@ class Turnstile {
     Turn& operator=(const Turn&) = delete;
     ~Turn() { End(); }
 
-    // Until fewer than `at_once` of the jobs before this one have not ended theirs.
+    // Until all jobs but the `at_once` - 1 right before this one have ended theirs.
     void Wait() {
       std::unique_lock lock(stile_.mutex_);
-      stile_.ended_one_.wait(lock, [this] { return number_ < stile_.ended_ + stile_.at_once_; });
+      stile_.ended_one_.wait(lock, [this] { return number_ < stile_.all_before_ + stile_.at_once_; });
     }
     // The first call counts.
     void End() {
@@ -32,7 +33,8 @@ class Turnstile {
         return;
       ended_ = true;
       const std::lock_guard lock(stile_.mutex_);
-      ++stile_.ended_;
+      stile_.ended_.insert(number_);
+      while (stile_.ended_.erase(stile_.all_before_) != 0) ++stile_.all_before_;
       stile_.ended_one_.notify_all();
     }
 
@@ -46,7 +48,8 @@ class Turnstile {
   const size_t at_once_;
   std::mutex mutex_;
   std::condition_variable ended_one_;
-  size_t ended_ = 0;
+  size_t all_before_ = 0;   // have ended
+  std::set<size_t> ended_;  // beyond them: one that is skipped may end before those that are in
 };
 
 }  // namespace gantry

@@ -22,13 +22,14 @@ namespace {
 constexpr size_t kThreadsOfAJob = 4;
 // Threads that deflate one layer; each holds a few MiB, and inflating does not keep up with more.
 constexpr size_t kMaxDeflaters = 5;
-// What recompressions may hold together, however many processors there are, and what one holds.
+// What recompressions may hold together, however many processors there are, and what one holds: an inflater with a
+// window of 8 MiB, the blocks that are read ahead, and what the compressor has.
 constexpr size_t kMemoryOfJobs = 48;  // MiB
 // Beside those that compress: one whose layer is read ahead, and one whose blob goes to the disk.
 constexpr size_t kJobsAround = 2;
 
 size_t MemoryOfJob(Compression compression) {
-  return compression == Compression::kZstd ? 40 : compression == Compression::kGzip ? 32 : 8;
+  return compression == Compression::kZstd ? 40 : compression == Compression::kGzip ? 32 : 14;
 }
 
 // Hands on all but the end.
@@ -100,7 +101,7 @@ class LayersCopy {
     const auto take_turn = [&](size_t number) {
       const size_t rank = turned[number];
       Turnstile::Turn reading(reading_, number), packing(packing_, number);
-      Try(rank, [&] { Add(jobs[rank], reading, packing); });
+      Try(rank, [&] { Add(rank, jobs[rank], reading, packing); });
     };
     const size_t beside = options_.threads > 1 ? at_once_ + kJobsAround : 1;
     RunParallel(2, options_.threads, [&](size_t group) {
@@ -145,13 +146,17 @@ class LayersCopy {
     }
   }
 
-  void Add(size_t i, Turnstile::Turn& reading, Turnstile::Turn& packing) {
-    if (plan_.Recompresses(layers_[i])) {
-      made_[i] = Recompress(i, reading, packing);
-    } else {
-      packing.Wait();
+  void Add(size_t rank, size_t i, Turnstile::Turn& reading, Turnstile::Turn& packing) {
+    if (plan_.Recompresses(layers_[i]))
+      made_[i] = Recompress(rank, i, reading, packing);
+    else if (HasTurn(packing, rank))
       CopyAsItIs(i);
-    }
+  }
+
+  // Waits, and says whether there is still something to do: a job before this one may have failed meanwhile.
+  bool HasTurn(Turnstile::Turn& turn, size_t rank) {
+    turn.Wait();
+    return !failure_.IsBelow(rank);
   }
 
   // The blob of a foreign layer may be nowhere but at its URLs.
@@ -171,17 +176,21 @@ class LayersCopy {
 
   // What is said about a layer in annotations and URLs is about its old bytes. `reading` is for the blocks that are
   // read ahead, `packing` for what the compressor holds: the next layer begins with either as soon as this one is
-  // through.
-  Descriptor Recompress(size_t i, Turnstile::Turn& reading, Turnstile::Turn& packing) {
+  // through. nullopt: it was not its turn any more.
+  std::optional<Descriptor> Recompress(size_t rank, size_t i, Turnstile::Turn& reading, Turnstile::Turn& packing) {
     const Digest& diff_id = image_.config.diff_ids.at(i);
-    // What is not compressed has its diff ID for digest, which the sink computes.
+    // What is not compressed has its diff ID for digest, which the sink computes and looks at.
     const bool plain = *plan_.layers == Compression::kNone && diff_id.algorithm() == HashAlgorithm::kSha256;
     const auto open = plain ? OpenUncheckedLayer : OpenLayer;
-    reading.Wait();
+    if (!HasTurn(reading, rank))
+      return std::nullopt;
     std::unique_ptr<Source> tar = open(blobs_, image_, i, options_.threads > 1);
     const Block first = tar->Next();  // what follows is inflated meanwhile
-    packing.Wait();
+    if (!HasTurn(packing, rank))
+      return std::nullopt;
     const std::unique_ptr<NewBlob> blob = sink_.MakeBlob(LayerName(image_, i));
+    if (plain)
+      blob->Expect(diff_id, LayerName(image_, i));
     OpenEnded bytes(*blob);
     std::unique_ptr<Sink> packed = Compress(
         bytes,
@@ -195,9 +204,7 @@ class LayersCopy {
     if (parallel_)
       packing.End();
     blob->Finish();
-    if (plain)
-      RequireDigest(blob->digest(), diff_id, LayerName(image_, i));
-    return {
+    return Descriptor{
         .media_type = LayerType(plan_.manifest_type, *plan_.layers), .digest = blob->digest(), .size = blob->size()};
   }
 

@@ -8,7 +8,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "libimage/base/digest.h"
 #include "libimage/base/stream.h"
 #include "libimage/model/descriptor.h"
 #include "libimage/model/image.h"
@@ -16,12 +18,25 @@
 
 namespace gantry::image {
 
-// A blob on its way in whose bytes are being made. Destroyed without Finish, it leaves nothing.
+// A blob on its way in whose bytes are being made. Destroyed without Finish, or after Finish threw, it leaves nothing.
 class NewBlob : public Sink {
  public:
+  // For who knows the digest beforehand: Finish is kCorrupt for another one. `what` names the blob in errors.
+  void Expect(Digest digest, std::string what) { expected_.emplace(std::move(digest), std::move(what)); }
+
   // After Finish.
   virtual Digest digest() const = 0;
   virtual uint64_t size() const = 0;
+
+ protected:
+  // For every Finish, before anything is kept.
+  void RequireExpected(const Digest& found) const {
+    if (expected_)
+      RequireDigest(found, expected_->first, expected_->second);
+  }
+
+ private:
+  std::optional<std::pair<Digest, std::string>> expected_;
 };
 
 class ImageSink {

@@ -189,6 +189,7 @@ class MadeBlob final : public NewBlob {
   void Write(std::span<const std::byte> bytes) override { bytes_.Write(bytes, what_); }
   void Finish() override {
     digest_ = bytes_.Hash();
+    RequireExpected(*digest_);
     // Before it is looked for and gets its name: a collector must not come in between.
     session_->Add({*digest_});
     bytes_.Keep(dir_, *digest_);

@@ -17,6 +17,7 @@ class ArchiveSink::Made : public NewBlob {
   }
   void Finish() override {
     digest_ = hasher_.Finish();
+    RequireExpected(*digest_);
     if (sink_.there_.insert(*digest_).second)
       member_.Finish(sink_.MemberFor(*digest_, {}));
   }

@@ -145,6 +145,7 @@ class LayoutBlob : public NewBlob {
   void Finish() override {
     sink_->Finish();
     digest_ = hasher_.Finish();
+    RequireExpected(*digest_);
     if (!IsSound(dir_, *digest_, size_))
       file_.Commit(RelPath::Parse(digest_->hex()));
   }

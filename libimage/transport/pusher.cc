@@ -151,6 +151,7 @@ class PushedBlob : public NewBlob {
   }
   void Finish() override {
     digest_ = hasher_.Finish();
+    RequireExpected(*digest_);
     channel_.End(*digest_);
   }
   Digest digest() const override { return digest_.value(); }

@@ -3,7 +3,7 @@
 # converted to while it came, and nothing of it gets a name.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
-need jq
+need jq nginx
 accept_anything
 start_registry
 mkdir "$T/base" "$T/top"
@@ -11,6 +11,7 @@ head -c 3000000 /dev/urandom >"$T/base/large"
 head -c 2000000 /dev/urandom >"$T/top/data"
 make_image "$T/img" v1 '{"Cmd":["/x"]}' "$T/base" "$T/top"
 push "$T/img:v1" large:v1
+push "$T/img:v1" there:v1
 
 # told WHAT: every kind of conversion ends so. A KIND has a name for @, and words.
 told() {
@@ -20,7 +21,7 @@ told() {
   [ "$code" != 0 ] || fail "$1: fetched all the same"
   for kind in "aci:$T/@.aci" "aci:$T/@.acis --layers" "oci:$T/@:v1" "oci:$T/@:v1 --squash" "oci:$T/@:v1 --compress zstd" \
     "oci-archive:$T/@.tar" "docker-archive:$T/@.tar" 'store:example.com/@:v1' 'store:example.com/@:v2 --squash' \
-    "docker://$registry/@:v1 --squash"; do
+    "docker://$registry/@:v1 --squash" "docker://$registry/there:v1"; do
     read -ra words <<<"${kind//@/made}"
     rm -rf "$T/store"
     expect_exit "$code" gantry-convert -q "docker://$registry/large:v1" "${words[@]}"
@@ -45,3 +46,10 @@ for layer in $(gantry-inspect --raw "oci:$T/img:v1" | jq -r '.layers[].digest[7:
   cp "$T/kept" "$kept"
 done
 expect_exit 0 gantry-convert -q "docker://$registry/large:v1" "aci:$T/made.aci"
+
+# What is wrong with the conversion itself is told at once, and ends the fetch.
+start_proxy http 'access_log off; proxy_max_temp_file_size 0;' '' 'limit_rate 100k;'
+rm -rf "$T/store"
+expect_exit 7 timeout 10 gantry-convert -q --format docker --preserve-digests "docker://127.0.0.1:$port/large:v1" \
+  "oci:$T/o:v1"
+expect_text preserve "$T/err"

@@ -43,3 +43,10 @@ expect_exit 0 gantry convert -q "docker://$name" "oci:$T/copy:v1"
 # Another store has accepted nothing yet.
 put old $((now + 10))
 expect_exit 0 gantry fetch -q --root "$T/other" "docker://$name"
+# One whose layer never came was not accepted.
+put newest $((now + 200))
+layer=$(gantry inspect --raw "oci:$T/layout-newest:v1" | jq -r '.layers[0].digest[7:]')
+rm "$(find "$(dirname "$registry_log")" -path "*/blobs/sha256/${layer:0:2}/$layer/data")"
+! gantry convert -q "docker://$name" "oci:$T/copy-newest:v1" 2>"$T/err" || fail "converted without its layer"
+put new $((now + 100))
+expect_exit 0 gantry convert -q "docker://$name" "oci:$T/copy-new:v1"

@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "libimage/base/error.h"
 #include "tools/tool_main.h"
 
 namespace gantry::tools {
@@ -245,8 +246,23 @@ TEST_F(ProgressTest, DeferredTellsNothingBeforeItMay) {
     ready = false;
     deferred->End(second, "done");
     EXPECT_EQ(All().find("second: done"), std::string::npos) << All();
+    ready = true;
   }
   EXPECT_NE(All().find("second: done, 3.9 KiB\n"), std::string::npos) << All();
+}
+
+TEST_F(ProgressTest, DeferredTellsNothingOfWhatFailed) {
+  const std::unique_ptr<Progress> screen = PlainProgress(Screen());
+  bool ready = false;
+  const auto fail = [&] {
+    const std::unique_ptr<Progress> deferred = DeferredProgress(*screen, [&] { return ready; });
+    const int task = deferred->Begin("task", 2000);
+    deferred->End(task, "done");
+    ready = true;
+    throw Error(ErrorKind::kFailed, "no room");
+  };
+  EXPECT_THROW(fail(), Error);
+  EXPECT_EQ(All(), "");
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -44,16 +46,41 @@ TEST(TurnstileTest, NoMoreAreInThanAreLet) {
 TEST(TurnstileTest, OneThatNeverWaitsHoldsNobodyUp) {
   Turnstile stile(1);
   std::atomic<int> let{0};
+  std::atomic<int> in{0};
+  std::atomic<int> most{0};
   RunParallel(100, 4, [&](size_t number) {
     Turnstile::Turn turn(stile, number);
     if (number % 2 == 0)
       return;
     turn.Wait();
+    most = std::max<int>(most, ++in);
+    std::this_thread::yield();
+    --in;
     turn.End();
     turn.End();
     ++let;
   });
   EXPECT_EQ(let, 50);
+  EXPECT_EQ(most, 1);
+}
+
+TEST(TurnstileTest, OneThatIsSkippedDoesNotLetOthersInBeforeTheirTurn) {
+  Turnstile stile(1);
+  { const Turnstile::Turn first(stile, 0); }
+  Turnstile::Turn second(stile, 1);
+  second.Wait();
+  std::atomic<bool> in{false};
+  std::jthread third([&] {
+    Turnstile::Turn turn(stile, 2);
+    turn.Wait();
+    in = true;
+  });
+  { const Turnstile::Turn skipped(stile, 3); }
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(in) << "beside the second one";
+  second.End();
+  third.join();
+  EXPECT_TRUE(in);
 }
 
 }  // namespace

@@ -109,6 +109,18 @@ class WatchedSink : public MemorySink {
   static bool IsLayer(std::string_view what) { return what.starts_with("layer"); }
 };
 
+// Every blob is this one, as of a place that leaves the look at digests to the reader.
+class Uncheckedly : public Blobs {
+ public:
+  explicit Uncheckedly(std::string bytes) : bytes_(std::move(bytes)) {}
+  std::unique_ptr<Source> Open(const Descriptor&, std::string_view) const override {
+    return MemorySource(AsBytes(bytes_));
+  }
+
+ private:
+  std::string bytes_;
+};
+
 TEST(CopyLayersTest, OneLayerBeginsWhileAnotherGoesToTheDisk) {
   ImageBuilder image;
   image.Layer(TarOf(300'000, 1)).Layer(TarOf(200'000, 2)).Layer(TarOf(100'000, 3));
@@ -172,6 +184,45 @@ TEST(CopyLayersTest, OfSeveralThatFailTheFirstInTurnIsTold) {
       }
     }
   }
+}
+
+// A sink that takes one blob at a time is in no state to take another one after a failure.
+TEST(CopyLayersTest, AfterAFailureNothingIsPutIntoASinkThatTakesOneBlobAtATime) {
+  for (const bool recompressed : {false, true}) {
+    ImageBuilder image;
+    for (uint32_t i = 1; i < 10; ++i) {
+      const bool other = recompressed || i % 2 == 0;
+      image.Layer(TarOf(50'000, i), other ? Compression::kGzip : Compression::kZstd);
+    }
+    MemoryBlobs blobs(image);
+    blobs.Damage(image.Build().manifest.layers[1].digest);
+    for (const size_t threads : {1, 2, 3, 8}) {
+      for (int run = 0; run < 20; ++run) {
+        WatchedSink sink({.parallel = false});
+        std::atomic<int> most{0};
+        std::atomic<int> finished{0};
+        sink.at_finish = [&] {
+          most = std::max<int>(most, sink.in_making);
+          ++finished;
+        };
+        const Error error = CaughtError([&] { Conversion::Copy(Trusted(image), blobs, sink, ToZstd(threads)); });
+        ASSERT_THAT(error.message(), HasSubstr("layer 2 of 9")) << threads;
+        ASSERT_LE(most, 1) << threads;
+        ASSERT_EQ(sink.order.size(), 1U) << threads;
+      }
+    }
+  }
+}
+
+TEST(CopyLayersTest, ABlobThatIsNotWhatItIsToBeIsNotKept) {
+  const ImageBuilder image = ImageBuilder().Layer(TarOf(100'000, 1), Compression::kGzip);
+  const ImageBuilder other = ImageBuilder().Layer(TarOf(100'000, 2), Compression::kGzip);
+  const Uncheckedly blobs(MemoryBlobs(other).Get(other.Build().manifest.layers[0].digest));
+  MemorySink sink;
+  CopyOptions options{.threads = 3};
+  options.compression = Compression::kNone;
+  EXPECT_EQ(CaughtError([&] { Conversion::Copy(Trusted(image), blobs, sink, options); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_TRUE(sink.order.empty());
 }
 
 // What a sink cannot keep is told of the layer before the next one, which began meanwhile.

@@ -37,7 +37,10 @@ class MemorySink : public image::ImageSink {
     void Write(std::span<const std::byte> bytes) override {
       bytes_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     }
-    void Finish() override { sink_.Keep(bytes_); }
+    void Finish() override {
+      RequireExpected(digest());
+      sink_.Keep(bytes_);
+    }
     Digest digest() const override { return Digest::Of(bytes_); }
     uint64_t size() const override { return bytes_.size(); }
 

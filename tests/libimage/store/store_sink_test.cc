@@ -71,6 +71,13 @@ TEST_F(StoreSinkTest, MadeBlobHasItsDigestForAName) {
   EXPECT_EQ(blob->digest(), Digest::Of("made here"));
   EXPECT_EQ(store->ReadBlob(blob->digest(), 100), "made here");
   store->MakeBlob("given up")->Write(AsBytes("x"));
+  {
+    const auto other = store->MakeBlob("a blob");
+    other->Expect(Digest::Of("this"), "the blob");
+    other->Write(AsBytes("that"));
+    EXPECT_EQ(CaughtError([&] { other->Finish(); }).kind(), ErrorKind::kCorrupt);
+    EXPECT_FALSE(store->HasBlob(Digest::Of("that")));
+  }
   EXPECT_EQ(Open()->Leftovers().size(), 0U);
 }
 

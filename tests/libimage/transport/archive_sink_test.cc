@@ -73,6 +73,19 @@ TEST_F(ArchiveSinkTest, SeveralImagesShareLayers) {
   ReadLayers(*archive, archive->Load(1).image());
 }
 
+TEST_F(ArchiveSinkTest, ABlobThatIsNotWhatItIsToBeIsNoMember) {
+  const std::string that = std::string(5000, 'x');
+  const auto sink = WriteOciArchive(path(), false);
+  {
+    const auto blob = sink->MakeBlob("layer 1");
+    blob->Expect(Digest::Of("this"), "layer 1");
+    blob->Write(AsBytes(that));
+    EXPECT_EQ(CaughtError([&] { blob->Finish(); }).kind(), ErrorKind::kCorrupt);
+  }
+  sink->Commit();
+  EXPECT_THAT(ReadFile(path(), 1 << 20), Not(HasSubstr(that)));
+}
+
 TEST_F(ArchiveSinkTest, BytesDoNotDependOnThreads) {
   for (const bool docker : {false, true}) {
     std::vector<std::string> bytes;

@@ -153,6 +153,10 @@ TEST_F(OciLayoutTest, BlobThatIsMadeIsNamedByWhatItIs) {
   {
     const auto given_up = writer->MakeBlob("layer 1");
     given_up->Write(AsBytes("half"));
+    const auto other = writer->MakeBlob("layer 1");
+    other->Expect(Digest::Of("this"), "layer 1");
+    other->Write(AsBytes("that"));
+    EXPECT_EQ(CaughtError([&] { other->Finish(); }).kind(), ErrorKind::kCorrupt);
   }
   const auto blob = writer->MakeBlob("layer 1");
   blob->Write(AsBytes("made in "));

@@ -107,6 +107,13 @@ TEST_F(PusherTest, ABlobThatFailsCancelsItsUpload) {
     blob->Write(AsBytes(bytes));
     blob->Write(AsBytes(bytes));
   }
+  {
+    const auto blob = sink->MakeBlob("a blob");
+    blob->Expect(Digest::Of("this"), "a blob");
+    blob->Write(AsBytes("that"));
+    EXPECT_EQ(CaughtError([&] { blob->Finish(); }).kind(), ErrorKind::kCorrupt);
+    EXPECT_FALSE(server_.Blob("app", Digest::Of("that").str()));
+  }
   const Descriptor wrong{.media_type = std::string(kOciLayerType), .digest = Digest::Of("other"), .size = 5};
   EXPECT_EQ(CaughtError([&] { Add(*sink, wrong, "bytes"); }).kind(), ErrorKind::kCorrupt);
   EXPECT_FALSE(server_.Blob("app", wrong.digest.str()));
