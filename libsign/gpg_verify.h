@@ -28,7 +28,7 @@ struct GpgVerdict {
   int64_t created = 0;
   unsigned hash = 0;    // RFC 4880, 9.4
   bool failed = false;  // gpg's exit code
-  bool unread = false;  // it ended before it had read all, whatever it said
+  bool unread = false;  // it ended before it had read all, whatever it said; seen only of more than a pipe holds
   std::string payload;  // at most the bytes that were asked for, and one more when there are more
 };
 

@@ -13,6 +13,7 @@
 #include "libsign/openpgp_key.h"
 #include "libsign/openpgp_packets.h"
 #include "tests/support/gpg_home.h"
+#include "tests/support/testdata.h"
 
 namespace gantry::sign {
 namespace {
@@ -419,6 +420,31 @@ TEST(PlainOpenPgp, ADetachedSignatureByAShortHashIsLeftToGpg) {
     auto plain = VerifyPlainDetached(ring, signature, *source, std::time(nullptr));
     EXPECT_EQ(plain.has_value(), hash == kBySha384);
     EXPECT_EQ(source->Next().empty(), hash == kBySha384);
+  }
+}
+
+// Else the fuzz target that begins with them would never see a good one.
+TEST(PlainOpenPgp, TheDetachedSeedsAreGood) {
+  const std::vector<testing::fs::path> all = testing::Cases("fuzz/openpgp", 3);
+  const auto is_detached = [](const testing::fs::path& seed) {
+    return seed.filename().string().starts_with("detached-");
+  };
+  EXPECT_EQ(std::count_if(all.begin(), all.end(), is_detached), 3);
+  for (const testing::fs::path& seed : all) {
+    if (!is_detached(seed))
+      continue;
+    const std::string bytes = testing::ReadText(seed);
+    ASSERT_GT(bytes.size(), 2u) << seed;
+    const size_t length =
+        static_cast<size_t>(static_cast<unsigned char>(bytes[0])) << 8 | static_cast<unsigned char>(bytes[1]);
+    const auto signature = DecodeDetachedSignature(std::string_view(bytes).substr(2, length));
+    ASSERT_TRUE(signature) << seed;
+    const std::string ring = DecodePublicKeys(std::string_view(bytes).substr(2 + length), "seed", kMinRsaBits);
+    const auto judge = [&](std::string content) {
+      return VerifyPlainDetached(ring, *signature, *StringSource(std::move(content)), 2'000'000'000);
+    };
+    EXPECT_TRUE(judge("content\n").value_or(PlainDetached{}).good) << seed;
+    EXPECT_FALSE(judge("other").value_or(PlainDetached{.good = true}).good) << seed;
   }
 }
 

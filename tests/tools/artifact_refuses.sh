@@ -15,7 +15,9 @@ refused() {
   expect_text "no image but an artifact, of type 'application/vnd.example.v1'" "$T/err"
   [ ! -e none ] && [ ! -e none.aci ] && [ ! -e none.tar ] || fail "left: $(ls)"
 }
-for name in localhost/a:v1 oci:layout:v1; do
+start_registry
+expect_exit 0 gantry push oci:layout:v1 "docker://$registry/team/a:v1"
+for name in localhost/a:v1 oci:layout:v1 "docker://$registry/team/a:v1"; do
   refused gantry run "$name"
   refused gantry run prepare "$name"
   refused gantry convert "$name" aci:none.aci
