@@ -144,7 +144,7 @@ TEST_F(ArtifactFilesTest, WithoutRoomForOneNoneAppears) {
 class TakenMeanwhile : public Blobs {
  public:
   TakenMeanwhile(const Blobs& blobs, std::string taken) : blobs_(blobs), taken_(std::move(taken)) {}
-  std::unique_ptr<Source> Open(const Descriptor& blob, const std::string& what) const override {
+  std::unique_ptr<Source> Open(const Descriptor& blob, std::string_view what) const override {
     std::filesystem::create_directories(taken_);
     return blobs_.Open(blob, what);
   }
