@@ -163,6 +163,9 @@ void CheckPlaces(const RunConfig& config) {
 
 // The configuration that the command line changes, not the image.
 void TakeConfinement(const RunOptions& options, RunConfig& config) {
+  // Else the default would stand for it.
+  if (!options.seccomp_profile.empty())
+    throw Error(ErrorKind::kFailed, "the seccomp profile " + Quoted(options.seccomp_profile) + " has not been read");
   config.capabilities = Capabilities(options);
   config.secrets = options.secrets;
   config.devices = options.devices;

@@ -149,7 +149,7 @@ struct RunOptions {
   std::optional<int> oom_score_adj = {};
   bool new_privileges = false;  // a program may gain some by being executed
   Filter filter = {};
-  std::string seccomp_profile = {};  // a file to read the filter from; whoever calls Plan has done that
+  std::string seccomp_profile = {};  // a file to read the filter from, which is done before Plan
   std::string apparmor = {}, selinux = {};
   std::optional<int> stop_signal = {};
   std::optional<unsigned> stop_seconds = {};

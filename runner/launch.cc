@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -100,6 +101,30 @@ long CloneOnto(clone_args& arguments, void (*body)(void*), void* argument) {
   return x0;
 }
 #endif
+
+constexpr size_t kSharedStack = 1024 * 1024;
+
+// Of a process that shares our memory. What grows beyond it hits nothing of ours, but dies.
+class GuardedStack {
+ public:
+  GuardedStack() : guard_(static_cast<size_t>(sysconf(_SC_PAGESIZE))) {
+    void* const made =
+        mmap(nullptr, guard_ + kSharedStack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (made == MAP_FAILED)
+      ThrowErrno("make a stack");
+    start_ = static_cast<std::byte*>(made);
+    if (mprotect(start_ + guard_, kSharedStack, PROT_READ | PROT_WRITE) < 0)
+      ThrowErrno("make a stack");
+  }
+  GuardedStack(const GuardedStack&) = delete;
+  GuardedStack& operator=(const GuardedStack&) = delete;
+  ~GuardedStack() { munmap(start_, guard_ + kSharedStack); }
+  uint64_t begin() const { return reinterpret_cast<uint64_t>(start_ + guard_); }
+
+ private:
+  size_t guard_;
+  std::byte* start_ = nullptr;
+};
 
 // clang says by __has_feature what GCC says by macros.
 #if defined(__has_feature)
@@ -295,12 +320,12 @@ void Launching::Make(bool network_made) {
 // The thread sleeps, and lends the child what is a thread's own, as errno, until init is executed.
 void Launching::MakeSharing() {
 #if defined(__x86_64__) || defined(__aarch64__)
-  alignas(16) static std::array<std::byte, 1024 * 1024> stack;
+  const GuardedStack stack;
   plan_.control = theirs_.get();
   clone_args arguments = ArgumentsOf(namespaces_, CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID, &handle_);
   arguments.parent_tid = reinterpret_cast<uint64_t>(&pid_);
-  arguments.stack = reinterpret_cast<uint64_t>(stack.data());
-  arguments.stack_size = stack.size();
+  arguments.stack = stack.begin();
+  arguments.stack_size = kSharedStack;
   const long child = CloneOnto(
       arguments,
       [](void* self) {

@@ -124,14 +124,14 @@ class PodRecord {
   const AppPlan& App(const std::string& name) const;
 
  private:
+  static PodRecord Salvage(std::string_view text, const std::string& uuid, std::string problem);
+
   std::string uuid_;
   PodPlan plan_;
   std::vector<PodEvent> events_;
   bool locked_ = false;
   bool whole_ = false;  // has a plan
   std::string problem_;
-
-  static PodRecord Salvage(std::string_view text, const std::string& uuid, std::string problem);
 };
 
 // All pods, the youngest first.

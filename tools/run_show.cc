@@ -87,7 +87,7 @@ json::Object PodJson(const PodRecord& pod) {
       out.Append("reason", event.text);
   }
   if (!pod.problem().empty())
-    out.Append("reason", pod.problem());
+    out.Set("reason", pod.problem());
   if (const auto addresses = pod.addresses(); !addresses.empty())
     out.Append("addresses", addresses);
   json::Array ports;
@@ -137,7 +137,9 @@ bool IsReady(const PodRecord& pod) {
   return true;
 }
 
-bool HasEnded(const PodRecord& pod) { return pod.state() == PodState::kExited || pod.state() == PodState::kKilled; }
+bool HasEnded(const PodRecord& pod) {
+  return pod.state() == PodState::kExited || pod.state() == PodState::kKilled || pod.state() == PodState::kUnreadable;
+}
 
 void Print(const PodRecord& pod) {
   std::printf("uuid=%s\nstate=%s\ncreated=%s\n", pod.uuid().c_str(), std::string(ToString(pod.state())).c_str(),

@@ -101,6 +101,12 @@ TEST(VolumeTest, RefusesWhatIsNoVolume) {
   EXPECT_EQ(Volume::Parse("/a:/process").target, "/process");
 }
 
+TEST(PlanTest, AProfileThatNobodyReadIsNotPassedOver) {
+  RunOptions options;
+  options.seccomp_profile = "profile.json";
+  EXPECT_EQ(CaughtError([&] { Plan(Image(), options); }).kind(), ErrorKind::kFailed);
+}
+
 TEST(PlanTest, AnUnknownStopSignalIsCorrupt) {
   image::ImageConfig image = Image();
   EXPECT_EQ(Plan(image, {}).stop_signal, SIGTERM);

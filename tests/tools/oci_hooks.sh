@@ -26,6 +26,12 @@ for kind in prestart createRuntime poststart poststop; do grep "^$kind" "$T/log"
 grep '^createContainer' "$T/log" | grep -Fqv "$host" || fail "createContainer ran outside"
 [ "$(xargs <"$bundle/rootfs/log")" = 'pid:1 process' ] || fail "$(cat "$bundle/rootfs/log")"
 
+# What is made meanwhile in the runtime's own memory has a stack of 1 MiB there, below which nothing can be written.
+make_bundle ".process.args=[\"true\"] | $(hook prestart /bin/sh) | .hooks.prestart[0].args=[\"sh\",\"-c\",\"cat /proc/\$PPID/maps >$T/maps\"]"
+run_bundle 0
+perl -ne '($from, $to, $access) = /^(\w+)-(\w+) (\S+)/; $found ||= $from eq $end && "$before$access" eq "---prw-p" && hex($to) - hex($from) == 1 << 20;
+  ($end, $before) = ($to, $access); END { exit !$found }' "$T/maps" || fail "no guard: $(cat "$T/maps")"
+
 for kind in prestart createRuntime createContainer startContainer poststart; do
   make_bundle ".process.args=[\"true\"] | .hooks.$kind=[{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"echo why-not; exit 9\"]}]"
   run_bundle 1
