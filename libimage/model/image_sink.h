@@ -22,7 +22,7 @@ namespace gantry::image {
 class NewBlob : public Sink {
  public:
   // For who knows the digest beforehand: Finish is kCorrupt for another one. `what` names the blob in errors.
-  void Expect(Digest digest, std::string what) { expected_.emplace(std::move(digest), std::move(what)); }
+  void Expect(const Digest& digest, std::string what) { expected_.emplace(digest, std::move(what)); }
 
   // After Finish.
   virtual Digest digest() const = 0;

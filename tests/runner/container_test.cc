@@ -462,7 +462,8 @@ size_t CountProcessesInCgroup(const std::string& uuid) {
   size_t count = 0;
   for (const auto& entry : fs::directory_iterator("/proc")) {
     std::ifstream file(entry.path() / "cgroup");
-    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    std::string text;
+    std::getline(file, text, '\0');  // nothing of one that ends meanwhile
     count += text.find("gantry-" + uuid) != std::string::npos ? 1 : 0;
   }
   return count;
