@@ -175,7 +175,9 @@ std::string LayerName(const Image& image, size_t index) {
 
 std::unique_ptr<Source> OpenLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
   std::unique_ptr<Source> tar = Checked(OpenUncheckedLayer(blobs, image, index, ahead), image, index);
-  return ahead ? AheadOnceRead(std::move(tar)) : std::move(tar);
+  if (!ahead)
+    return tar;
+  return AheadOnceRead(std::move(tar));
 }
 
 std::unique_ptr<Source> OpenUncheckedLayer(const Blobs& blobs, const Image& image, size_t index, bool ahead) {
@@ -183,7 +185,9 @@ std::unique_ptr<Source> OpenUncheckedLayer(const Blobs& blobs, const Image& imag
     return ahead ? Prefetch(std::move(from), kBlocksAhead) : std::move(from);
   };
   std::unique_ptr<Source> tar = Inflated(blobs, image, index, apart);
-  return ahead ? AheadOnceRead(std::move(tar)) : std::move(tar);
+  if (!ahead)
+    return tar;
+  return AheadOnceRead(std::move(tar));
 }
 
 std::unique_ptr<Source> OpenLayerAmong(const Blobs& blobs, const Image& image, size_t index,
