@@ -103,6 +103,12 @@ uint64_t TotalBytes(const Image& image) {
   return bytes;
 }
 
+uint64_t TotalBytes(const image::Artifact& artifact) {
+  uint64_t bytes = artifact.manifest_bytes.size();
+  for (const image::Descriptor& blob : artifact.manifest.Blobs()) bytes += blob.size;
+  return bytes;
+}
+
 json::Object DescribeBlob(const image::Descriptor& blob) {
   json::Object out{{"digest", blob.digest.str()}, {"size", blob.size}, {"mediaType", blob.media_type}};
   if (!blob.annotations.empty())
@@ -113,15 +119,13 @@ json::Object DescribeBlob(const image::Descriptor& blob) {
 json::Value ToJson(const std::string& name, const image::FetchedArtifact& fetched) {
   const image::Manifest& manifest = fetched.artifact.manifest;
   json::Array layers;
-  uint64_t bytes = fetched.artifact.manifest_bytes.size();
-  for (const image::Descriptor& blob : manifest.Blobs()) bytes += blob.size;
   for (const image::Descriptor& layer : manifest.layers) layers.emplace_back(DescribeBlob(layer));
   json::Object out{
       {"name", name}, {"digest", fetched.artifact.descriptor.digest.str()}, {"mediaType", manifest.media_type}};
   if (fetched.index)
     out.Set("index", fetched.index->str());
   out.Set("artifactType", manifest.ArtifactType());
-  out.Set("size", bytes);
+  out.Set("size", TotalBytes(fetched.artifact));
   if (manifest.subject)
     out.Set("subject", manifest.subject->digest.str());
   out.Set("annotations", manifest.annotations);
@@ -191,15 +195,13 @@ void PrintEach(std::string_view label, const std::map<std::string, std::string>&
 
 void PrintTable(const std::string& name, const image::FetchedArtifact& fetched) {
   const image::Manifest& manifest = fetched.artifact.manifest;
-  uint64_t bytes = fetched.artifact.manifest_bytes.size();
-  for (const image::Descriptor& blob : manifest.Blobs()) bytes += blob.size;
   PrintLine("Name", name);
   PrintLine("Digest", fetched.artifact.descriptor.digest.str());
   PrintLine("Media type", manifest.media_type);
   if (fetched.index)
     PrintLine("Index", fetched.index->str());
   PrintLine("Artifact", manifest.ArtifactType());
-  PrintLine("Size", FormatBytes(bytes));
+  PrintLine("Size", FormatBytes(TotalBytes(fetched.artifact)));
   if (manifest.subject)
     PrintLine("Subject", manifest.subject->digest.str());
   PrintEach("Annotations", manifest.annotations);
