@@ -7,6 +7,17 @@ set -euo pipefail
 
 make_bundle '.process.args=["sh","-c","sleep 997 & exec sleep 998"]'
 c=gantry-test-$$
+
+# kill_after SECONDS: what was started last.
+kill_after() {
+  local pid=$!
+  sleep "$1"
+  kill -KILL "$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
+  oci delete --force "$c"
+  nothing_is_left "$c"
+}
+
 verbs=(create 'run --detach' run)
 for i in $(seq 60); do
   # With a hook, the runtime waits in the middle of it.
@@ -14,23 +25,13 @@ for i in $(seq 60); do
   change_bundle ".hooks.createRuntime=$hooks"
   # shellcheck disable=SC2086
   gantry-oci --root "$T/state" ${verbs[i % 3]} --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1 &
-  pid=$!
-  sleep "0.0$((RANDOM % 40 + 10))"
-  kill -KILL "$pid" 2>/dev/null || true
-  wait "$pid" 2>/dev/null || true
-  oci delete --force "$c"
-  nothing_is_left "$c"
+  kill_after "0.0$((RANDOM % 40 + 10))"
 done
 # At its end, too, where the runtime takes apart what it made.
 change_bundle '.hooks={} | .process.args=["true"]'
 for i in $(seq 30); do
   gantry-oci --root "$T/state" run --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1 &
-  pid=$!
-  sleep "0.0$(printf %03d $((RANDOM % 250)))"
-  kill -KILL "$pid" 2>/dev/null || true
-  wait "$pid" 2>/dev/null || true
-  oci delete --force "$c"
-  nothing_is_left "$c"
+  kill_after "0.0$(printf %03d $((RANDOM % 250)))"
 done
 mounts=$(grep -c "$bundle" /proc/self/mountinfo || true)
 [ "$mounts" = 0 ] || fail "$mounts mounts are left"
