@@ -196,7 +196,7 @@ image::FetchedArtifact LoadArtifact(const LocalImages& local) {
   const image::Descriptor& top = local.tops.front().descriptor;
   const std::string what = "manifest " + top.digest.str();
   std::string bytes = Drain(*local.blobs->Open(top, what), image::kMaxManifestBytes, what);
-  return {image::Artifact::FromBytes(std::move(bytes), top.media_type), local.name};
+  return {image::Artifact::FromBytes(std::move(bytes), top.media_type, top.digest), local.name};
 }
 
 void JudgeAs(LocalImages& all, const image::DockerReference& as, const sign::RegistriesD& registries) {

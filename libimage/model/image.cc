@@ -50,13 +50,15 @@ void ThrowNotAnImage(const std::string& what, const Manifest& artifact) {
               "name an image; gantry inspect shows the artifact, gantry convert writes its files to files:DIR");
 }
 
-Artifact Artifact::FromBytes(std::string manifest_bytes, std::string_view content_type) {
+Artifact Artifact::FromBytes(std::string manifest_bytes, std::string_view content_type,
+                             const std::optional<Digest>& digest) {
   ManifestOrIndex document = ParseManifest(manifest_bytes, content_type);
   auto* manifest = std::get_if<Manifest>(&document);
   if (manifest == nullptr || !manifest->IsArtifact())
     throw Error(ErrorKind::kCorrupt, "manifest: not of an artifact, where one is expected");
-  Descriptor descriptor{
-      .media_type = manifest->media_type, .digest = Digest::Of(manifest_bytes), .size = manifest_bytes.size()};
+  Descriptor descriptor{.media_type = manifest->media_type,
+                        .digest = digest ? *digest : Digest::Of(manifest_bytes),
+                        .size = manifest_bytes.size()};
   return {.descriptor = std::move(descriptor),
           .manifest_bytes = std::move(manifest_bytes),
           .manifest = std::move(*manifest)};

@@ -48,8 +48,10 @@ struct Artifact {
   std::string manifest_bytes;  // whose digest is descriptor.digest
   Manifest manifest;
 
-  // kCorrupt for an image and for an index.
-  static Artifact FromBytes(std::string manifest_bytes, std::string_view content_type);
+  // `digest` is that of the bytes by which they were found, of whichever algorithm; by default their SHA-256. kCorrupt
+  // for an image and for an index.
+  static Artifact FromBytes(std::string manifest_bytes, std::string_view content_type,
+                            const std::optional<Digest>& digest = std::nullopt);
 };
 
 // Says in the words of all programs that `what` is an artifact, where an image is wanted: kUnsupported.

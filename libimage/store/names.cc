@@ -211,8 +211,7 @@ Fetched LocalStore::LoadAny(const StoredName& name) const {
       if (!index_digest)
         index_digest = ProvenIndex(descriptor);
       if (manifest->IsArtifact()) {
-        Artifact artifact = Artifact::FromBytes(std::move(bytes), descriptor.media_type);
-        artifact.descriptor.digest = descriptor.digest;  // of whichever algorithm
+        Artifact artifact = Artifact::FromBytes(std::move(bytes), descriptor.media_type, descriptor.digest);
         return FetchedArtifact{std::move(artifact), std::move(reference), index_digest};
       }
       Image image =

@@ -73,11 +73,8 @@ Fetched Assemble(ImageDocuments documents, const DockerReference& name, const Pl
     const ManifestOrIndex parsed = ParseManifest(bytes, type);
     const std::optional<Descriptor> next = ChosenBy(parsed, name, platform);
     if (!next) {
-      if (std::get<Manifest>(parsed).IsArtifact()) {
-        Artifact artifact = Artifact::FromBytes(std::move(bytes), type);
-        artifact.descriptor.digest = digest;  // of whichever algorithm
-        return FetchedArtifact{std::move(artifact), name, index};
-      }
+      if (std::get<Manifest>(parsed).IsArtifact())
+        return FetchedArtifact{Artifact::FromBytes(std::move(bytes), type, digest), name, index};
       Image image = Image::FromBytes(std::move(bytes), type, std::move(documents.config));
       RequirePlatform(image.config.platform, platform, name);
       return FetchedImage(std::move(image), name, index);

@@ -193,8 +193,7 @@ Fetched OciLayout::LoadManifest(const Descriptor& descriptor, const std::string&
   if (manifest == nullptr)
     throw Error(ErrorKind::kCorrupt, what + " is listed as " + Quoted(descriptor.media_type) + ", but is an index");
   if (manifest->IsArtifact()) {
-    Artifact artifact = Artifact::FromBytes(bytes, descriptor.media_type);
-    artifact.descriptor.digest = descriptor.digest;  // of whichever algorithm
+    Artifact artifact = Artifact::FromBytes(bytes, descriptor.media_type, descriptor.digest);
     return FetchedArtifact{std::move(artifact), std::nullopt, through};
   }
   const std::string config = ReadSmall(manifest->config, kMaxConfigBytes, "configuration in " + Quoted(root_->name()));
