@@ -27,6 +27,7 @@
 #include "runner/bundle_plan.h"
 #include "runner/bundle_process.h"
 #include "runner/early_network.h"
+#include "runner/own_program.h"
 #include "runner/systemd_scope.h"
 #include "runner/user.h"
 
@@ -80,6 +81,13 @@ bool MakesNetworkEarly(const RuntimeOptions& runtime, const Spec& spec) {
          !InMachine(spec.annotations);
 }
 
+// Whoever is there with the capability to trace could open what our process in there executes, until it is init. One of
+// another user namespace cannot.
+bool JoinsOthersPids(const Spec& spec) {
+  return spec.Namespace(CLONE_NEWPID) != nullptr && !spec.NewNamespace(CLONE_NEWPID) &&
+         spec.Namespace(CLONE_NEWUSER) == nullptr && !InMachine(spec.annotations);
+}
+
 Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   const std::string bundle = RealPath(options.bundle);
   const std::string file = options.config.empty() ? bundle + "/config.json" : options.config;
@@ -90,6 +98,10 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   Spec spec = Spec::Parse(text, file);
   if (!MakesNetworkEarly(runtime, spec))
     network.reset();
+  if (JoinsOthersPids(spec) && geteuid() == 0) {
+    network.reset();
+    RunFromReadOnlyMount();
+  }
   if (spec.process && spec.process->terminal && options.process.detach && options.process.console_socket.empty())
     throw Error(ErrorKind::kUsage, "cannot allocate tty if runtime will detach without setting console socket",
                 "give --console-socket, or set process.terminal to false");

@@ -115,6 +115,8 @@ bool IsHostRoot() {
   return std::sscanf(text.data(), "%u %u %u", &inside, &outside, &count) == 3 && outside == 0 && count == 0xFFFFFFFF;
 }
 
+std::string KeyringName(const std::string& id) { return "_ses." + id; }
+
 struct BundleSetup::Memory {
   const Spec& spec;
   const BundlePlace& place;
@@ -271,7 +273,7 @@ void BundleSetup::Memory::PlanRest() {
   plan.working_dir = spec.process ? spec.process->cwd.c_str() : "/";
   plan.capabilities = place.capabilities;
   plan.new_keyring = place.new_keyring;
-  plan.keyring = texts.Keep("_ses." + place.id);
+  plan.keyring = texts.Keep(KeyringName(place.id));
   plan.labels = place.labels;
   plan.no_new_privs = false;
   plan.bundle = &bundle;
@@ -438,7 +440,6 @@ EntrySetup::EntrySetup(pid_t pid, const BundleCgroup& cgroup, const SpecProcess&
   m.plan.terminal = process.terminal;
   m.plan.interactive = true;
   m.plan.capabilities = capabilities;
-  m.plan.new_keyring = false;
   m.plan.labels = labels;
   m.plan.no_new_privs = false;
   m.plan.entered = true;

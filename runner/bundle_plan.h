@@ -28,6 +28,9 @@ struct BundlePlace {
   bool early_network = false;            // its namespace is in the making; else it is made with the others
 };
 
+// Of the processes of a container: where the kernel keeps their keys.
+std::string KeyringName(const std::string& id);
+
 // Owns what its plan points at.
 class BundleSetup {
  public:

@@ -166,7 +166,9 @@ std::vector<int> Preserved(const ProcessOptions& options, SpecProcess& process, 
     throw Error(ErrorKind::kUsage, "more than 128 descriptors are to be preserved");
   std::vector<int> out;
   for (int fd = 3; fd < 3 + static_cast<int>(count); ++fd) {
-    if (fcntl(fd, F_GETFD) < 0)
+    // What we have opened ourselves since is none of the caller's, and no business of the container (CVE-2024-21626).
+    const int flags = fcntl(fd, F_GETFD);
+    if (flags < 0 || (flags & FD_CLOEXEC) != 0)
       throw Error(ErrorKind::kUsage, "descriptor " + std::to_string(fd) + " is to be preserved and is not open",
                   "give --preserve-fds the number of those that are open from 3 on");
     out.push_back(fd);
@@ -421,13 +423,16 @@ BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& pr
                    !request.apparmor.empty() || !request.selinux.empty(),
                    NeededByInit(request.process, !filter.empty()));
   request.keep_groups = setup.plan().single_id;
+  const std::string keyring = KeyringName(around.state->id);
+  setup.plan().keyring = keyring.c_str();
   // Looked at once more with its namespaces open: then the number cannot have become another's.
   if (!around.state->Alive())
     throw Error(ErrorKind::kFailed, "container not running: " + Quoted(around.state->id) + " is stopped");
   out.Adopt(Launch(setup.plan(), setup.namespaces()));
   if (request.notifies)
     request.notice = Notice(spec, *around.state, out.pid_);
-  AdjustOom(out.pid_, request.process, !around.place.privileged);
+  if (out.pid_ > 0)
+    AdjustOom(out.pid_, request.process, !around.place.privileged);
   out.Converse(setup, nullptr, request, passed, around);
   out.HandOverConsole(around, request.process);
   return out;

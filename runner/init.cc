@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -43,6 +44,8 @@ constexpr int kNotExecutableCode = 126;
 
 // Where failures are told; moves above what the application is to have.
 int control = kControlFd;
+// The container was there before us, and may look on.
+bool entered = false;
 
 [[noreturn]] void Fail(Step step, int error, int code = 125, const char* detail = "", size_t index = 0) {
   Report report;
@@ -290,9 +293,22 @@ void SetLimits(const Params& params) {
     Fail(Step::kIoPriority, errno);
 }
 
+// In a container that was entered what is at /proc is not to be believed (CVE-2019-16884).
+int NewProc() {
+  const long context = syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC);
+  if (context < 0 || syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
+    Fail(Step::kProc, errno);
+  const long mount =
+      syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+  if (mount < 0)
+    Fail(Step::kProc, errno);
+  close(static_cast<int>(context));
+  return static_cast<int>(mount);
+}
+
 // For the next execution, which is the application's.
-void WriteLabel(const char* file, const char* label) {
-  const int fd = openat(kProcFd, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+void WriteLabel(int proc, const char* file, const char* label) {
+  const int fd = openat(proc, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0 || write(fd, label, strlen(label)) < 0)
     Fail(Step::kLabel, errno, 125, label);
   close(fd);
@@ -302,11 +318,12 @@ void WriteLabels(const Params& params) {
   const InitParams& head = *params.head;
   if (head.apparmor == 0 && head.selinux == 0)
     return;
+  const int proc = entered ? NewProc() : kProcFd;
   if (head.apparmor != 0)
-    WriteLabel("thread-self/attr/apparmor/exec", params.At(head.apparmor));
+    WriteLabel(proc, "thread-self/attr/apparmor/exec", params.At(head.apparmor));
   if (head.selinux != 0)
-    WriteLabel("thread-self/attr/exec", params.At(head.selinux));
-  close(kProcFd);
+    WriteLabel(proc, "thread-self/attr/exec", params.At(head.selinux));
+  close(proc);
 }
 
 // A command beside the application's life: as root, with no more than the application may have. 0, or its exit code, or
@@ -554,6 +571,29 @@ void GiveUp(const InitParams& head) {
   }
 }
 
+// We are in all of a running container but its pid namespace, where our children will be: one goes on in our place.
+// Whoever looks on there, and may trace everyone, sees nothing of the runner but this program (CVE-2019-5736), with no
+// more rights than the application starts with and no descriptor of a directory (CVE-2016-9962).
+void EnterPids() {
+  if (fcntl(kAnswersFd, F_GETFD) < 0)
+    return;
+  const long child = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+  if (child != 0) {
+    const Answer answer = {child < 0 ? errno : 0, 0, static_cast<int32_t>(child)};
+    send(kAnswersFd, &answer, sizeof answer, MSG_NOSIGNAL);
+    _exit(0);
+  }
+  close(kAnswersFd);
+  entered = true;
+  if (setsid() < 0)
+    Fail(Step::kSession, errno);
+  for (int task = kFirstTaskFd; fcntl(task, F_GETFD) >= 0; ++task) {
+    if (write(task, "0", 1) != 1)
+      Fail(Step::kJoinCgroup, errno, 125, "", static_cast<size_t>(task - kFirstTaskFd));
+    close(task);
+  }
+}
+
 [[noreturn]] void Main() {
   sigset_t all;
   sigfillset(&all);
@@ -561,6 +601,7 @@ void GiveUp(const InitParams& head) {
   signal(SIGCHLD, SIG_DFL);
   prctl(PR_SET_NAME, "gantry-init", 0, 0, 0);
   fcntl(kControlFd, F_SETFD, FD_CLOEXEC);
+  EnterPids();
   Report ready;
   ready.kind = Report::kReady;
   // From here on the runner's death is ours; if it died before, there is nobody to send to.

@@ -149,12 +149,6 @@ bool CanShare([[maybe_unused]] const SetupPlan& plan) {
 #endif
 }
 
-struct Answer {
-  int error = 0;
-  int flag = 0;  // of the namespace that could not be entered; 0: the new ones could not be made
-  pid_t pid = -1;
-};
-
 // Those that our privileges reach first; then the user namespace, and with its privileges the rest.
 Answer Enter(const Namespaces& namespaces) {
   const int* user = nullptr;
@@ -180,25 +174,31 @@ Answer Enter(const Namespaces& namespaces) {
 
 // What the container's process needs, and what it is made with. Whoever may trace processes of the container that it
 // comes into could open what else it had of the host's: the process is there before it executes init (CVE-2016-9962).
-void CloseWhatIsNotNeeded(const SetupPlan& plan, const Namespaces& namespaces, int answers) {
-  std::vector<int> keep = {answers, plan.control, plan.init, plan.output, plan.network, namespaces.cgroup};
+std::vector<int> NeededInside(const SetupPlan& plan, const Namespaces& namespaces, int answers) {
+  std::vector<int> keep = {answers, plan.control, plan.init, plan.output, plan.network};
+  if (!plan.entered)
+    keep.push_back(namespaces.cgroup);
   keep.insert(keep.end(), plan.tasks, plan.tasks + plan.task_count);
   for (size_t i = 0; i < plan.volume_count; ++i) keep.push_back(plan.volumes[i].tree);
   if (plan.bundle != nullptr) {
     keep.push_back(plan.bundle->root_tree);
     for (size_t i = 0; i < plan.bundle->mount_count; ++i) keep.push_back(plan.bundle->mounts[i].tree);
   }
-  CloseAllBut(std::move(keep));
+  return keep;
 }
 
 // In a process between: a pid namespace that was entered is that of its children, and other namespaces are not to be
-// ours. The container becomes our child.
-[[noreturn]] void Intermediate(const SetupPlan& plan, const Namespaces& namespaces, int answers) {
+// ours. The container's process becomes our child; that of a running container is made by init, after this one has
+// given up what it can, so that no copy of the runner is ever seen in there.
+[[noreturn]] void Intermediate(const SetupPlan& plan, const Namespaces& namespaces, int answers,
+                               std::vector<int> needed) {
   // Nobody in the namespaces that we enter is to look into us (CVE-2016-9962).
   prctl(PR_SET_DUMPABLE, 0);
   Answer answer = Enter(namespaces);
   if (answer.error == 0) {
-    CloseWhatIsNotNeeded(plan, namespaces, answers);
+    CloseAllBut(std::move(needed));
+    if (plan.entered)
+      RunSetup(plan);
     const long child = Clone(plan, namespaces, CLONE_PARENT, nullptr, -1);
     answer.error = child < 0 ? errno : 0;
     answer.pid = static_cast<pid_t>(child);
@@ -206,6 +206,17 @@ void CloseWhatIsNotNeeded(const SetupPlan& plan, const Namespaces& namespaces, i
   if (send(answers, &answer, sizeof answer, MSG_NOSIGNAL) < 0)
     _exit(1);
   _exit(0);
+}
+
+// fork(2); into a control group of v2, unless that is -1. Then the child does not allocate: threads may hold locks.
+pid_t ForkInto(int cgroup) {
+  if (cgroup < 0)
+    return fork();
+  clone_args arguments{};
+  arguments.flags = CLONE_INTO_CGROUP;
+  arguments.exit_signal = SIGCHLD;
+  arguments.cgroup = static_cast<uint64_t>(cgroup);
+  return static_cast<pid_t>(syscall(SYS_clone3, &arguments, sizeof arguments));
 }
 
 const char* NameOf(int flag) {
@@ -235,24 +246,35 @@ const char* NameOf(int flag) {
   ThrowErrno("make the namespaces of the container", error);
 }
 
-void LaunchBetween(const SetupPlan& plan, const Namespaces& namespaces, Launched& out) {
+void LaunchBetween(SetupPlan& plan, const Namespaces& namespaces, Launched& out) {
   auto [ours, theirs] = SocketPair(SOCK_SEQPACKET);
-  const pid_t between = fork();
+  UniqueFd answers = AboveControl(theirs.get());
+  theirs.Reset();
+  if (plan.entered)
+    plan.answers = answers.get();
+  std::vector<int> needed = NeededInside(plan, namespaces, answers.get());
+  const pid_t between = ForkInto(plan.entered ? namespaces.cgroup : -1);
   if (between < 0)
     ThrowErrno("fork");
   if (between == 0) {
     close(out.socket.get());
     close(ours.get());
-    Intermediate(plan, namespaces, theirs.get());
+    Intermediate(plan, namespaces, answers.get(), std::move(needed));
   }
-  theirs.Reset();
+  answers.Reset();
   Answer answer{EPIPE, 0, -1};
-  while (recv(ours.get(), &answer, sizeof answer, 0) < 0 && errno == EINTR) {
+  ssize_t size = -1;
+  while ((size = recv(ours.get(), &answer, sizeof answer, 0)) < 0 && errno == EINTR) {
   }
   while (waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
   }
+  // It failed before there was another: its report has come.
+  if (size == 0 && plan.entered)
+    return;
   if (answer.error != 0 && answer.flag != 0)
     ThrowErrno(std::string("enter the ") + NameOf(answer.flag) + " namespace", answer.error);
+  if (answer.error != 0 && plan.entered)
+    ThrowErrno("start a process in the container", answer.error);
   if (answer.error != 0)
     ThrowNotMade(plan, answer.error);
   out.pid = answer.pid;

@@ -25,7 +25,7 @@ struct Namespaces {
 };
 
 struct Launched {
-  pid_t pid = -1;  // a child of ours
+  pid_t pid = -1;  // a child of ours; -1: it failed before it was in the container, and there is a report of that
   UniqueFd pidfd;
   UniqueFd socket;  // to the child, later init (protocol.h)
 };

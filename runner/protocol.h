@@ -8,6 +8,8 @@
 //   child  -> runner  kMounted (only with hooks of a bundle); the runner runs its own, then
 //   runner -> child   the container's state for the child's hooks, as a memfd
 //   child becomes init by execveat; the socket stays descriptor kControlFd
+//   init   -> runner  Answer over kAnswersFd, of a process that enters a running container: what follows is said by the
+//                      process that it names
 //   runner -> init    InitParams and what it points at, in a sealed memfd; then the descriptors that it names
 //   init   -> runner  kReady; then kFailed from the application's process, or end of file when it was executed
 //
@@ -22,6 +24,10 @@ namespace gantry::runner {
 
 constexpr int kControlFd = 3;
 constexpr int kProcFd = 4;  // a /proc of init's own, when there are labels to write
+// Of a process that enters a running container, which has no kProcFd.
+constexpr int kAnswersFd = 5;
+constexpr int kFirstTaskFd = 6;  // and those after it: control groups to be joined
+constexpr size_t kMaxTasks = 64;
 
 // Everything that can fail between clone and the application's first instruction, in order. report.cc has the words.
 enum class Step : uint32_t {
@@ -96,6 +102,13 @@ struct Report {
   int32_t error = 0;  // errno
   uint32_t index = 0;
   char detail[192] = {};  // what the kernel or the program said, NUL-terminated; hostile
+};
+
+// The process that was made in namespaces, or why there is none.
+struct Answer {
+  int32_t error = 0;  // errno
+  int32_t flag = 0;   // of the namespace that could not be entered; 0: the new ones could not be made
+  int32_t pid = -1;
 };
 
 // At most this many descriptors go to init beside its parameters.

@@ -54,12 +54,13 @@ int BecomeRoot(const SetupPlan& plan) {
 }
 
 // A session of its own: no controlling terminal of the host to push input into (CVE-2017-5226). Kernel keys of the
-// caller stay outside.
+// caller stay outside; a kernel without keys, or who confines us from them, has none to give.
 void LeaveSession(const SetupPlan& plan) {
   if (setsid() < 0)
     FailSetup(Step::kSession, errno);
-  if (plan.new_keyring)
-    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, plan.keyring);
+  if (plan.new_keyring && syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, plan.keyring) < 0 && errno != ENOSYS &&
+      errno != EPERM)
+    FailSetup(Step::kSession, errno, 0, errno == EDQUOT ? "of keys, which kernel.keys.maxkeys limits" : "");
 }
 
 void Join(int tasks, size_t index) {
@@ -244,6 +245,30 @@ int OpenProcForLabels(const SetupPlan& plan) {
   return mount;
 }
 
+// Above the numbers that init finds descriptors at.
+int Lift(int fd, size_t tasks) {
+  const int out = fcntl(fd, F_DUPFD_CLOEXEC, kFirstTaskFd + static_cast<int>(tasks));
+  if (out < 0)
+    FailSetup(Step::kStartInit, errno);
+  return out;
+}
+
+// For an init that enters: with the descriptors of groups that it joins when it is in the pid namespace, for whoever
+// joins before counts twice against a limit. Returns that of init.
+int PlaceForEntry(const SetupPlan& plan) {
+  const int init = Lift(plan.init, plan.task_count);
+  const int answers = Lift(plan.answers, plan.task_count);
+  int tasks[kMaxTasks];
+  if (plan.task_count > kMaxTasks)
+    FailSetup(Step::kStartInit, E2BIG);
+  for (size_t i = 0; i < plan.task_count; ++i) tasks[i] = Lift(plan.tasks[i], plan.task_count);
+  bool good = dup2(answers, kAnswersFd) >= 0;
+  for (size_t i = 0; i < plan.task_count; ++i) good = good && dup2(tasks[i], kFirstTaskFd + static_cast<int>(i)) >= 0;
+  if (!good)
+    FailSetup(Step::kStartInit, errno);
+  return init;
+}
+
 [[noreturn]] void StartInit(const SetupPlan& plan, int proc) {
   if (plan.no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     FailSetup(Step::kNoNewPrivs, errno);
@@ -257,6 +282,8 @@ int OpenProcForLabels(const SetupPlan& plan) {
     if (proc == kProcFd ? fcntl(proc, F_SETFD, 0) < 0 : dup2(proc, kProcFd) < 0)
       FailSetup(Step::kStartInit, errno);
   }
+  if (plan.answers >= 0)
+    init = PlaceForEntry(plan);
   char name[] = "gantry-init";
   char* const arguments[] = {name, nullptr};
   char* const environment[] = {nullptr};
@@ -312,17 +339,18 @@ void RunSetup(const SetupPlan& plan) {
   EnterNetwork(plan);
   const int root = BecomeRoot(plan);
   LeaveSession(plan);
-  if (plan.late_task_count == 0)
+  if (plan.late_task_count == 0 && plan.answers < 0)
     JoinCgroups(plan);
   TakeOutput(plan);
-  const int proc = OpenProcForLabels(plan);
+  const int proc = plan.answers < 0 ? OpenProcForLabels(plan) : -1;
   if (plan.entered)
     OpenTerminal(plan);
   else if (plan.bundle != nullptr)
     SetUpBundle(plan, *plan.bundle);
   else
     SetUpImage(plan, root);
-  DropCapabilities(plan.capabilities);
+  const bool mounts_proc = plan.answers >= 0 && plan.labels;
+  DropCapabilities(plan.capabilities | (mounts_proc ? uint64_t{1} << CAP_SYS_ADMIN : 0));
   StartInit(plan, proc);
 }
 

@@ -148,6 +148,7 @@ struct SetupPlan {
   bool no_new_privs = true;
   const BundlePlan* bundle = nullptr;
   bool entered = false;  // the namespaces are a running container's: nothing is set up
+  int answers = -1;      // of one that is entered: its pid namespace is left to init, which says here whom it has made
   const CgroupMountPlan* cgroups = nullptr;
   size_t cgroup_count = 0;
   const char* hostname = nullptr;

@@ -33,6 +33,15 @@ for fd in 3 4 5 6 7 8 9 10; do
   ! grep -q precious "$T/out" || fail "the host's file was read"
 done
 exec 8<&- 9<&-
+# Nor is one of ours taken for one that the caller has to give.
+make_bundle '.process.args=["sleep","100"]'
+expect_exit 2 oci run --preserve-fds 1 --bundle "$bundle" "$c" 3<&-
+expect_text 'is to be preserved and is not open' "$T/err"
+nothing_is_left "$c"
+oci run --detach --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1
+expect_exit 2 oci exec --preserve-fds 1 "$c" true 3<&-
+expect_text 'is to be preserved and is not open' "$T/err"
+oci delete --force "$c"
 # CVE-2023-25809: control groups of the host cannot be written.
 make_bundle '.process.args=["sh","-c","for f in /sys/fs/cgroup/*/cgroup.procs; do echo 1 >$f && exit 9; done; exit 0"]'
 run_bundle 0
