@@ -218,7 +218,8 @@ void Process::State::MakePlan(Pod& pod) {
   plan.node_count = nodes.size();
   plan.tasks = tasks.data();
   plan.task_count = tasks.size();
-  plan.joined_cgroup = !tasks.empty() || unified >= 0;
+  // Also where there is no group for it: then it does not see in whose it is.
+  plan.joined_cgroup = true;
   plan.cgroups = cgroups.data();
   plan.cgroup_count = cgroups.size();
   plan.hostname = hostname.c_str();

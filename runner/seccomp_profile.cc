@@ -5,10 +5,21 @@ namespace {
 
 using enum SyscallRule;
 
-// Not here on purpose: io_uring_* (its requests pass no filter), bpf, perf_event_open, userfaultfd, keyctl, add_key,
-// request_key, mount and its new kin, unshare, setns, pivot_root, kexec_*, *_module, open_by_handle_at, syslog,
-// quotactl, reboot, swapon, settimeofday, uselib, ustat, sysfs, nfsservctl, lookup_dcookie, kcmp, and socketcall, whose
-// arguments lie in memory. Calls of other architectures' tables are skipped where they do not exist.
+// Not here on purpose, and why:
+// - io_uring_*: its requests pass no filter, and it has had more holes than any other interface.
+// - bpf, perf_event_open, userfaultfd, lookup_dcookie: code in the kernel, its timing, and pauses in the middle of its
+//   copies, which is what exploits are made of.
+// - keyctl, add_key, request_key: keyrings are not in a namespace.
+// - mount, umount2, pivot_root and their new kin, unshare, setns, clone with CLONE_NEW*: to undo what confines, or to
+// get
+//   at code of the kernel that else only root reaches.
+// - open_by_handle_at: opens any file of a file system, whatever the root is ("shocker").
+// - kexec_*, *_module, reboot, swapon, swapoff, acct, quotactl, settimeofday, iopl, ioperm, syslog, vhangup: the
+// host's.
+// - kcmp, process_madvise and the like: tell about or change others for no use that an image has.
+// - uselib, ustat, sysfs, _sysctl, nfsservctl, vm86 and what else only old programs would call, if there were any.
+// - socketcall: its arguments lie in memory, where no filter can read them.
+// Calls of other architectures' tables are skipped where they do not exist.
 constexpr SyscallEntry kProfile[] = {
     // clang-format off
     // Files and directories.

@@ -165,7 +165,7 @@ int OpenOrMake(int root, const char* path, bool directory, Step step, size_t ind
                            ? mkdirat(parent, name, 0755)
                            : openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
       if (made < 0)
-        FailSetup(step, errno, index);
+        FailSetup(step, errno, index, errno == EEXIST ? "a link in the image leads to nothing" : "");
       if (!make_directory)
         close(made);
       fd = OpenInContainer(root, prefix, make_directory ? O_PATH | O_DIRECTORY : O_PATH);

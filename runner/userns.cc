@@ -25,7 +25,7 @@ constexpr size_t kMaxSubIdBytes = 4 * 1024 * 1024;
 constexpr uint32_t kLeastRange = 1000;  // less than that holds no distribution's system users
 constexpr uint32_t kLastId = 0xFFFFFFFE;
 constexpr uint32_t kUsedRange = 65536;  // all that images are made of; what is beyond stays unmapped
-constexpr const char* kNoRange = "only the ids 0 are mapped: ";
+constexpr const char* kNoRange = "only id 0 is mapped: ";
 
 // The longest range.
 std::optional<IdRange> FindRange(std::string_view text, const std::string& user, uint32_t id) {
@@ -147,7 +147,8 @@ IdMap PlanIdMap(const std::string& user, uid_t uid, gid_t gid, std::string_view 
   const auto uids = FindRange(subuid, user, uid);
   const auto gids = FindRange(subgid, user, uid);
   if (!uids || !gids) {
-    map.note = kNoRange + std::string(uids ? "/etc/subgid" : "/etc/subuid") + " has no range for " + Quoted(user) +
+    map.note = kNoRange + std::string(uids ? "/etc/subgid" : "/etc/subuid") + " has no range of at least " +
+               std::to_string(kLeastRange) + " ids for " + Quoted(user) +
                " (an administrator adds one: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 " + user +
                ")";
     return map;

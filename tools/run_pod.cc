@@ -331,7 +331,11 @@ int PrintConfinements(const PodOptions& options) {
   std::printf(
       "the process that decides:\n%s\nthe process that renders:\n%s\n"
       "the process that executes:\nall rights that it was started with; it reads nothing that nobody vouched for\n\n"
-      "the processes that attend to a pod:\n%s",
+      "the processes that attend to a pod:\n%s\n"
+      "not so, and with all rights that they were started with:\n"
+      "the runner of a pod with a health check, which starts processes in the container\n"
+      "the keeper of a pod with a network of its own, which is undone by programs (nft, CNI plugins)\n"
+      "the keeper of a user with a range of ids, which are reached by newuidmap\n",
       image::Describe(Kept({LoadPolicy(options.policy, options.common)}, in_store, root)).c_str(),
       image::Describe(runner::RendererConfinement(root)).c_str(),
       image::Describe(runner::AttendanceConfinement(root + "/pods", "UUID", {})).c_str());

@@ -21,6 +21,15 @@ namespace {
 constexpr unsigned kMaxSockets = 128;
 constexpr const char* kNotifyPlace = "/run/systemd/notify";
 
+// Not one of our own at that number, which would be the app's then.
+void TakeSocket(int fd) {
+  const int flags = fcntl(fd, F_GETFD);
+  if (flags < 0 || (flags & FD_CLOEXEC) != 0)
+    throw Error(ErrorKind::kUsage, "LISTEN_FDS counts descriptor " + std::to_string(fd) + ", which is not open",
+                "let it be what systemd sets, or unset it");
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 }  // namespace
 
 void TakeServices(const PodOptions& options, runner::PodPlan& plan) {
@@ -29,7 +38,7 @@ void TakeServices(const PodOptions& options, runner::PodPlan& plan) {
   const char* for_whom = std::getenv("LISTEN_PID");
   if (sockets != nullptr && for_whom != nullptr && for_whom == std::to_string(getpid())) {
     first.sockets = std::min(ParseDecimal<unsigned>(sockets).value_or(0), kMaxSockets);
-    for (unsigned i = 0; i < first.sockets; ++i) fcntl(3 + static_cast<int>(i), F_SETFD, FD_CLOEXEC);
+    for (int fd = 3; fd < 3 + static_cast<int>(first.sockets); ++fd) TakeSocket(fd);
   }
   const char* notify = std::getenv("NOTIFY_SOCKET");
   if (options.notify != "app" || notify == nullptr)

@@ -29,7 +29,7 @@ TEST(IdMapTest, TakesTheLongestRangeOfTheUser) {
 TEST(IdMapTest, WithoutARangeOnlyZeroIsMapped) {
   const IdMap map = PlanIdMap("ann", 1000, 1001, "bob:100000:65536\n", "ann:100000:65536\n");
   EXPECT_TRUE(map.single());
-  EXPECT_THAT(map.note, HasSubstr("/etc/subuid has no range for 'ann'"));
+  EXPECT_THAT(map.note, HasSubstr("/etc/subuid has no range of at least 1000 ids for 'ann'"));
   EXPECT_EQ(map.Variant(), "u1000");
   EXPECT_FALSE(map.HasGid(5));
 }

@@ -43,3 +43,4 @@ for _ in $(seq 100); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; 
 
 gantry-run --print-confinement >"$T/out"
 expect_text '^the processes that attend to a pod:' "$T/out"
+expect_text '^the keeper of a pod with a network of its own' "$T/out"

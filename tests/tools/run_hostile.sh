@@ -42,6 +42,52 @@ for flags in '' '-u 1000' '--cap-add NET_RAW' '--security-opt no-new-privileges=
     fail "run $flags: inheritable capabilities"
 done
 
+# CVE-2024-21626: neither a working directory nor a descriptor of the app's is one of ours, by whatever name it is asked for.
+for fd in 3 4 5 6 7 8 9 10 11 12; do
+  ! gantry-run -q --insecure-options=image -w "/proc/self/fd/$fd" "oci:$T/image:v1" true 2>/dev/null || fail "it ran in descriptor $fd"
+done
+[ "$(gantry-run -q --insecure-options=image "oci:$T/image:v1" ls /proc/self/fd 8<"$T/host" | xargs)" = '0 1 2 3' ] || fail "descriptors"
+expect_exit 125 bash -c 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"' bash gantry-run -q --insecure-options=image "oci:$T/image:v1" ls -l /proc/self/fd 3<&-
+expect_text 'which is not open' "$T/err"
+uuid=$(gantry-run -q --insecure-options=image -d "oci:$T/image:v1" sleep 1000)
+for fd in 3 4 5 6 7 8 9 10 11 12; do
+  ! gantry-run enter -w "/proc/self/fd/$fd" "$uuid" true 2>/dev/null 8<"$T/host" || fail "it was entered in descriptor $fd"
+done
+gantry-run rm -f "$uuid" >/dev/null
+
+# CVE-2023-25809: control groups of the host are neither written to nor seen, also where the container has none of its own.
+for user in '' as_user; do
+  chmod -R a+rX "$T/image"
+  $user gantry-run -q --insecure-options=image "oci:$T/image:v1" sh -c 'cat /proc/self/cgroup; for f in $(find /sys/fs/cgroup -name cgroup.procs); do echo $$ >$f && echo written; done; true' >"$T/out" 2>/dev/null
+  expect_text ':/$' "$T/out"
+  ! grep -v ':/$' "$T/out" || fail "$user: it sees or writes to the host's"
+done
+
+# CVE-2019-19921, CVE-2023-27561, CVE-2026-41579: links in the places of kernel file systems.
+mkdir -p "$T/links/bin" "$T/links/tmp"
+cp "$(command -v busybox)" "$T/links/bin/busybox"
+ln -s busybox "$T/links/bin/true"
+for name in proc sys dev; do
+  for to in tmp "$up" proc/1/root; do
+    rm -rf "$T/links/$name" "$T/linked"
+    ln -s "$to" "$T/links/$name"
+    make_image "$T/linked" v1 '{"Cmd":["true"]}' "$T/links"
+    expect_exit 125 gantry-run -q --insecure-options=image "oci:$T/linked:v1"
+    expect_text 'the image has a link or a file in its place' "$T/err"
+  done
+  rm "$T/links/$name"
+done
+# CVE-2021-30465, CVE-2019-18837, CVE-2024-45310: links in the path of what is mounted or made stay inside.
+mkdir "$T/links/run"
+ln -s "$up" "$T/links/out"
+ln -s "$up" "$T/links/run/secrets"
+make_image "$T/led" v1 '{"Cmd":["true"]}' "$T/links"
+for flags in "-v $T/base:/out/a" "--tmpfs /out/b" "--secret k=$T/host/file" "-w /out/c" "--device /dev/full:/out/d" "--mount type=empty,source=e,target=/out/e"; do
+  # shellcheck disable=SC2086
+  gantry-run -q --insecure-options=image $flags "oci:$T/led:v1" >"$T/out" 2>"$T/err" || true
+  [ "$(ls "$T/host")" = file ] || fail "$flags: the host has $(ls "$T/host")"
+done
+
 # CVE-2025-52565: a link in place of /dev/console leads the terminal nowhere.
 make_bundle '.process.args=["tty"] | .process.terminal=true | .mounts |= map(select(.destination != "/dev"))'
 mkdir -p "$bundle/rootfs/dev"/{pts,shm,mqueue}

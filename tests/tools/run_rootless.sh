@@ -28,7 +28,7 @@ expect_text '^ *0 +54321 +1$' "$T/out"
 want=0 as 54321 "oci:$T/image" --name one -- id -u --- "oci:$T/image" --name two -- id -g
 [ "$(xargs <"$T/out")" = "0 0" ] || fail "two apps: $(cat "$T/out")"
 want=125 as 54321 -u web "oci:$T/image" id
-expect_text 'subuid has no range' "$T/err"
+expect_text 'only id 0 is mapped: /etc/subuid has no range of at least 1000 ids' "$T/err"
 
 command -v newuidmap >/dev/null && command -v useradd >/dev/null || skip "no newuidmap or useradd: the rest is not tested"
 user=gantry-test-$$
