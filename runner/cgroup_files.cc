@@ -162,6 +162,9 @@ bool RemoveGroup(const std::string& group) {
   for (int attempt = 0; attempt < kRemoveAttempts; ++attempt) {
     if (RemoveOnce(group, 0))
       return true;
+    // Below a mount that is read-only nothing can be removed, not even what is not there.
+    if (errno == EROFS && access(group.c_str(), F_OK) < 0 && errno == ENOENT)
+      return true;
     if (errno != EBUSY)
       return false;
     KillGroup(group);

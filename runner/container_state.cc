@@ -96,7 +96,12 @@ ContainerDir ContainerDir::Create(const std::string& root, const std::string& id
                   "choose another, or remove that one with: gantry-oci delete " + id);
     ThrowErrno("make the directory " + root + "/" + id);
   }
-  return Open(root, id);
+  try {
+    return Open(root, id);
+  } catch (const Error&) {
+    unlinkat(top.fd(), id.c_str(), AT_REMOVEDIR);
+    throw;
+  }
 }
 
 ContainerDir ContainerDir::Open(const std::string& root, const std::string& id) {

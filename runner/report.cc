@@ -8,6 +8,8 @@
 namespace gantry::runner {
 namespace {
 
+constexpr const char* kFilesHint = "raise the limit of open files (ulimit -n)";
+
 // A table that the compiler holds complete.
 std::string_view What(Step step) {  // NOLINT(readability-function-size)
   switch (step) {
@@ -139,13 +141,17 @@ std::string_view What(Step step) {  // NOLINT(readability-function-size)
   return "set up the container";
 }
 
+std::string NameOf(const Volume& volume) {
+  return volume.source.empty() ? volume.target : volume.source + ":" + volume.target;
+}
+
 std::string Subject(const Report& report, const RunConfig& config, const SetupPlan& plan) {
   const size_t i = report.index;
   switch (report.step) {
     case Step::kVolumeSource:
     case Step::kVolumeTarget:
     case Step::kVolumeMount:
-      return i < config.volumes.size() ? " " + Quoted(config.volumes[i].source + ":" + config.volumes[i].target) : "";
+      return i < config.volumes.size() ? " " + Quoted(NameOf(config.volumes[i])) : "";
     case Step::kSecret:
       return i < config.secrets.size() ? " " + Quoted(config.secrets[i].name) : "";
     case Step::kNode:
@@ -176,6 +182,8 @@ std::string Hint(const Report& report, const SetupPlan& plan) {
     case Step::kVolumeSource:
       return "give the path of an existing file or directory that you may open";
     case Step::kVolumeTarget:
+      if (report.error == EEXIST)
+        return "choose a target whose directories the image has, or none of";
       return "choose a target that is of the source's kind: both a directory, or both a file";
     case Step::kProc:
     case Step::kSys:
@@ -218,6 +226,8 @@ int CodeOf(const Report& report) {
 }  // namespace
 
 Failure DescribeFailure(const Report& report, const std::string& subject, const std::string& hint) {
+  if (report.step != Step::kExecute && (report.error == EMFILE || report.error == ENFILE) && hint != kFilesHint)
+    return DescribeFailure(report, subject, kFilesHint);
   const std::string detail(report.detail, strnlen(report.detail, sizeof report.detail));
   std::string why = report.step == Step::kHookCode || report.step == Step::kHandlerCode
                         ? "it ended with " + std::to_string(report.error)

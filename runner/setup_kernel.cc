@@ -65,8 +65,9 @@ int MountProc(const SetupPlan& plan, int root) {
   if (!plan.host_network) {
     // Ports below 1024 and ping need no capability in a network of one's own.
     SetSysctl(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0");
-    if (!plan.user_namespace && !plan.inner_root)
-      SetSysctl(proc, "sys/net/ipv4/ping_group_range", "0 2147483647");
+    // Of groups that the user namespace may not have only the first is sure.
+    const bool mapped = plan.user_namespace || plan.inner_root;
+    SetSysctl(proc, "sys/net/ipv4/ping_group_range", mapped ? "0 0" : "0 2147483647");
   }
   return proc;
 }
