@@ -1,5 +1,5 @@
 # Whatever of gantry-oci is killed, and whenever: `delete --force` leaves no process, no control group and no state; what
-# holds the mounts of a container in the foreground has ended by itself.
+# holds the mounts of a container in the foreground has ended by itself. GANTRY_KILLS=500 makes so many rounds of each kind.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/oci.sh"
@@ -19,7 +19,7 @@ kill_after() {
 }
 
 verbs=(create 'run --detach' run)
-for i in $(seq 60); do
+for i in $(seq "${GANTRY_KILLS:-60}"); do
   # With a hook, the runtime waits in the middle of it.
   [ $((i % 2)) = 0 ] && hooks='[]' || hooks='[{"path":"/bin/true"}]'
   change_bundle ".hooks.createRuntime=$hooks"
@@ -29,9 +29,23 @@ for i in $(seq 60); do
 done
 # At its end, too, where the runtime takes apart what it made.
 change_bundle '.hooks={} | .process.args=["true"]'
-for i in $(seq 30); do
+for i in $(seq "${GANTRY_KILLS:-30}"); do
   gantry-oci --root "$T/state" run --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1 &
   kill_after "0.0$(printf %03d $((RANDOM % 250)))"
+done
+# In the verbs that come after it: the container is there or not, and goes.
+change_bundle '.process.args=["sh","-c","sleep 997 & exec sleep 998"]'
+for i in $(seq "${GANTRY_KILLS:-30}"); do
+  oci create --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1
+  verb=$((i % 4))
+  [ $verb = 0 ] || oci start "$c"
+  case $verb in
+    0) gantry-oci --root "$T/state" start "$c" & ;;
+    1) gantry-oci --root "$T/state" exec "$c" sh -c 'sleep 997 & exec sleep 998' </dev/null >/dev/null 2>&1 & ;;
+    2) gantry-oci --root "$T/state" exec --detach "$c" sleep 997 </dev/null >/dev/null 2>&1 & ;;
+    3) gantry-oci --root "$T/state" delete --force "$c" & ;;
+  esac
+  kill_after "0.0$(printf %03d $((RANDOM % 150)))"
 done
 mounts=$(grep -c "$bundle" /proc/self/mountinfo || true)
 [ "$mounts" = 0 ] || fail "$mounts mounts are left"
