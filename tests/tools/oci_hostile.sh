@@ -14,7 +14,10 @@ oci create --pid-file "$T/pid" --bundle "$bundle" "$c" </dev/null >/dev/null 2>&
 [[ $(readlink "/proc/$(cat "$T/pid")/exe") == /memfd:* ]] || fail "init is $(readlink "/proc/$(cat "$T/pid")/exe")"
 # CVE-2017-5226: a session of its own, so that nothing can be pushed into the caller's terminal.
 [ "$(ps -o sid= -p "$(cat "$T/pid")" | tr -d ' ')" = "$(cat "$T/pid")" ] || fail "it is in our session"
-oci delete "$c"
+oci start "$c"
+oci exec --detach --pid-file "$T/pid" "$c" sleep 100 </dev/null >/dev/null 2>&1
+[ "$(ps -o sid= -p "$(cat "$T/pid")" | tr -d ' ')" = "$(cat "$T/pid")" ] || fail "exec: it is in our session"
+oci delete --force "$c"
 # The same: a program of the image that asks for whoever executes it as its interpreter does not get the runtime.
 make_bundle '.process.args=["/self","--version"]'
 printf '#!/proc/self/exe\n' >"$bundle/rootfs/self"
