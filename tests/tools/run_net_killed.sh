@@ -35,10 +35,11 @@ for ((i = 0; i < ${GANTRY_KILLS:-24}; i++)); do
   kill -KILL "$pid" 2>/dev/null || true
   wait "$pid" 2>/dev/null || true
 done
-for uuid in $(gantry run list -q); do gantry run rm -f "$uuid" >/dev/null || true; done
-find "$T/store/pods" -mindepth 1 -maxdepth 1 -exec touch -d '5 minutes ago' {} +
 left() { ip -o link | grep -E 'gantry0|gv[0-9a-f]{12}'; nft list tables | grep gantry; ls /run/gantry/networks/*/1* 2>/dev/null; }
 for _ in $(seq 100); do
+  # Also those that had not begun when their caller was killed. A directory without a file is young.
+  for uuid in $(gantry run list -q); do gantry run rm -f "$uuid" >/dev/null || true; done
+  find "$T/store/pods" -mindepth 1 -maxdepth 1 -exec touch -d '5 minutes ago' {} + 2>/dev/null || true
   gantry run gc --grace-period 0 --expire-prepared 0 >/dev/null
   left >"$T/left" || true
   [ -s "$T/left" ] || break
