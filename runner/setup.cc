@@ -56,7 +56,7 @@ int BecomeRoot(const SetupPlan& plan) {
 // A session of its own: no controlling terminal of the host to push input into (CVE-2017-5226). Kernel keys of the
 // caller stay outside; a kernel without keys, or who confines us from them, has none to give.
 void LeaveSession(const SetupPlan& plan) {
-  if (setsid() < 0)
+  if (plan.answers < 0 && setsid() < 0)
     FailSetup(Step::kSession, errno);
   if (plan.new_keyring && syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, plan.keyring) < 0 && errno != ENOSYS &&
       errno != EPERM)
