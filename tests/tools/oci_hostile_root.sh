@@ -8,7 +8,7 @@ c=gantry-test-$$
 mkdir -p "$T/host" "$T/source"
 echo precious >"$T/host/file"
 
-# CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2026-41579: links in the places of kernel file systems.
+# CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2026-41579, CVE-2026-47766: links in the places of kernel file systems.
 for name in proc sys dev; do
   make_bundle '.process.args=["true"]'
   rmdir "$bundle/rootfs/$name"

@@ -63,7 +63,7 @@ for user in '' as_user; do
   ! grep -v ':/$' "$T/out" || fail "$user: it sees or writes to the host's"
 done
 
-# CVE-2019-19921, CVE-2023-27561, CVE-2026-41579: links in the places of kernel file systems.
+# CVE-2019-19921, CVE-2023-27561, CVE-2026-41579, CVE-2026-47766: links in the places of kernel file systems.
 mkdir -p "$T/links/bin" "$T/links/tmp"
 cp "$(command -v busybox)" "$T/links/bin/busybox"
 ln -s busybox "$T/links/bin/true"

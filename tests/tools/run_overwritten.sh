@@ -1,5 +1,6 @@
-# CVE-2019-5736: a container whose root is that of the host, and which may trace every process that it sees, opens what
-# each of them executes, to write to it once nobody does. It finds no program of ours, whoever comes in.
+# CVE-2019-5736, CVE-2016-9962: a container whose root is that of the host, and which may trace every process that it sees,
+# opens what each of them executes, to write to it once nobody does. It finds nothing of ours but a sealed init, and nobody
+# who may do more than itself.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 . "$(dirname "$0")/../support/oci.sh"
@@ -11,9 +12,11 @@ c=gantry-test-$$
 # /v/written. /usr is the host's, which has perl.
 mkdir "$T/v"
 cat >"$T/v/look" <<'END'
-open my $seen, ">>", "/v/seen"; open my $written, ">>", "/v/written"; $seen->autoflush; my (%met, %open);
+open my $seen, ">>", "/v/seen"; open my $written, ">>", "/v/written"; open my $mighty, ">>", "/v/mighty"; $seen->autoflush; my (%met, %open);
 for (my $last = $$; !-e "/v/stop";) {
   for my $pid ($last + 1 .. $last + 40) {
+    open(my $status, "<", "/proc/$pid/status") or next;
+    for (<$status>) { /^CapPrm:\s+(\w+)/ && hex($1) >> 21 & 1 and print $mighty "$pid $_" }
     open(my $program, "<", "/proc/$pid/exe") or next;
     my ($device, $inode) = stat $program;
     $met{"$device:$inode"}++ and next;
@@ -45,8 +48,11 @@ the_time_of() {
   [ -s "$T/v/seen" ] || fail "nothing was seen at all: $*"
   ! grep -E 'gantry-(oci|run)' "$T/v/seen" || fail "seen: $*"
   [ ! -s "$T/v/written" ] || fail "written to: $(cat "$T/v/written"): $*"
+  # CVE-2016-9962: nor could it make a process do what it may not do itself, as one with CAP_SYS_ADMIN.
+  for _ in $(seq 100); do ! pgrep -f '/usr/bin/perl /v/loo[k]' >/dev/null || sleep 0.05; done
+  [ ! -s "$T/v/mighty" ] || fail "it could have traced: $(head -3 "$T/v/mighty"): $*"
 }
-again() { rm -f "$T/v/stop" "$T/v/seen" "$T/v/written"; }
+again() { rm -f "$T"/v/{stop,seen,written,mighty}; }
 
 run=(gantry-run -q --insecure-options=image --cap-add SYS_PTRACE -v "$T/v:/v" -v /usr:/usr:ro)
 again
