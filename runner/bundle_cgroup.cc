@@ -31,7 +31,11 @@ bool HasName(std::string_view list, std::string_view name, char separator) {
   return false;
 }
 
-bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+bool Has(const std::string& path, int mode) {
+  const CgroupPath at = FromTop(path);
+  return faccessat(at.from, at.path, mode, 0) == 0;
+}
+bool Exists(const std::string& path) { return Has(path, F_OK); }
 
 std::string Join(const CgroupMount& mount, const std::string& path, const std::string& id) {
   if (path.starts_with('/'))
@@ -101,7 +105,7 @@ BundleCgroup BundleCgroup::OfProcess(pid_t pid) {
   for (const CgroupMount& mount : FindCgroupMounts(std::to_string(pid))) {
     Group group{mount.controllers, mount.name, GroupDirectory(mount, mount.own_group)};
     const std::string file = group.path + (group.v2() ? "/cgroup.procs" : "/tasks");
-    if (access(file.c_str(), W_OK) == 0)
+    if (Has(file, W_OK))
       out.groups_.push_back(std::move(group));
   }
   return out;
@@ -133,7 +137,7 @@ bool BundleCgroup::MakeGroup(const Group& group, bool populated) const {
     const std::string part = group.path.substr(0, end);
     if (group.v2())
       HandDown(part.substr(0, part.rfind('/')));
-    if (mkdir(part.c_str(), 0755) == 0) {
+    if (MakeDirectory(part)) {
       if (cpuset)
         InitialiseCpuset(part);
     } else if ((lenient_ && (errno == EACCES || errno == EPERM)) ||
@@ -146,7 +150,7 @@ bool BundleCgroup::MakeGroup(const Group& group, bool populated) const {
                   "another container uses it: give linux.cgroupsPath another name");
     }
     if (end == std::string::npos)
-      return !lenient_ || access(part.c_str(), W_OK) == 0;
+      return !lenient_ || Has(part, W_OK);
   }
 }
 
@@ -155,7 +159,7 @@ bool BundleCgroup::Begin() {
     return false;
   if (const Group* group = V2()) {
     MakeGroup(*group, false);
-    unified_ = OpenFile(group->path, O_RDONLY | O_DIRECTORY);
+    unified_ = OpenControl(group->path, O_RDONLY | O_DIRECTORY);
   }
   begun_ = true;
   return true;
@@ -227,8 +231,8 @@ void BundleCgroup::ApplyDevices(const SpecResources& resources) const {
   const std::vector<DeviceRule> rules = WithStandardDevices(resources.devices);
   const std::string v1 = DirectoryOf("devices");
   if (!v1.empty()) {
-    const UniqueFd deny = OpenFile(v1 + "/devices.deny", O_WRONLY);
-    const UniqueFd allow = OpenFile(v1 + "/devices.allow", O_WRONLY);
+    const UniqueFd deny = OpenControl(v1 + "/devices.deny", O_WRONLY);
+    const UniqueFd allow = OpenControl(v1 + "/devices.allow", O_WRONLY);
     const auto set = [](const UniqueFd& file, const std::string& rule) {
       if (pwrite(file.get(), rule.data(), rule.size(), 0) < 0)
         ThrowErrno("set the device rule '" + rule + "'");
@@ -285,9 +289,9 @@ void BundleCgroup::Apply(const SpecResources& resources, bool devices) {
 void BundleCgroup::OpenForJoining() {
   for (const Group& group : groups_) {
     if (!group.v2())
-      tasks_.push_back(OpenFile(group.path + "/tasks", O_WRONLY));
+      tasks_.push_back(OpenControl(group.path + "/tasks", O_WRONLY));
     else if (!unified_)
-      unified_ = OpenFile(group.path, O_RDONLY | O_DIRECTORY);
+      unified_ = OpenControl(group.path, O_RDONLY | O_DIRECTORY);
   }
 }
 
@@ -342,7 +346,7 @@ std::vector<pid_t> BundleCgroup::Processes() const {
 
 void BundleCgroup::RemoveEmpty() const {
   for (const Group& group : groups_) {
-    for (int i = 0; i < kEmptyAttempts && rmdir(group.path.c_str()) < 0 && errno == EBUSY; ++i) Pause();
+    for (int i = 0; i < kEmptyAttempts && !RemoveDirectory(group.path) && errno == EBUSY; ++i) Pause();
   }
 }
 

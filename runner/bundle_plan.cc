@@ -228,7 +228,12 @@ void BundleSetup::Memory::PlanCgroups(const BundleCgroup& cgroup) {
   for (const UniqueFd& fd : cgroup.tasks()) tasks.push_back(fds.emplace_back(AboveControl(fd.get())).get());
   plan.tasks = tasks.data();
   plan.task_count = tasks.size();
-  for (const std::string& file : cgroup.LateTasks()) late_tasks.push_back(texts.Keep(file));
+  const std::vector<std::string> late = cgroup.LateTasks();
+  for (const std::string& file : late) late_tasks.push_back(texts.Keep(FromTop(file).path));
+  if (!late.empty()) {
+    const int top = FromTop(late.front()).from;
+    plan.late_top = top < 0 ? top : fds.emplace_back(AboveControl(top)).get();
+  }
   plan.late_tasks = late_tasks.data();
   plan.late_task_count = late_tasks.size();
   plan.joined_cgroup = own_view;

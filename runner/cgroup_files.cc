@@ -12,9 +12,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <mutex>
 
 #include "libimage/base/error.h"
-#include "libimage/base/fd.h"
 
 namespace gantry::runner {
 namespace {
@@ -23,9 +23,30 @@ constexpr size_t kMaxProcBytes = 4 * 1024 * 1024;
 constexpr int kRemoveAttempts = 500;  // of 10 ms
 constexpr int kMaxDepth = 32;
 
+// A process that is forked may close all that it has inherited, and then have something else by that number.
+int TopDescriptor() {
+  static std::mutex mutex;
+  static int top = -1;
+  static struct stat known {};
+  const std::scoped_lock lock(mutex);
+  struct stat now {};
+  if (top < 0 || fstat(top, &now) < 0 || now.st_dev != known.st_dev || now.st_ino != known.st_ino) {
+    top = open(kCgroupTop, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (top >= 0 && fstat(top, &known) < 0)
+      top = -1;
+  }
+  return top;
+}
+
+int TryOpen(const std::string& path, int flags) {
+  const CgroupPath at = FromTop(path);
+  return openat(at.from, at.path, flags | O_CLOEXEC);
+}
+
 long MagicOf(const std::string& path) {
+  const UniqueFd fd(TryOpen(path, O_PATH));
   struct statfs status {};
-  return statfs(path.c_str(), &status) == 0 ? static_cast<long>(status.f_type) : 0;
+  return fd && fstatfs(fd.get(), &status) == 0 ? static_cast<long>(status.f_type) : 0;
 }
 
 struct OwnGroup {
@@ -89,17 +110,41 @@ void AddProcesses(const std::string& group, int depth, std::vector<pid_t>& into)
 }
 
 bool RemoveOnce(const std::string& group, int depth) {
-  if (rmdir(group.c_str()) == 0 || errno == ENOENT)
+  if (RemoveDirectory(group) || errno == ENOENT)
     return true;
   for (const std::string& child : depth < kMaxDepth ? Children(group) : std::vector<std::string>())
     RemoveOnce(child, depth + 1);
-  return rmdir(group.c_str()) == 0 || errno == ENOENT;
+  return RemoveDirectory(group) || errno == ENOENT;
 }
 
 }  // namespace
 
+CgroupPath FromTop(const std::string& path) {
+  constexpr std::string_view kTop = kCgroupTop;
+  const bool below = path.size() > kTop.size() + 1 && path.starts_with(kTop) && path[kTop.size()] == '/';
+  const int top = below ? TopDescriptor() : -1;
+  return top < 0 ? CgroupPath{AT_FDCWD, path.c_str()} : CgroupPath{top, path.c_str() + kTop.size() + 1};
+}
+
+UniqueFd OpenControl(const std::string& path, int flags) {
+  UniqueFd out(TryOpen(path, flags));
+  if (!out)
+    ThrowErrno("open " + Quoted(path));
+  return out;
+}
+
+bool MakeDirectory(const std::string& path) {
+  const CgroupPath at = FromTop(path);
+  return mkdirat(at.from, at.path, 0755) == 0;
+}
+
+bool RemoveDirectory(const std::string& path) {
+  const CgroupPath at = FromTop(path);
+  return unlinkat(at.from, at.path, AT_REMOVEDIR) == 0;
+}
+
 int WriteControl(const std::string& path, std::string_view text) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  const int fd = TryOpen(path, O_WRONLY);
   if (fd < 0)
     return errno;
   const int error = write(fd, text.data(), text.size()) < 0 ? errno : 0;
@@ -108,7 +153,7 @@ int WriteControl(const std::string& path, std::string_view text) {
 }
 
 std::string ReadControl(const std::string& path) {
-  const UniqueFd fd = OpenFile(path, O_RDONLY);
+  const UniqueFd fd = OpenControl(path, O_RDONLY);
   return ReadAll(fd.get(), kMaxProcBytes, path);
 }
 
@@ -133,9 +178,12 @@ std::vector<CgroupMount> FindCgroupMounts(const std::string& process) {
 }
 
 std::string GroupDirectory(const CgroupMount& mount, const std::string& group) {
-  std::string path = mount.path + (group == "/" ? "" : group);
+  if (group == "/")
+    return mount.path;
+  std::string path = mount.path + group;
   struct stat status {};
-  return group.find("/..") == std::string::npos && stat(path.c_str(), &status) == 0 ? path : mount.path;
+  const CgroupPath at = FromTop(path);
+  return group.find("/..") == std::string::npos && fstatat(at.from, at.path, &status, 0) == 0 ? path : mount.path;
 }
 
 void InitialiseCpuset(const std::string& group) {

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "libimage/base/fd.h"
+
 namespace gantry::runner {
 
 constexpr const char* kCgroupTop = "/sys/fs/cgroup";
@@ -24,6 +26,18 @@ std::vector<CgroupMount> FindCgroupMounts(const std::string& process = "self");
 
 // The directory of `group` in `mount`, or the top when it lies outside of what is mounted here.
 std::string GroupDirectory(const CgroupMount& mount, const std::string& group);
+
+// Where to look `path` up: what is below kCgroupTop from a descriptor of that, which is opened once and stays. The
+// whole path leads through sysfs, for whose lock we would wait, and be waited for, while the kernel makes or takes
+// apart a network.
+struct CgroupPath {
+  int from;
+  const char* path;  // a part of the whole one
+};
+CgroupPath FromTop(const std::string& path);
+UniqueFd OpenControl(const std::string& path, int flags);
+bool MakeDirectory(const std::string& path);    // by errno why not
+bool RemoveDirectory(const std::string& path);  // by errno why not
 
 // Writes a control file in one go; errno on failure, 0 otherwise.
 int WriteControl(const std::string& path, std::string_view text);

@@ -175,7 +175,7 @@ Answer Enter(const Namespaces& namespaces) {
 // What the container's process needs, and what it is made with. Whoever may trace processes of the container that it
 // comes into could open what else it had of the host's: the process is there before it executes init (CVE-2016-9962).
 std::vector<int> NeededInside(const SetupPlan& plan, const Namespaces& namespaces, int answers) {
-  std::vector<int> keep = {answers, plan.control, plan.init, plan.output, plan.network};
+  std::vector<int> keep = {answers, plan.control, plan.init, plan.output, plan.network, plan.late_top};
   if (!plan.entered)
     keep.push_back(namespaces.cgroup);
   keep.insert(keep.end(), plan.tasks, plan.tasks + plan.task_count);

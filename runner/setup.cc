@@ -77,7 +77,7 @@ void JoinCgroups(const SetupPlan& plan) {
   if (plan.late_task_count > 0 && recv(kControlFd, &there, sizeof there, 0) != sizeof there)
     FailSetup(Step::kJoinCgroup, EPIPE);
   for (size_t i = 0; i < plan.late_task_count; ++i) {
-    const int tasks = open(plan.late_tasks[i], O_WRONLY | O_CLOEXEC);
+    const int tasks = openat(plan.late_top, plan.late_tasks[i], O_WRONLY | O_CLOEXEC);
     if (tasks < 0)
       FailSetup(Step::kJoinCgroup, errno, i);
     Join(tasks, i);

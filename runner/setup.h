@@ -139,6 +139,7 @@ struct SetupPlan {
   size_t task_count = 0;
   // Instead, files that are there once a byte comes over `control`: of groups that are made while a bundle's mounts
   // are. The child opens them, so that its mounts until then are to be the host's, and its user namespace ours.
+  int late_top = -1;  // where they are looked up; above kControlFd
   const char* const* late_tasks = nullptr;
   size_t late_task_count = 0;
   bool joined_cgroup = false;  // by any means: a cgroup namespace is worth having

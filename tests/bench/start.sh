@@ -60,15 +60,29 @@ runc=(runc --root "/dev/shm/${T##*/}/runc")
 oci=(gantry-oci --root "/dev/shm/${T##*/}/oci")
 bwrap=(bwrap --unshare-all --bind "$T/bundle/rootfs" / --proc /proc --dev /dev)
 
-# bare_sequence [-]: sets `bare` to it, for own_groups.
+# bare_sequence [-]: sets `bare` to it, for own_groups, and `barest` to it without what bwrap does not make either.
 bare_sequence() {
+  barest=(bench_bare_start "$T/bundle/rootfs" -)
   bare=(bench_bare_start "$T/bundle/rootfs" "$T/filter")
   mapfile -t -O ${#bare[@]} bare < <(own_groups "${1-}" | tr ' ' '\n' | grep .)
 }
 
+# beyond_bwrap FILE: the lines of bench_measure, gantry's first. What bwrap does not pay for, by the kernel calls alone,
+# is what no runtime that makes control groups and a filter can take less than.
+beyond_bwrap() {
+  awk -F '\t' 'NR == 1 { own = $2 }
+    $1 == "bwrap --unshare-all" { peer = $2 }
+    $1 == "the bare sequence of calls" { full = $2 }
+    $1 == "without groups and filter" { least = $2 }
+    END {
+      printf "  groups and filter, which bwrap has not: %.1f ms; without them gantry takes %.2f of bwrap, and they alone add %.2f\n", \
+        full - least, (own - full + least) / peer, (full - least) / peer
+    }' "$1"
+}
+
 # starts TITLE RUNS GAP: of /bin/true, by all. MOUNT_NAMESPACE may name one for all.
 starts() {
-  local bare
+  local bare barest
   bare_sequence "${MOUNT_NAMESPACE:+-}"
   peers() {
     MOUNT_NAMESPACE=${MOUNT_NAMESPACE:-$crun_view} entry 'crun run' - "${crun[@]}" run -b "$T/bundle" bench-crun
@@ -76,21 +90,26 @@ starts() {
     entry 'bwrap --unshare-all' - "${bwrap[@]}" /bin/true
     entry 'bwrap, with the filter' - "${bwrap[@]}" --seccomp 9 /bin/true
     entry 'the bare sequence of calls' - "${bare[@]}"
+    entry 'without groups and filter' - "${barest[@]}"
   }
   local expected='at most 0.25;;at most 1.1;;at most 1.5'
   {
     entry 'gantry-oci run' - "${oci[@]}" run -b "$T/bundle" bench-oci
     peers
-  } | bench_measure "$2" "$3" 9<"$T/filter" | table "start of a bundle's /bin/true, $1" "$expected" 8
+  } | bench_measure "$2" "$3" 9<"$T/filter" >"$T/measured"
+  table "start of a bundle's /bin/true, $1" "$expected" 8 <"$T/measured"
+  beyond_bwrap "$T/measured"
   {
     entry 'gantry-run' - gantry-run -q --security-opt "seccomp=$profile" "$registry/bench/busybox:v1" /bin/true
     peers
-  } | bench_measure "$2" "$3" 9<"$T/filter" | table "start of an image's /bin/true, $1" "$expected" 8
+  } | bench_measure "$2" "$3" 9<"$T/filter" >"$T/measured"
+  table "start of an image's /bin/true, $1" "$expected" 8 <"$T/measured"
+  beyond_bwrap "$T/measured"
 }
 
 # A hundred at once. The words of a command have "%" where its number goes.
 parallel_starts() {
-  local bare
+  local bare barest
   bare_sequence
   cat >"$T/hundred.sh" <<'END'
 for i in $(seq 100); do
@@ -107,11 +126,13 @@ END
     entry 'runc run' - bash "$T/hundred.sh" "${runc[@]}" run -b "$T/bundle" bench-runc-%
     entry 'bwrap --unshare-all' - bash "$T/hundred.sh" "${bwrap[@]}" /bin/true
     entry 'the bare sequence of calls' - bash "$T/hundred.sh" "${bare[@]}"
+    entry 'without groups and filter' - bash "$T/hundred.sh" "${barest[@]}"
   } | bench_measure 3 0 >"$T/measured"
   table '100 starts at once' ';at most 0.25;;at most 1.1;at most 1.5' <"$T/measured"
   # What the kernel alone takes for a hundred: no runtime on this machine is below it.
   awk -F '\t' '$1 == "crun run" { peer = $2 }
     $1 == "the bare sequence of calls" { printf "  %-34s %.2f\n", "the bare sequence, of crun", $2 / peer }' "$T/measured"
+  beyond_bwrap "$T/measured"
 }
 
 # One more process in a container that runs.
