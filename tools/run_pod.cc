@@ -239,10 +239,8 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
-  ForgetCode();  // that parsed the words
   std::unique_ptr<runner::EarlyNetwork> network;
   Gathering gathering = Gather(options, apps, [&] { network = BeginNetwork(options, apps); });
-  ForgetCode();  // that knows images and policies
   const auto map = TakeIds(options, gathering.plan);
   gathering.plan.metadata = options.metadata;
   gathering.plan.log = options.log_driver;
