@@ -218,6 +218,11 @@ void BundleCgroup::Write(const std::vector<ControlWrite>& writes, bool v2) {
       error = WriteControl(directory + "/" + write.file, write.value);
     if (error == ENOENT && write.file == "blkio.weight")
       error = WriteControl(directory + "/blkio.bfq.weight", write.value);
+    if (error == EINVAL || error == ERANGE)
+      throw Error(
+          ErrorKind::kFailed,
+          "cannot set " + write.file + " to '" + write.value + "': the kernel does not take this value",
+          "is it within what this machine has, and what " + directory.substr(0, directory.rfind('/')) + " may use?");
     if (error != 0 && !(write.if_there && error == ENOENT))
       ThrowErrno("write '" + write.value + "' to " + directory + "/" + write.file, error);
   }
