@@ -244,6 +244,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   Gathering gathering = Gather(options, apps, [&] { network = BeginNetwork(options, apps); });
   ForgetCode();  // that knows images and policies
   const auto map = TakeIds(options, gathering.plan);
+  RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;
   gathering.plan.log = options.log_driver;
   gathering.plan.machine = options.machine.has_value();
@@ -270,6 +271,7 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
     parts = RequireMachine(options);
   Gathering gathering = Gather(options, apps, [] {});
   const auto map = TakeIds(options, gathering.plan);
+  RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;
   gathering.plan.log = options.log_driver;
   gathering.plan.machine = options.machine.has_value();
