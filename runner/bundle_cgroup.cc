@@ -90,7 +90,11 @@ BundleCgroup BundleCgroup::ForPod(const std::string& name) {
   out.tolerant_ = true;
   for (const CgroupMount& mount : FindCgroupMounts()) {
     const bool below_own = !mount.v2 || (mount.name.empty() && out.lenient_);
-    const std::string base = below_own ? GroupDirectory(mount, mount.own_group) : mount.path;
+    std::string base = DelegatedGroup(mount);
+    if (mount.v2)
+      out.delegated_ = base;
+    if (base.empty())
+      base = below_own ? GroupDirectory(mount, mount.own_group) : mount.path;
     out.groups_.push_back({mount.controllers, mount.name, base + "/" + name});
   }
   return out;
@@ -128,7 +132,11 @@ json::Value BundleCgroup::Save() const {
 // False when a lenient one may not.
 bool BundleCgroup::MakeGroup(const Group& group, bool populated) const {
   const bool cpuset = HasName(group.controllers, "cpuset", ',');
-  const size_t top = std::string(kCgroupTop).size() + 1 + group.name.size();
+  size_t top = std::string(kCgroupTop).size() + 1 + group.name.size();
+  if (group.v2() && !delegated_.empty()) {
+    MakeRoom(delegated_);
+    top = delegated_.size();
+  }
   for (size_t end = group.path.find('/', top + 1);; end = group.path.find('/', end + 1)) {
     const std::string part = group.path.substr(0, end);
     if (group.v2())

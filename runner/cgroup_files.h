@@ -25,6 +25,13 @@ std::vector<CgroupMount> FindCgroupMounts(const std::string& process = "self");
 // The directory of `group` in `mount`, or the top when it lies outside of what is mounted here.
 std::string GroupDirectory(const CgroupMount& mount, const std::string& group);
 
+// The directory of the group of v2 that was given to those who run in it, to have groups of their own there, as systemd
+// gives it to a service with Delegate=yes; empty when `mount` has none that we are in.
+std::string DelegatedGroup(const CgroupMount& mount);
+
+// A group that hands controllers down may have no processes: those right in `group` go to one of ours below it.
+void MakeRoom(const std::string& group);
+
 // Writes a control file in one go; errno on failure, 0 otherwise.
 int WriteControl(const std::string& path, std::string_view text);
 std::string ReadControl(const std::string& path);
