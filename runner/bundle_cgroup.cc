@@ -94,7 +94,11 @@ BundleCgroup BundleCgroup::ForPod(const std::string& name) {
   out.tolerant_ = true;
   for (const CgroupMount& mount : FindCgroupMounts()) {
     const bool below_own = !mount.v2 || (mount.name.empty() && out.lenient_);
-    const std::string base = below_own ? GroupDirectory(mount, mount.own_group) : mount.path;
+    std::string base = DelegatedGroup(mount);
+    if (mount.v2)
+      out.delegated_ = base;
+    if (base.empty())
+      base = below_own ? GroupDirectory(mount, mount.own_group) : mount.path;
     out.groups_.push_back({mount.controllers, mount.name, base + "/" + name});
   }
   return out;
@@ -132,7 +136,11 @@ json::Value BundleCgroup::Save() const {
 // False when a lenient one may not.
 bool BundleCgroup::MakeGroup(const Group& group, bool populated) const {
   const bool cpuset = HasName(group.controllers, "cpuset", ',');
-  const size_t top = std::string(kCgroupTop).size() + 1 + group.name.size();
+  size_t top = std::string(kCgroupTop).size() + 1 + group.name.size();
+  if (group.v2() && !delegated_.empty()) {
+    MakeRoom(delegated_);
+    top = delegated_.size();
+  }
   for (size_t end = group.path.find('/', top + 1);; end = group.path.find('/', end + 1)) {
     const std::string part = group.path.substr(0, end);
     if (group.v2())
@@ -222,6 +230,11 @@ void BundleCgroup::Write(const std::vector<ControlWrite>& writes, bool v2) {
       error = WriteControl(directory + "/" + write.file, write.value);
     if (error == ENOENT && write.file == "blkio.weight")
       error = WriteControl(directory + "/blkio.bfq.weight", write.value);
+    if (error == EINVAL || error == ERANGE)
+      throw Error(
+          ErrorKind::kFailed,
+          "cannot set " + write.file + " to '" + write.value + "': the kernel does not take this value",
+          "is it within what this machine has, and what " + directory.substr(0, directory.rfind('/')) + " may use?");
     if (error != 0 && !(write.if_there && error == ENOENT))
       ThrowErrno("write '" + write.value + "' to " + directory + "/" + write.file, error);
   }

@@ -33,9 +33,9 @@ class BundleCgroup {
   static BundleCgroup Locate(const std::string& path, const std::string& id, bool lenient);
 
   // Of an app of a pod of gantry-run: `name` on v1 below the runner's own group, so that what limits the runner limits
-  // the container; on v2 below the top, because a group that holds the runner may not have children with controllers,
-  // and without root below its own, where the administrator delegated one. Groups that may not be made are left out; as
-  // root only where the file system is read-only or absent.
+  // the container; on v2 below one that was delegated to the runner, which moves to another there; else below the top,
+  // because a group that holds the runner may not have children with controllers, and without root below its own.
+  // Groups that may not be made are left out; as root only where the file system is read-only or absent.
   static BundleCgroup ForPod(const std::string& name);
 
   // Those of a running process, as far as we may join them.
@@ -88,6 +88,7 @@ class BundleCgroup {
   const Group* V2() const;
 
   std::vector<Group> groups_;
+  std::string delegated_;  // below which that of v2 is
   std::vector<UniqueFd> tasks_;
   UniqueFd unified_;
   bool begun_ = false;

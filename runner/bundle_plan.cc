@@ -310,9 +310,7 @@ std::string ProcessSubject(const Report& report, const SpecProcess& process) {
     case Step::kUser:
       return " " + std::to_string(process.user.uid) + ":" + std::to_string(process.user.gid);
     case Step::kLimit:
-      return report.index < process.limits.size()
-                 ? " of resource " + std::to_string(process.limits[report.index].resource)
-                 : "";
+      return report.index < process.limits.size() ? " " + LimitName(process.limits[report.index].resource) : "";
     default:
       return "";
   }

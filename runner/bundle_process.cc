@@ -22,6 +22,7 @@
 #include "runner/filter_compiler.h"
 #include "runner/init_params.h"
 #include "runner/launch.h"
+#include "runner/user.h"
 #include "runner/userns.h"
 
 namespace gantry::runner {
@@ -41,19 +42,10 @@ std::string ReadSmall(const char* path) {
   }
 }
 
-// Our own, out of /proc/self/status: what no process of ours can have more of.
-uint64_t OwnPermitted() {
-  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2] = {};
-  if (syscall(SYS_capget, &header, data) < 0)
-    ThrowErrno("read our capabilities");
-  return data[0].permitted | uint64_t{data[1].permitted} << 32;
-}
-
 // Of the host's user namespace only what we have can be given. A container that asks for more runs with less, as root
 // on this machine does, and is told so.
 void Intersect(SpecCapabilities& wanted, const Notes& note) {
-  const uint64_t own = OwnPermitted();
+  const uint64_t own = OwnCapabilities();
   const uint64_t missing =
       (wanted.bounding | wanted.permitted | wanted.effective | wanted.inheritable | wanted.ambient) & ~own;
   if (missing == 0)

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ namespace {
 constexpr size_t kMaxProcBytes = 4 * 1024 * 1024;
 constexpr int kRemoveAttempts = 500;  // of 10 ms
 constexpr int kMaxDepth = 32;
+constexpr const char* kRoom = "/gantry-runner";  // of the runner itself, in a group that was given to it
 
 // A process that is forked may close all that it has inherited, and then have something else by that number.
 int TopDescriptor() {
@@ -175,6 +177,36 @@ std::vector<CgroupMount> FindCgroupMounts(const std::string& process) {
       out.push_back(std::move(mount));
   }
   return out;
+}
+
+std::string DelegatedGroup(const CgroupMount& mount) {
+  if (!mount.v2 || mount.own_group == "/")
+    return {};
+  std::string out = GroupDirectory(mount, mount.own_group);
+  if (out.ends_with(kRoom))
+    out.resize(out.size() - std::string_view(kRoom).size());
+  if (access((out + "/cgroup.procs").c_str(), W_OK) < 0)
+    return {};
+  for (const char* name : {"user.delegate", "trusted.delegate"}) {
+    char value = 0;
+    if (getxattr(out.c_str(), name, &value, sizeof value) == sizeof value && value == '1')
+      return out;
+  }
+  return {};
+}
+
+void MakeRoom(const std::string& group) {
+  const std::string room = group + kRoom;
+  if (!MakeDirectory(room) && errno != EEXIST)
+    ThrowErrno("make the control group " + room);
+  const std::string processes = ReadControl(group + "/cgroup.procs");
+  for (size_t begin = 0; begin < processes.size();) {
+    const size_t end = std::min(processes.find('\n', begin), processes.size());
+    const int error = WriteControl(room + "/cgroup.procs", std::string_view(processes).substr(begin, end - begin));
+    if (error != 0 && error != ESRCH)
+      ThrowErrno("move a process of ours to the control group " + room, error);
+    begin = end + 1;
+  }
 }
 
 std::string GroupDirectory(const CgroupMount& mount, const std::string& group) {

@@ -39,6 +39,13 @@ UniqueFd OpenControl(const std::string& path, int flags);
 bool MakeDirectory(const std::string& path);    // by errno why not
 bool RemoveDirectory(const std::string& path);  // by errno why not
 
+// The directory of the group of v2 that was given to those who run in it, to have groups of their own there, as systemd
+// gives it to a service with Delegate=yes; empty when `mount` has none that we are in.
+std::string DelegatedGroup(const CgroupMount& mount);
+
+// A group that hands controllers down may have no processes: those right in `group` go to one of ours below it.
+void MakeRoom(const std::string& group);
+
 // Writes a control file in one go; errno on failure, 0 otherwise.
 int WriteControl(const std::string& path, std::string_view text);
 std::string ReadControl(const std::string& path);

@@ -214,12 +214,15 @@ const uint64_t kDefaultCapabilities = Bit(CAP_CHOWN) | Bit(CAP_DAC_OVERRIDE) | B
 
 Volume Volume::Parse(const std::string& text) {
   const auto refuse = [&](std::string_view why) {
-    throw Error(ErrorKind::kUsage, "volume " + Quoted(text) + ": " + std::string(why),
-                "give SRC:DST or SRC:DST:ro, both absolute");
+    throw Error(
+        ErrorKind::kUsage, "volume " + Quoted(text) + ": " + std::string(why),
+        "give SRC:DST or SRC:DST:ro, both absolute; an empty volume is --mount type=empty,source=NAME,target=DST");
   };
   const size_t first = text.find(':');
   if (first == std::string::npos)
     refuse("no ':' between source and target");
+  if (first > 0 && text.find('/') > first && text.front() != '.')
+    refuse("the source is no path, and there are no volumes that outlive their pod");
   const size_t second = std::min(text.find(':', first + 1), text.size());
   Volume out;
   out.source = text.substr(0, first);

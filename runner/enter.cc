@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +33,13 @@ namespace gantry::runner {
 namespace {
 
 constexpr uint64_t Bit(int capability) { return uint64_t{1} << capability; }
+
+bool IsInOurUserNamespace(pid_t pid) {
+  struct stat ours {};
+  struct stat theirs {};
+  const std::string path = "/proc/" + std::to_string(pid) + "/ns/user";
+  return stat("/proc/self/ns/user", &ours) == 0 && stat(path.c_str(), &theirs) == 0 && ours.st_ino == theirs.st_ino;
+}
 
 }  // namespace
 
@@ -127,6 +135,8 @@ EnteredProcess EnteredProcess::Start(const AppPlan& app, const std::string& uuid
   EnteredProcess out(std::make_unique<State>());
   State& state = *out.state_;
   state.config = EnteredConfig(app, options);
+  if (IsInOurUserNamespace(pid))
+    state.config.capabilities &= OwnCapabilities();
   const RunConfig& config = state.config;
   const Dir root(OpenFile("/proc/" + std::to_string(pid) + "/root", O_PATH | O_DIRECTORY), "the container's root");
   Credentials who = ResolveUser(root, config.user);

@@ -25,14 +25,19 @@ std::string HostFile(const std::string& path) {
   }
 }
 
+// The name of the host comes first, so that whoever asks for the whole of it gets it.
+std::string HostLine(const std::string& address, const std::string& hostname) {
+  const size_t dot = hostname.find('.');
+  return address + "\t" + hostname + (dot == std::string::npos ? "" : " " + hostname.substr(0, dot)) + "\n";
+}
+
 std::string HostsOfPod(const std::string& hostname, const AttachedNetwork* network) {
-  const bool alone = network == nullptr || network->addresses.empty();
-  std::string out = "127.0.0.1\tlocalhost" + (alone ? " " + hostname : "") +
-                    "\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
-  if (alone)
-    return out;
-  for (const std::string& address : network->addresses)
-    out += address.substr(0, address.find('/')) + "\t" + hostname + "\n";
+  std::string out =
+      "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\t"
+      "ip6-allrouters\n";
+  if (network == nullptr || network->addresses.empty())
+    return out + HostLine("127.0.0.1", hostname);
+  for (const std::string& address : network->addresses) out += HostLine(address.substr(0, address.find('/')), hostname);
   return out;
 }
 
@@ -43,6 +48,9 @@ std::string HostsOf(const RunConfig& config, const std::string& hostname, const 
     out = "127.0.0.1\tlocalhost\n::1\tlocalhost\n";
   if (!out.ends_with('\n'))
     out += '\n';
+  // The files of the host do not know it.
+  if (of_host && !config.hostname.empty())
+    out += HostLine("127.0.1.1", hostname);
   for (const HostEntry& entry : config.net.hosts) {
     std::string address = entry.address;
     if (address == kHostGateway)

@@ -21,13 +21,19 @@ sockaddr_un Address(const Dir& dir, const std::string& name) {
 
 }  // namespace
 
-UniqueFd ListenIn(const Dir& dir, const std::string& name, int type) {
+UniqueFd BindIn(const Dir& dir, const std::string& name, int type) {
   UniqueFd out(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   const sockaddr_un address = Address(dir, name);
   dir.RemoveFile(RelPath::Parse(name));
-  if (!out || bind(out.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 ||
-      listen(out.get(), kBacklog) < 0)
+  if (!out || bind(out.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
     ThrowErrno("make the socket " + dir.name() + "/" + name);
+  return out;
+}
+
+UniqueFd ListenIn(const Dir& dir, const std::string& name, int type) {
+  UniqueFd out = BindIn(dir, name, type);
+  if (listen(out.get(), kBacklog) < 0)
+    ThrowErrno("listen at the socket " + dir.name() + "/" + name);
   return out;
 }
 

@@ -8,6 +8,9 @@
 
 namespace gantry::runner {
 
+// One that has the name, in place of what had it before. `type` is SOCK_..., with flags.
+UniqueFd BindIn(const Dir& dir, const std::string& name, int type);
+
 // One that listens, in place of what had the name. `type` is SOCK_..., with flags.
 UniqueFd ListenIn(const Dir& dir, const std::string& name, int type);
 

@@ -424,7 +424,8 @@ std::optional<Error> ReleaseDead(const Dir& pods, const std::string& uuid) {
   try {
     ReleaseNetwork(Dir(UniqueFd(fcntl(pods.fd(), F_DUPFD_CLOEXEC, 3)), RealPath(pods.name())), uuid);
   } catch (const Error& error) {
-    return error.WithContext("pod " + uuid);
+    return Error(error.kind(), "pod " + uuid + ": " + error.message(),
+                 "mend that, or give up what its network holds, with: gantry run rm --force " + uuid);
   }
   return std::nullopt;
 }
@@ -489,19 +490,23 @@ std::vector<std::string> SweepPods(const Dir& pods, const std::optional<IdMap>& 
   return swept;
 }
 
-void RemovePod(const Dir& pods, const std::string& uuid, const std::optional<IdMap>& map) {
+std::optional<Error> RemovePod(const Dir& pods, const std::string& uuid, const std::optional<IdMap>& map, bool force) {
   UniqueFd lock;
   for (int attempt = 0; !IsDead(pods, uuid, lock); ++attempt) {
     if (!pods.Exists(RelPath::Parse(uuid)))
-      return;
+      return std::nullopt;
     if (attempt == kTakeAttempts)
       throw Error(ErrorKind::kFailed, "pod " + uuid + " runs", "stop it first, or give --force");
     const timespec pause = {0, 10'000'000};
     nanosleep(&pause, nullptr);
   }
-  if (auto error = ReleaseDead(pods, uuid))
+  auto error = ReleaseDead(pods, uuid);
+  if (error && !force)
     throw *std::move(error);
+  if (error)
+    AbandonNetwork(pods, uuid);
   RemoveDead(pods, uuid, lock, map);
+  return error;
 }
 
 }  // namespace gantry::runner

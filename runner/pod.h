@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "libimage/base/dir.h"
+#include "libimage/base/error.h"
 #include "libimage/base/fd.h"
 #include "libimage/confine/confine.h"
 #include "libimage/model/image.h"
@@ -145,8 +146,9 @@ struct SweepAges {
 // The same with kept ones; their UUIDs.
 std::vector<std::string> SweepPods(const Dir& pods, const std::optional<IdMap>& map, const SweepAges& ages);
 
-// Removes one that nobody runs, kept or not. kFailed when it runs.
-void RemovePod(const Dir& pods, const std::string& uuid, const std::optional<IdMap>& map);
+// Removes one that nobody runs, kept or not. kFailed when it runs. Where its network cannot be undone it stays, and
+// that is thrown; with `force` it goes all the same, and that is returned.
+std::optional<Error> RemovePod(const Dir& pods, const std::string& uuid, const std::optional<IdMap>& map, bool force);
 
 // A random (version 4) UUID in its usual spelling.
 std::string NewUuid();

@@ -403,6 +403,9 @@ Process Process::Start(const RunConfig& config, Rootfs rootfs, Pod& pod, const s
   state.app = app.empty() ? pod.plan().apps.front().name : app;
   state.shared = shared;
   RequireLabels(config);
+  // Of ALL, and of the default: who asks for one by its name has been told.
+  if (!pod.map())
+    state.config.capabilities &= OwnCapabilities();
   std::optional<EarlyNetwork> own;
   const bool early = MakesNetworkEarly(config.network) && !pod.map() && shared == nullptr;
   if (early && network == nullptr)

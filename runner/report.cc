@@ -152,6 +152,8 @@ std::string Subject(const Report& report, const RunConfig& config, const SetupPl
     case Step::kVolumeTarget:
     case Step::kVolumeMount:
       return i < config.volumes.size() ? " " + Quoted(NameOf(config.volumes[i])) : "";
+    case Step::kLimit:
+      return i < config.ulimits.size() ? " " + LimitName(config.ulimits[i].resource) : "";
     case Step::kSecret:
       return i < config.secrets.size() ? " " + Quoted(config.secrets[i].name) : "";
     case Step::kNode:
@@ -201,6 +203,8 @@ std::string Hint(const Report& report, const SetupPlan& plan) {
       return report.error == EAGAIN
                  ? "the limit of processes is reached: that of --pids, or that of our own control group"
                  : "";
+    case Step::kLimit:
+      return report.error == EPERM ? "raising a hard limit needs CAP_SYS_RESOURCE, and none is above fs.nr_open" : "";
     case Step::kWorkingDir:
     case Step::kChangeDir:
       return "give another one with --workdir";

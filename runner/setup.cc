@@ -124,16 +124,15 @@ int OpenVolume(const VolumePlan& volume, size_t index) {
 }
 
 void MountVolume(int root, const VolumePlan& volume, size_t index) {
-  const int source = OpenVolume(volume, index);
   struct stat status {};
-  if (fstat(source, &status) < 0)
+  if (fstat(volume.tree, &status) < 0)
     FailSetup(Step::kVolumeSource, errno, index);
   const uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (volume.read_only ? MOUNT_ATTR_RDONLY : 0) |
                               (volume.executable ? 0 : MOUNT_ATTR_NOEXEC);
-  SetAttributes(source, attributes, true, Step::kVolumeMount, index);
+  SetAttributes(volume.tree, attributes, true, Step::kVolumeMount, index);
   const int target = OpenOrMake(root, volume.target, S_ISDIR(status.st_mode), Step::kVolumeTarget, index);
-  Attach(source, target, Step::kVolumeMount, index);
-  close(source);
+  Attach(volume.tree, target, Step::kVolumeMount, index);
+  close(volume.tree);
   close(target);
 }
 
@@ -295,6 +294,8 @@ int PlaceForEntry(const SetupPlan& plan) {
 void SetUpImage(const SetupPlan& plan, int coming) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
     FailSetup(Step::kPrivateMounts, errno);
+  // The root may cover the pod's directory, where its empty volumes are.
+  for (size_t i = 0; i < plan.volume_count; ++i) plan.volumes[i].tree = OpenVolume(plan.volumes[i], i);
   const int root = coming >= 0 ? coming : MountRoot(plan);
   if (coming >= 0)
     PlaceRoot(root, plan.mount_point);

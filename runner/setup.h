@@ -26,7 +26,7 @@ struct VolumePlan {
   bool read_only = false;
   bool executable = true;
   const char* const* data = nullptr;  // "key=value", null-terminated
-  int tree = -1;                      // what is at `source`, opened by the parent
+  int tree = -1;                      // what is at `source`, if the parent has opened it
 };
 
 // A file of a tmpfs at /run/secrets.
@@ -129,7 +129,7 @@ struct SetupPlan {
   const EtcFile* etc = nullptr;  // one without a name is left out
   size_t etc_count = 0;
   bool await_network = false;  // what is at `etc`, in shared memory, is written by the parent, who then sends a byte
-  const VolumePlan* volumes = nullptr;
+  VolumePlan* volumes = nullptr;
   size_t volume_count = 0;
   const SecretPlan* secrets = nullptr;
   size_t secret_count = 0;

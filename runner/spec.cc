@@ -240,6 +240,11 @@ std::optional<int> ParseLimitName(std::string_view name) {
   return found == std::end(kLimits) ? std::nullopt : std::optional(found->value);
 }
 
+std::string LimitName(int resource) {
+  const auto* const found = std::ranges::find(kLimits, resource, &Named::value);
+  return found == std::end(kLimits) ? "" : std::string(found->name);
+}
+
 std::optional<int> ParseCapability(std::string_view name) {
   std::string upper(name);
   std::ranges::transform(upper, upper.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });

@@ -161,6 +161,7 @@ SpecProcess ParseSpecProcess(const json::Cursor& at);
 std::optional<int> ParseCapability(std::string_view name);
 // "nofile" or "RLIMIT_NOFILE" in any case.
 std::optional<int> ParseLimitName(std::string_view name);
+std::string LimitName(int resource);         // "RLIMIT_NOFILE"; empty for a number without a name
 std::string CapabilityName(int capability);  // "CAP_NET_ADMIN"; empty for a number without a name
 
 // Parts of Spec::Parse that are files of their own.

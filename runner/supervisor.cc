@@ -18,6 +18,7 @@
 #include "runner/event_loop.h"
 #include "runner/health.h"
 #include "runner/journal.h"
+#include "runner/notify_relay.h"
 #include "runner/process.h"
 #include "runner/redirection.h"
 
@@ -65,6 +66,7 @@ class PodSupervisor {
   const SuperviseOptions& options_;
   EventLoop loop_;
   std::optional<AttachServer> attach_;
+  std::optional<NotifyRelay> relay_;
   std::vector<std::unique_ptr<App>> apps_;
   UniqueFd signals_;
   std::optional<ExitStatus> failed_;
@@ -240,6 +242,10 @@ ExitStatus PodSupervisor::Run(std::vector<Rootfs> roots) {
   loop_.Watch(signals_.get(), [this] { HearSignals(); });
   if (options_.detached)
     attach_.emplace(pod_.dir(), loop_);
+  if (!options_.notify.empty()) {
+    relay_.emplace(NotifyRelay::Open(pod_.dir(), options_.notify));
+    loop_.Watch(relay_->fd(), [this] { relay_->Pass(); });
+  }
   SharedNamespaces shared;
   const std::vector<AppPlan>& plans = pod_.plan().apps;
   for (size_t i = 0; i < plans.size(); ++i) {
@@ -253,6 +259,8 @@ ExitStatus PodSupervisor::Run(std::vector<Rootfs> roots) {
   if (std::ranges::none_of(apps_, [](const auto& app) { return app->health != nullptr; }))
     loop_.After(kSettled, [this] { pod_.Confine(); });
   loop_.Run([this] { return std::ranges::none_of(apps_, [](const auto& app) { return app->running; }); });
+  if (relay_)
+    relay_->Pass();  // its last words
   return failed_.value_or(ExitStatus{});
 }
 

@@ -26,6 +26,8 @@ struct SuperviseOptions {
   LogLimits log;
   // For the only app, as of Process::Start.
   EarlyNetwork* network = nullptr;
+  // Where what the first app says on its notify socket goes, the value of NOTIFY_SOCKET; empty: it has none.
+  std::string notify;
   // Called once all apps are executed, with the pids of their first processes.
   std::function<void()> started = [] {};
   // Errors of an app that could not be executed (its code is then 126 or 127), and what could not be limited.

@@ -1,7 +1,10 @@
 #include "runner/user.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -164,6 +167,14 @@ Credentials Resolve(const std::string& passwd, ReadGroup read_group, std::string
 }
 
 }  // namespace
+
+uint64_t OwnCapabilities() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (syscall(SYS_capget, &header, data) < 0)
+    ThrowErrno("read our capabilities");
+  return data[0].permitted | uint64_t{data[1].permitted} << 32;
+}
 
 std::string NameOnHost(uid_t uid) {
   std::string number = std::to_string(uid);

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,9 @@ struct AccountFiles {
 // A name that the image does not have is kNotFound; other spellings are kUsage; hostile files are kCorrupt.
 Credentials ResolveUser(const Dir& root, std::string_view spec);
 Credentials ResolveUser(const AccountFiles& files, std::string_view spec);
+
+// The capabilities that we have: as bits, what no process of ours in our user namespace can have more of.
+uint64_t OwnCapabilities();
 
 // What this machine calls a user: by /etc/passwd, else by its name services, of which getent(1) knows (libc's would
 // keep programs from being static). The number, where it has no name.

@@ -17,14 +17,21 @@ namespace {
 
 constexpr unsigned kMoreThanStop = 5;  // seconds
 
-// A word of ExecStart as systemd.service(5) reads it.
+// In settings of one value, as in all of them, '%' begins a specifier.
+std::string Doubled(const std::string& text, char doubled) {
+  std::string out;
+  for (const char c : text) out += std::string(c == doubled ? 2 : 1, c);
+  return out;
+}
+
+// A word as systemd.syntax(7) reads it.
 std::string Word(const std::string& text) {
   constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@+";
   if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos)
     return text;
   std::string out = "\"";
   for (const char c : text) {
-    if (c == '%' || c == '$')
+    if (c == '%')
       out += c;  // doubled, it is itself
     else if (c == '"' || c == '\\')
       out += '\\';
@@ -54,11 +61,13 @@ std::string Unit(const runner::PodRecord& pod, const CommonOptions& common) {
                     std::to_string(seconds + kMoreThanStop) + "\nRestart=on-failure\n";
   if (geteuid() == 0)
     out += "Delegate=yes\n";
-  out += "WorkingDirectory=" + plan.directory + "\nEnvironment=" + Word("GANTRY_ROOT=" + StoreRoot(common)) + "\n";
+  out += "WorkingDirectory=" + Doubled(plan.directory, '%') +
+         "\nEnvironment=" + Word("GANTRY_ROOT=" + StoreRoot(common)) + "\n";
   if (const char* policy = std::getenv("GANTRY_POLICY"); policy != nullptr)
     out += "Environment=" + Word(std::string("GANTRY_POLICY=") + policy) + "\n";
-  out += "ExecStart=" + ProgramDirectory() + "/gantry-run";
-  for (const std::string& word : plan.command) out += " " + Word(word);
+  // What systemd starts again it is not to keep each time.
+  out += "ExecStart=" + Word(ProgramDirectory() + "/gantry-run") + " --rm";
+  for (const std::string& word : plan.command) out += " " + Word(Doubled(word, '$'));
   return out + "\n\n[Install]\nWantedBy=" + (geteuid() == 0 ? "multi-user.target" : "default.target") + "\n";
 }
 

@@ -102,17 +102,33 @@ int Stop(const EndOptions& options) {
   return 0;
 }
 
-int Remove(const EndOptions& options) {
+// What is left of a pod that was not to be kept, because its network could not be undone: known by its UUID alone.
+bool IsRest(const Dir& pods, const std::string& name) {
+  return runner::IsUuid(name) && pods.Exists(RelPath::Parse(name)) && !PodRecord::Read(pods, name);
+}
+
+int Remove(EndOptions options) {
   const Dir pods = OpenPods(*options.verb.common);
   const auto map = MapOfUser(*options.verb.common);
   json::Array done;
-  for (const PodRecord& pod : NamedPods(pods, options.verb)) {
+  const auto remove = [&](const std::string& uuid) {
+    if (const auto error = runner::RemovePod(pods, uuid, map, options.force))
+      Warn(*options.verb.common, error->message());
+    done.emplace_back(json::Object{{"uuid", uuid}});
+  };
+  std::erase_if(options.verb.pods, [&](const std::string& name) {
+    const bool rest = IsRest(pods, name);
+    if (rest)
+      remove(name);
+    return rest;
+  });
+  const bool more = done.empty() || !options.verb.pods.empty() || !options.verb.uuid_file.empty();
+  for (const PodRecord& pod : more ? NamedPods(pods, options.verb) : std::vector<PodRecord>()) {
     if (options.force && Runs(pods, pod.uuid()))
       StopPod(pods, pod, options);
     else if (Runs(pods, pod.uuid()))
       throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " runs", "stop it first, or give --force");
-    runner::RemovePod(pods, pod.uuid(), map);
-    done.emplace_back(json::Object{{"uuid", pod.uuid()}});
+    remove(pod.uuid());
   }
   Say(options.verb, done);
   return 0;

@@ -9,6 +9,7 @@
 #include "libimage/base/error.h"
 #include "runner/own_ids.h"
 #include "runner/spec.h"
+#include "runner/user.h"
 
 namespace gantry::tools {
 namespace {
@@ -40,6 +41,23 @@ std::optional<runner::IdMap> MapOfUser(const CommonOptions& common) {
   if (!map.note.empty())
     Note(common, map.note);
   return map;
+}
+
+void RequireCapabilities(const PodOptions& options, const runner::PodPlan& plan, const std::vector<NamedApp>& apps) {
+  // In a user namespace, and in a machine, root has them all.
+  if (geteuid() != 0 || plan.own_ids != 0 || options.machine)
+    return;
+  const uint64_t own = runner::OwnCapabilities();
+  for (const NamedApp& app : apps) {
+    for (const std::string& name : app.run.cap_add) {
+      const auto capability = runner::ParseCapability(name);
+      if (capability && (own >> *capability & 1) == 0)
+        throw Error(
+            ErrorKind::kUnsupported,
+            "--cap-add " + Quoted(name) + ": we do not have " + runner::CapabilityName(*capability) + " ourselves",
+            "leave it out, or run with more rights");
+    }
+  }
 }
 
 std::optional<runner::IdMap> TakeIds(const PodOptions& options, runner::PodPlan& plan) {

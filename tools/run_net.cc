@@ -37,7 +37,7 @@ void TakeKind(const NetOptions& options, runner::RunOptions& run) {
 }  // namespace
 
 void AddNetOptions(CLI::App& app, NetOptions& options) {
-  app.add_option("--net", options.network,
+  app.add_option("--net,--network", options.network,
                  "none: only loopback (the default); private: one of its own; host: the host's; else CNI networks")
       ->type_name("none|private|host|NAME[,NAME...]");
   app.add_option("--net-config", options.configurations, "where CNI networks are; default: /etc/cni/net.d")

@@ -28,6 +28,7 @@ constexpr size_t kMaxEnvFile = 1024 * 1024;
 constexpr size_t kMaxProfile = 16 * 1024 * 1024;
 constexpr uint64_t kCpuPeriod = 100'000;
 constexpr uint32_t kMostMode = 07777;
+constexpr uint64_t kLeastIoWeight = 10, kMostIoWeight = 1000;
 
 [[noreturn]] void Refuse(std::string_view option, const std::string& value, std::string_view why) {
   throw Error(ErrorKind::kUsage, std::string(option) + " " + Quoted(value) + ": " + std::string(why),
@@ -174,6 +175,13 @@ runner::NamedVolume ParseNamedVolume(const std::string& text) {
   return out;
 }
 
+// A source that begins with "." is one of the directory that the command was typed in.
+std::string WithAbsoluteSource(const std::string& volume) {
+  const std::string source = volume.substr(0, volume.find(':'));
+  const bool relative = source == "." || source == ".." || source.starts_with("./") || source.starts_with("../");
+  return relative ? image::CleanAbsolute(RealPath(".") + "/" + source) + volume.substr(source.size()) : volume;
+}
+
 // rkt's "volume=NAME,target=PATH".
 runner::MountPoint ParseVolumeMount(const std::string& text) {
   Fields fields(text, "--mount");
@@ -274,6 +282,8 @@ void TakeIo(const std::string& text, Limits& out) {
   };
   if (text.starts_with("weight=")) {
     out.io_weight = Number(text.substr(7), "--io");
+    if (*out.io_weight < kLeastIoWeight || *out.io_weight > kMostIoWeight)
+      Refuse("--io", text, "expected a weight from 10 to 1000");
     return;
   }
   for (const auto& [name, kind] : kRates) {
@@ -284,13 +294,16 @@ void TakeIo(const std::string& text, Limits& out) {
     if (colon == std::string::npos)
       Refuse("--io", text, "expected DEVICE:RATE");
     out.rates.push_back({kind, Absolute(rest.substr(0, colon), "--io"), ParseSize(rest.substr(colon + 1), "--io")});
+    if (out.rates.back().per_second == 0)
+      Refuse("--io", text, "a rate of 0 would be none at all");
     return;
   }
   Refuse("--io", text, "expected weight=, read-bps=, write-bps=, read-iops= or write-iops=");
 }
 
+// As engines have it, 0 is as if it was not given.
 std::optional<int64_t> SignedSize(const std::string& text, std::string_view option) {
-  if (text.empty())
+  if (text.empty() || text == "0")
     return std::nullopt;
   return text == "-1" ? -1 : static_cast<int64_t>(std::min<uint64_t>(ParseSize(text, option), INT64_MAX));
 }
@@ -300,7 +313,7 @@ uint64_t ParseCpus(const std::string& text) {
   const size_t point = std::min(text.find('.'), text.size());
   std::string fraction = point < text.size() ? text.substr(point + 1) : "";
   fraction.resize(5, '0');
-  const auto whole = ParseDecimal<uint32_t>(std::string_view(text).substr(0, point));
+  const auto whole = point == 0 ? 0U : ParseDecimal<uint32_t>(std::string_view(text).substr(0, point));
   const auto rest = ParseDecimal<uint32_t>(fraction);
   const uint64_t out = whole && rest ? *whole * kCpuPeriod + *rest : 0;
   if (out < kCpuPeriod / 100)
@@ -332,16 +345,21 @@ void TakeSecurity(const std::string& text, RunOptions& out) {
   }
 }
 
-// "NAME=VALUE" a line; "NAME" is taken over from here; '#' begins a comment.
+// "NAME=VALUE" a line, the value as it stands; "NAME" is taken over from here; '#' at its beginning makes a comment.
 std::vector<std::string> ReadEnvFile(const std::string& path) {
   std::vector<std::string> out;
+  size_t number = 0;
   for (const std::string& line : Split(ReadFile(path, kMaxEnvFile), '\n')) {
+    ++number;
     const size_t begin = std::min(line.find_first_not_of(" \t"), line.size());
     std::string entry = line.substr(begin);
     if (entry.ends_with('\r'))
       entry.pop_back();
-    if (!entry.empty() && entry.front() != '#')
-      out.push_back(std::move(entry));
+    if (entry.empty() || entry.front() == '#')
+      continue;
+    if (entry.substr(0, entry.find('=')).find_first_of(" \t") != std::string::npos || entry.front() == '=')
+      Refuse("--env-file", path, "line " + std::to_string(number) + " does not begin with the name of a variable");
+    out.push_back(std::move(entry));
   }
   return out;
 }
@@ -368,6 +386,8 @@ void TakeLimits(const AppOptions& options, RunOptions& run) {
   run.limits.memory_reservation = SignedSize(options.memory_reservation, "--memory-reservation");
   if (run.limits.memory_swap && !run.limits.memory)
     Refuse("--memory-swap", options.memory_swap, "it counts memory too: give --memory");
+  if (run.limits.memory_swap.value_or(-1) >= 0 && *run.limits.memory_swap < *run.limits.memory)
+    Refuse("--memory-swap", options.memory_swap, "it counts memory too, and is less than --memory");
   if (!options.cpus.empty())
     run.limits.cpu_microseconds = ParseCpus(options.cpus);
   if (!options.cpu_shares.empty())
@@ -530,6 +550,7 @@ RunOptions Planned(const CLI::App& app, const AppOptions& options) {
       out.named_volumes.push_back(ParseNamedVolume(one));
     return named;
   });
+  for (std::string& one : out.volumes) one = WithAbsoluteSource(one);
   for (const std::string& one : options.secrets) {
     out.secrets.push_back(ParseSecret(one));
     out.secrets.back().source = RealPath(out.secrets.back().source);

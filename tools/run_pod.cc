@@ -51,6 +51,7 @@ runner::SuperviseOptions HowToSupervise(const PodOptions& options) {
   out.log = options.log;
   out.note = [&options](const std::string& text) { Note(options.common, text); };
   out.failed = [](const Error& error) { PrintError(error); };
+  out.notify = RelayTo(options);
   out.started = [&options] { NotifyReady(options); };
   return out;
 }
@@ -83,7 +84,8 @@ std::unique_ptr<runner::EarlyNetwork> BeginNetwork(const PodOptions& options, co
 int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<runner::Rootfs> roots,
                     runner::EarlyNetwork* network) {
   const auto& apps = pod.plan().apps;
-  if (apps.size() > 1 || (apps.front().config.health && !apps.front().config.terminal)) {
+  const bool attended = apps.front().config.health && !apps.front().config.terminal;
+  if (apps.size() > 1 || attended || !RelayTo(options).empty()) {
     runner::SuperviseOptions how = HowToSupervise(options);
     how.network = network;
     return runner::Supervise(pod, std::move(roots), how).code;
@@ -130,13 +132,13 @@ int Attend(const PodOptions& options, int report, const std::function<runner::Po
   how.started = [&] {
     started = true;
     WriteUuid(options, pod.uuid());
+    NotifyReady(options);  // before the process that systemd has started may end
     const bool found = not_executed && not_executed->kind() != ErrorKind::kNotFound;
     if (not_executed)
       SendMessage(report, {kNotExecuted, {found ? "126" : "127", not_executed->message(), not_executed->hint()}});
     else
       SendMessage(report, {kStarted, {pod.uuid()}});
     close(report);
-    NotifyReady(options);
     LetGoOfTerminal();
   };
   try {
@@ -242,6 +244,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::unique_ptr<runner::EarlyNetwork> network;
   Gathering gathering = Gather(options, apps, [&] { network = BeginNetwork(options, apps); });
   const auto map = TakeIds(options, gathering.plan);
+  RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;
   gathering.plan.log = options.log_driver;
   gathering.plan.machine = options.machine.has_value();
@@ -268,6 +271,7 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
     parts = RequireMachine(options);
   Gathering gathering = Gather(options, apps, [] {});
   const auto map = TakeIds(options, gathering.plan);
+  RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;
   gathering.plan.log = options.log_driver;
   gathering.plan.machine = options.machine.has_value();
@@ -291,6 +295,7 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
 }
 
 int RunPrepared(PodOptions options, const std::string& pod) {
+  RefuseServices(options);
   const auto map = MapOfUser(options.common);
   const Dir pods = OpenPods(options.common);
   const runner::PodRecord record = runner::FindPod(pods, pod);

@@ -2,24 +2,26 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdlib>
 #include <string>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
-#include "libimage/base/fd.h"
+#include "runner/notify_relay.h"
 
 namespace gantry::tools {
 namespace {
 
 constexpr unsigned kMaxSockets = 128;
-constexpr const char* kNotifyPlace = "/run/systemd/notify";
+
+// systemd's, or empty where we are no service that speaks to it.
+std::string NotifySocket() {
+  const char* name = std::getenv("NOTIFY_SOCKET");
+  return name != nullptr && (*name == '/' || *name == '@') ? name : "";
+}
 
 // Not one of our own at that number, which would be the app's then.
 void TakeSocket(int fd) {
@@ -30,44 +32,50 @@ void TakeSocket(int fd) {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+void TakeSockets(runner::RunConfig& first) {
+  const char* sockets = std::getenv("LISTEN_FDS");
+  const char* for_whom = std::getenv("LISTEN_PID");
+  if (sockets == nullptr || for_whom == nullptr || for_whom != std::to_string(getpid()))
+    return;
+  first.sockets = std::min(ParseDecimal<unsigned>(sockets).value_or(0), kMaxSockets);
+  for (int fd = 3; fd < 3 + static_cast<int>(first.sockets); ++fd) TakeSocket(fd);
+  if (const char* names = std::getenv("LISTEN_FDNAMES"); names != nullptr && first.sockets > 0)
+    first.env.push_back(std::string("LISTEN_FDNAMES=") + names);
+}
+
 }  // namespace
 
 void TakeServices(const PodOptions& options, runner::PodPlan& plan) {
   runner::RunConfig& first = plan.apps.front().config;
-  const char* sockets = std::getenv("LISTEN_FDS");
-  const char* for_whom = std::getenv("LISTEN_PID");
-  if (sockets != nullptr && for_whom != nullptr && for_whom == std::to_string(getpid())) {
-    first.sockets = std::min(ParseDecimal<unsigned>(sockets).value_or(0), kMaxSockets);
-    for (int fd = 3; fd < 3 + static_cast<int>(first.sockets); ++fd) TakeSocket(fd);
-  }
-  const char* notify = std::getenv("NOTIFY_SOCKET");
-  if (options.notify != "app" || notify == nullptr)
+  TakeSockets(first);
+  if (RelayTo(options).empty())
     return;
-  if (*notify != '/')
-    throw Error(ErrorKind::kUnsupported, "the notify socket " + Quoted(notify) + " has no name in the file system",
-                "an app in a network of its own cannot reach it: give --sdnotify=runner");
-  first.volumes.push_back({notify, kNotifyPlace});
-  first.env.push_back(std::string("NOTIFY_SOCKET=") + kNotifyPlace);
+  if (first.terminal && !options.detach)
+    throw Error(ErrorKind::kUsage, "an app that speaks to systemd has no terminal of ours", "leave --tty out");
+  first.volumes.push_back(runner::NotifyVolume());
+  first.env.push_back(std::string("NOTIFY_SOCKET=") + runner::kNotifyPlace);
+  if (const char* watched = std::getenv("WATCHDOG_USEC"); watched != nullptr)
+    first.env.push_back(std::string("WATCHDOG_USEC=") + watched);
+}
+
+std::string RelayTo(const PodOptions& options) { return options.notify == "app" ? NotifySocket() : ""; }
+
+void RefuseServices(const PodOptions& options) {
+  runner::RunConfig passed;
+  TakeSockets(passed);
+  if (passed.sockets > 0 || !RelayTo(options).empty())
+    throw Error(ErrorKind::kUnsupported, "a prepared pod gets no sockets of a service, and no notify socket",
+                "give the images to gantry run, not to gantry run prepare");
 }
 
 void NotifyReady(const PodOptions& options) {
-  const char* name = std::getenv("NOTIFY_SOCKET");
-  if (options.notify != "runner" || name == nullptr || (*name != '/' && *name != '@'))
+  const std::string to = NotifySocket();
+  if (options.notify != "runner" || to.empty())
     return;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string path = name;
-  if (path.size() >= sizeof address.sun_path)
-    return;
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  if (*name == '@')
-    address.sun_path[0] = '\0';
-  const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const std::string text = "READY=1\nMAINPID=" + std::to_string(getpid());
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
-  if (!socket || sendto(socket.get(), text.data(), text.size(), MSG_NOSIGNAL,
-                        reinterpret_cast<const sockaddr*>(&address), size) < 0)
+  if (!runner::Notify(to, runner::RelayedText("READY=1", getpid())))
     Warn(options.common, "systemd does not hear that the pod runs: " + std::string(strerror(errno)));
+  if (std::getenv("WATCHDOG_USEC") != nullptr)
+    Warn(options.common, "nobody answers the watchdog of this service: leave WatchdogSec= out, or give --sdnotify=app");
 }
 
 }  // namespace gantry::tools

@@ -23,6 +23,7 @@ constexpr const char* kPluginDirectories[] = {"/opt/cni/bin", "/usr/lib/cni", "/
 constexpr const char* kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr const char* kDefaultVersion = "0.2.0";  // of a configuration that says none
 constexpr size_t kMaxNameBytes = 128;
+constexpr size_t kMaxArgsBytes = 4096;
 constexpr size_t kMaxShown = 1000;  // of what a plugin says
 
 // As the specification has names of networks; and a plugin's type is a file of its directory.
@@ -65,7 +66,7 @@ std::string FindPlugin(const std::string& type) {
 struct Call {
   const char* command;
   std::string container, netns, interface;
-  std::chrono::seconds limit;
+  const CniNetwork& network;
 };
 
 // For the plugins that plugins call.
@@ -99,9 +100,11 @@ std::string RunPlugin(const std::string& type, const Call& call, const json::Obj
                                                 "CNI_CONTAINERID=" + call.container,
                                                 "CNI_NETNS=" + call.netns,
                                                 "CNI_IFNAME=" + call.interface,
+                                                "CNI_ARGS=" + call.network.args,
                                                 "CNI_PATH=" + SearchPath(),
                                                 std::string("PATH=") + kPath};
-  Captured done = RunCaptured({FindPlugin(type)}, json::Print(request), kMaxCniBytes, environment, call.limit);
+  Captured done = RunCaptured({FindPlugin(type)}, json::Print(request), kMaxCniBytes, environment,
+                              std::chrono::seconds(call.network.seconds));
   if (done.status.code != 0)
     throw Error(ErrorKind::kFailed,
                 "CNI plugin " + Quoted(type) + " failed at " + call.command + ": " + Complaint(done.output));
@@ -188,6 +191,23 @@ std::vector<CniNetwork> ReadNetworks(const std::string& directory) {
   return out;
 }
 
+// "KEY=VALUE;KEY=VALUE", as CNI_ARGS has it.
+std::string CheckedArgs(const std::string& text) {
+  const auto refuse = [&] {
+    throw Error(ErrorKind::kUsage,
+                "arguments " + Quoted(text) + " of a CNI network: expected KEY=VALUE[;KEY=VALUE...]");
+  };
+  if (text.size() > kMaxArgsBytes || !std::ranges::all_of(text, [](unsigned char c) { return c > ' ' && c < 0x7F; }))
+    refuse();
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(';', begin), text.size());
+    if (const size_t equals = text.find('=', begin); equals == begin || equals >= end)
+      refuse();
+    begin = end + 1;
+  }
+  return text;
+}
+
 std::string Names(const std::vector<CniNetwork>& networks) {
   std::string out;
   for (const CniNetwork& network : networks) out += (out.empty() ? "" : ", ") + network.name;
@@ -221,7 +241,11 @@ std::vector<CniNetwork> FindCniNetworks(const NetworkRequest& request) {
     throw Error(ErrorKind::kUsage, "more than 16 networks of one pod");
   const std::vector<CniNetwork> all = ReadNetworks(request.configurations);
   std::vector<CniNetwork> out;
-  for (const std::string& name : request.names) {
+  for (const std::string& text : request.names) {
+    const size_t colon = std::min(text.find(':'), text.size());
+    const std::string name = text.substr(0, colon);
+    if (name == "none" || name == "private" || name == "host")
+      throw Error(ErrorKind::kUsage, "--net " + Quoted(name) + " stands alone: CNI networks cannot be added to it");
     const auto found = std::ranges::find(all, name, &CniNetwork::name);
     if (found == all.end())
       throw Error(
@@ -230,6 +254,8 @@ std::vector<CniNetwork> FindCniNetworks(const NetworkRequest& request) {
     for (const json::Object& plugin : found->plugins) FindPlugin(*plugin.Find("type")->string());
     out.push_back(*found);
     out.back().seconds = request.plugin_seconds;
+    if (colon < text.size())
+      out.back().args = CheckedArgs(text.substr(colon + 1));
   }
   return out;
 }
@@ -263,6 +289,8 @@ json::Object CniAttachment::Print() const {
                    {"interface", interface},
                    {"seconds", uint64_t{network.seconds}},
                    {"plugins", std::move(plugins)}};
+  if (!network.args.empty())
+    out.Append("args", network.args);
   if (result)
     out.Append("result", *result);
   return out;
@@ -275,6 +303,8 @@ CniAttachment CniAttachment::Parse(const json::Cursor& at) {
   out.interface = at.At("interface").String();
   if (const auto seconds = at.Find("seconds"))
     out.network.seconds = static_cast<unsigned>(seconds->Unsigned(kMaxPluginSeconds));
+  if (const auto args = at.Find("args"))
+    out.network.args = args->String(kMaxArgsBytes);
   for (const json::Cursor& plugin : at.At("plugins").Elements(kMaxCniPlugins))
     out.network.plugins.push_back(PluginOf(plugin));
   if (const auto result = at.Find("result"))
@@ -298,7 +328,7 @@ CniAttachment PlanCni(CniNetwork network, const std::string& interface, const st
 }
 
 void CniAdd(CniAttachment& attachment, const std::string& container, const std::string& netns) {
-  const Call call{"ADD", container, netns, attachment.interface, std::chrono::seconds(attachment.network.seconds)};
+  const Call call{"ADD", container, netns, attachment.interface, attachment.network};
   std::optional<json::Value> result;
   for (const json::Object& plugin : attachment.network.plugins) {
     const std::string& type = *plugin.Find("type")->string();
@@ -310,7 +340,7 @@ void CniAdd(CniAttachment& attachment, const std::string& container, const std::
 }
 
 void CniDel(const CniAttachment& attachment, const std::string& container, const std::string& netns) {
-  const Call call{"DEL", container, netns, attachment.interface, std::chrono::seconds(attachment.network.seconds)};
+  const Call call{"DEL", container, netns, attachment.interface, attachment.network};
   std::optional<Error> failed;
   for (auto plugin = attachment.network.plugins.rbegin(); plugin != attachment.network.plugins.rend(); ++plugin) {
     try {

@@ -26,13 +26,15 @@ struct CniNetwork {
   std::string name, version;
   std::vector<json::Object> plugins;  // as they are written; each has a `type` that is a plain file name
   unsigned seconds = 60;              // that a call of a plugin may take; one that hangs is killed
+  std::string args = {};              // CNI_ARGS
 };
 
 // A .conflist, or a .conf of one plugin. kCorrupt for what is neither.
 CniNetwork ParseCniNetwork(std::string_view text, const std::string& what);
 
-// Those that `request` names: for each the first of that name among DIRECTORY/*.conflist, *.conf and *.json in the
-// order of their names. kUnsupported for who is not root; kNotFound when there is none, or a plugin of it is not there.
+// Those that `request` names, with their arguments: for each the first of that name among DIRECTORY/*.conflist, *.conf
+// and *.json in the order of their names. kUnsupported for who is not root; kNotFound when there is none, or a plugin
+// of it is not there.
 std::vector<CniNetwork> FindCniNetworks(const NetworkRequest& request);
 
 // What ADD printed, of any version of the specification; addresses, gateway and servers of names are taken of it.

@@ -226,6 +226,17 @@ void Netlink::MakeVeth(const VethPair& pair) {
     ThrowErrno("make the network device " + Quoted(pair.name), error);
 }
 
+void Netlink::SetHairpin(const std::string& port) {
+  Request request(RTM_NEWLINK, NLM_F_ACK, ifinfomsg{});
+  request.PutText(IFLA_IFNAME, port);
+  request.Nest(IFLA_LINKINFO, {}, [&] {
+    request.Put(IFLA_INFO_SLAVE_KIND, "bridge");
+    request.Nest(IFLA_INFO_SLAVE_DATA, {}, [&] { request.PutValue(IFLA_BRPORT_MODE, uint8_t{1}); });
+  });
+  if (const int error = Talk(request); error != 0)
+    ThrowErrno("set the hairpin mode of the network device " + Quoted(port), error);
+}
+
 void Netlink::SetUp(int link) {
   ifinfomsg up{};
   up.ifi_index = link;

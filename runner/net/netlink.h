@@ -43,7 +43,10 @@ class Netlink {
   std::optional<int> FindLink(const std::string& name);            // its index
   int MakeBridge(const std::string& name, const MacAddress& mac);  // up; that of the name, if there is one
   void SetUp(int link);
-  void MakeVeth(const VethPair& pair);       // our end up: the kernel takes no other
+  void MakeVeth(const VethPair& pair);  // our end up: the kernel takes no other
+  // A port of a bridge gives frames back to where they came from, too: where br_netfilter is loaded, a pod cannot reach
+  // what it publishes itself without it.
+  void SetHairpin(const std::string& port);
   void DeleteLink(const std::string& name);  // no error when absent
   void AddAddress(int link, Ipv4 address, unsigned prefix);
   void AddDefaultRoute(Ipv4 gateway);

@@ -50,7 +50,7 @@ struct NetworkRequest {
   std::vector<PublishedPort> ports;
   std::vector<HostEntry> hosts;
   Resolver resolver;               // what is empty is the host's
-  std::vector<std::string> names;  // of CNI networks, for Network::kNamed
+  std::vector<std::string> names;  // of CNI networks, for Network::kNamed: "NAME[:KEY=VALUE;...]"
   std::string configurations;      // the directory that has them
   unsigned plugin_seconds = 60;    // that a call of a plugin may take
 

@@ -17,6 +17,7 @@
 #include "runner/net/cni.h"
 #include "runner/net/pasta.h"
 #include "runner/net/private_network.h"
+#include "runner/net/reserved_port.h"
 
 namespace gantry::runner {
 namespace {
@@ -78,23 +79,34 @@ void KillPasta(const json::Cursor& at) {
     syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
 }
 
-void ReleaseNamed(const Dir& pods, const std::string& uuid, const json::Cursor& at) {
-  const std::string path = pods.name() + "/" + uuid + "/" + kNamespace;
+// The file that holds a network namespace, if it does.
+std::optional<std::string> HeldNamespace(const Dir& pods, const std::string& uuid) {
+  std::string path = pods.name() + "/" + uuid + "/" + kNamespace;
   struct statfs status {};
   const bool there = statfs(path.c_str(), &status) == 0 && status.f_type == NSFS_MAGIC;
+  return there ? std::optional(std::move(path)) : std::nullopt;
+}
+
+void LetGo(const std::string& held) {
+  if (umount2(held.c_str(), MNT_DETACH) < 0)
+    ThrowErrno("let go of the network namespace " + held);
+}
+
+void ReleaseNamed(const Dir& pods, const std::string& uuid, const json::Cursor& at) {
+  const std::optional<std::string> held = HeldNamespace(pods, uuid);
   std::optional<Error> failed;
   const auto networks = at.At("networks").Elements(kMaxCniNetworks);
   for (auto one = networks.rbegin(); one != networks.rend(); ++one) {
     try {
-      CniDel(CniAttachment::Parse(*one), uuid, there ? path : "");
+      CniDel(CniAttachment::Parse(*one), uuid, held.value_or(""));
     } catch (const Error& error) {
       failed = error;
     }
   }
   if (failed)
     throw *std::move(failed);
-  if (there && umount2(path.c_str(), MNT_DETACH) < 0)
-    ThrowErrno("let go of the network namespace " + path);
+  if (held)
+    LetGo(*held);
   pods.RemoveFile(RelPath::Parse(uuid + "/" + kNamespace));
 }
 
@@ -117,6 +129,8 @@ void PodNetwork::AttachByPasta(const NetworkRequest& request, const Dir& pod, pi
 
 void PodNetwork::AttachNamed(const NetworkRequest& request, const Dir& pod, const std::string& uuid, pid_t container) {
   std::vector<CniAttachment> planned = PlanNamed(request);
+  // Plugins do not look whether somebody else has a port.
+  for (const PublishedPort& port : request.ports) reserved_.push_back(ReservePort(port));
   std::vector<CniAttachment> begun;
   Save(pod, PrintNamed(begun));
   const std::string netns = pod.name() + "/" + kNamespace;
@@ -158,6 +172,11 @@ void ReleaseNetwork(const Dir& pods, const std::string& uuid) {
   else if (kind == kNamed)
     ReleaseNamed(pods, uuid, at);
   pods.RemoveFile(name);
+}
+
+void AbandonNetwork(const Dir& pods, const std::string& uuid) {
+  if (const auto held = HeldNamespace(pods, uuid))
+    LetGo(*held);
 }
 
 }  // namespace gantry::runner

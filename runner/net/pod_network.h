@@ -43,4 +43,7 @@ class PodNetwork {
 // Undoes what the pod's directory says of a network; nothing where it says nothing. `pods` knows its absolute path.
 void ReleaseNetwork(const Dir& pods, const std::string& uuid);
 
+// Lets go of what would keep the pod's directory, when that cannot be undone: what plugins hold is given up.
+void AbandonNetwork(const Dir& pods, const std::string& uuid);
+
 }  // namespace gantry::runner

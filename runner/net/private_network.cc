@@ -176,6 +176,8 @@ AttachedNetwork AttachPrivate(const std::string& pod, const std::string& uuid, i
   }
   pair.peer_mac = MacOf(address);
   host.MakeVeth(pair);
+  if (!request.ports.empty())
+    host.SetHairpin(pair.name);
   Netlink inside = Netlink::OpenIn(netns);
   const int device = inside.FindLink(kDevice).value_or(0);
   inside.AddAddress(device, address, kPrivateSubnet.prefix);

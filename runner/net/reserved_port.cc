@@ -25,6 +25,9 @@ UniqueFd ReservePort(const PublishedPort& port) {
   const std::string what = "port " + std::to_string(port.host_port) + " of the host";
   if (error == EADDRINUSE)
     throw Error(ErrorKind::kFailed, what + " is in use", "choose another with --publish");
+  if (error == EADDRNOTAVAIL)
+    throw Error(ErrorKind::kFailed, "publish " + port.ToString() + ": this host has no such address",
+                "give one of those that 'ip address' shows, or none");
   if (error == EACCES)
     throw Error(ErrorKind::kFailed, what + " is only for root", "choose one from 1024 on with --publish");
   ThrowErrno("publish " + port.ToString(), error);

@@ -237,7 +237,7 @@ TEST(PodRecord, OneThatCannotBeReadIsNoReasonNotToFindTheOthers) {
   EXPECT_TRUE(pod.plan().kept);
   EXPECT_EQ(pod.runner(), getpid());
   EXPECT_THAT(pod.problem(), ::testing::HasSubstr(kUuid));
-  RemovePod(pods, kUuid, std::nullopt);
+  RemovePod(pods, kUuid, std::nullopt, false);
   EXPECT_EQ(ListPods(pods).size(), 1U);
 }
 

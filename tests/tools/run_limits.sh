@@ -31,8 +31,12 @@ if has memory; then
 else
   expect_exit 125 "${run[@]}" --memory 32m "$image" true
 fi
+# 0 is no limit, as engines have it.
+expect_exit 0 "${run[@]}" --memory 0 --memory-swap 0 --memory-reservation 0 --pids 0 "$image" true
+expect_exit 125 "${run[@]}" --memory 32m --memory-swap 16m "$image" true
+expect_text 'is less than --memory' "$T/err"
 if has cpu; then
-  uuid=$("${run[@]}" -d --cpus 0.5 "$image" sleep 1000)
+  uuid=$("${run[@]}" -d --cpus .5 "$image" sleep 1000)
   case $(value cpu.cfs_quota_us cpu.max) in 50000*) ;; *) fail "the limit of processors" ;; esac
   gantry run rm -f "$uuid" >/dev/null
 else

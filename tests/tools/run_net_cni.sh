@@ -47,6 +47,21 @@ expect_exit 125 "${run[@]}" --net=none-such "$image" true
 expect_text 'net.d.: chain, one$' "$T/err"
 expect_exit 125 "${run[@]}" --net=one -p 8080:80 "$image" true
 expect_text 'can publish ports' "$T/err"
+# Arguments reach the plugins; a port is nobody else's; and what stands alone is not joined with others.
+expect_exit 0 "${run[@]}" --net='one:IP=10.88.1.77;IgnoreUnknown=1' "$image" ip -4 addr show eth0
+expect_text 'inet 10.88.1.77/24' "$T/out"
+expect_exit 125 "${run[@]}" --net=one:IP "$image" true
+expect_text "expected KEY=VALUE" "$T/err"
+expect_exit 125 "${run[@]}" --network=one,none "$image" true
+expect_text "'none' stands alone" "$T/err"
+if [ -x /usr/lib/cni/portmap ] && command -v iptables >/dev/null; then
+  echo '{"cniVersion":"1.0.0","name":"ports","plugins":[{'"$plugin"'},{"type":"portmap","capabilities":{"portMappings":true}}]}' \
+    >"$T/net.d/40-ports.conflist"
+  uuid=$("${run[@]}" -d --net=ports -p 8080:80 "$image" sleep 1000)
+  expect_exit 125 "${run[@]}" --net=ports -p 8080:80 "$image" true
+  expect_text 'port 8080 of the host is in use' "$T/err"
+  gantry run rm -f "$uuid" >/dev/null
+fi
 # What plugins may say.
 for answer in 'echo "{"' 'echo "{\"ips\":[{\"address\":\"x\"}]}"' 'echo "{\"dns\":{\"nameservers\":[\"1.1.1.1\\\\nx\"]}}"' \
   'head -c 3000000 /dev/zero' 'echo "{\"code\":7,\"msg\":\"no way\"}"; exit 1'; do
@@ -80,6 +95,17 @@ expect_text "'odd' failed at DEL" "$T/err"
 touch "$T/may"
 expect_exit 0 gantry run gc
 [ -z "$(ls -A "$T/store/pods")" ] || fail "gc left a pod whose plugin failed"
+# One that can never do it is given up by who says so: the pod was not to be kept, and has no more than its UUID.
+rm "$T/may"
+expect_exit 0 "${run[@]}" --net=odd "$image" true
+uuid=$(ls "$T/store/pods")
+expect_exit 1 gantry run gc
+expect_text "gantry run rm --force $uuid\$" "$T/err"
+expect_exit 1 gantry run rm "$uuid"
+expect_exit 0 gantry run rm --force "$uuid"
+expect_text "'odd' failed at DEL" "$T/err"
+[ -z "$(ls -A "$T/store/pods")" ] || fail "a pod that was given up is left"
+! grep "$T/store" /proc/self/mounts || fail "a mount is left"
 chmod 0775 /opt/cni/bin/odd
 expect_exit 125 "${run[@]}" --net=odd "$image" true
 expect_text "is not root's alone" "$T/err"

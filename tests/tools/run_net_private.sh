@@ -68,6 +68,9 @@ for to in "10.77.0.1:8080" "${address%/*}:80"; do
   expect_exit 0 "${run[@]}" --net=private "${host[@]}" "$image" /usr/bin/perl -e "$to_line" "$to"
   expect_text '^tcp ' "$T/out"
 done
+# And it reaches itself.
+expect_exit 0 gantry run enter --app tcp "$uuid" -- /usr/bin/perl -e "$to_line" 10.77.0.1:8080
+expect_text '^tcp ' "$T/out"
 gantry run status --json "$uuid" >"$T/status"
 [ "$(jq -c '.ports[1]' "$T/status")" = '{"hostAddress":"10.77.0.1","hostPort":5353,"port":53,"protocol":"udp"}' ] ||
   fail "$(cat "$T/status")"
@@ -76,6 +79,8 @@ gantry run status "$uuid" | grep -qx 'port=8080:80' || fail "no port in the stat
 expect_exit 125 "${run[@]}" -p 8080:81 "$image" true
 expect_text 'port 8080 of the host is' "$T/err"
 expect_exit 125 "${run[@]}" --net=host -p 8081:81 "$image" true
+expect_exit 125 "${run[@]}" -p 10.77.0.9:8082:80 "$image" true
+expect_text 'this host has no such address' "$T/err"
 # Whoever flushes the rules of the host has not flushed them for good.
 nft flush ruleset
 "${run[@]}" --net=private "$image" true

@@ -29,6 +29,7 @@ if has cpuset; then
   with --cpuset-cpus 0 --cpuset-mems 0
   is "$(cat "$(file cpuset.cpus cpuset.cpus)") $(cat "$(file cpuset.mems cpuset.mems)")" '0 0'
   expect_exit 125 "${run[@]}" --cpuset-cpus 4095 "$image" true
+  expect_text "cannot set cpuset.cpus to '4095'" "$T/err"
 fi
 if has memory; then
   with --memory-reservation 16m
@@ -49,6 +50,10 @@ else
 fi
 expect_exit 125 "${run[@]}" --io read-bps=/no/such:1m "$image" true
 expect_text "device '/no/such'" "$T/err"
+for none in weight=9 weight=1001 read-bps=/dev/null:0; do
+  expect_exit 125 "${run[@]}" --io $none "$image" true
+  expect_text "a weight from 10 to 1000|a rate of 0" "$T/err"
+done
 expect_exit 125 "${run[@]}" --io speed=1 "$image" true
 expect_text 'expected weight=' "$T/err"
 gantry run rm -f "$uuid" >/dev/null

@@ -34,7 +34,7 @@ _gantry() {
       mapfile -t COMPREPLY < <(compgen -W "image http tls" -- "$current")
       return
       ;;
-    --net)
+    --net | --network)
       mapfile -t COMPREPLY < <(compgen -W "host none private" -- "$current")
       return
       ;;

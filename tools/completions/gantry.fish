@@ -47,7 +47,7 @@ function __gantry_complete
         case --insecure-options
             printf '%s\n' image http tls
             return
-        case --net
+        case --net --network
             printf '%s\n' host none private
             return
         case --platform

@@ -1,0 +1,46 @@
+// sd_notify(3) for an app: a socket of its pod, whose messages go on to the socket that systemd gave us.
+//
+// systemd believes the processes of a service's control group, which an app is not in, and by default the main process
+// alone, which we are. So it hears them from us, with the descriptors that come with them. Process ids are left out:
+// those that an app knows are of its own namespace.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+
+#include "libimage/base/dir.h"
+#include "libimage/base/fd.h"
+#include "runner/config.h"
+
+namespace gantry::runner {
+
+constexpr size_t kMaxNotifyBytes = 4096;  // of one message, as systemd has it
+
+// What shows the directory with the socket to an app, and where the socket is then.
+Volume NotifyVolume();
+constexpr const char* kNotifyPlace = "/run/notify/notify.sock";
+
+class NotifyRelay {
+ public:
+  // `pod` is the directory of a pod with an app that has the volume; `to` the value of NOTIFY_SOCKET. kFailed when
+  // nobody hears there.
+  static NotifyRelay Open(const Dir& pod, const std::string& to);
+
+  int fd() const { return from_.get(); }
+  void Pass();  // what waits; nothing is waited for
+
+ private:
+  NotifyRelay(UniqueFd from, UniqueFd to) : from_(std::move(from)), to_(std::move(to)) {}
+  bool PassOne();
+  UniqueFd from_, to_;
+};
+
+// Says one message ourselves. False and errno when nobody hears it.
+bool Notify(const std::string& to, std::string_view message);
+
+// A message as it goes on: without lines about process ids, and, where it says READY=1, with `main`.
+std::string RelayedText(std::string_view message, pid_t main);
+
+}  // namespace gantry::runner
