@@ -119,7 +119,8 @@ void AwaitEnd(Fetching& fetching) {
 }
 
 // The blobs of `store`, into which `fetching` still brings some.
-void AwaitWhatComes(LocalImage& local, std::shared_ptr<const image::Store> store, std::shared_ptr<Fetching> fetching) {
+void AwaitWhatComes(LocalImage& local, std::shared_ptr<const image::Store> store,
+                    const std::shared_ptr<Fetching>& fetching) {
   auto arriving = std::make_unique<ArrivingBlobs>(
       std::move(store), [fetching] { AwaitEnd(*fetching); }, [fetching] { fetching->process.Signal(SIGTERM); });
   local.arriving = arriving.get();
