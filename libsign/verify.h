@@ -79,7 +79,8 @@ class Verifier {
   // for. A forked child runs `confine`, `open` and Verify, and sends back the documents that passed. This process
   // parses those alone, and computes their digests again; that the policy allowed them, and the name and index that
   // they came by, is the child's word. nullopt when `open` finds no image. Throws what the child threw, in particular
-  // Decision::Refusal, and kFailed when it died. For single-threaded callers.
+  // Decision::Refusal, and kFailed when it died. No other thread may run when it begins (Process::Fork), for the child
+  // allocates and computes; once it has begun, any may.
   static std::optional<image::VerifiedImage> VerifyInChild(const Policy& policy, const std::function<void()>& confine,
                                                            const std::function<std::optional<Candidate>()>& open);
 

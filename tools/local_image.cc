@@ -119,7 +119,8 @@ void AwaitEnd(Fetching& fetching) {
 }
 
 // The blobs of `store`, into which `fetching` still brings some.
-void AwaitWhatComes(LocalImage& local, std::shared_ptr<const image::Store> store, std::shared_ptr<Fetching> fetching) {
+void AwaitWhatComes(LocalImage& local, std::shared_ptr<const image::Store> store,
+                    const std::shared_ptr<Fetching>& fetching) {
   auto arriving = std::make_unique<ArrivingBlobs>(
       std::move(store), [fetching] { AwaitEnd(*fetching); }, [fetching] { fetching->process.Signal(SIGTERM); });
   local.arriving = arriving.get();
@@ -476,7 +477,15 @@ std::optional<LocalImage> OpenUnlessMissing(const LocalName& name, const image::
   if (!text)
     return OpenLocalImage(name, Purpose::kJudge, store.dir().name(), platform, std::nullopt, registries);
   const auto found = ResolveIn(store, name, *text);
-  auto local = found ? std::optional(InStore(store.Load(*found), store)) : std::nullopt;
+  auto loaded = found ? std::optional(store.LoadAny(*found)) : std::nullopt;
+  // A tag that was an artifact's may be an image's by now; a bare name is what the store has.
+  const auto* const asked = name.reference.docker();
+  if (loaded && std::holds_alternative<image::FetchedArtifact>(*loaded)) {
+    if (asked != nullptr && !asked->digest && !name.pinned)
+      return std::nullopt;
+    ThrowNotAnImage(Quoted(*text), std::get<image::FetchedArtifact>(*loaded).artifact.manifest);
+  }
+  auto local = loaded ? std::optional(InStore(std::get<FetchedImage>(*std::move(loaded)), store)) : std::nullopt;
   if (IsFetchable(name.reference) && (!local || !IsPlatform(local->image.image().config.platform, platform)))
     return std::nullopt;
   if (!local)

@@ -113,12 +113,13 @@ class AciMaker {
     const image::FetchedImage fetched = remote.KeepIn(*store_).image();
     const sign::Evidence evidence = remote.Gather(policy, registries);
     const image::VerifiedImage verified = sign::Verifier::Verify(fetched, policy, evidence);
-    if (verified.accepted())
-      store_->NoteAccepted(*verified.accepted());
     record_.source = verified.image().descriptor.digest.str();
     record_.unchanged = record_.source == order_.known;
     if (!record_.unchanged)
       Convert(verified, remote);
+    // Not before its layers have come: else it would keep from us what there was before.
+    if (verified.accepted())
+      store_->NoteAccepted(*verified.accepted());
     SendMessage(channel_, Answer{Answer::Kind::kDone, order_.id, record_.ToJson()}.ToMessage());
   }
 
@@ -126,19 +127,29 @@ class AciMaker {
   void Convert(const image::VerifiedImage& verified, RemoteImage& remote) {
     SendMessage(channel_, Answer{Answer::Kind::kBegun, order_.id, record_.source}.ToMessage());
     ArrivingBlobs blobs(store_, [&remote] { remote.FetchBlobs(); });
-    image::AciOptions how{.naming = image::AciNaming::For(name_), .threads = options_.threads};
-    how.naming.name = options_.host + "/" + order_.name;
     const int code = ReportErrors(channel_, [&] {
-      const image::AciResult result = image::ConvertToAci(
-          verified, blobs, [this] { return OpenOutput(); }, how);
-      blobs.Finish();
-      record_.size = result.bytes;
-      record_.image_id = "sha512-" + result.image_id.hex();
-      record_.digest = hasher_->Finish().str();
+      try {
+        WriteAci(verified, blobs);
+      } catch (const Error& error) {
+        if (!blobs.MayExplain(error))
+          throw;
+        WriteAci(verified, blobs);
+      }
     });
     if (code != 0)
       _exit(code);  // and what still fetches dies with this process
     remote.Release();
+  }
+
+  void WriteAci(const image::VerifiedImage& verified, const ArrivingBlobs& blobs) {
+    image::AciOptions how{.naming = image::AciNaming::For(name_), .threads = options_.threads};
+    how.naming.name = options_.host + "/" + order_.name;
+    const image::AciResult result = image::ConvertToAci(
+        verified, blobs, [this] { return OpenOutput(); }, how);
+    blobs.Finish();
+    record_.size = result.bytes;
+    record_.image_id = "sha512-" + result.image_id.hex();
+    record_.digest = hasher_->Finish().str();
   }
 
   // Somebody may have read the first file already, so that one which begins again has another one.

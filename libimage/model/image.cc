@@ -53,19 +53,25 @@ void ThrowNotAnImage(const std::string& what, const Manifest& artifact) {
 Artifact Artifact::FromBytes(std::string manifest_bytes, std::string_view content_type,
                              const std::optional<Digest>& digest) {
   ManifestOrIndex document = ParseManifest(manifest_bytes, content_type);
-  auto* manifest = std::get_if<Manifest>(&document);
-  if (manifest == nullptr || !manifest->IsArtifact())
+  if (!IsArtifact(document))
     throw Error(ErrorKind::kCorrupt, "manifest: not of an artifact, where one is expected");
-  Descriptor descriptor{.media_type = manifest->media_type,
-                        .digest = digest ? *digest : Digest::Of(manifest_bytes),
-                        .size = manifest_bytes.size()};
+  const Digest named = digest ? *digest : Digest::Of(manifest_bytes);
+  return FromBytes(std::move(manifest_bytes), std::get<Manifest>(std::move(document)), named);
+}
+
+Artifact Artifact::FromBytes(std::string manifest_bytes, Manifest manifest, const Digest& digest) {
+  Descriptor descriptor{.media_type = manifest.media_type, .digest = digest, .size = manifest_bytes.size()};
   return {.descriptor = std::move(descriptor),
           .manifest_bytes = std::move(manifest_bytes),
-          .manifest = std::move(*manifest)};
+          .manifest = std::move(manifest)};
 }
 
 Image Image::FromBytes(std::string manifest_bytes, std::string_view content_type, std::string config_bytes) {
   Manifest manifest = ParseImageManifest(manifest_bytes, content_type);
+  return FromBytes(std::move(manifest_bytes), std::move(manifest), std::move(config_bytes));
+}
+
+Image Image::FromBytes(std::string manifest_bytes, Manifest manifest, std::string config_bytes) {
   RequireImage(manifest);
   CheckConfig(manifest.config, config_bytes);
   ImageConfig config = ImageConfig::Parse(config_bytes);

@@ -39,6 +39,8 @@ struct Image {
 
   // Parses both and checks: digests and sizes, one diff ID a layer (kCorrupt otherwise).
   static Image FromBytes(std::string manifest_bytes, std::string_view content_type, std::string config_bytes);
+  // The same for who has parsed these bytes already.
+  static Image FromBytes(std::string manifest_bytes, Manifest manifest, std::string config_bytes);
 };
 
 // A manifest that is not one of an image: a chart, a module, a list of components. Its blobs are carried, and never
@@ -52,6 +54,7 @@ struct Artifact {
   // for an image and for an index.
   static Artifact FromBytes(std::string manifest_bytes, std::string_view content_type,
                             const std::optional<Digest>& digest = std::nullopt);
+  static Artifact FromBytes(std::string manifest_bytes, Manifest manifest, const Digest& digest);
 };
 
 // Says in the words of all programs that `what` is an artifact, where an image is wanted: kUnsupported.

@@ -10,8 +10,6 @@
 namespace gantry::image {
 namespace {
 
-constexpr std::string_view kNoPlatform = "unknown";  // BuildKit's, of both os and architecture
-
 std::string PlatformsIn(const Index& index) {
   std::string out;
   for (const Descriptor& entry : index.manifests) {
@@ -26,12 +24,6 @@ bool IsArtifactByLayers(Manifest manifest) {
   manifest.artifact_type.clear();
   manifest.config.media_type = kOciConfigType;
   return manifest.layers.empty() || manifest.IsArtifact();
-}
-
-bool TellsPlatforms(const Index& index) {
-  return std::any_of(index.manifests.begin(), index.manifests.end(), [](const Descriptor& entry) {
-    return entry.platform && entry.platform->os != kNoPlatform && entry.platform->architecture != kNoPlatform;
-  });
 }
 
 std::map<size_t, std::vector<Platform>> SelectAll(const Index& index, const std::vector<Platform>& platforms) {
@@ -62,10 +54,9 @@ class TreeLoader {
       return LoadIndex(listed, std::move(*index), platforms, depth);
     auto& manifest = std::get<Manifest>(document);
     if (manifest.IsArtifact()) {
-      Descriptor named{.media_type = manifest.media_type, .digest = listed.digest, .size = bytes.size()};
-      return {.descriptor = listed, .node = Artifact{std::move(named), std::move(bytes), std::move(manifest)}};
+      return {.descriptor = listed, .node = Artifact::FromBytes(std::move(bytes), std::move(manifest), listed.digest)};
     }
-    VerifiedImage image = LoadImage(listed, bytes, manifest, platforms);
+    VerifiedImage image = LoadImage(listed, std::move(bytes), std::move(manifest), platforms);
     return {.descriptor = listed, .node = std::move(image)};
   }
 
@@ -88,7 +79,7 @@ class TreeLoader {
       outermost_ = listed.digest;
     const auto selected = SelectEntries(index, platforms);
     ImageTree tree{.descriptor = listed, .node = std::move(index)};
-    const bool untold = !platforms.empty() && !TellsPlatforms(*tree.index());
+    const bool untold = !platforms.empty() && !tree.index()->TellsPlatforms();
     for (const auto& [number, wanted] : selected) {
       const Descriptor& entry = tree.index()->manifests[number];
       if (untold && !entry.platform && HasImage(tree))
@@ -122,10 +113,10 @@ class TreeLoader {
     });
   }
 
-  VerifiedImage LoadImage(const Descriptor& listed, const std::string& bytes, const Manifest& manifest,
+  VerifiedImage LoadImage(const Descriptor& listed, std::string bytes, Manifest manifest,
                           const std::vector<Platform>& platforms) {
-    const std::string config = Read(manifest.config, kMaxConfigBytes, "the configuration of " + listed.digest.str());
-    Image image = Image::FromBytes(bytes, listed.media_type, config);
+    std::string config = Read(manifest.config, kMaxConfigBytes, "the configuration of " + listed.digest.str());
+    Image image = Image::FromBytes(std::move(bytes), std::move(manifest), std::move(config));
     const Platform has = image.config.platform.Canonical();
     if (listed.platform) {
       const Platform said = listed.platform->Canonical();
@@ -174,7 +165,7 @@ std::map<size_t, std::vector<Platform>> SelectEntries(const Index& index, const 
   std::set<std::string> digests;
   for (const Platform& platform : platforms) {
     const Descriptor* const chosen = index.Choose(platform);
-    if ((chosen == nullptr || !chosen->platform) && !TellsPlatforms(index))
+    if ((chosen == nullptr || !chosen->platform) && !index.TellsPlatforms())
       return SelectAll(index, platforms);
     if (chosen == nullptr)
       ThrowNoPlatform(platform, PlatformsIn(index));

@@ -170,7 +170,8 @@ int Fitness(const Platform& wanted, const Platform& offered) {
 
 bool CanBeChosen(const Descriptor& entry) {
   const TypeKind kind = KindOf(entry.media_type);
-  const bool unknown = entry.platform && (entry.platform->os == "unknown" || entry.platform->architecture == "unknown");
+  const bool unknown =
+      entry.platform && (entry.platform->os == kNoPlatform || entry.platform->architecture == kNoPlatform);
   return (kind == TypeKind::kManifest || kind == TypeKind::kIndex) && entry.artifact_type.empty() && !unknown &&
          !entry.annotations.contains("vnd.docker.reference.type");
 }
@@ -180,6 +181,11 @@ bool CanBeChosen(const Descriptor& entry) {
 bool Manifest::IsArtifact() const {
   return !artifact_type.empty() || KindOf(config.media_type) != TypeKind::kConfig ||
          (!layers.empty() && std::none_of(layers.begin(), layers.end(), IsFileSystem));
+}
+
+bool IsArtifact(const ManifestOrIndex& document) {
+  const auto* const manifest = std::get_if<Manifest>(&document);
+  return manifest != nullptr && manifest->IsArtifact();
 }
 
 const std::string& Manifest::ArtifactType() const {
@@ -241,6 +247,29 @@ const Descriptor* Index::Choose(const Platform& wanted) const {
     }
   }
   return best != nullptr ? best : unnamed;
+}
+
+Index::Choice Index::Choose(const Platform& wanted, const std::function<bool(const Descriptor&)>& is_artifact) const {
+  const Descriptor* const chosen = Choose(wanted);
+  if (chosen == nullptr || chosen->platform)
+    return {.entry = chosen};
+  Choice none;
+  for (const Descriptor& entry : manifests) {
+    if (entry.platform || !CanBeChosen(entry))
+      continue;
+    if (!is_artifact(entry))
+      return {.entry = &entry};
+    none.artifacts.push_back(&entry);
+  }
+  if (TellsPlatforms())
+    return {};
+  return none.artifacts.size() == 1 ? Choice{.entry = none.artifacts.front()} : none;
+}
+
+bool Index::TellsPlatforms() const {
+  return std::any_of(manifests.begin(), manifests.end(), [](const Descriptor& entry) {
+    return entry.platform && entry.platform->os != kNoPlatform && entry.platform->architecture != kNoPlatform;
+  });
 }
 
 namespace {

@@ -5,6 +5,7 @@
 // compute one.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -20,6 +21,8 @@ constexpr size_t kMaxManifestBytes = 4 * 1024 * 1024;  // what distribution-spec
 constexpr size_t kMaxLayers = 1000;
 constexpr size_t kMaxIndexEntries = 10'000;
 constexpr size_t kMaxIndexDepth = 4;  // indexes that lead to one image; whoever follows Choose() counts
+
+constexpr std::string_view kNoPlatform = "unknown";  // BuildKit's, of both os and architecture
 
 struct Manifest {
   std::string media_type;  // kOciManifestType or kDockerManifestType, also where the document leaves it out; or
@@ -56,10 +59,24 @@ struct Index {
   // to v5, then none; arm alone is v7), an entry without platform only when no other fits, the first of equals.
   // Attestation entries (platform unknown/unknown), artifacts and what is neither manifest nor index are never chosen.
   const Descriptor* Choose(const Platform& wanted) const;
+
+  // The same where documents can be asked: of entries that tell no platform the first that leads to no artifact. An
+  // artifact only where it is the only entry that could be meant, and no other tells of an image.
+  struct Choice {
+    const Descriptor* entry = nullptr;
+    std::vector<const Descriptor*> artifacts = {};  // which of these is meant nobody said; no entry then
+  };
+  Choice Choose(const Platform& wanted, const std::function<bool(const Descriptor&)>& is_artifact) const;
+
+  // Whether any entry is said to be for some platform.
+  bool TellsPlatforms() const;
+
   friend bool operator==(const Index&, const Index&) = default;
 };
 
 using ManifestOrIndex = std::variant<Manifest, Index>;
+
+bool IsArtifact(const ManifestOrIndex& document);
 
 // Parses `bytes` by, in this order: its own mediaType; `content_type` if known (a registry's header; may be empty,
 // parameters ignored); the shape (config.mediaType, "manifests", "layers"). Refuses kCorrupt: a mediaType that

@@ -203,22 +203,25 @@ Fetched LocalStore::LoadAny(const StoredName& name) const {
                       " bytes, the index says " + std::to_string(descriptor.size),
                   kSeeCheck);
     }
-    const ManifestOrIndex document = ParseManifest(bytes, descriptor.media_type);
-    if (const auto* manifest = std::get_if<Manifest>(&document)) {
+    ManifestOrIndex document = ParseManifest(bytes, descriptor.media_type);
+    if (auto* const manifest = std::get_if<Manifest>(&document)) {
       std::optional<DockerReference> reference = TryParseDocker(name.name);
       if (reference && reference->ToString() != name.name)
         reference.reset();
       if (!index_digest)
         index_digest = ProvenIndex(descriptor);
       if (manifest->IsArtifact()) {
-        Artifact artifact = Artifact::FromBytes(std::move(bytes), descriptor.media_type, descriptor.digest);
+        Artifact artifact = Artifact::FromBytes(std::move(bytes), std::move(*manifest), descriptor.digest);
         return FetchedArtifact{std::move(artifact), std::move(reference), index_digest};
       }
-      Image image =
-          Image::FromBytes(std::move(bytes), descriptor.media_type, ReadBlob(manifest->config.digest, kMaxConfigBytes));
+      std::string config = ReadBlob(manifest->config.digest, kMaxConfigBytes);
+      Image image = Image::FromBytes(std::move(bytes), std::move(*manifest), std::move(config));
       return FetchedImage(std::move(image), std::move(reference), index_digest);
     }
-    const Descriptor* chosen = std::get<Index>(document).Choose(Platform::Host());
+    const auto is_artifact = [this](const Descriptor& entry) {
+      return IsArtifact(ParseManifest(ReadBlob(entry.digest, kMaxManifestBytes), entry.media_type));
+    };
+    const Descriptor* chosen = std::get<Index>(document).Choose(Platform::Host(), is_artifact).entry;
     if (chosen == nullptr || depth == kMaxIndexDepth) {
       throw Error(ErrorKind::kUnsupported, Quoted(name.name) + " has no image for " + Platform::Host().ToString(),
                   "fetch one of its platforms with gantry fetch --platform");

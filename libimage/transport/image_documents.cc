@@ -1,5 +1,6 @@
 #include "libimage/transport/image_documents.h"
 
+#include <string_view>
 #include <utility>
 
 #include "libimage/base/error.h"
@@ -22,21 +23,30 @@ std::string PlatformsOf(const Index& index) {
   return out;
 }
 
+// Whether these bytes are what `entry` lists, and lead to an image.
+bool IsImage(std::string_view bytes, const Descriptor& entry) {
+  return bytes.size() == entry.size && Digest::Of(bytes, entry.digest.algorithm()) == entry.digest &&
+         !IsArtifact(ParseManifest(bytes, entry.media_type));
+}
+
 }  // namespace
 
-std::optional<Descriptor> ChosenBy(const ManifestOrIndex& document, const DockerReference& name,
-                                   const Platform& platform) {
-  const auto* index = std::get_if<Index>(&document);
-  if (index == nullptr)
-    return std::nullopt;
-  const Descriptor* chosen = index->Choose(platform);
-  if (chosen == nullptr) {
-    const std::string has = PlatformsOf(*index);
-    throw Error(ErrorKind::kNotFound, Quoted(name.ToString()) + " has no image for " + platform.ToString(),
-                has.empty() ? "nothing that it lists has a platform; --all takes all of it"
-                            : "it has " + has + "; choose one with --platform");
+Descriptor ChosenBy(const Index& index, const DockerReference& name, const Platform& platform,
+                    const std::function<bool(const Descriptor&)>& is_artifact) {
+  const Index::Choice choice = index.Choose(platform, is_artifact);
+  if (choice.entry != nullptr)
+    return *choice.entry;
+  if (!choice.artifacts.empty()) {
+    throw Error(ErrorKind::kUsage,
+                Quoted(name.ToString()) + " has " + std::to_string(choice.artifacts.size()) +
+                    " artifacts and no image for " + platform.ToString(),
+                "name one by its digest, as " + name.Repository() + "@" + choice.artifacts.front()->digest.str() +
+                    "; --all takes all of it");
   }
-  return *chosen;
+  const std::string has = PlatformsOf(index);
+  throw Error(ErrorKind::kNotFound, Quoted(name.ToString()) + " has no image for " + platform.ToString(),
+              has.empty() ? "nothing that it lists has a platform; --all takes all of it"
+                          : "it has " + has + "; choose one with --platform");
 }
 
 void CheckIndexDepth(size_t indexes, const DockerReference& name) {
@@ -61,7 +71,8 @@ Fetched Assemble(ImageDocuments documents, const DockerReference& name, const Pl
   std::optional<Digest> wanted = name.digest;
   std::optional<uint64_t> size;
   std::string type = documents.content_type;
-  for (std::string& bytes : documents.manifests) {
+  for (size_t i = 0; i < documents.manifests.size(); ++i) {
+    std::string& bytes = documents.manifests[i];
     const Digest digest = Digest::Of(bytes, wanted ? wanted->algorithm() : HashAlgorithm::kSha256);
     if ((wanted && digest != *wanted) || (size && bytes.size() != *size)) {
       throw Error(ErrorKind::kCorrupt,
@@ -70,20 +81,23 @@ Fetched Assemble(ImageDocuments documents, const DockerReference& name, const Pl
                       " was expected",
                   "the registry is broken or hostile; nothing of it was kept");
     }
-    const ManifestOrIndex parsed = ParseManifest(bytes, type);
-    const std::optional<Descriptor> next = ChosenBy(parsed, name, platform);
-    if (!next) {
-      if (std::get<Manifest>(parsed).IsArtifact())
-        return FetchedArtifact{Artifact::FromBytes(std::move(bytes), type, digest), name, index};
-      Image image = Image::FromBytes(std::move(bytes), type, std::move(documents.config));
+    ManifestOrIndex parsed = ParseManifest(bytes, type);
+    if (auto* const manifest = std::get_if<Manifest>(&parsed)) {
+      if (manifest->IsArtifact())
+        return FetchedArtifact{Artifact::FromBytes(std::move(bytes), std::move(*manifest), digest), name, index};
+      Image image = Image::FromBytes(std::move(bytes), std::move(*manifest), std::move(documents.config));
       RequirePlatform(image.config.platform, platform, name);
       return FetchedImage(std::move(image), name, index);
     }
+    const bool last = i + 1 == documents.manifests.size();
+    const std::string_view after = last ? std::string_view() : documents.manifests[i + 1];
+    const Descriptor next = ChosenBy(std::get<Index>(parsed), name, platform,
+                                     [&](const Descriptor& entry) { return !IsImage(after, entry); });
     if (!index)
       index = digest;
-    wanted = next->digest;
-    size = next->size;
-    type = next->media_type;
+    wanted = next.digest;
+    size = next.size;
+    type = next.media_type;
   }
   throw Error(ErrorKind::kCorrupt, "manifest of " + Quoted(name.ToString()) + ": none after its index");
 }

@@ -2,7 +2,7 @@
 // network judge with it.
 #pragma once
 
-#include <optional>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,9 +20,10 @@ struct ImageDocuments {
   bool schema1 = false;                // one manifest and no configuration: layers lead to the image (model/schema1.h)
 };
 
-// What an index chooses for `platform`; nullopt for a manifest. kNotFound lists the platforms that there are.
-std::optional<Descriptor> ChosenBy(const ManifestOrIndex& document, const DockerReference& name,
-                                   const Platform& platform);
+// What an index chooses for `platform` (Index::Choose). kNotFound lists the platforms that there are; kUsage where it
+// could be any of several artifacts.
+Descriptor ChosenBy(const Index& index, const DockerReference& name, const Platform& platform,
+                    const std::function<bool(const Descriptor&)>& is_artifact);
 
 // kUnsupported for more than kMaxIndexDepth.
 void CheckIndexDepth(size_t indexes, const DockerReference& name);

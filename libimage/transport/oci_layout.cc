@@ -1,6 +1,5 @@
 #include "libimage/transport/oci_layout.h"
 
-#include <algorithm>
 #include <optional>
 #include <set>
 #include <utility>
@@ -137,67 +136,60 @@ Fetched OciLayout::LoadAny(const std::string& ref, const Platform& platform) con
   }
   std::optional<Digest> through;
   for (size_t depth = 0; depth <= kMaxIndexDepth; ++depth) {
-    const Descriptor chosen = from.manifests.size() == 1 && depth == 0 ? from.manifests[0] : Choose(from, platform);
-    const std::string what = "manifest " + chosen.digest.str() + " in " + Quoted(root_->name());
-    const std::string bytes = ReadSmall(chosen, kMaxManifestBytes, what);
-    if (!IsIndex(chosen))
-      return LoadManifest(chosen, bytes, through);
-    ManifestOrIndex parsed = ParseManifest(bytes, chosen.media_type);
-    Index* inner = std::get_if<Index>(&parsed);
+    Document next = from.manifests.size() == 1 && depth == 0 ? Read(from.manifests[0]) : Choose(from, platform);
+    if (!IsIndex(next.listed))
+      return LoadManifest(std::move(next), through);
+    Index* inner = std::get_if<Index>(&next.parsed);
     if (inner == nullptr)
-      throw Error(ErrorKind::kCorrupt, what + " is listed as an index, but is none");
-    through = through.value_or(chosen.digest);
+      throw Error(ErrorKind::kCorrupt, WhatIs(next.listed) + " is listed as an index, but is none");
+    through = through.value_or(next.listed.digest);
     from = std::move(*inner);
   }
   throw Error(ErrorKind::kCorrupt, "indexes in " + Quoted(root_->name()) + " are nested more than " +
                                        std::to_string(kMaxIndexDepth) + " deep");
 }
 
-// Which of the entries that tell no platform is an image, only what they lead to says.
-Descriptor OciLayout::Choose(const Index& from, const Platform& platform) const {
-  std::vector<Descriptor> candidates;
-  Index rest = from;
-  for (const Descriptor* chosen = rest.Choose(platform); chosen != nullptr; chosen = rest.Choose(platform)) {
-    if (chosen->platform || !IsArtifact(*chosen))
-      return *chosen;
-    candidates.push_back(*chosen);
-    rest.manifests.erase(rest.manifests.begin() + (chosen - rest.manifests.data()));
-  }
-  const bool images = std::any_of(from.manifests.begin(), from.manifests.end(), [](const Descriptor& entry) {
-    return entry.platform && entry.platform->os != "unknown";
+OciLayout::Document OciLayout::Choose(const Index& from, const Platform& platform) const {
+  std::optional<Document> asked;  // the last
+  const Index::Choice choice = from.Choose(platform, [&](const Descriptor& entry) {
+    asked = Read(entry);
+    return IsArtifact(asked->parsed);
   });
-  if (candidates.size() == 1 && !images)
-    return candidates.front();
-  if (candidates.empty() || images) {
+  if (choice.entry != nullptr)
+    return asked && asked->listed == *choice.entry ? *std::move(asked) : Read(*choice.entry);
+  if (choice.artifacts.empty()) {
     throw Error(ErrorKind::kNotFound, "no image for " + platform.ToString() + " in " + Quoted(root_->name()),
                 Platforms(from));
   }
   throw Error(ErrorKind::kUsage,
-              Quoted(root_->name()) + " has " + std::to_string(candidates.size()) + " artifacts and no image for " +
-                  platform.ToString(),
-              "name one as " + root_->FullName() + ":" + candidates.front().digest.str());
+              Quoted(root_->name()) + " has " + std::to_string(choice.artifacts.size()) +
+                  " artifacts and no image for " + platform.ToString(),
+              "name one as " + root_->FullName() + ":" + choice.artifacts.front()->digest.str());
 }
 
-bool OciLayout::IsArtifact(const Descriptor& listed) const {
-  const std::string what = "manifest " + listed.digest.str() + " in " + Quoted(root_->name());
-  const ManifestOrIndex parsed = ParseManifest(ReadSmall(listed, kMaxManifestBytes, what), listed.media_type);
-  const auto* manifest = std::get_if<Manifest>(&parsed);
-  return manifest != nullptr && manifest->IsArtifact();
+OciLayout::Document OciLayout::Read(const Descriptor& listed) const {
+  std::string bytes = ReadSmall(listed, kMaxManifestBytes, WhatIs(listed));
+  ManifestOrIndex parsed = ParseManifest(bytes, listed.media_type);
+  return {listed, std::move(bytes), std::move(parsed)};
 }
 
-Fetched OciLayout::LoadManifest(const Descriptor& descriptor, const std::string& bytes,
-                                std::optional<Digest> through) const {
-  const std::string what = "manifest " + descriptor.digest.str() + " in " + Quoted(root_->name());
-  const ManifestOrIndex parsed = ParseManifest(bytes, descriptor.media_type);
-  const Manifest* manifest = std::get_if<Manifest>(&parsed);
-  if (manifest == nullptr)
-    throw Error(ErrorKind::kCorrupt, what + " is listed as " + Quoted(descriptor.media_type) + ", but is an index");
+std::string OciLayout::WhatIs(const Descriptor& listed) const {
+  return "manifest " + listed.digest.str() + " in " + Quoted(root_->name());
+}
+
+Fetched OciLayout::LoadManifest(Document document, std::optional<Digest> through) const {
+  Manifest* const manifest = std::get_if<Manifest>(&document.parsed);
+  if (manifest == nullptr) {
+    throw Error(ErrorKind::kCorrupt,
+                WhatIs(document.listed) + " is listed as " + Quoted(document.listed.media_type) + ", but is an index");
+  }
   if (manifest->IsArtifact()) {
-    Artifact artifact = Artifact::FromBytes(bytes, descriptor.media_type, descriptor.digest);
+    Artifact artifact = Artifact::FromBytes(std::move(document.bytes), std::move(*manifest), document.listed.digest);
     return FetchedArtifact{std::move(artifact), std::nullopt, through};
   }
-  const std::string config = ReadSmall(manifest->config, kMaxConfigBytes, "configuration in " + Quoted(root_->name()));
-  return FetchedImage(Image::FromBytes(bytes, descriptor.media_type, config), std::nullopt, through);
+  std::string config = ReadSmall(manifest->config, kMaxConfigBytes, "configuration in " + Quoted(root_->name()));
+  Image image = Image::FromBytes(std::move(document.bytes), std::move(*manifest), std::move(config));
+  return FetchedImage(std::move(image), std::nullopt, through);
 }
 
 std::string OciLayout::ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const {

@@ -50,10 +50,16 @@ class OciLayout : public Blobs {
  private:
   OciLayout(std::unique_ptr<LayoutRoot> root, Index index) : root_(std::move(root)), index_(std::move(index)) {}
   static std::unique_ptr<OciLayout> OpenIn(std::unique_ptr<LayoutRoot> root, const std::string& hint);
-  Descriptor Choose(const Index& from, const Platform& platform) const;
-  bool IsArtifact(const Descriptor& listed) const;
+  struct Document {
+    Descriptor listed;
+    std::string bytes;
+    ManifestOrIndex parsed;
+  };
+  Document Choose(const Index& from, const Platform& platform) const;
+  Document Read(const Descriptor& listed) const;
+  std::string WhatIs(const Descriptor& listed) const;
   std::string ReadSmall(const Descriptor& blob, size_t max_bytes, std::string_view what) const;
-  Fetched LoadManifest(const Descriptor& descriptor, const std::string& bytes, std::optional<Digest> through) const;
+  Fetched LoadManifest(Document document, std::optional<Digest> through) const;
 
   std::unique_ptr<LayoutRoot> root_;
   Index index_;

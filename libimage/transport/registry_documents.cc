@@ -51,6 +51,41 @@ DockerReference PinnedByHead(RegistryClient& registry, const DockerReference& na
   return pinned;
 }
 
+constexpr size_t kMaxAsked = 16;  // entries of one index that tell no platform
+
+struct Listed {
+  Digest digest;
+  std::string bytes;
+  ManifestOrIndex parsed;
+};
+
+Listed Get(RegistryClient& registry, const DockerReference& name, const Descriptor& entry, const Store* cache) {
+  DockerReference pinned = name;
+  pinned.tag.clear();
+  pinned.digest = entry.digest;
+  std::string bytes = ManifestOf(registry, pinned, cache).bytes;
+  ManifestOrIndex parsed = ParseManifest(bytes, entry.media_type);
+  return {entry.digest, std::move(bytes), std::move(parsed)};
+}
+
+// What is meant of an index.
+Listed Follow(RegistryClient& registry, const DockerReference& name, const Platform& platform, const Store* cache,
+              const Index& index) {
+  std::optional<Listed> asked;  // the last
+  size_t count = 0;
+  const Descriptor chosen = ChosenBy(index, name, platform, [&](const Descriptor& entry) {
+    if (++count > kMaxAsked) {
+      throw Error(ErrorKind::kUnsupported,
+                  Quoted(name.ToString()) + " has more than " + std::to_string(kMaxAsked) +
+                      " artifacts before an image for " + platform.ToString(),
+                  "name the image by its digest, as " + name.Repository() + "@sha256:...; --all takes all of it");
+    }
+    asked = Get(registry, name, entry, cache);
+    return IsArtifact(asked->parsed);
+  });
+  return asked && asked->digest == chosen.digest ? *std::move(asked) : Get(registry, name, chosen, cache);
+}
+
 }  // namespace
 
 ImageDocuments FetchDocuments(RegistryClient& registry, const DockerReference& name, const Platform& platform,
@@ -63,14 +98,12 @@ ImageDocuments FetchDocuments(RegistryClient& registry, const DockerReference& n
     return out;
   }
   ManifestOrIndex parsed = ParseManifest(raw.bytes, raw.content_type);
-  while (const std::optional<Descriptor> next = ChosenBy(parsed, name, platform)) {
+  while (const auto* const index = std::get_if<Index>(&parsed)) {
     out.manifests.push_back(std::move(raw.bytes));
     CheckIndexDepth(out.manifests.size(), name);
-    DockerReference pinned = name;
-    pinned.tag.clear();
-    pinned.digest = next->digest;
-    raw = ManifestOf(registry, pinned, cache);
-    parsed = ParseManifest(raw.bytes, next->media_type);
+    Listed next = Follow(registry, name, platform, cache, *index);
+    raw.bytes = std::move(next.bytes);
+    parsed = std::move(next.parsed);
   }
   const auto& manifest = std::get<Manifest>(parsed);
   if (!manifest.IsArtifact())

@@ -19,8 +19,12 @@ void Check(std::string_view text, std::string_view content_type) {
   const std::string printed = std::visit([](const auto& part) { return part.ToJson(); }, document);
   Require(ParseManifest(printed, content_type) == document);
   if (const auto* index = std::get_if<Index>(&document)) {
-    const Descriptor* chosen = index->Choose({"linux", "arm", "v7", ""});
+    const Platform platform{"linux", "arm", "v7", ""};
+    const Descriptor* chosen = index->Choose(platform);
     Require(chosen == nullptr || KindOf(chosen->media_type) != TypeKind::kOther);
+    const auto choice = index->Choose(platform, [](const Descriptor& entry) { return entry.size % 2 == 0; });
+    Require(choice.entry == nullptr || (chosen != nullptr && choice.artifacts.empty()));
+    Require(choice.artifacts.empty() || !index->TellsPlatforms());
     return;
   }
   const auto& manifest = std::get<Manifest>(document);

@@ -89,6 +89,10 @@ jq -c --arg d "$mixed" --argjson n "$size" '.manifests[0] |= (.digest = $d | .si
 push "$T/multi:v1" team/mixed:v1 --all
 expect_exit 0 gantry convert oci:multi:v1 oci:mixed:v1
 expect_text "^$image " "$T/out"
+expect_exit 0 gantry fetch "docker://$source/team/mixed:v1"
+expect_text "@$image\$" "$T/out"
+expect_exit 0 gantry convert "docker://$source/team/mixed:v1" oci:fetched:v1
+expect_text "^$image " "$T/out"
 
 # Among the tags of a repository; to a registry that has some of it.
 expect_exit 0 gantry convert "docker://$source/team/set@$a" "docker://$source/team/app:chart"

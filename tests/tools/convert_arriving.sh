@@ -22,7 +22,7 @@ gantry-fetch -q --root "$T/whole" "docker://$origin/large:v1" >/dev/null
 convert() {
   local words
   read -ra words <<<"${3//@/$4}"
-  rm -rf "$T/$4"*
+  rm -rf "$T/${4:?}"*
   (cd "$T" && gantry-convert -q --root "$T/$1" --overwrite "$2" "${words[@]}") | cut -d' ' -f1
 }
 # as_from_the_store KIND PART: with such a part of the base there before.

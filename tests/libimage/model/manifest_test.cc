@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <vector>
+
 #include "libimage/base/error.h"
 #include "libimage/model/media_type.h"
 #include "tests/support/temp_dir.h"
@@ -298,6 +301,36 @@ TEST(IndexTest, NeverChoosesWhatIsNoImage) {
   index.manifests[2].media_type = "application/vnd.example";
   index.manifests[3].artifact_type = "application/x";
   EXPECT_EQ(Chosen(index, "linux/amd64"), 0u);
+}
+
+TEST(IndexTest, OfEntriesWithoutPlatformsTheFirstImageIsMeant) {
+  std::vector<uint64_t> asked;
+  const auto choose = [&](const Index& index, std::set<uint64_t> artifacts) {
+    asked.clear();
+    return index.Choose(Platform::Parse("linux/amd64"), [&](const Descriptor& entry) {
+      asked.push_back(entry.size);
+      return artifacts.contains(entry.size);
+    });
+  };
+  Index index = IndexOf({"", "unknown/unknown", "", "", ""});
+  index.manifests[2].artifact_type = "application/x";
+  EXPECT_EQ(choose(index, {1}).entry, &index.manifests[3]);
+  EXPECT_EQ(asked, (std::vector<uint64_t>{1, 4}));
+  EXPECT_EQ(choose(index, {}).entry, &index.manifests[0]);
+  const Index::Choice several = choose(index, {1, 4, 5});
+  EXPECT_EQ(several.entry, nullptr);
+  EXPECT_EQ(several.artifacts,
+            (std::vector<const Descriptor*>{&index.manifests[0], &index.manifests[3], &index.manifests[4]}));
+
+  const Index alone = IndexOf({"", "unknown/unknown"});
+  EXPECT_EQ(choose(alone, {1}).entry, &alone.manifests[0]);
+  const Index beside_another = IndexOf({"", "linux/s390x", ""});
+  EXPECT_EQ(choose(beside_another, {1, 3}).entry, nullptr);
+  EXPECT_TRUE(choose(beside_another, {1, 3}).artifacts.empty());
+  EXPECT_EQ(choose(beside_another, {1}).entry, &beside_another.manifests[2]);
+  const Index told = IndexOf({"", "linux/amd64"});
+  EXPECT_EQ(choose(told, {}).entry, &told.manifests[1]);
+  EXPECT_TRUE(asked.empty());
 }
 
 }  // namespace

@@ -452,6 +452,48 @@ TEST_F(RegistryTest, FollowsAnIndexToThePlatform) {
   EXPECT_NE(error.hint().find(Platform::Host().ToString()), std::string::npos) << error.hint();
 }
 
+std::string IndexOf(const std::vector<std::string>& manifests) {
+  Index index{.media_type = std::string(kOciIndexType)};
+  for (const std::string& one : manifests) {
+    index.manifests.push_back(
+        {.media_type = std::string(kOciManifestType), .digest = Digest::Of(one), .size = one.size()});
+  }
+  return index.ToJson();
+}
+
+TEST_F(RegistryTest, OfAnIndexWithoutPlatformsTheFirstImageIsMeant) {
+  content_type_.clear();
+  std::vector<std::string> artifacts;
+  for (const char* type : {"application/x", "application/y"}) {
+    image::Manifest manifest = Manifest();
+    manifest.artifact_type = type;
+    artifacts.push_back(manifest.ToJson());
+    bodies_["/v2/app/manifests/" + Digest::Of(artifacts.back()).str()] = artifacts.back();
+  }
+  const auto fetch = [&](const std::vector<std::string>& listed) {
+    Replace("/v2/app/manifests/multi", IndexOf(listed));
+    HttpClient http(options_);
+    RegistryClient client(http, Name(":multi"), credentials_);
+    const Platform host = Platform::Host();
+    return Assemble(FetchDocuments(client, Name(":multi"), host, nullptr), Name(":multi"), host);
+  };
+  const std::string image = image_.ManifestBytes();
+  EXPECT_EQ(std::get<FetchedImage>(fetch({artifacts[0], artifacts[1], image})).image().descriptor.digest.str(),
+            digest_);
+  EXPECT_EQ(std::get<FetchedArtifact>(fetch({artifacts[1]})).artifact.descriptor.digest, Digest::Of(artifacts[1]));
+  const Error several = CaughtError([&] { fetch(artifacts); });
+  EXPECT_EQ(several.kind(), ErrorKind::kUsage);
+  EXPECT_NE(several.hint().find(Digest::Of(artifacts[0]).str()), std::string::npos) << several.hint();
+  std::vector<std::string> many(17, artifacts[0]);
+  many.push_back(image);
+  EXPECT_EQ(CaughtError([&] { fetch(many); }).kind(), ErrorKind::kUnsupported);
+
+  // Nobody passes off the artifact for what is meant.
+  const ImageDocuments forged{
+      .content_type = "", .manifests = {IndexOf({artifacts[0], image}), artifacts[0]}, .config = ""};
+  EXPECT_EQ(CaughtError([&] { Assemble(forged, Name(":multi"), Platform::Host()); }).kind(), ErrorKind::kUsage);
+}
+
 TEST_F(RegistryTest, TheOneThatDecidesChecksTheDocumentsAgain) {
   const std::string manifest = image_.ManifestBytes();
   const std::string index = IndexOf(manifest, Platform::Host());
