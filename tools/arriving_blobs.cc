@@ -97,6 +97,14 @@ std::unique_ptr<Source> ArrivingBlobs::OpenWhole(const image::Descriptor& blob, 
   return store_->Open(blob, what);
 }
 
+bool ArrivingBlobs::MayExplain(const Error& error) const {
+  const bool of_bytes = error.kind() == ErrorKind::kCorrupt || error.kind() == ErrorKind::kUnsupported;
+  if (!of_bytes || !gave_unchecked_)
+    return false;
+  Finish();
+  return true;
+}
+
 bool ArrivingBlobs::ended() const { return fetched_.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
 
 void ArrivingBlobs::Finish() const { fetched_.get(); }

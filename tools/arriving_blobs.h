@@ -6,6 +6,7 @@
 #include <future>
 #include <memory>
 
+#include "libimage/base/error.h"
 #include "libimage/model/blobs.h"
 #include "libimage/store/store.h"
 
@@ -32,6 +33,10 @@ class ArrivingBlobs : public image::Blobs {
   // damaged part of an earlier fetch and with what a mirror sent that is not the blob: then what was made of them is
   // to be thrown away, with all that it was put into, and may be made anew once Finish has returned.
   bool gave_unchecked() const { return gave_unchecked_; }
+
+  // Whether that may be why making something of the blobs failed with `error`. Then all have come when it returns; it
+  // throws what `fetch` threw, which says why. All other errors are not of the bytes, and to be told at once.
+  bool MayExplain(const Error& error) const;
 
   bool ended() const;
   // Until all have come; throws what `fetch` threw.

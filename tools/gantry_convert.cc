@@ -299,11 +299,8 @@ class OneConversion {
         arriving->Finish();  // whatever the destination had to ask for
       return written;
     } catch (const Error& error) {
-      // All else is not of the bytes, and told at once.
-      const bool of_bytes = error.kind() == ErrorKind::kCorrupt || error.kind() == ErrorKind::kUnsupported;
-      if (arriving == nullptr || !of_bytes || !arriving->gave_unchecked())
+      if (arriving == nullptr || !arriving->MayExplain(error))
         throw;
-      arriving->Finish();  // whose error, if there is one, says why
       worthless = true;
     }
     return std::nullopt;
