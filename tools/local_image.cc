@@ -330,12 +330,22 @@ std::vector<std::string> FetchCommand(const Reference& reference, const std::vec
   return argv;
 }
 
+constexpr const char* kMaybeKilled = "was it killed? see the kernel's log for 'Out of memory'";
+
+// When it failed it has said why, unless it could not.
+void RequireSuccess(const ExitStatus& fetch) {
+  if (fetch.signalled)
+    throw Error(ErrorKind::kFailed, "gantry-fetch was ended by signal " + std::to_string(fetch.code - 128),
+                kMaybeKilled);
+  if (fetch.code != 0)
+    throw ChildFailed{fetch.code};
+}
+
 // What it prints.
 std::string RunFetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
                      const CommonOptions& common) {
   const Captured fetched = RunCaptured(FetchCommand(reference, selection, policy, common), "", kMaxFetchOutput);
-  if (fetched.status.code != 0)
-    throw ChildFailed{fetched.status.code};
+  RequireSuccess(fetched.status);
   return fetched.output;
 }
 
@@ -401,8 +411,7 @@ LocalName BeginFetch(const Reference& reference, const std::vector<std::string>&
   out.write.Reset();
   const std::string said = NextLine(fetching->output.get());
   if (said.empty()) {
-    if (const int code = fetching->process.Wait().code; code != 0)
-      throw ChildFailed{code};
+    RequireSuccess(fetching->process.Wait());
     throw Error(ErrorKind::kFailed, "gantry-fetch ended well and said nothing of what it brought");
   }
   const json::Value value = json::Parse(said, "what gantry-fetch says");
@@ -413,10 +422,7 @@ LocalName BeginFetch(const Reference& reference, const std::vector<std::string>&
           .fetching = fetching};
 }
 
-void AwaitEnd(Fetching& fetching) {
-  if (const ExitStatus ended = fetching.process.Wait(); ended.code != 0)
-    throw ChildFailed{ended.code};
-}
+void AwaitEnd(Fetching& fetching) { RequireSuccess(fetching.process.Wait()); }
 
 std::unique_ptr<ArrivingBlobs> BlobsBeside(std::shared_ptr<const image::Store> store,
                                            std::shared_ptr<const Fetching> fetching) {
@@ -426,7 +432,7 @@ std::unique_ptr<ArrivingBlobs> BlobsBeside(std::shared_ptr<const image::Store> s
     while (poll(polls.data(), polls.size(), -1) < 0 && errno == EINTR) {
     }
     if (polls[0].revents == 0 || NextLine(fetching->output.get()).empty())
-      throw Error(ErrorKind::kFailed, "gantry-fetch has not brought all layers");
+      throw Error(ErrorKind::kFailed, "gantry-fetch has not brought all layers", kMaybeKilled);
   };
   const auto give_up = [given_up] { WriteFull(given_up->write.get(), AsBytes("."), "a pipe"); };
   return std::make_unique<ArrivingBlobs>(std::move(store), await, give_up);

@@ -39,7 +39,7 @@ struct Fetching {
   std::string media_type;  // of the manifest
 };
 
-// Until it has ended. Throws ChildFailed when it has not brought everything.
+// Until it has ended. Throws when it has not brought everything: ChildFailed, where it has said why.
 void AwaitEnd(Fetching& fetching);
 
 // The blobs of `store`, into which it still brings some, for a forked child of the process that started it. That one

@@ -1,6 +1,6 @@
 #!/bin/bash
 # While layers come: a collection leaves them alone, another run of the same image gets the same, and a disk that is full
-# is told once, ends the fetch, and leaves no layer.
+# is told once, ends the fetch, and leaves no layer; so is the end of who brings them.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
 need busybox nginx pgrep unshare
@@ -39,6 +39,24 @@ ended_well "$second" 2
 expect_exit 0 gantry-store check
 expect_exit 0 gantry-store gc
 [ "$(find "$T/store/layers" -mindepth 1 -maxdepth 1 | wc -l)" = 1 ] || fail "layers: $(ls -A "$T/store/layers")"
+
+# Who brings them is killed.
+for verb in '' -d; do
+  rm -rf "$T/store"
+  # shellcheck disable=SC2086
+  gantry-run -q $verb "$image" >"$T/out1" 2>"$T/err1" &
+  until pgrep -f "gantry-fetch.*127.0.0.1:$port/large" >/dev/null && [ -e "$T/store/tmp" ] &&
+    find "$T/store/tmp" -name 'partial-*' -size +1000k | grep -q .; do
+    kill -0 $! 2>/dev/null || fail "nothing came: $(cat "$T/err1")"
+  done
+  pkill -KILL -o -f "gantry-fetch.*127.0.0.1:$port/large"
+  code=0
+  wait $! || code=$?
+  [ $code = 125 ] || fail "exit $code: $(cat "$T/out1" "$T/err1")"
+  expect_text 'gantry-fetch' "$T/err1"
+  [ "$(grep -c ^gantry "$T/err1")" = 1 ] || fail "it is told more than once: $(cat "$T/err1")"
+  [ -z "$(ls -A "$T/store/layers")" ] || fail "a layer is left: $(ls -A "$T/store/layers")"
+done
 
 # The files take more than the disk has, the blob does not.
 cat >"$T/full.sh" <<END
