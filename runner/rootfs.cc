@@ -118,8 +118,8 @@ class Renderer {
     }
   }
 
-  // All missing layers at once, then from the base up what needs the layers below.
-  void Run() {
+  // All missing layers at once, then from the base up what needs the layers below. None has its name yet.
+  void Unpack() {
     std::vector<size_t> missing;
     for (size_t i = 0; i < layers_.size(); ++i) {
       if (!layers_[i].done)
@@ -133,7 +133,13 @@ class Renderer {
     RunParallel(missing.size(), processors_, [&](size_t n) { Unpack(missing[n]); });
     std::ranges::sort(missing);
     for (const size_t i : missing) Complete(i);
-    for (const size_t i : missing) layers_[i].incoming->Commit();
+  }
+
+  void Commit() {
+    for (Layer& layer : layers_) {
+      if (layer.incoming)
+        layer.incoming->Commit();
+    }
     if (outlines_)
       outlines_->Keep();
   }
@@ -255,9 +261,12 @@ Rootfs Render(const image::VerifiedImage& verified, image::Store& store, const s
   lease->Add({image.descriptor.digest});
   RenderInChild(map, [&] {
     image::Confine(how.keep);
-    const std::shared_ptr<const image::Blobs> blobs = how.open();
-    const std::unique_ptr<Progress> shown = how.progress();
-    Renderer(image, *blobs, store, slots, options, *shown, how.identity).Run();
+    std::optional<Renderer> renderer;
+    how.open([&](const image::Blobs& blobs, Progress& progress) {
+      renderer.reset();
+      renderer.emplace(image, blobs, store, slots, options, progress, how.identity).Unpack();
+    });
+    renderer.value().Commit();
   });
   return FindRootfs(image.config.diff_ids, store, map);
 }

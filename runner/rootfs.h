@@ -29,12 +29,16 @@ struct Rootfs {
   std::string upper, work;
 };
 
+// Unpacks the layers, none of which has its name yet. Called once more, it throws away what it made before.
+using UnpackFrom = std::function<void(const image::Blobs& layers, Progress& progress)>;
+
 // How the child renders that is forked when a layer is missing.
 struct Rendering {
-  std::function<std::shared_ptr<const image::Blobs>()> open;  // gives the layers; called there, confined
-  image::Confinement keep;                                    // RendererConfinement, and what `open` reads
-  std::function<std::unique_ptr<Progress>()> progress;        // called there
-  bool identity = false;  // learn the image's on the way, where every layer is missing and the store knows it not
+  // Called there, confined: opens what the layers come from, calls `unpack`, and returns when all that it read was
+  // checked. When that turns out to have been wrong, and what is right is here now, it calls `unpack` again.
+  std::function<void(const UnpackFrom& unpack)> open;
+  image::Confinement keep;  // RendererConfinement, and what `open` reads
+  bool identity = false;    // learn the image's on the way, where every layer is missing and the store knows it not
 };
 
 // What is kept for rendering into the store at `root`.

@@ -152,9 +152,11 @@ Layers BuildSession::Render(const image::Draft& draft, const image::BlobDirector
                 {}};
   layers.lease->Add(layers.image.image().config.diff_ids);
   const std::string root = StoreRoot(options_.common);
-  runner::Rendering how{.open = [&] { return BlobsOf(draft, blobs, below); },
-                        .keep = runner::RendererConfinement(root),
-                        .progress = [&] { return MakeProgress(options_.common); }};
+  runner::Rendering how{.open =
+                            [&](const runner::UnpackFrom& unpack) {
+                              unpack(*BlobsOf(draft, blobs, below), *MakeProgress(options_.common));
+                            },
+                        .keep = runner::RendererConfinement(root)};
   how.keep.read.push_back(work.name());
   how.keep.read.push_back(blobs.name());
   if (base != nullptr)

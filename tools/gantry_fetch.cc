@@ -306,19 +306,18 @@ void FetchNamed(const FetchOptions& options, const image::DockerReference& name,
                                     ? name.WithDefaultTag().ToString()
                                     : image::DockerReference::Parse(options.name).WithDefaultTag().ToString();
   const Decider decider{name, stored_as, by.policy, by.registries, by.store, fetcher};
-  bool said = false;
-  const auto say = [&](const auto& one) {
-    if (!std::exchange(said, true))
-      Print(options, stored_as, one);
-  };
+  const auto say = [&](const auto& one) { Print(options, stored_as, one); };
+  bool said = !options.early;
   const Decided decided = [&](const image::VerifiedImage& image) {
-    if (when == Say::kEarly)
+    if (when == Say::kEarly && !std::exchange(said, true))
       say(image);
   };
   const Verified verified = options.many() ? FetchMany(decider, options) : FetchOne(decider, decided);
   std::visit([&](const auto& one) { by.store.SetName(stored_as, one); }, verified);
   fetcher.Release();
   std::visit(say, verified);
+  if (!said)
+    std::visit(say, verified);
 }
 
 // The first of `candidates` that there is, of which nothing is said early where another one may follow; their fetchers
@@ -415,7 +414,8 @@ int main(int argc, char** argv) {
   app.add_option("--name", options.name, "store it under this name")->type_name("NAME");
   AddRegistriesOption(app, options.registries);
   app.add_flag("--json", options.json, "print a JSON object for each image");
-  app.add_flag("--early", options.early, "print it when only layers are still to come; the exit code tells of them")
-      ->group("");  // for gantry-convert, which reads what comes
+  app.add_flag("--early", options.early,
+               "print it when only layers are still to come, and once more when it has its name")
+      ->group("");  // for programs that read what comes
   return ToolMain(app, argc, argv, [&] { return Run(options); });
 }

@@ -1,9 +1,12 @@
 #include "tools/local_image.h"
 
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <map>
 #include <set>
 #include <span>
@@ -111,11 +114,6 @@ void AddIdentity(LocalImage& local, const image::Blobs& blobs, const image::Stor
   local.evidence.identity = [image = local.image.image(), &blobs, store] {
     return image::FindIdentity(image, blobs, store).digest;
   };
-}
-
-void AwaitEnd(Fetching& fetching) {
-  if (const ExitStatus ended = fetching.process.Wait(); ended.code != 0)
-    throw ChildFailed{ended.code};
 }
 
 // The blobs of `store`, into which `fetching` still brings some.
@@ -333,17 +331,27 @@ std::vector<std::string> FetchCommand(const Reference& reference, const std::vec
   return argv;
 }
 
+constexpr const char* kMaybeKilled = "was it killed? see the kernel's log for 'Out of memory'";
+
+// When it failed it has said why, unless it could not.
+void RequireSuccess(const ExitStatus& fetch) {
+  if (fetch.signalled)
+    throw Error(ErrorKind::kFailed, "gantry-fetch was ended by signal " + std::to_string(fetch.code - 128),
+                kMaybeKilled);
+  if (fetch.code != 0)
+    throw ChildFailed{fetch.code};
+}
+
 // What it prints.
 std::string RunFetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
                      const CommonOptions& common) {
   const Captured fetched = RunCaptured(FetchCommand(reference, selection, policy, common), "", kMaxFetchOutput);
-  if (fetched.status.code != 0)
-    throw ChildFailed{fetched.status.code};
+  RequireSuccess(fetched.status);
   return fetched.output;
 }
 
 // Of what gantry-fetch prints; empty when it ends without one.
-std::string FirstLine(int output) {
+std::string NextLine(int output) {
   std::string line;
   for (char c = 0; ReadFull(output, std::as_writable_bytes(std::span(&c, 1)), "what gantry-fetch says") == 1;) {
     if (c == '\n')
@@ -353,29 +361,6 @@ std::string FirstLine(int output) {
     line += c;
   }
   return {};
-}
-
-// Until it says what it has decided.
-LocalName BeginFetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
-                     const CommonOptions& common) {
-  std::vector<std::string> argv = FetchCommand(reference, selection, policy, common);
-  argv.insert(argv.end(), {"--json", "--early"});
-  Pipe in = MakePipe(), out = MakePipe();
-  const auto fetching = std::make_shared<Fetching>(
-      Fetching{Process::Start(argv, {{in.read.get(), STDIN_FILENO}, {out.write.get(), STDOUT_FILENO}}), {}});
-  out.write.Reset();
-  const std::string said = FirstLine(out.read.get());
-  if (said.empty()) {
-    if (const int code = fetching->process.Wait().code; code != 0)
-      throw ChildFailed{code};
-    throw Error(ErrorKind::kFailed, "gantry-fetch ended well and said nothing of what it brought");
-  }
-  const json::Value value = json::Parse(said, "what gantry-fetch says");
-  const json::Cursor line(value, "what gantry-fetch says");
-  fetching->media_type = line.At("mediaType").String();
-  return {.reference = Reference(StoreReference{line.At("name").String(), true}),
-          .pinned = Digest::Parse(line.At("digest").String()),
-          .fetching = fetching};
 }
 
 // What was fetched by an appc name before, else now.
@@ -413,6 +398,45 @@ LocalName Fetch(const Reference& reference, const std::vector<std::string>& sele
   if (at == std::string::npos)
     throw Error(ErrorKind::kFailed, "gantry-fetch answered " + Quoted(line) + " instead of NAME@DIGEST");
   return {Reference(StoreReference{line.substr(0, at), true}), Digest::Parse(line.substr(at + 1))};
+}
+
+LocalName BeginFetch(const Reference& reference, const std::vector<std::string>& selection, const PolicyOptions& policy,
+                     const CommonOptions& common) {
+  std::vector<std::string> argv = FetchCommand(reference, selection, policy, common);
+  argv.insert(argv.end(), {"--json", "--early"});
+  Pipe in = MakePipe(), out = MakePipe();
+  const auto fetching = std::make_shared<Fetching>(
+      Fetching{Process::Start(argv, {{in.read.get(), STDIN_FILENO}, {out.write.get(), STDOUT_FILENO}}),
+               std::move(out.read),
+               {}});
+  out.write.Reset();
+  const std::string said = NextLine(fetching->output.get());
+  if (said.empty()) {
+    RequireSuccess(fetching->process.Wait());
+    throw Error(ErrorKind::kFailed, "gantry-fetch ended well and said nothing of what it brought");
+  }
+  const json::Value value = json::Parse(said, "what gantry-fetch says");
+  const json::Cursor line(value, "what gantry-fetch says");
+  fetching->media_type = line.At("mediaType").String();
+  return {.reference = Reference(StoreReference{line.At("name").String(), true}),
+          .pinned = Digest::Parse(line.At("digest").String()),
+          .fetching = fetching};
+}
+
+void AwaitEnd(Fetching& fetching) { RequireSuccess(fetching.process.Wait()); }
+
+std::unique_ptr<ArrivingBlobs> BlobsBeside(std::shared_ptr<const image::Store> store,
+                                           std::shared_ptr<const Fetching> fetching) {
+  const auto given_up = std::make_shared<Pipe>(MakePipe());
+  const auto await = [fetching = std::move(fetching), given_up] {
+    std::array<pollfd, 2> polls{pollfd{fetching->output.get(), POLLIN, 0}, pollfd{given_up->read.get(), POLLIN, 0}};
+    while (poll(polls.data(), polls.size(), -1) < 0 && errno == EINTR) {
+    }
+    if (polls[0].revents == 0 || NextLine(fetching->output.get()).empty())
+      throw Error(ErrorKind::kFailed, "gantry-fetch has not brought all layers", kMaybeKilled);
+  };
+  const auto give_up = [given_up] { WriteFull(given_up->write.get(), AsBytes("."), "a pipe"); };
+  return std::make_unique<ArrivingBlobs>(std::move(store), await, give_up);
 }
 
 bool IsInStore(const image::DockerReference& name, const std::string& platform, const std::string& root) {

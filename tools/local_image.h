@@ -35,8 +35,17 @@ std::vector<image::Platform> ParsePlatforms(const std::string& text);
 // A gantry-fetch that has decided about an image and still brings its layers.
 struct Fetching {
   Process process;
+  UniqueFd output;         // where it says once more what it has decided, when all of it is here and has its name
   std::string media_type;  // of the manifest
 };
+
+// Until it has ended. Throws when it has not brought everything: ChildFailed, where it has said why.
+void AwaitEnd(Fetching& fetching);
+
+// The blobs of `store`, into which it still brings some, for a forked child of the process that started it. That one
+// alone can await its end, and has to: it tells why it failed.
+std::unique_ptr<ArrivingBlobs> BlobsBeside(std::shared_ptr<const image::Store> store,
+                                           std::shared_ptr<const Fetching> fetching);
 
 // A name that OpenLocalImage can open without the network.
 struct LocalName {
@@ -70,6 +79,10 @@ bool IsInStore(const image::DockerReference& name, const std::string& platform, 
 // bare name.
 LocalName Fetch(const image::Reference& reference, const std::vector<std::string>& selection,
                 const PolicyOptions& policy, const CommonOptions& common);
+
+// As Fetch, but only until it has decided; or to its end, where it cannot tell earlier.
+LocalName BeginFetch(const image::Reference& reference, const std::vector<std::string>& selection,
+                     const PolicyOptions& policy, const CommonOptions& common);
 
 struct LocalImage {
   image::FetchedImage image;

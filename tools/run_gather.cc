@@ -12,6 +12,7 @@
 #include "libimage/convert/docker_to_appc.h"
 #include "runner/appc.h"
 #include "tools/appc_files.h"
+#include "tools/progress.h"
 #include "tools/run_metadata.h"
 #include "tools/run_options.h"
 
@@ -53,12 +54,15 @@ std::optional<image::VerifiedImage> Verify(const PodOptions& options, const Loca
 
 namespace {
 
-image::VerifiedImage FetchAndVerify(const PodOptions& options, const image::Reference& reference, const Judge& judge,
-                                    const image::Store& store, const std::function<void()>& meanwhile) {
+// Until its layers are here too, if `whole`.
+Gathered FetchAndVerify(const PodOptions& options, const image::Reference& reference, bool whole, const Judge& judge,
+                        const image::Store& store, const std::function<void()>& meanwhile) {
   if (auto here = Verify(options, {reference}, judge, store, meanwhile))
-    return *std::move(here);
-  return Verify(options, Fetch(reference, ForPlatform(options.platform), options.policy, options.common), judge, store)
-      .value();
+    return {reference, *std::move(here)};
+  const auto fetch = whole ? Fetch : BeginFetch;
+  LocalName name = fetch(reference, ForPlatform(options.platform), options.policy, options.common);
+  image::VerifiedImage image = Verify(options, name, judge, store).value();
+  return {reference, std::move(image), std::move(name.fetching)};
 }
 
 // A file is read by the process that decides and by the one that renders.
@@ -70,21 +74,51 @@ void RefusePipe(const image::Reference& image) {
   }
 }
 
-runner::Rendering HowToRender(const PodOptions& options, const image::Reference& image, bool identity,
+// Of layers that come meanwhile: shows nothing before all of them are here, for gantry-fetch draws, and nothing of what
+// was made of wrong bytes.
+void UnpackArriving(const ArrivingBlobs& layers, const CommonOptions& common, const runner::UnpackFrom& unpack) {
+  const auto unpacked = [&] {
+    const auto progress = MakeProgress(common);
+    bool worthless = false;
+    const auto beside = DeferredProgress(*progress, [&] { return !worthless && layers.ended(); });
+    try {
+      unpack(layers, *beside);
+      layers.Finish();
+    } catch (const Error& error) {
+      if (!layers.MayExplain(error))
+        throw;
+      worthless = true;
+    }
+    return !worthless;
+  };
+  if (!unpacked())
+    unpack(layers, *MakeProgress(common));
+}
+
+runner::Rendering HowToRender(const PodOptions& options, const Gathered& image, bool identity,
                               const std::shared_ptr<const image::Store>& store) {
   const std::string root = StoreRoot(options.common);
-  runner::Rendering how{.keep = runner::RendererConfinement(root),
-                        .progress = [&options] { return MakeProgress(options.common); },
-                        .identity = identity};
-  KeepForImage(image, root, how.keep);
-  how.open = [&options, image, store]() -> std::shared_ptr<const image::Blobs> {
-    if (image.file() == nullptr)
-      return store;
-    LocalImage local = OpenFileImage(*image.file(), options.platform);
+  runner::Rendering how{.open = nullptr, .keep = runner::RendererConfinement(root), .identity = identity};
+  KeepForImage(image.reference, root, how.keep);
+  how.open = [&options, &image, store](const runner::UnpackFrom& unpack) {
+    if (image.fetching)
+      return UnpackArriving(*BlobsBeside(store, image.fetching), options.common, unpack);
+    const auto progress = MakeProgress(options.common);
+    const image::FileReference* file = image.reference.file();
+    if (file == nullptr)
+      return unpack(*store, *progress);
+    const LocalImage local = OpenFileImage(*file, options.platform);
     for (const std::string& note : local.notes) Warn(options.common, note);
-    return std::move(local.blobs);
+    unpack(*local.blobs, *progress);
   };
   return how;
+}
+
+// When it had failed before, it has told why, and that is why its layers could not be rendered.
+void Stop(Fetching& fetching) {
+  fetching.process.Signal(SIGTERM);
+  if (const ExitStatus ended = fetching.process.Wait(); ended.code != 0 && !ended.signalled)
+    throw ChildFailed{ended.code};
 }
 
 // What the last part of an image's name is, as an app may be called.
@@ -119,7 +153,7 @@ std::optional<image::AciApp> AppcAppOf(const image::Image& image) {
   return manifest.app;
 }
 
-void Tell(const PodOptions& options, const std::string& app, const std::vector<std::string>& ignored) {
+void Tell(const PodOptions& options, Gathering& pod, const std::string& app, const std::vector<std::string>& ignored) {
   if (ignored.empty())
     return;
   std::string list;
@@ -127,19 +161,19 @@ void Tell(const PodOptions& options, const std::string& app, const std::vector<s
   if (options.strict)
     throw Error(ErrorKind::kUnsupported, "app " + Quoted(app) + " wants what it cannot get: " + list,
                 "without --strict it runs all the same");
-  Warn(options.common, "app " + app + " does not get: " + list);
+  pod.Say([&options, text = "app " + app + " does not get: " + list] { Warn(options.common, text); });
 }
 
 // A volume that no app has a place for is a mistake.
-void TellUnused(const PodOptions& options, const std::vector<NamedApp>& apps, const runner::PodPlan& plan) {
+void TellUnused(const PodOptions& options, const std::vector<NamedApp>& apps, Gathering& pod) {
   for (const runner::NamedVolume& volume : apps.front().run.named_volumes) {
     const auto used = [&](const runner::AppPlan& app) {
       return std::ranges::any_of(app.config.volumes, [&](const runner::Volume& other) {
         return other.kind == volume.volume.kind && other.source == volume.volume.source;
       });
     };
-    if (std::ranges::none_of(plan.apps, used))
-      Tell(options, plan.apps.front().name,
+    if (std::ranges::none_of(pod.plan.apps, used))
+      Tell(options, pod, pod.plan.apps.front().name,
            {"volume " + Quoted(volume.name) + ", for which nothing has a mount point"});
   }
 }
@@ -153,6 +187,13 @@ std::string UniqueName(const std::vector<runner::AppPlan>& apps, const std::stri
 
 }  // namespace
 
+void Gathering::Say(std::function<void()> say) {
+  if (std::ranges::any_of(images, [](const Gathered& image) { return image.fetching != nullptr; }))
+    unsaid.push_back(std::move(say));
+  else
+    say();
+}
+
 runner::Pod Gathering::Described(runner::Pod pod) const {
   if (!plan.metadata)
     return pod;
@@ -163,11 +204,23 @@ runner::Pod Gathering::Described(runner::Pod pod) const {
   return pod;
 }
 
-std::vector<runner::Rootfs> Gathering::Render(const PodOptions& options,
-                                              const std::optional<runner::IdMap>& map) const {
+std::vector<runner::Rootfs> Gathering::Render(const PodOptions& options, const std::optional<runner::IdMap>& map) {
   std::vector<runner::Rootfs> out;
-  for (const Gathered& one : images)
-    out.push_back(runner::Render(one.image, *store, map, HowToRender(options, one.reference, identities, store)));
+  for (Gathered& one : images) {
+    const runner::Rendering how = HowToRender(options, one, identities, store);
+    try {
+      out.push_back(runner::Render(one.image, *store, map, how));
+    } catch (const Error&) {
+      if (one.fetching)
+        Stop(*one.fetching);
+      throw;
+    }
+    if (const auto fetching = std::exchange(one.fetching, nullptr)) {
+      AwaitEnd(*fetching);
+      NoteAccepted(one.image.accepted(), store->dir().name());
+    }
+  }
+  for (const auto& say : std::exchange(unsaid, {})) say();
   return out;
 }
 
@@ -185,15 +238,21 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, c
                                : BringHere(app.image, options.platform, options.policy, options.common).reference;
     RefusePipe(reference);
     runner::RunOptions run = app.run;
-    image::VerifiedImage image = FetchAndVerify(options, reference, judge, *out.store, [&] {
+    const bool whole = &app != &apps.back() || options.detach || out.identities;
+    out.images.push_back(FetchAndVerify(options, reference, whole, judge, *out.store, [&] {
       ReadProfile(run);
       if (out.images.empty())
         meanwhile();
-    });
-    NoteAccepted(image.accepted(), StoreRoot(options.common));
+    }));
+    const image::VerifiedImage& image = out.images.back().image;
+    if (!out.images.back().fetching)
+      NoteAccepted(image.accepted(), StoreRoot(options.common));
     const image::Image& of = image.image();
-    WarnOfOtherPlatform(of.config.platform, options.common);
-    Note(options.common, "image " + of.descriptor.digest.str() + ", " + image.vouched_by());
+    out.Say([&common = options.common, platform = of.config.platform,
+             vouched = "image " + of.descriptor.digest.str() + ", " + image.vouched_by()] {
+      WarnOfOtherPlatform(platform, common);
+      Note(common, vouched);
+    });
     const std::string name = run.name.empty() ? UniqueName(out.plan.apps, AppName(named, app.image)) : run.name;
     CheckName(name);
     if (std::ranges::find(out.plan.apps, name, &runner::AppPlan::name) != out.plan.apps.end())
@@ -208,11 +267,10 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, c
       run.env.insert(run.env.begin(), "AC_APP_NAME=" + name);
       runner::AddAppc(*appc, run, ignored);
     }
-    Tell(options, name, ignored);
+    Tell(options, out, name, ignored);
     out.plan.apps.push_back({name, app.image, of.descriptor.digest, of.config.diff_ids, runner::Plan(of.config, run)});
-    out.images.push_back({reference, std::move(image)});
   }
-  TellUnused(options, apps, out.plan);
+  TellUnused(options, apps, out);
   return out;
 }
 

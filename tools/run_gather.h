@@ -36,6 +36,7 @@ std::optional<image::VerifiedImage> Verify(
 struct Gathered {
   image::Reference reference;
   image::VerifiedImage image;
+  std::shared_ptr<Fetching> fetching = nullptr;  // where its layers still come
 };
 
 // The pod in the making.
@@ -44,14 +45,20 @@ struct Gathering {
   bool identities = false;  // the policy may ask for them
   std::vector<Gathered> images;
   runner::PodPlan plan;
+  std::vector<std::function<void()>> unsaid;
+
+  // Now, or at the end of Render while a gantry-fetch draws.
+  void Say(std::function<void()> say);
 
   // With what it is told about itself, if so planned.
   runner::Pod Described(runner::Pod pod) const;
 
-  // Roots for all images, in a process of its own for what is not rendered yet.
-  std::vector<runner::Rootfs> Render(const PodOptions& options, const std::optional<runner::IdMap>& map) const;
+  // Roots for all images, in a process of its own for what is not rendered yet. What still comes is here then, and was
+  // checked; throws ChildFailed when it could not be brought.
+  std::vector<runner::Rootfs> Render(const PodOptions& options, const std::optional<runner::IdMap>& map);
 };
 
+// Of the last image layers may still come until Render, if its pod is not detached and no identity is asked for.
 // What an app asks for and does not get is told, or with --strict refused. `meanwhile` is done once, while a process
 // decides about the first image and this one has nothing else left to do.
 Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, const std::function<void()>& meanwhile);

@@ -195,7 +195,7 @@ int Execute(const PodOptions& options, const std::function<runner::Pod()>& make,
 }
 
 std::vector<runner::vm::RootImage> OpenRoots(const PodOptions& options, const runner::vm::MachineParts& parts,
-                                             const Gathering& gathering, const std::optional<runner::IdMap>& map) {
+                                             Gathering& gathering, const std::optional<runner::IdMap>& map) {
   const std::vector<runner::Rootfs> rendered = gathering.Render(options, map);
   std::vector<runner::vm::RootImage> out;
   for (size_t i = 0; i < rendered.size(); ++i)
@@ -204,7 +204,7 @@ std::vector<runner::vm::RootImage> OpenRoots(const PodOptions& options, const ru
   return out;
 }
 
-int ExecuteInMachine(const PodOptions& options, const runner::vm::MachineParts& parts, const Gathering& gathering,
+int ExecuteInMachine(const PodOptions& options, const runner::vm::MachineParts& parts, Gathering& gathering,
                      const std::function<runner::Pod()>& make, const std::optional<runner::IdMap>& map) {
   const Dir cache = Dir::Create(RealPath(StoreRoot(options.common)) + "/vm", 0711);
   const RunPod run = [&](runner::Pod& pod, const runner::SuperviseOptions& given) {

@@ -175,16 +175,20 @@ class Parts {
     Feed feed{DecompressAny(OpenFile(layer), layer), {}};
     const Handle reader = TarReader(feed);
     const Header entry(archive_entry_new());
-    std::string contents;
     std::filesystem::path parent;
+    UniqueFd dir;
     while (archive_read_next_header2(reader.get(), entry.get()) != ARCHIVE_EOF) {
-      const std::filesystem::path path =
-          top / std::filesystem::path(archive_entry_pathname(entry.get())).relative_path();
-      if (parent != path.parent_path())
+      std::string named = archive_entry_pathname(entry.get());
+      while (named.ends_with('/')) named.pop_back();  // a directory's
+      const std::filesystem::path path = top / std::filesystem::path(named).relative_path();
+      if (parent != path.parent_path()) {
         std::filesystem::create_directories(parent = path.parent_path());
-      contents.resize(static_cast<size_t>(archive_entry_size(entry.get())));
-      Require(archive_read_data(reader.get(), contents.data(), contents.size()) >= 0, reader.get());
-      files_.Time(contents.size(), [&] { MakeFile(top, path, entry.get(), contents); });
+        dir = gantry::OpenFile(parent, O_PATH | O_DIRECTORY);
+      }
+      if (archive_entry_filetype(entry.get()) == AE_IFREG && archive_entry_hardlink(entry.get()) == nullptr)
+        MakeFile(dir.get(), path.filename(), entry.get(), reader.get());
+      else
+        files_.Time(0, [&] { MakeName(top, dir.get(), path.filename(), entry.get()); });
     }
   }
 
@@ -217,7 +221,9 @@ class Parts {
     const UniqueFd file(mkstemp(name.data()));
     if (!file || unlink(name.c_str()) < 0)
       throw std::runtime_error("cannot make a file here");
-    InBatches(source, [&](auto bytes) { store_.Time(bytes.size(), [&] { WriteFull(file.get(), bytes, name); }); });
+    // Block by block: what was read a moment ago is nearer to the processor than a batch.
+    for (Block block = source.Next(); !block.empty(); block = source.Next())
+      store_.Time(block.size(), [&] { WriteFull(file.get(), block.bytes(), name); });
   }
 
   std::vector<Part> All() const {
@@ -234,21 +240,37 @@ class Parts {
     });
   }
 
-  static void MakeFile(const std::string& top, const std::string& path, archive_entry* entry,
-                       const std::string& contents) {
+  // The least of calls: no path is walked, and what is written was read a moment ago.
+  void MakeFile(int dir, const std::string& name, archive_entry* entry, archive* reader) {
     const timespec times[2] = {{0, UTIME_OMIT}, {archive_entry_mtime(entry), archive_entry_mtime_nsec(entry)}};
+    auto left = static_cast<size_t>(archive_entry_size(entry));
+    UniqueFd file;
+    do {
+      contents_of_file_.resize(std::min(left, kBlockBytes));
+      left -= contents_of_file_.size();
+      Require(archive_read_data(reader, contents_of_file_.data(), contents_of_file_.size()) >= 0, reader);
+      files_.Time(contents_of_file_.size(), [&] {
+        if (!file)
+          file =
+              UniqueFd(openat(dir, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, archive_entry_perm(entry)));
+        WriteFull(file.get(), AsBytes(contents_of_file_), name);
+        if (left == 0) {
+          futimens(file.get(), times);
+          file.Reset();
+        }
+      });
+    } while (left > 0);
+  }
+
+  static void MakeName(const std::string& top, int dir, const std::string& name, archive_entry* entry) {
     if (const char* to = archive_entry_hardlink(entry)) {
-      if (link((top + "/" + to).c_str(), path.c_str()) < 0)
-        throw std::runtime_error("cannot make the link " + path);
+      if (linkat(AT_FDCWD, (top + "/" + to).c_str(), dir, name.c_str(), 0) < 0)
+        throw std::runtime_error("cannot make the link " + name);
     } else if (archive_entry_filetype(entry) == AE_IFDIR) {
-      mkdir(path.c_str(), 0755);  // another layer's entry, or ours, may have made it
+      mkdirat(dir, name.c_str(), 0755);  // another layer's entry, or ours, may have made it
     } else if (archive_entry_filetype(entry) == AE_IFLNK) {
-      if (symlink(archive_entry_symlink(entry), path.c_str()) < 0)
-        throw std::runtime_error("cannot make the link " + path);
-    } else if (archive_entry_filetype(entry) == AE_IFREG) {
-      const UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, archive_entry_perm(entry)));
-      WriteFull(file.get(), AsBytes(contents), path);
-      futimens(file.get(), times);
+      if (symlinkat(archive_entry_symlink(entry), dir, name.c_str()) < 0)
+        throw std::runtime_error("cannot make the link " + name);
     }
   }
 
@@ -262,6 +284,7 @@ class Parts {
   Part read_{"read entries"}, write_{"write entries"}, sha256_{"SHA-256 of what comes out"},
       sha512_{"SHA-512 of what comes out"}, compress_{"compress"}, store_{"write the file"},
       files_{"make the tree's files"};
+  std::string contents_of_file_;
 };
 
 Wanted Parse(const std::vector<std::string>& words) {

@@ -19,7 +19,7 @@
 
 namespace {
 
-// Render wants one of its own in its child.
+// Render wants one.
 class NoProgress : public gantry::Progress {
  public:
   int Begin(std::string, uint64_t) override { return 0; }
@@ -35,10 +35,10 @@ void Repack(const char* directory, const char* ref, const char* root, const char
   const auto store = image::Store::Open(root);
   image::Confinement keep = runner::RendererConfinement(root);
   keep.read.emplace_back(directory);
-  const runner::Rootfs rootfs = runner::Render(image, *store, std::nullopt,
-                                               {.open = [&]() -> std::shared_ptr<const image::Blobs> { return layout; },
-                                                .keep = keep,
-                                                .progress = [] { return std::make_unique<NoProgress>(); }});
+  NoProgress none;
+  const runner::Rootfs rootfs =
+      runner::Render(image, *store, std::nullopt,
+                     {.open = [&](const runner::UnpackFrom& unpack) { unpack(*layout, none); }, .keep = keep});
   std::vector<Dir> dirs;
   for (const std::string& layer : rootfs.layers) dirs.push_back(Dir::Open(layer));
   std::vector<const Dir*> layers;

@@ -31,6 +31,21 @@ for hex in $(layers "$cache/image"); do
   blobs+=("$cache/image/blobs/sha256/$hex")
 done
 
+# A hypervisor takes back what memory has been free for seconds, and to touch it anew costs ten times a copy. As on a
+# server in use, none is free: the cache of a file, which gives way to whatever is written, has it all. PREPARE ends with
+# this where much is written. Each time as much is read of the file as is free, and nothing of it twice; what the commands
+# read is in memory afterwards, too.
+used_memory="sh $T/use_memory.sh"
+truncate -s 8T "$T/hole"
+cat >"$T/use_memory.sh" <<EOF
+at=\$(cat $T/used 2>/dev/null || echo 0)
+free=\$(awk '/^MemFree/ { print int(\$2 / 1024) }' /proc/meminfo)
+dd if=$T/hole bs=1M skip=\$at count=\$free of=/dev/null 2>/dev/null
+echo \$((at + free)) >$T/used
+find $cache/image/blobs $T/registry-*/data -type f -size +64k -exec cat {} + >/dev/null 2>&1
+true
+EOF
+
 # entry LABEL PREPARE WORD...: a line for bench_measure. MOUNT_NAMESPACE may name one.
 entry() {
   local label=$1 prepare=$2
@@ -56,7 +71,7 @@ printf 'image: %s in %s layers, compressed; %s cores, %s\n' "$(du -sh "$cache/im
 fetch() {
   start_registry
   push "$cache/image:bench" bench/debian:v1
-  local clean="rm -rf $T/store $T/skopeo; sync"
+  local clean="rm -rf $T/store $T/skopeo; sync; $used_memory"
   {
     entry 'gantry-fetch' "$clean" gantry-fetch -q "docker://$registry/bench/debian:v1"
     entry 'skopeo copy docker: oci:' "$clean" skopeo --insecure-policy copy -q --src-tls-verify=false \
@@ -100,7 +115,7 @@ sync() {
   done
   start_registry
   target=$registry data=${registry_log%/*}/data
-  for clean in "[ ! -e $data/docker ] || mv $data/docker \$(mktemp -d $T/gone-XXXXXX); sync" true; do
+  for clean in "[ ! -e $data/docker ] || mv $data/docker \$(mktemp -d $T/gone-XXXXXX); sync; $used_memory" true; do
     spend_log "${started_pids[@]: -2}"
     {
       entry 'gantry-sync' "$clean; sh $T/spent.sh" gantry-sync -q "$source/bench/many" "docker://$target/a/"
@@ -118,7 +133,7 @@ sync() {
 # client can take, and what it takes to write them without any registry the least for all.
 upload() {
   start_registry
-  local clean="rm -rf ${registry_log%/*}/data/*; sync"
+  local clean="rm -rf ${registry_log%/*}/data/*; sync; $used_memory"
   cat >"$T/curl.sh" <<'END'
 at=$1
 shift
@@ -142,7 +157,7 @@ END
   printf 'cat "$@" | dd of=%s/written bs=1M conv=fsync\n' "$T" >"$T/dd.sh"
   {
     pushed "$clean"
-    entry 'dd, all layers to the disk' "rm -f $T/written; sync" sh "$T/dd.sh" "${blobs[@]}"
+    entry 'dd, all layers to the disk' "rm -f $T/written; sync; $used_memory" sh "$T/dd.sh" "${blobs[@]}"
   } | bench_measure 5 0 >"$T/measured"
   table 'push to a registry on this machine' 'at most 0.5' <"$T/measured"
   spent_share 'the registry alone, for gantry' "$(sed -n 2p "$T/measured" | cut -f2)"
@@ -154,42 +169,56 @@ END
   pushed true | bench_measure 5 0 | table 'push to a registry that keeps nothing' 'at most 0.5'
 }
 
-# Each run gets an ext4 of its own: where many files were just deleted, ext4 is slow to make new ones, and every run would
-# delete those of the one before. The mounts are seen by bench_measure only and end with it.
+# fresh_disk DIRECTORY: writes $T/fresh.sh, which gives the directory an ext4 of its own. For what makes many files: where
+# many were just deleted, ext4 is slow to make new ones, and every run would delete those of the one before. Nothing is
+# written twice, nor initialised beside. The mounts are seen by measured_apart only and end with it.
+fresh_disk() {
+  cat >"$T/fresh.sh" <<EOF
+! mountpoint -q $1 || umount $1 || { sleep 1 && umount $1; }
+rm -rf $1 $T/disk
+mkdir $1
+truncate -s 16G $T/disk
+mkfs.ext4 -q -E lazy_itable_init=1 $T/disk
+if device=\$(losetup -f --show --direct-io=on $T/disk); then
+  mount -o noinit_itable \$device $1
+  losetup -d \$device # once it is unmounted
+else
+  echo 'no loop device: on the same file system as all the rest' >&2
+fi
+sync
+$used_memory
+EOF
+}
+measured_apart() { unshare -m --propagation private bench_measure "$@"; }
+
 unpack() {
   local clean="sh $T/fresh.sh"
-  cat >"$T/fresh.sh" <<EOF
-! mountpoint -q $T/unpacked || umount $T/unpacked
-rm -rf $T/unpacked $T/disk
-mkdir $T/unpacked
-truncate -s 8G $T/disk
-mkfs.ext4 -q -E lazy_itable_init=1 $T/disk
-mount -o loop $T/disk $T/unpacked || echo 'no loop device: on the same file system as all the rest' >&2
-sync
-EOF
+  fresh_disk "$T/unpacked"
   printf 'for layer; do igzip -dc "$layer" | tar -x -C %s/unpacked; done\n' "$T" >"$T/tar.sh"
   # What gantry-run renders lies in its store, whose blobs were hashed when they came in; umoci knows no such place.
   cp "$T/fresh.sh" "$T/fetched.sh"
-  printf 'gantry-convert -q --root %s/unpacked/store oci:%s/image:bench store:bench/debian:v1 >/dev/null; sync\n' "$T" \
-    "$cache" >>"$T/fetched.sh"
+  printf 'gantry-convert -q --root %s/unpacked/store oci:%s/image:bench store:bench/debian:v1 >/dev/null; sync; %s\n' \
+    "$T" "$cache" "$used_memory" >>"$T/fetched.sh"
   {
     entry 'gantry, rendering from its store' "sh $T/fetched.sh" bench_unpack "$T/unpacked/store" bench/debian:v1
     entry 'gantry, rendering from a layout' "$clean" bench_unpack "$T/unpacked/store" "$cache/image" bench
     entry 'umoci unpack' "$clean" umoci unpack --image "$cache/image:bench" "$T/unpacked/bundle"
     entry 'igzip -dc | tar x, layer by layer' "$clean" bash "$T/tar.sh" "${blobs[@]}"
-  } | unshare -m --propagation private bench_measure 3 0 | table 'unpack' ';at most 0.15'
+  } | measured_apart 3 0 | table 'unpack' ';at most 0.15'
   rm -rf "$T/unpacked" "$T/disk"
 }
 
-# parts WORD...: bench_parts three times, and the median of each part: what it takes to write a file varies.
-parts() {
-  for _ in 1 2 3; do bench_parts "$@"; done | awk -F '\t' '
+# median_parts COMMAND...: bench_parts three times, and the median of each part: what it takes to write a file varies.
+median_parts() {
+  for _ in 1 2 3; do "$@"; done | awk -F '\t' '
     !($1 in count) { name[++names] = $1; least[$1] = $2 }
     { ++count[$1]; sum[$1] += $2; mib[$1] = $3 }
     $2 < least[$1] { least[$1] = $2 }
     $2 > most[$1] { most[$1] = $2 }
     END { for (i = 1; i <= names; ++i) { n = name[i]; printf "%s\t%.2f\t%d\n", n, sum[n] - least[n] - most[n], mib[n] } }'
 }
+
+parts() { median_parts bench_parts "$@"; }
 
 # How many entries the layers have that are given as arguments.
 count_paths() {
@@ -246,7 +275,7 @@ registry_part() {
 
 # Into an ACI: from a layout, and from a registry.
 convert() {
-  local clean="rm -f $T/out.aci; sync"
+  local clean="rm -f $T/out.aci; sync; $used_memory"
   entry 'gantry-convert oci: aci:' "$clean" gantry-convert -q "oci:$cache/image:bench" "aci:$T/out.aci" |
     bench_measure 3 0 >"$T/measured"
   parts sha512 gzip none "$T/out.aci" -- "${blobs[@]}" >"$T/parts"
@@ -260,7 +289,7 @@ skopeo --insecure-policy copy -q --src-tls-verify=false docker://$registry/bench
 umoci raw unpack --image $T/peer:v1 $T/rootfs
 tar -C $T --xattrs --numeric-owner -c rootfs | tee >(sha512sum >$T/peer.id) | igzip >$T/peer.aci
 END
-  clean="rm -rf $T/store $T/out.aci $T/peer $T/rootfs $T/peer.aci; sync"
+  clean="rm -rf $T/store $T/out.aci $T/peer $T/rootfs $T/peer.aci; sync; $used_memory"
   {
     entry 'gantry-convert docker:// aci:' "$clean" gantry-convert -q "docker://$registry/bench/debian:v1" "aci:$T/out.aci"
     entry 'skopeo, umoci, tar | igzip' "$clean" bash "$T/peer.sh"
@@ -272,7 +301,7 @@ END
 
 # recompressed KIND[:LEVEL] FROM: the layers of a layout in another compression, by us and by skopeo.
 recompressed() {
-  local clean="rm -rf $T/out $T/peer; sync" made from
+  local clean="rm -rf $T/out $T/peer; sync; $used_memory" made from
   local -a skopeo=(skopeo --insecure-policy copy -q --dest-compress-format "${1%:*}")
   [[ $1 != *:* ]] || skopeo+=(--dest-compress-level "${1#*:}")
   skopeo+=("oci:$2:bench" "oci:$T/peer:v1")
@@ -322,7 +351,7 @@ least_of_zstd() {
 
 # Layers anew: another compression, none in an archive, one in place of all.
 recompress() {
-  local clean="rm -rf $T/out $T/out.tar $T/peer $T/peer.tar; sync"
+  local clean="rm -rf $T/out $T/out.tar $T/peer $T/peer.tar; sync; $used_memory"
   recompressed zstd "$cache/image"
   recompressed zstd:1 "$cache/image"
   gantry-convert -q --compress zstd "oci:$cache/image:bench" "oci:$T/zstd:bench" >/dev/null

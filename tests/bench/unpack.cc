@@ -18,7 +18,7 @@
 
 namespace {
 
-// Render wants one of its own in its child.
+// Render wants one.
 class NoProgress : public gantry::Progress {
  public:
   int Begin(std::string, uint64_t) override { return 0; }
@@ -31,10 +31,10 @@ using namespace gantry;
 void Render(const image::FetchedImage& fetched, image::Store& store, const std::shared_ptr<const image::Blobs>& blobs,
             const image::Confinement& keep) {
   const image::VerifiedImage image = sign::Verifier::Verify(fetched, sign::Policy::AcceptAnything("a benchmark"), {});
+  NoProgress none;
   runner::Render(image, store, std::nullopt,
-                 {.open = [&] { return blobs; },
+                 {.open = [&](const runner::UnpackFrom& unpack) { unpack(*blobs, none); },
                   .keep = keep,
-                  .progress = [] { return std::make_unique<NoProgress>(); },
                   .identity = std::getenv("BENCH_IDENTITY") != nullptr});
 }
 

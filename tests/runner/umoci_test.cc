@@ -91,9 +91,9 @@ class Unpacked {
     const auto store = image::Store::Open(Path("store"));
     image::Confinement keep = RendererConfinement(Path("store"));
     keep.read.push_back(Path("layout"));
-    const Rootfs rootfs = Render(
-        *image_, *store, std::nullopt,
-        {.open = [&] { return layout_; }, .keep = keep, .progress = [] { return std::make_unique<NoProgress>(); }});
+    NoProgress none;
+    const Rootfs rootfs = Render(*image_, *store, std::nullopt,
+                                 {.open = [&](const UnpackFrom& unpack) { unpack(*layout_, none); }, .keep = keep});
     std::string lower = "lowerdir=";
     for (const std::string& layer : rootfs.layers) lower += layer + ":";
     std::filesystem::create_directory(Path("empty"));  // overlayfs wants two
