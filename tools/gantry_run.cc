@@ -235,6 +235,10 @@ int Act(const CLI::App& app, const Action& action) {
   try {
     RefuseWhatNoVerbKnows(app, *action.verb);
     return action.act();
+  } catch (const ChildFailed& failed) {
+    if (action.executes)
+      throw;
+    return failed.exit_code;
   } catch (const Error& error) {
     if (action.executes)
       throw;

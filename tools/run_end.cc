@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -68,7 +69,8 @@ void KillApps(const Dir& pods, const PodRecord& pod) {
 // How it ended: "stopped", or "killed" when its time was over.
 std::string StopPod(const Dir& pods, const PodRecord& pod, const EndOptions& options) {
   if (!Runs(pods, pod.uuid()))
-    throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " does not run: it is " + std::string(ToString(pod.state())));
+    throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " does not run: it is " + std::string(ToString(pod.state())),
+                "'gantry run rm' removes it");
   unsigned seconds = pod.problem().empty() ? 0 : runner::kDefaultStopSeconds;
   for (const runner::AppPlan& app : pod.plan().apps) seconds = std::max(seconds, app.config.stop_seconds);
   uint64_t patience = options.time.empty() ? seconds : ParseSeconds(options.time);
@@ -93,29 +95,40 @@ void Say(const VerbOptions& options, const json::Array& done) {
   for (const json::Value& one : done) std::printf("%s\n", one.object()->Find("uuid")->string()->c_str());
 }
 
+// Each of them: one that cannot be ended keeps nobody from the others. `end` says what is told of it.
+int EndEach(const EndOptions& options, const Dir& pods, const std::function<json::Object(const PodRecord&)>& end) {
+  json::Array done;
+  int code = 0;
+  for (const PodRecord& pod : NamedPods(pods, options.verb)) {
+    try {
+      done.emplace_back(end(pod));
+    } catch (const Error& error) {
+      PrintError(error);
+      code = static_cast<int>(error.kind());
+    }
+  }
+  Say(options.verb, done);
+  return code;
+}
+
 int Stop(const EndOptions& options) {
   const Dir pods = OpenPods(*options.verb.common);
-  json::Array done;
-  for (const PodRecord& pod : NamedPods(pods, options.verb))
-    done.emplace_back(json::Object{{"uuid", pod.uuid()}, {"how", StopPod(pods, pod, options)}});
-  Say(options.verb, done);
-  return 0;
+  return EndEach(options, pods, [&](const PodRecord& pod) {
+    return json::Object{{"uuid", pod.uuid()}, {"how", StopPod(pods, pod, options)}};
+  });
 }
 
 int Remove(const EndOptions& options) {
   const Dir pods = OpenPods(*options.verb.common);
   const auto map = MapOfUser(*options.verb.common);
-  json::Array done;
-  for (const PodRecord& pod : NamedPods(pods, options.verb)) {
+  return EndEach(options, pods, [&](const PodRecord& pod) {
     if (options.force && Runs(pods, pod.uuid()))
       StopPod(pods, pod, options);
     else if (Runs(pods, pod.uuid()))
       throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " runs", "stop it first, or give --force");
     runner::RemovePod(pods, pod.uuid(), map);
-    done.emplace_back(json::Object{{"uuid", pod.uuid()}});
-  }
-  Say(options.verb, done);
-  return 0;
+    return json::Object{{"uuid", pod.uuid()}};
+  });
 }
 
 int Collect(const EndOptions& options) {
