@@ -25,6 +25,9 @@ expect_exit 5 "${run[@]}" "$image" -- sleep 1000 --- "$image" -- sh -c 'sleep 0.
 expect_exit 125 "${run[@]}" "$image" --name x -- true --- "$image" --name x -- true
 expect_exit 125 "${run[@]}" "$image" --no-such -- true --- "$image"
 
+# An empty volume is a single app's, too.
+expect_exit 0 "${run[@]}" --mount type=empty,source=data,target=/data,mode=0700 "$image" sh -c 'touch /data/x; stat -c %a /data'
+expect_text '^700$' "$T/out"
 # An empty volume is one for all that name it, and a detached pod has a log for each.
 uuid=$("${run[@]}" -d --mount type=empty,source=data,target=/data,mode=0700 "$image" --name first -- \
   sh -c 'echo from-first >/data/x; echo one; sleep 1000' --- "$image" --name second -- \
