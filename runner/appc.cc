@@ -13,6 +13,7 @@
 #include "libimage/base/json.h"
 #include "runner/filter_compiler.h"
 #include "runner/seccomp_profile.h"
+#include "runner/syscall_table.h"
 
 namespace gantry::runner {
 namespace {
@@ -23,6 +24,7 @@ using json::Object;
 
 constexpr size_t kMaxNames = 4096;
 constexpr uint64_t kCpuPeriod = 100'000;
+constexpr uint64_t kMostCpu = 1'000'000'000;  // thousandths of a processor
 constexpr uint64_t kAny = ~uint64_t{0} >> 1;
 
 // What gantry-init calls between the loading of the filter and the end of the app.
@@ -114,9 +116,13 @@ struct Taker {
   }
   void Seccomp(const Cursor& value, bool retain) const {
     const auto error = value.Find("errno");
-    if (options.filter.kind == Filter::Kind::kDefault)
-      options.filter = {Filter::Kind::kProfile,
-                        CompileFilter(AppcFilter(retain, SetOf(value), error ? error->String() : "", ignored))};
+    const std::vector<std::string> names = SetOf(value);
+    if (names.empty())
+      value.At("set").Fail("expected the name of a system call, or of a set of them");
+    if (options.filter.kind != Filter::Kind::kDefault)
+      return;
+    if (const auto filter = AppcFilter(retain, names, error ? error->String() : "", ignored))
+      options.filter = {Filter::Kind::kProfile, CompileFilter(*filter)};
   }
   void NoNewPrivileges(const Cursor& value) const {
     // False would loosen.
@@ -132,9 +138,9 @@ struct Taker {
   }
   void Cpu(const Cursor& value) const {
     if (const auto limit = value.Find("limit"); limit && !options.limits.cpu_microseconds)
-      options.limits.cpu_microseconds = Thousandths(*limit) * (kCpuPeriod / 1000);
+      options.limits.cpu_microseconds = std::min(Thousandths(*limit), kMostCpu) * (kCpuPeriod / 1000);
     if (const auto request = value.Find("request"); request && !options.limits.cpu_shares)
-      options.limits.cpu_shares = std::max<uint64_t>(2, Thousandths(*request) * 1024 / 1000);
+      options.limits.cpu_shares = std::max<uint64_t>(2, std::min(Thousandths(*request), kMostCpu) * 1024 / 1000);
   }
   void Selinux(const Cursor& value) const {
     std::string label;
@@ -162,7 +168,7 @@ bool TakeIsolator(const std::string& name, const Cursor& value, const Taker& tak
   else if (name == "os/linux/selinux-context")
     taker.Selinux(value);
   else if (name == "os/linux/apparmor-profile")
-    options.apparmor = options.apparmor.empty() ? value.At("name").String() : options.apparmor;
+    options.apparmor = options.apparmor.empty() ? value.At("profile").String() : options.apparmor;
   else if (name == "os/linux/oom-score-adj")
     options.oom_score_adj = options.oom_score_adj.value_or(static_cast<int>(value.Integer(-1000, 1000)));
   else if (name == "os/linux/cpu-shares")
@@ -170,6 +176,17 @@ bool TakeIsolator(const std::string& name, const Cursor& value, const Taker& tak
   else
     return false;
   return true;
+}
+
+// Of those that are whole by themselves a second one says the contrary.
+void RequireOneOfEach(const image::AciApp& app) {
+  for (const std::string_view kind : {"os/linux/seccomp-", "os/linux/selinux-context", "os/linux/apparmor-profile"}) {
+    const auto count =
+        std::ranges::count_if(app.isolators, [&](const auto& isolator) { return isolator.first.starts_with(kind); });
+    if (count > 1)
+      throw Error(ErrorKind::kCorrupt, "the app has " + std::to_string(count) + " isolators " + Quoted(kind),
+                  "there may be one of them, and of seccomp's either a set to retain or one to remove");
+  }
 }
 
 void TakeHandlers(const image::AciApp& app, RunOptions& options) {
@@ -217,12 +234,55 @@ std::optional<int> ErrnoOf(const std::string& name) {
 
 // The set that a name with '@' stands for; false when it is none of ours.
 bool Expand(const std::string& name, std::set<std::string>& into) {
-  if (name == "@appc.io/empty")
-    return true;
-  if (name != "@appc.io/all" && name != "@docker/default-whitelist" && name != "@rkt/default-whitelist")
+  if (name != "@docker/default-whitelist" && name != "@rkt/default-whitelist")
     return false;
   for (const SyscallEntry& entry : DefaultProfile()) into.insert(entry.name);
   return true;
+}
+
+std::set<std::string> NamedCalls(const std::vector<std::string>& names, std::vector<std::string>& ignored) {
+  std::set<std::string> out;
+  for (const std::string& name : names) {
+    if (!name.starts_with('@'))
+      out.insert(name);
+    else if (!Expand(name, out))
+      ignored.push_back("set " + Quoted(name) + " of a seccomp isolator");
+  }
+  return out;
+}
+
+bool IsCall(const std::string& name) {
+  return std::ranges::any_of(SyscallArchitectures(), [&](const SyscallArchitecture& architecture) {
+    return std::ranges::binary_search(architecture.calls, std::string_view(name), {}, &SyscallNumber::name);
+  });
+}
+
+// Of the calls that the set names, those that it does not decide about. To retain what this machine has not is
+// harmless.
+void TellUndecided(bool retain, const std::vector<std::string>& names, std::vector<std::string>& ignored) {
+  std::set<std::string> allowed;
+  for (const SyscallEntry& entry : DefaultProfile()) {
+    if (entry.rule != SyscallRule::kNoSys)
+      allowed.insert(entry.name);
+  }
+  std::string unknown, undecided;
+  for (const std::string& name : names) {
+    if (name.starts_with('@'))
+      continue;
+    if (!retain && !IsCall(name))
+      unknown += " " + name;
+    else if (retain ? IsCall(name) && !allowed.contains(name)
+                    : std::ranges::find(kNeededByInit, name) != std::end(kNeededByInit))
+      undecided += " " + name;
+  }
+  if (!unknown.empty())
+    ignored.push_back("system calls of isolator 'os/linux/seccomp-remove-set' that this machine has not:" + unknown);
+  if (!undecided.empty() && retain)
+    ignored.push_back("system calls of isolator 'os/linux/seccomp-retain-set' that no container may make by default:" +
+                      undecided + "; --security-opt seccomp= says which");
+  if (!undecided.empty() && !retain)
+    ignored.push_back("removal, by isolator 'os/linux/seccomp-remove-set', of what process 1 needs to start the app:" +
+                      undecided);
 }
 
 Object Refusal(const std::string& error, std::vector<std::string>& ignored) {
@@ -237,9 +297,20 @@ Object Refusal(const std::string& error, std::vector<std::string>& ignored) {
 }  // namespace
 
 uint64_t ParseQuantity(std::string_view text) {
-  constexpr std::pair<std::string_view, uint64_t> kSuffixes[] = {
-      {"Ki", 1ULL << 10}, {"Mi", 1ULL << 20}, {"Gi", 1ULL << 30},  {"Ti", 1ULL << 40},      {"k", 1000},
-      {"K", 1000},        {"M", 1000'000},    {"G", 1000'000'000}, {"T", 1000'000'000'000}, {"", 1}};
+  constexpr std::pair<std::string_view, uint64_t> kSuffixes[] = {{"Ki", 1ULL << 10},
+                                                                 {"Mi", 1ULL << 20},
+                                                                 {"Gi", 1ULL << 30},
+                                                                 {"Ti", 1ULL << 40},
+                                                                 {"k", 1000},
+                                                                 {"K", 1000},
+                                                                 {"M", 1000'000},
+                                                                 {"G", 1000'000'000},
+                                                                 {"T", 1000'000'000'000},
+                                                                 {"P", 1000'000'000'000'000},
+                                                                 {"E", 1000'000'000'000'000'000},
+                                                                 {"Pi", 1ULL << 50},
+                                                                 {"Ei", 1ULL << 60},
+                                                                 {"", 1}};
   const auto fail = [&]() -> uint64_t {
     throw Error(ErrorKind::kCorrupt, "expected a quantity like '500m' or '1Gi', found " + Quoted(text));
   };
@@ -259,26 +330,30 @@ uint64_t ParseQuantity(std::string_view text) {
   fraction.resize(3, '0');
   const auto whole = ParseDecimal<uint64_t>(number.substr(0, point));
   const auto rest = ParseDecimal<uint64_t>(fraction);
-  if (!whole || !rest || *whole > kAny / 1000 / suffix->second - 1)
+  if (!whole || !rest)
     return fail();
+  // More than anybody can have.
+  if (*whole >= kAny / 1000 / suffix->second)
+    return kAny;
   return (*whole * 1000 + *rest) * suffix->second;
 }
 
-SpecSeccomp AppcFilter(bool retain, const std::vector<std::string>& names, const std::string& error,
-                       std::vector<std::string>& ignored) {
-  std::set<std::string> set;
-  for (const std::string& name : names) {
-    if (!name.starts_with('@'))
-      set.insert(name);
-    else if (!Expand(name, set))
-      ignored.push_back("set " + Quoted(name) + " of a seccomp isolator");
-  }
+std::optional<SpecSeccomp> AppcFilter(bool retain, const std::vector<std::string>& names, const std::string& error,
+                                      std::vector<std::string>& ignored) {
+  const auto has = [&](const char* name) { return std::ranges::find(names, name) != names.end(); };
+  if (retain && has("@appc.io/all"))
+    ignored.emplace_back(
+        "all system calls, which --security-opt seccomp=unconfined gives; it keeps the default filter");
+  if (retain ? has("@appc.io/all") : has("@appc.io/empty"))
+    return std::nullopt;
+  std::set<std::string> set = NamedCalls(names, ignored);
+  TellUndecided(retain, names, ignored);
   const std::set<std::string> needed(std::begin(kNeededByInit), std::end(kNeededByInit));
   Array rules;
   Array allowed;
   Array removed;
   for (const SyscallEntry& entry : DefaultProfile()) {
-    const bool named = set.contains(entry.name);
+    const bool named = set.erase(entry.name) != 0;
     if (named != retain && !needed.contains(entry.name)) {
       removed.emplace_back(entry.name);
     } else if (entry.rule == SyscallRule::kAllow) {
@@ -289,19 +364,28 @@ SpecSeccomp AppcFilter(bool retain, const std::vector<std::string>& names, const
       AddConditional(entry, rules);
     }
   }
-  rules.emplace_back(Object{{"names", std::move(allowed)}, {"action", "SCMP_ACT_ALLOW"}});
+  if (!retain)
+    removed.insert(removed.end(), set.begin(), set.end());  // the default does not have them either
   const Object refusal = Refusal(error, ignored);
+  Object profile;
+  // What nobody named is, of a set that retains, refused as the isolator says; of one that removes as by default.
+  const Object rest = retain || !error.empty() ? refusal : Refusal("EPERM", ignored);
+  profile.Append("defaultAction", *rest.Find("action"));
+  if (const json::Value* number = rest.Find("errnoRet"))
+    profile.Append("defaultErrnoRet", *number);
+  rules.emplace_back(Object{{"names", std::move(allowed)}, {"action", "SCMP_ACT_ALLOW"}});
   if (!removed.empty()) {
     Object rule = refusal;
     rule.Append("names", std::move(removed));
     rules.emplace_back(std::move(rule));
   }
-  const json::Value profile(
-      Object{{"defaultAction", "SCMP_ACT_ERRNO"}, {"defaultErrnoRet", EPERM}, {"syscalls", std::move(rules)}});
-  return ParseSpecSeccomp(Cursor(profile, "the filter of the isolator"));
+  profile.Append("syscalls", std::move(rules));
+  const json::Value document(std::move(profile));
+  return ParseSpecSeccomp(Cursor(document, "the filter of the isolator"));
 }
 
 void AddAppc(const image::AciApp& app, RunOptions& options, std::vector<std::string>& ignored) {
+  RequireOneOfEach(app);
   const Taker taker{options, ignored};
   for (const auto& [name, value] : app.isolators) {
     if (!TakeIsolator(name, Cursor(value, "isolator " + Quoted(name)), taker))

@@ -5,6 +5,7 @@
 // --cap-add and the like.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,10 +22,11 @@ void AddAppc(const image::AciApp& app, RunOptions& options, std::vector<std::str
 
 // The rules that os/linux/seccomp-retain-set and -remove-set describe: no call more than the default filter allows, and
 // always those that the container's init needs. `error` is a name like "EPERM"; empty kills the process with SIGSYS.
-SpecSeccomp AppcFilter(bool retain, const std::vector<std::string>& names, const std::string& error,
-                       std::vector<std::string>& ignored);
+// nullopt for the default filter as it is: what @appc.io/all of the one and @appc.io/empty of the other leave.
+std::optional<SpecSeccomp> AppcFilter(bool retain, const std::vector<std::string>& names, const std::string& error,
+                                      std::vector<std::string>& ignored);
 
-// "1", "1.5", "500m", "1Ki", "2G" (Kubernetes' quantities), in thousandths, rounded up. kCorrupt.
+// "1", "1.5", "500m", "1Ki", "2G" (Kubernetes' quantities), in thousandths, at most 2^63 - 1. kCorrupt.
 uint64_t ParseQuantity(std::string_view text);
 
 }  // namespace gantry::runner

@@ -129,7 +129,10 @@ std::optional<image::HealthCheck> Health(const image::ImageConfig& image, const 
 // volume.
 void FillMountPoints(const RunOptions& options, const std::vector<std::string>& of_image, RunConfig& config) {
   std::vector<MountPoint> points = options.mount_points;
-  for (const std::string& path : of_image) points.push_back({path, path});
+  for (const std::string& path : of_image) {
+    if (std::ranges::find(points, path, &MountPoint::path) == points.end())
+      points.push_back({path, path});
+  }
   for (const MountPoint& point : points) {
     const auto given = std::ranges::find(options.named_volumes, point.name, &NamedVolume::name);
     const bool placed = std::ranges::find(config.volumes, point.path, &Volume::target) != config.volumes.end();

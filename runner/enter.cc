@@ -32,6 +32,8 @@
 namespace gantry::runner {
 namespace {
 
+constexpr int kOwnFailure = 125;
+
 constexpr uint64_t Bit(int capability) { return uint64_t{1} << capability; }
 
 bool IsInOurUserNamespace(pid_t pid) {
@@ -86,6 +88,7 @@ struct EnteredProcess::State {
   RunConfig config;
   pid_t pid = -1;
   UniqueFd pidfd, socket, master;
+  std::optional<Failure> failure;
   bool blocked = false;
   sigset_t mask_before{};
 
@@ -100,8 +103,14 @@ void EnteredProcess::State::Converse(const EntrySetup& setup, const InitRequest&
   bool ready = false;
   while (auto received = ReceiveReport(socket.get())) {
     const auto kind = received->report.kind;
-    if (kind == Report::kFailed)
-      throw setup.Explain(received->report, request.process).error;
+    if (kind == Report::kFailed) {
+      failure = setup.Explain(received->report, request.process);
+      if (failure->code == kOwnFailure)
+        throw failure->error;
+      // The hint is about a bundle, of which whoever is here knows nothing.
+      failure->error = Error(failure->error.kind(), failure->error.message(), "see what the image holds");
+      break;
+    }
     if (kind == Report::kConsole)
       master = std::move(received->fd);
     if (kind != Report::kReady)
@@ -111,7 +120,7 @@ void EnteredProcess::State::Converse(const EntrySetup& setup, const InitRequest&
     if (!PassDescriptor(socket.get(), params.get()) && !FailedMeanwhile())
       ThrowErrno("send the process its parameters");
   }
-  if (!ready)
+  if (!ready && !failure)
     throw Error(ErrorKind::kFailed, "the process ended before it was in the container", "did the container end?");
   socket.Reset();
 }
@@ -189,6 +198,7 @@ EnteredProcess EnteredProcess::ByChild(const std::function<int()>& body) {
   return out;
 }
 
+const std::optional<Failure>& EnteredProcess::failure() const { return state_->failure; }
 int EnteredProcess::pidfd() const { return state_->pidfd.get(); }
 void EnteredProcess::Kill() const { syscall(SYS_pidfd_send_signal, pidfd(), SIGKILL, nullptr, 0); }
 
@@ -200,7 +210,7 @@ ExitStatus EnteredProcess::Wait() {
   state_->pid = -1;
   console.reset();
   state_->Unblock();
-  return ExitStatusOf(status);
+  return state_->failure ? ExitStatus{state_->failure->code} : ExitStatusOf(status);
 }
 
 ExitStatus EnteredProcess::Reap() {

@@ -13,6 +13,7 @@
 #include "libimage/base/process.h"
 #include "runner/init_params.h"
 #include "runner/pod_record.h"
+#include "runner/report.h"
 
 namespace gantry::runner {
 
@@ -33,9 +34,8 @@ uint64_t CapabilitiesOfEntry(const RunConfig& config);
 
 class EnteredProcess {
  public:
-  // `pid` is the first process of the container of `app` in the pod `uuid`. Throws what could not be done, with
-  // kNotFound for a program that is not there; returns when it is executed. Descriptors 0 to 2 are ours. For
-  // single-threaded callers.
+  // `pid` is the first process of the container of `app` in the pod `uuid`. Throws what could not be done; returns when
+  // the program is executed, or cannot be. Descriptors 0 to 2 are ours. For single-threaded callers.
   static EnteredProcess Start(const AppPlan& app, const std::string& uuid, pid_t pid, const EnterOptions& options);
 
   // A child of ours in its place, which does by itself what has to be done; `body` returns its code. It dies with us.
@@ -44,6 +44,9 @@ class EnteredProcess {
   EnteredProcess(EnteredProcess&&) noexcept;
   EnteredProcess& operator=(EnteredProcess&&) = delete;
   ~EnteredProcess();  // kills what was not waited for
+
+  // Why the program is not executed, if so; its code is what Wait then gives.
+  const std::optional<Failure>& failure() const;
 
   int pidfd() const;
   void Kill() const;

@@ -354,6 +354,7 @@ void Pod::Confine() const { image::Confine(AttendanceConfinement(pods_.name(), u
 void Pod::ServeMetadata(const UniqueFd& listener) {
   metadata_->uuid = uuid_;
   metadata_->manifest = json::Print(PrintPodManifest(plan_));
+  metadata_->annotations = json::Print(PrintAnnotations(plan_.annotations));
   metadata_server_.emplace(MetadataServer::Start(*metadata_, listener));
 }
 

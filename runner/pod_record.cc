@@ -12,6 +12,7 @@
 #include "libimage/base/time_text.h"
 #include "runner/config_json.h"
 #include "runner/container_state.h"
+#include "runner/pod_manifest.h"
 
 namespace gantry::runner {
 namespace {
@@ -47,6 +48,9 @@ AppPlan ParseApp(const json::Cursor& at) {
     out.digest = Digest::Parse(digest->String());
   for (const std::string& id : at.At("diffIDs").Strings(kMaxDiffIds)) out.diff_ids.push_back(Digest::Parse(id));
   out.config = ParseConfig(at.At("config"));
+  if (const auto id = at.Find("imageID"))
+    out.image_id = id->String();
+  out.annotations = ParseAnnotations(at);
   return out;
 }
 
@@ -110,6 +114,10 @@ std::string PrintPlan(const PodPlan& plan, const std::vector<std::string>& cgrou
       one.Append("digest", app.digest->str());
     one.Append("diffIDs", diff_ids);
     one.Append("config", PrintConfig(app.config));
+    if (!app.image_id.empty())
+      one.Append("imageID", app.image_id);
+    if (!app.annotations.empty())
+      one.Append("annotations", PrintAnnotations(app.annotations));
     apps.emplace_back(std::move(one));
   }
   json::Object all{{"created", plan.created}, {"apps", std::move(apps)}};
@@ -125,6 +133,8 @@ std::string PrintPlan(const PodPlan& plan, const std::vector<std::string>& cgrou
     all.Append("command", plan.command);
     all.Append("directory", plan.directory);
   }
+  if (!plan.annotations.empty())
+    all.Append("annotations", PrintAnnotations(plan.annotations));
   return out + json::Print(all) + "\n";
 }
 
@@ -176,6 +186,7 @@ PodRecord PodRecord::Parse(std::string_view text, const std::string& uuid) {
         out.plan_.command = command->Strings(kMaxSpecArguments);
       if (const auto directory = at.Find("directory"))
         out.plan_.directory = directory->String();
+      out.plan_.annotations = ParseAnnotations(at);
       out.whole_ = true;
     }
   }

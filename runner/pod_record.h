@@ -22,6 +22,7 @@
 #include "libimage/base/digest.h"
 #include "libimage/base/dir.h"
 #include "libimage/base/json.h"
+#include "libimage/model/aci_manifest.h"
 #include "runner/config.h"
 #include "runner/pod_log.h"
 
@@ -37,6 +38,8 @@ struct AppPlan {
   std::optional<Digest> digest;  // of its manifest
   std::vector<Digest> diff_ids;  // base first
   RunConfig config;
+  std::string image_id = {};                      // that appc gives it, "sha512-..."; empty: nobody has asked
+  std::vector<image::AppcPair> annotations = {};  // of the app in a pod manifest
 };
 
 struct PodPlan {
@@ -49,6 +52,7 @@ struct PodPlan {
   bool machine = false;                   // in a virtual machine, whose process the app's is recorded to be
   std::vector<std::string> command = {};  // the words that made it, and where, for gantry-generate
   std::string directory = {};
+  std::vector<image::AppcPair> annotations = {};  // of a pod manifest
 };
 
 struct PodEvent {

@@ -185,9 +185,12 @@ void Process::State::MakePlan(Pod& pod) {
   const bool host_network = config.network == Network::kHost;
   hostname = ChooseHostname(config, pod.uuid());
   PlanEtc(pod);
-  mount_point = pod.AppPath(app);
-  upper = rootfs.upper.empty() ? mount_point + "/upper" : rootfs.upper;
-  work = rootfs.work.empty() ? mount_point + "/work" : rootfs.work;
+  const std::string trees = pod.AppPath(app);
+  upper = rootfs.upper.empty() ? trees + "/upper" : rootfs.upper;
+  work = rootfs.work.empty() ? trees + "/work" : rootfs.work;
+  // It hides what is below it, and the empty volumes of a pod of one app are there. With ids of its own they are open
+  // before, and whoever makes the root needs both trees.
+  mount_point = pod.owns_ids() ? trees : trees + "/upper";
   for (const std::string& layer : rootfs.layers) layers.push_back(layer.c_str());
   PlanVolumes(pod);
   PlanSecrets();

@@ -249,7 +249,9 @@ Failure DescribeFailure(const Report& report, const std::string& subject, const 
 }
 
 Failure Explain(const Report& report, const RunConfig& config, const SetupPlan& plan) {
-  return DescribeFailure(report, Subject(report, config, plan), Hint(report, plan));
+  const bool option = report.step == Step::kExecute && config.args.front().starts_with('-');
+  return DescribeFailure(report, Subject(report, config, plan),
+                         option ? "options come before the image, its command after it" : Hint(report, plan));
 }
 
 }  // namespace gantry::runner

@@ -108,7 +108,11 @@ void PodSupervisor::Start(App& app, Rootfs root, SharedNamespaces* shared) {
   loop_.Watch(app.process->pidfd(), [this, &app] { Ended(app); });
   if (config.health && !app.process->failure())
     app.health = std::make_unique<HealthProbe>(loop_, pod_, *app.plan, [this, &app] {
-      return EnteredProcess::Start(*app.plan, pod_.uuid(), app.process->pid(), {.args = app.plan->config.health->test});
+      EnteredProcess probe =
+          EnteredProcess::Start(*app.plan, pod_.uuid(), app.process->pid(), {.args = app.plan->config.health->test});
+      if (probe.failure())
+        throw Error(probe.failure()->error);
+      return probe;
     });
 }
 

@@ -125,16 +125,23 @@ NamedApp OneOfSeveral(const std::vector<std::string>& words, const Options& opti
   return out;
 }
 
-std::vector<NamedApp> FromManifest(const Options& options) {
+std::vector<NamedApp> FromManifest(Options& options) {
   std::vector<NamedApp> out;
   const std::string text = ReadFile(options.manifest, image::kMaxAciManifestBytes);
-  for (runner::ManifestApp& app : runner::ParsePodManifest(text, Quoted(options.manifest)))
-    out.push_back({app.image, Over(options.all.run, app.run), std::move(app.ignored)});
+  runner::RunOptions& all = options.all.run;
+  runner::PodManifest pod = runner::PodManifest::Parse(text, Quoted(options.manifest), all.named_volumes);
+  all.net.ports.insert(all.net.ports.end(), pod.ports.begin(), pod.ports.end());
+  if (!pod.ports.empty() && all.network == runner::Network::kNone && options.net.network.empty())
+    all.network = runner::Network::kPrivate;
+  for (runner::ManifestApp& app : pod.apps)
+    out.push_back({app.image, Over(options.all.run, app.run), std::move(app.ignored), app.substitutes,
+                   std::move(app.image_id), std::move(app.annotations)});
+  options.pod.annotations = std::move(pod.annotations);
   return out;
 }
 
 // What follows the options.
-std::vector<NamedApp> TakeImages(const CLI::App& app, const Options& options) {
+std::vector<NamedApp> TakeImages(const CLI::App& app, Options& options) {
   std::vector<std::string> rest = app.remaining();
   if (!rest.empty() && rest.front() == "--")
     rest.erase(rest.begin());
@@ -166,12 +173,14 @@ int Run(const CLI::App& app, Options& options) {
   FinishPodOptions(app, options);
   if (!options.log_driver.empty() && !options.pod.detach)
     throw Error(ErrorKind::kUsage, "--log-driver is for detached pods", "others write where we do: give --detach");
-  return RunApps(options.pod, TakeImages(app, options));
+  const std::vector<NamedApp> apps = TakeImages(app, options);
+  return RunApps(options.pod, apps);
 }
 
 int Prepare(const CLI::App& app, Options& options) {
   FinishPodOptions(app, options);
-  return PrepareApps(options.pod, TakeImages(app, options));
+  const std::vector<NamedApp> apps = TakeImages(app, options);
+  return PrepareApps(options.pod, apps);
 }
 
 void AddPrepareVerbs(CLI::App& app, Options& options, std::vector<Action>& actions) {
@@ -235,6 +244,10 @@ int Act(const CLI::App& app, const Action& action) {
   try {
     RefuseWhatNoVerbKnows(app, *action.verb);
     return action.act();
+  } catch (const ChildFailed& failed) {
+    if (action.executes)
+      throw;
+    return failed.exit_code;
   } catch (const Error& error) {
     if (action.executes)
       throw;

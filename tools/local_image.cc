@@ -262,6 +262,7 @@ LocalImage OpenAci(const FileReference& file, const std::string& platform,
   LocalImage local{FetchedImage(aci->image(), std::nullopt), {}, nullptr, nullptr};
   local.naming = aci->naming();
   local.aci = aci->files().back()->manifest();
+  local.image_id = [file = aci->files().back()] { return file->image_id(); };
   local.unpacked = !aci->is_original();
   local.notes = aci->notes();
   local.evidence.transport = "aci";

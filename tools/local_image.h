@@ -95,6 +95,7 @@ struct LocalImage {
   // Of an aci:.
   std::optional<image::AciNaming> naming = std::nullopt;
   std::optional<image::AciManifest> aci = std::nullopt;
+  std::function<Digest()> image_id = {};    // that appc gives it; reads all of the file
   bool unpacked = false;                    // its layers are plain because they were made just now
   std::vector<std::string> notes = {};      // what the image has not, but the ACI has, for a warning
   const ArrivingBlobs* arriving = nullptr;  // `blobs`, where some of them still come

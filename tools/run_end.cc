@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -68,7 +69,8 @@ void KillApps(const Dir& pods, const PodRecord& pod) {
 // How it ended: "stopped", or "killed" when its time was over.
 std::string StopPod(const Dir& pods, const PodRecord& pod, const EndOptions& options) {
   if (!Runs(pods, pod.uuid()))
-    throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " does not run: it is " + std::string(ToString(pod.state())));
+    throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " does not run: it is " + std::string(ToString(pod.state())),
+                "'gantry run rm' removes it");
   unsigned seconds = pod.problem().empty() ? 0 : runner::kDefaultStopSeconds;
   for (const runner::AppPlan& app : pod.plan().apps) seconds = std::max(seconds, app.config.stop_seconds);
   uint64_t patience = options.time.empty() ? seconds : ParseSeconds(options.time);
@@ -93,13 +95,28 @@ void Say(const VerbOptions& options, const json::Array& done) {
   for (const json::Value& one : done) std::printf("%s\n", one.object()->Find("uuid")->string()->c_str());
 }
 
+// Each of them: one that cannot be ended keeps nobody from the others. `end` says what is told of it.
+// `done`: what is told beside them.
+int EndEach(const EndOptions& options, const Dir& pods, json::Array done,
+            const std::function<json::Object(const PodRecord&)>& end) {
+  int code = 0;
+  for (const PodRecord& pod : NamedPods(pods, options.verb)) {
+    try {
+      done.emplace_back(end(pod));
+    } catch (const Error& error) {
+      PrintError(error);
+      code = static_cast<int>(error.kind());
+    }
+  }
+  Say(options.verb, done);
+  return code;
+}
+
 int Stop(const EndOptions& options) {
   const Dir pods = OpenPods(*options.verb.common);
-  json::Array done;
-  for (const PodRecord& pod : NamedPods(pods, options.verb))
-    done.emplace_back(json::Object{{"uuid", pod.uuid()}, {"how", StopPod(pods, pod, options)}});
-  Say(options.verb, done);
-  return 0;
+  return EndEach(options, pods, {}, [&](const PodRecord& pod) {
+    return json::Object{{"uuid", pod.uuid()}, {"how", StopPod(pods, pod, options)}};
+  });
 }
 
 // What is left of a pod that was not to be kept, because its network could not be undone: known by its UUID alone.
@@ -110,28 +127,29 @@ bool IsRest(const Dir& pods, const std::string& name) {
 int Remove(EndOptions options) {
   const Dir pods = OpenPods(*options.verb.common);
   const auto map = MapOfUser(*options.verb.common);
-  json::Array done;
   const auto remove = [&](const std::string& uuid) {
     if (const auto error = runner::RemovePod(pods, uuid, map, options.force))
       Warn(*options.verb.common, error->message());
-    done.emplace_back(json::Object{{"uuid", uuid}});
+    return json::Object{{"uuid", uuid}};
   };
+  json::Array rests;
   std::erase_if(options.verb.pods, [&](const std::string& name) {
     const bool rest = IsRest(pods, name);
     if (rest)
-      remove(name);
+      rests.emplace_back(remove(name));
     return rest;
   });
-  const bool more = done.empty() || !options.verb.pods.empty() || !options.verb.uuid_file.empty();
-  for (const PodRecord& pod : more ? NamedPods(pods, options.verb) : std::vector<PodRecord>()) {
+  if (!rests.empty() && options.verb.pods.empty() && options.verb.uuid_file.empty()) {
+    Say(options.verb, rests);
+    return 0;
+  }
+  return EndEach(options, pods, std::move(rests), [&](const PodRecord& pod) {
     if (options.force && Runs(pods, pod.uuid()))
       StopPod(pods, pod, options);
     else if (Runs(pods, pod.uuid()))
       throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " runs", "stop it first, or give --force");
-    remove(pod.uuid());
-  }
-  Say(options.verb, done);
-  return 0;
+    return remove(pod.uuid());
+  });
 }
 
 int Collect(const EndOptions& options) {

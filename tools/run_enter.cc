@@ -30,6 +30,14 @@ int Report(const VerbOptions& options, const std::string& uuid, const std::strin
   return code;
 }
 
+ExitStatus EnterContainer(const runner::AppPlan& app, const std::string& uuid, pid_t pid,
+                          const runner::EnterOptions& options) {
+  auto process = runner::EnteredProcess::Start(app, uuid, pid, options);
+  if (process.failure())
+    PrintError(process.failure()->error);
+  return process.Wait();
+}
+
 int Enter(const CLI::App& verb, InsideOptions& options) {
   std::vector<std::string> words = verb.remaining();
   if (!words.empty() && words.front() == "--")
@@ -61,13 +69,13 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
         pod.plan().machine
             ? runner::vm::EnterGuest(pods.OpenDir(RelPath::Parse(pod.uuid())),
                                      static_cast<uint16_t>(&app - pod.plan().apps.data()), app, pod.uuid(), enter)
-            : runner::EnteredProcess::Start(app, pod.uuid(), pid, enter).Wait();
+            : EnterContainer(app, pod.uuid(), pid, enter);
     return Report(options.verb, pod.uuid(), app.name, status.code);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kNotFound)
       throw;
     PrintError(error);
-    return 127;
+    return Report(options.verb, pod.uuid(), app.name, 127);
   }
 }
 

@@ -8,6 +8,8 @@
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
+#include "libimage/base/fd.h"
+#include "libimage/base/message.h"
 #include "libimage/convert/appc_to_docker.h"
 #include "libimage/convert/docker_to_appc.h"
 #include "runner/appc.h"
@@ -19,12 +21,21 @@
 namespace gantry::tools {
 namespace {
 
+constexpr size_t kMaxAppName = 63;
+constexpr char kImageId = 'i';
+constexpr size_t kMaxImageIdBytes = 256;
+constexpr size_t kLeastImageIdBytes = std::string_view("sha512-").size() + 64;
+
 // The store has one image for a name: perhaps the one that an earlier --platform asked for.
 void WarnOfOtherPlatform(const image::Platform& is, const CommonOptions& common) {
   const auto host = image::Platform::Host();
   if (is.architecture != host.architecture)
     Warn(common, "the image is for " + is.ToString() + ", this machine is " + host.ToString() + "; for its own give " +
                      "--platform " + host.os + "/" + host.architecture);
+}
+
+Digest AppcId(const LocalImage& local) {
+  return local.image_id ? local.image_id() : Digest::Of(local.image.image().manifest_bytes, HashAlgorithm::kSha512);
 }
 
 }  // namespace
@@ -35,34 +46,59 @@ image::Confinement Kept(const Judge& judge, const image::Reference& image, const
   return keep;
 }
 
-std::optional<image::VerifiedImage> Verify(const PodOptions& options, const LocalName& name, const Judge& judge,
-                                           const image::Store& store, const std::function<void()>& meanwhile) {
+std::optional<Decided> Verify(const PodOptions& options, const LocalName& name, const Judge& judge,
+                              const image::Store& store, bool with_id, const std::function<void()>& meanwhile) {
+  Pipe id = MakePipe();
   auto deciding = sign::Verifier::BeginInChild(
       judge.policy, [&] { Confine(options.common, Kept(judge, name.reference, store.dir().name())); },
       [&]() -> std::optional<sign::Candidate> {
         auto local = OpenUnlessMissing(name, store, options.platform, judge.registries);
         if (!local)
           return std::nullopt;
+        if (with_id)
+          SendMessage(id.write.get(), {kImageId, {AppcId(*local).str()}});
         return sign::Candidate{std::move(local->image), std::move(local->evidence)};
       });
   meanwhile();
   auto verified = deciding.Wait();
   if (verified && name.pinned && verified->image().descriptor.digest != *name.pinned)
     throw Error(ErrorKind::kFailed, "the process that decides judged another image than the one that was fetched");
-  return verified;
+  if (!verified)
+    return std::nullopt;
+  Decided out{*std::move(verified), ""};
+  if (with_id) {
+    const auto message = ReceiveMessage(id.read.get(), {1, kMaxImageIdBytes, "the process that decides"});
+    out.image_id = "sha512-" + Digest::Parse(message.value().fields.at(0)).hex();
+  }
+  return out;
 }
 
 namespace {
 
+// What was decided, and what still brings the layers.
+struct Brought {
+  Decided decided;
+  std::shared_ptr<Fetching> fetching = nullptr;
+};
+
 // Until its layers are here too, if `whole`.
-Gathered FetchAndVerify(const PodOptions& options, const image::Reference& reference, bool whole, const Judge& judge,
-                        const image::Store& store, const std::function<void()>& meanwhile) {
-  if (auto here = Verify(options, {reference}, judge, store, meanwhile))
-    return {reference, *std::move(here)};
+Brought FetchAndVerify(const PodOptions& options, const image::Reference& reference, bool whole, const Judge& judge,
+                       const image::Store& store, bool with_id, const std::function<void()>& meanwhile) {
+  if (auto here = Verify(options, {reference}, judge, store, with_id, meanwhile))
+    return {*std::move(here)};
   const auto fetch = whole ? Fetch : BeginFetch;
   LocalName name = fetch(reference, ForPlatform(options.platform), options.policy, options.common);
-  image::VerifiedImage image = Verify(options, name, judge, store).value();
-  return {reference, std::move(image), std::move(name.fetching)};
+  Decided decided = Verify(options, name, judge, store, with_id).value();
+  return {std::move(decided), std::move(name.fetching)};
+}
+
+// rkt writes half of it.
+void RequireImageId(const NamedApp& app, const std::string& is) {
+  if (app.image_id.empty() || (is.starts_with(app.image_id) && app.image_id.size() >= kLeastImageIdBytes))
+    return;
+  throw Error(ErrorKind::kFailed,
+              "image " + Quoted(app.image) + " has the ID " + is + ", the pod manifest wants " + Quoted(app.image_id),
+              "it is another image than the pod manifest was made for; take its 'id' out for whichever has the name");
 }
 
 // A file is read by the process that decides and by the one that renders.
@@ -108,7 +144,6 @@ runner::Rendering HowToRender(const PodOptions& options, const Gathered& image, 
     if (file == nullptr)
       return unpack(*store, *progress);
     const LocalImage local = OpenFileImage(*file, options.platform);
-    for (const std::string& note : local.notes) Warn(options.common, note);
     unpack(*local.blobs, *progress);
   };
   return how;
@@ -121,7 +156,14 @@ void Stop(Fetching& fetching) {
     throw ChildFailed{ended.code};
 }
 
-// What the last part of an image's name is, as an app may be called.
+// The last part of a name, as appc calls an app.
+std::string LastPart(const std::string& name) {
+  const std::string last = name.substr(name.rfind('/') + 1);
+  const bool has_some = std::ranges::any_of(last, [](unsigned char c) { return std::isalnum(c) != 0; });
+  return has_some ? image::ToAcName(last).substr(0, kMaxAppName) : "app";
+}
+
+// What an app is called whose image is called so.
 std::string AppName(const image::Reference& reference, const std::string& text) {
   std::string name = text.substr(0, text.find(reference.appc() != nullptr ? ',' : '@'));
   if (reference.file() != nullptr) {
@@ -130,27 +172,32 @@ std::string AppName(const image::Reference& reference, const std::string& text) 
   } else if (const size_t colon = name.rfind(':'); colon != std::string::npos && colon > name.rfind('/') + 1) {
     name.resize(colon);
   }
-  name = LowerAscii(name.substr(name.rfind('/') + 1));
-  std::erase_if(name, [](unsigned char c) { return std::isalnum(c) == 0 && c != '-' && c != '_' && c != '.'; });
-  while (!name.empty() && std::isalnum(static_cast<unsigned char>(name.front())) == 0) name.erase(0, 1);
-  return name.empty() ? "app" : name.substr(0, 63);
+  return LastPart(name);
 }
 
 void CheckName(const std::string& name) {
   const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; };
-  if (name.empty() || name.size() > 63 || !std::ranges::all_of(name, allowed) || name.front() == '.')
+  if (name.empty() || name.size() > kMaxAppName || !std::ranges::all_of(name, allowed) || name.front() == '.')
     throw Error(ErrorKind::kUsage, "an app cannot be called " + Quoted(name),
                 "letters, digits, '-', '_' and '.', at most 63, not '.' at the beginning");
 }
 
-// What an image that was made of an ACI has from that beside what every image says.
-std::optional<image::AciApp> AppcAppOf(const image::Image& image) {
+// What an image was made of, if that is an ACI: it says more than other images.
+std::optional<image::AciManifest> AciOf(const image::Image& image) {
   const auto found = image.manifest.annotations.find(std::string(image::kAciAnnotation));
   if (found == image.manifest.annotations.end())
     return std::nullopt;
-  const image::AciManifest manifest = image::AciManifest::Parse(found->second);
+  image::AciManifest manifest = image::AciManifest::Parse(found->second);
   image::RequireSameExecution(manifest, image.config_bytes, image::kAciAnnotation);
-  return manifest.app;
+  return manifest;
+}
+
+// What is left of it where a pod manifest has another app in its place.
+image::ImageConfig WithoutApp(image::ImageConfig config) {
+  config.env.clear();
+  config.working_dir.clear();
+  config.volumes.clear();
+  return config;
 }
 
 void Tell(const PodOptions& options, Gathering& pod, const std::string& app, const std::vector<std::string>& ignored) {
@@ -198,8 +245,7 @@ runner::Pod Gathering::Described(runner::Pod pod) const {
   if (!plan.metadata)
     return pod;
   std::vector<runner::AppMetadata> apps;
-  for (size_t i = 0; i < images.size(); ++i)
-    apps.push_back(DescribeApp(plan.apps[i].name, plan.apps[i].image, images[i].image.image()));
+  for (size_t i = 0; i < images.size(); ++i) apps.push_back(DescribeApp(plan.apps[i], images[i].image.image()));
   pod.Describe(DescribePod(std::move(apps), store->dir()));
   return pod;
 }
@@ -224,13 +270,15 @@ std::vector<runner::Rootfs> Gathering::Render(const PodOptions& options, const s
   return out;
 }
 
-Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, const std::function<void()>& meanwhile) {
+Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, bool with_ids,
+                 const std::function<void()>& meanwhile) {
   if (apps.size() > runner::kMaxApps)
     throw Error(ErrorKind::kUsage, "more than " + std::to_string(runner::kMaxApps) + " images in one pod");
   const Judge judge{LoadPolicy(options.policy, options.common)};
   Gathering out;
   out.store = image::Store::Open(StoreRoot(options.common));
   out.identities = judge.policy.WantsIdentities();
+  out.plan.annotations = options.annotations;
   for (const NamedApp& app : apps) {
     const auto named = image::Reference::Parse(app.image);
     const auto reference = named.appc() == nullptr
@@ -239,11 +287,14 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, c
     RefusePipe(reference);
     runner::RunOptions run = app.run;
     const bool whole = &app != &apps.back() || options.detach || out.identities;
-    out.images.push_back(FetchAndVerify(options, reference, whole, judge, *out.store, [&] {
+    const bool with_id = with_ids || !app.image_id.empty();
+    Brought brought = FetchAndVerify(options, reference, whole, judge, *out.store, with_id, [&] {
       ReadProfile(run);
       if (out.images.empty())
         meanwhile();
-    }));
+    });
+    RequireImageId(app, brought.decided.image_id);
+    out.images.push_back({reference, std::move(brought.decided.image), std::move(brought.fetching)});
     const image::VerifiedImage& image = out.images.back().image;
     if (!out.images.back().fetching)
       NoteAccepted(image.accepted(), StoreRoot(options.common));
@@ -253,12 +304,14 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, c
       WarnOfOtherPlatform(platform, common);
       Note(common, vouched);
     });
-    const std::string name = run.name.empty() ? UniqueName(out.plan.apps, AppName(named, app.image)) : run.name;
+    auto aci = AciOf(of);
+    const std::string name =
+        run.name.empty() ? UniqueName(out.plan.apps, aci ? LastPart(aci->name) : AppName(named, app.image)) : run.name;
     CheckName(name);
     if (std::ranges::find(out.plan.apps, name, &runner::AppPlan::name) != out.plan.apps.end())
       throw Error(ErrorKind::kUsage, "two apps are called " + Quoted(name), "give another with --name");
     std::vector<std::string> ignored = app.ignored;
-    if (auto appc = AppcAppOf(of)) {
+    if (auto* appc = aci && aci->app && !app.substitutes ? &*aci->app : nullptr) {
       // They are programs to execute, and no part of an identity: whoever has an attested image could add some.
       if (out.identities && !appc->event_handlers.empty()) {
         ignored.emplace_back("event handlers, as the policy has identitySigned and no identity covers them");
@@ -268,7 +321,9 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, c
       runner::AddAppc(*appc, run, ignored);
     }
     Tell(options, out, name, ignored);
-    out.plan.apps.push_back({name, app.image, of.descriptor.digest, of.config.diff_ids, runner::Plan(of.config, run)});
+    out.plan.apps.push_back({name, app.image, of.descriptor.digest, of.config.diff_ids,
+                             runner::Plan(app.substitutes ? WithoutApp(of.config) : of.config, run),
+                             brought.decided.image_id, app.annotations});
   }
   TellUnused(options, apps, out);
   return out;

@@ -27,9 +27,16 @@ struct Judge {
 // What stays allowed to the process that decides.
 image::Confinement Kept(const Judge& judge, const image::Reference& image, const std::string& root);
 
+// What the process that decides has found.
+struct Decided {
+  image::VerifiedImage image;
+  std::string image_id;  // that appc gives it, if that was asked for
+};
+
 // By the process that decides, and this one does `meanwhile`; nullopt for an image that has to be fetched first.
-std::optional<image::VerifiedImage> Verify(
-    const PodOptions& options, const LocalName& name, const Judge& judge, const image::Store& store,
+// `with_id` reads all of an ACI once more; of other images the ID is that of their manifest.
+std::optional<Decided> Verify(
+    const PodOptions& options, const LocalName& name, const Judge& judge, const image::Store& store, bool with_id,
     const std::function<void()>& meanwhile = [] {});
 
 // One image of a pod on its way.
@@ -60,7 +67,9 @@ struct Gathering {
 
 // Of the last image layers may still come until Render, if its pod is not detached and no identity is asked for.
 // What an app asks for and does not get is told, or with --strict refused. `meanwhile` is done once, while a process
-// decides about the first image and this one has nothing else left to do.
-Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, const std::function<void()>& meanwhile);
+// decides about the first image and this one has nothing else left to do. `with_ids`: with the image IDs of appc, also
+// where no pod manifest wants them.
+Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, bool with_ids,
+                 const std::function<void()>& meanwhile);
 
 }  // namespace gantry::tools

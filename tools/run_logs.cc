@@ -2,6 +2,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <deque>
 #include <memory>
@@ -87,6 +88,8 @@ void PrintTail(runner::LogReader& reader, Printer& printer, size_t tail) {
 }
 
 int Logs(const LogOptions& options) {
+  // Who reads no more, like head(1), has had enough: no error.
+  std::signal(SIGPIPE, SIG_DFL);
   const Dir pods = OpenPods(*options.verb.common);
   const runner::PodRecord pod = NamedPod(pods, options.verb);
   const std::string app = pod.App(options.app).name;

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "libimage/base/error.h"
@@ -59,26 +60,31 @@ image::AciManifest ManifestOf(const std::string& name, const std::string& called
 
 }  // namespace
 
-runner::AppMetadata DescribeApp(const std::string& name, const std::string& called, const image::Image& image) {
-  const Digest& digest = image.descriptor.digest;
-  runner::AppMetadata out{name, std::string(Name(digest.algorithm())) + "-" + digest.hex(), {}, {}};
-  json::Array annotations;
+runner::AppMetadata DescribeApp(const runner::AppPlan& app, const image::Image& image) {
+  runner::AppMetadata out{app.name, app.image_id, {}, {}};
+  std::vector<image::AppcPair> annotations;
   try {
-    const image::AciManifest manifest = ManifestOf(name, called, image);
+    image::AciManifest manifest = ManifestOf(app.name, app.image, image);
     out.image_manifest = manifest.ToJson();
-    for (const auto& [key, value] : manifest.annotations)
-      annotations.emplace_back(json::Object{{"name", key}, {"value", value}});
+    annotations = std::move(manifest.annotations);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kUnsupported)
       throw;
   }
-  annotations.emplace_back(json::Object{{"name", runner::kImageAnnotation}, {"value", called}});
-  out.annotations = json::Print(annotations);
+  // What the pod says of an app counts more than what its image does.
+  for (const auto& [name, value] : runner::AnnotationsOf(app)) {
+    const auto same = std::ranges::find(annotations, name, &image::AppcPair::first);
+    if (same != annotations.end())
+      same->second = value;
+    else
+      annotations.emplace_back(name, value);
+  }
+  out.annotations = json::Print(runner::PrintAnnotations(annotations));
   return out;
 }
 
 runner::PodMetadata DescribePod(std::vector<runner::AppMetadata> apps, const Dir& store) {
-  return {runner::NewMetadataToken(), Secret(store), {}, {}, "[]", std::move(apps)};
+  return {runner::NewMetadataToken(), Secret(store), {}, {}, {}, std::move(apps)};
 }
 
 }  // namespace gantry::tools

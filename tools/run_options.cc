@@ -452,7 +452,17 @@ runner::RunOptions Over(const runner::RunOptions& all, const runner::RunOptions&
   unless_own(out.entrypoint, all.entrypoint);
   unless_own(out.user, all.user);
   unless_own(out.working_dir, all.working_dir);
-  unless_own(out.limits, all.limits);
+  Limits& limits = out.limits;
+  unless_own(limits.memory, all.limits.memory);
+  unless_own(limits.memory_swap, all.limits.memory_swap);
+  unless_own(limits.memory_reservation, all.limits.memory_reservation);
+  unless_own(limits.cpu_microseconds, all.limits.cpu_microseconds);
+  unless_own(limits.cpu_shares, all.limits.cpu_shares);
+  unless_own(limits.io_weight, all.limits.io_weight);
+  unless_own(limits.pids, all.limits.pids);
+  unless_own(limits.cpus, all.limits.cpus);
+  unless_own(limits.memory_nodes, all.limits.memory_nodes);
+  before(limits.rates, all.limits.rates);
   unless_own(out.oom_score_adj, all.oom_score_adj);
   if (own.seccomp_profile.empty() && own.filter.kind == runner::Filter::Kind::kDefault) {
     out.filter = all.filter;

@@ -242,7 +242,8 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   if (options.machine)
     parts = RequireMachine(options);
   std::unique_ptr<runner::EarlyNetwork> network;
-  Gathering gathering = Gather(options, apps, [&] { network = BeginNetwork(options, apps); });
+  const bool kept = options.detach && !options.remove;
+  Gathering gathering = Gather(options, apps, options.metadata || kept, [&] { network = BeginNetwork(options, apps); });
   const auto map = TakeIds(options, gathering.plan);
   RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;
@@ -250,7 +251,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   gathering.plan.machine = options.machine.has_value();
   if (!options.detach)
     RefuseSharedTerminal(gathering.plan);
-  gathering.plan.kept = options.detach && !options.remove;
+  gathering.plan.kept = kept;
   gathering.plan.command = options.command;
   gathering.plan.directory = RealPath(".");
   TakeServices(options, gathering.plan);
@@ -269,7 +270,7 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
-  Gathering gathering = Gather(options, apps, [] {});
+  Gathering gathering = Gather(options, apps, true, [] {});
   const auto map = TakeIds(options, gathering.plan);
   RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;
@@ -314,11 +315,11 @@ int RunPrepared(PodOptions options, const std::string& pod) {
   gathering.plan = record.plan();
   for (const runner::AppPlan& app : record.plan().apps) {
     LocalName name{AsFile(image::Reference::Parse(app.image), options.platform, StoreRoot(options.common)), app.digest};
-    auto image = Verify(options, name, judge, *gathering.store);
-    if (!image)
+    auto decided = Verify(options, name, judge, *gathering.store, false);
+    if (!decided)
       throw Error(ErrorKind::kNotFound, "the image " + Quoted(app.image) + " of the pod is not in the store any more",
                   "fetch it again, or prepare another pod");
-    gathering.images.push_back({name.reference, *std::move(image)});
+    gathering.images.push_back({name.reference, std::move(decided->image)});
   }
   if (!options.detach)
     RefuseSharedTerminal(gathering.plan);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "libimage/model/aci_manifest.h"
 #include "runner/config.h"
 #include "runner/pod.h"
 #include "runner/pod_log.h"
@@ -18,6 +19,10 @@ struct NamedApp {
   std::string image;
   runner::RunOptions run;
   std::vector<std::string> ignored = {};  // what was asked for in vain, for people
+  // Of a pod manifest.
+  bool substitutes = false;   // what the image says of its app does not count
+  std::string image_id = {};  // that the image must have
+  std::vector<image::AppcPair> annotations = {};
 };
 
 struct PodOptions {
@@ -34,8 +39,9 @@ struct PodOptions {
   bool strict = false;    // what would be told and ignored is refused
   std::string uuid_file;  // where the UUID is written
   runner::LogLimits log;
-  std::string notify = "runner";     // who tells systemd that the pod is ready: runner, app or none
-  std::vector<std::string> command;  // our own words
+  std::string notify = "runner";             // who tells systemd that the pod is ready: runner, app or none
+  std::vector<std::string> command;          // our own words
+  std::vector<image::AppcPair> annotations;  // of a pod manifest
 };
 
 Dir OpenPods(const CommonOptions& common);

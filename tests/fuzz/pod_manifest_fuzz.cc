@@ -7,9 +7,10 @@ using gantry::fuzz::Require;
 
 // Whatever is accepted makes a plan or is refused; and what was planned is read again as it was written.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  std::vector<gantry::runner::ManifestApp> apps;
-  if (!Accepts([&] { apps = gantry::runner::ParsePodManifest(gantry::fuzz::Text(data, size), "pod manifest"); }))
+  gantry::runner::PodManifest pod;
+  if (!Accepts([&] { pod = gantry::runner::PodManifest::Parse(gantry::fuzz::Text(data, size), "pod manifest"); }))
     return 0;
+  const auto& apps = pod.apps;
   Require(!apps.empty() && apps.size() <= gantry::runner::kMaxApps);
   for (const auto& app : apps) {
     Accepts([&] {

@@ -8,6 +8,7 @@
 #include <linux/seccomp.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "libimage/base/error.h"
 #include "runner/filter_compiler.h"
@@ -61,7 +62,7 @@ TEST(AddAppc, LimitsAreTheCommandLinesFirst) {
 }
 
 TEST(AddAppc, LabelsHandlersGroupsAndPlaces) {
-  EXPECT_EQ(Take("os/linux/apparmor-profile", R"({"name":"p"})").run.apparmor, "p");
+  EXPECT_EQ(Take("os/linux/apparmor-profile", R"({"profile":"p"})").run.apparmor, "p");
   EXPECT_EQ(Take("os/linux/selinux-context", R"({"user":"u","role":"r","type":"t","level":"l"})").run.selinux,
             "u:r:t:l");
   image::AciApp app;
@@ -96,18 +97,59 @@ uint32_t ActionOf(const SpecSeccomp& filter, const std::string& name) {
   return filter.default_action;
 }
 
-TEST(AppcFilter, NamesWhatIsRefusedAndKeepsWhatInitNeeds) {
+TEST(AddAppc, OfWhatIsWholeByItselfThereIsOne) {
+  const json::Value set = json::Parse(R"({"set":["mkdir"]})", "value");
+  const json::Value profile = json::Parse(R"({"profile":"p"})", "value");
+  for (const auto& [one, other, value] :
+       {std::tuple("os/linux/seccomp-retain-set", "os/linux/seccomp-remove-set", set),
+        std::tuple("os/linux/seccomp-retain-set", "os/linux/seccomp-retain-set", set),
+        std::tuple("os/linux/apparmor-profile", "os/linux/apparmor-profile", profile)}) {
+    image::AciApp app;
+    app.isolators = {{one, value}, {other, value}};
+    Taken out;
+    EXPECT_EQ(CaughtError([&, &app = app] { AddAppc(app, out.run, out.ignored); }).kind(), ErrorKind::kCorrupt) << one;
+  }
+  EXPECT_EQ(CaughtError([] { Take("os/linux/seccomp-retain-set", R"({"set":[]})"); }).kind(), ErrorKind::kCorrupt);
+}
+
+TEST(AppcFilter, RefusesWhatIsRemovedAsTheIsolatorSays) {
   std::vector<std::string> ignored;
-  const SpecSeccomp removed = AppcFilter(false, {"mkdir", "execve"}, "ENOSYS", ignored);
-  EXPECT_EQ(ActionOf(removed, "mkdir"), SECCOMP_RET_ERRNO | ENOSYS);
-  EXPECT_EQ(ActionOf(removed, "execve"), SECCOMP_RET_ALLOW);
-  const SpecSeccomp retained = AppcFilter(true, {"mkdir", "mount"}, "", ignored);
+  const SpecSeccomp named = AppcFilter(false, {"mkdir", "reboot"}, "ENOSYS", ignored).value();
+  EXPECT_EQ(ActionOf(named, "mkdir"), SECCOMP_RET_ERRNO | ENOSYS);
+  EXPECT_EQ(ActionOf(named, "reboot"), SECCOMP_RET_ERRNO | ENOSYS);  // which no container may anyway
+  EXPECT_EQ(ActionOf(named, "mount"), SECCOMP_RET_ERRNO | ENOSYS);
+  EXPECT_EQ(ActionOf(named, "rmdir"), SECCOMP_RET_ALLOW);
+  const SpecSeccomp killing = AppcFilter(false, {"mkdir", "reboot"}, "", ignored).value();
+  EXPECT_EQ(ActionOf(killing, "reboot"), SECCOMP_RET_KILL_PROCESS);
+  EXPECT_EQ(ActionOf(killing, "mount"), SECCOMP_RET_ERRNO | EPERM);  // nobody named it
+  EXPECT_THAT(ignored, IsEmpty());
+  EXPECT_EQ(ActionOf(AppcFilter(false, {"execve"}, "", ignored).value(), "execve"), SECCOMP_RET_ALLOW);
+  AppcFilter(false, {"no_such_call"}, "", ignored);
+  EXPECT_THAT(ignored, ElementsAre(HasSubstr("execve"), HasSubstr("no_such_call")));
+}
+
+TEST(AppcFilter, RefusesWhatIsNotRetained) {
+  std::vector<std::string> ignored;
+  const SpecSeccomp retained = AppcFilter(true, {"mkdir"}, "", ignored).value();
   EXPECT_EQ(ActionOf(retained, "mkdir"), SECCOMP_RET_ALLOW);
   EXPECT_EQ(ActionOf(retained, "rmdir"), SECCOMP_RET_KILL_PROCESS);
-  EXPECT_EQ(ActionOf(retained, "mount"), SECCOMP_RET_ERRNO | EPERM);  // the default does not have it either
+  EXPECT_EQ(ActionOf(retained, "mount"), SECCOMP_RET_KILL_PROCESS);
+  EXPECT_EQ(ActionOf(retained, "execve"), SECCOMP_RET_ALLOW);  // init needs it
+  EXPECT_EQ(ActionOf(AppcFilter(true, {"mkdir"}, "EACCES", ignored).value(), "mount"), SECCOMP_RET_ERRNO | EACCES);
   EXPECT_THAT(ignored, IsEmpty());
-  AppcFilter(true, {"@appc.io/all", "@no/such"}, "ENOTHING", ignored);
-  EXPECT_EQ(ignored.size(), 2U);
+  AppcFilter(true, {"mkdir", "mount", "no_such_call"}, "", ignored);
+  EXPECT_THAT(ignored, ElementsAre(HasSubstr(": mount;")));
+}
+
+TEST(AppcFilter, WildcardsMaskWhatElseIsNamed) {
+  std::vector<std::string> ignored;
+  EXPECT_FALSE(AppcFilter(false, {"mkdir", "@appc.io/empty"}, "", ignored));
+  EXPECT_THAT(ignored, IsEmpty());
+  EXPECT_FALSE(AppcFilter(true, {"mkdir", "@appc.io/all"}, "", ignored));
+  EXPECT_THAT(ignored, ElementsAre(HasSubstr("seccomp=unconfined")));
+  ignored.clear();
+  AppcFilter(true, {"@docker/default-whitelist", "@no/such"}, "ENOTHING", ignored);
+  EXPECT_THAT(ignored, ElementsAre(HasSubstr("@no/such"), HasSubstr("ENOTHING")));
 }
 
 TEST(ParseQuantity, TakesKubernetesSpellings) {
@@ -116,8 +158,16 @@ TEST(ParseQuantity, TakesKubernetesSpellings) {
   EXPECT_EQ(ParseQuantity("250m"), 250U);
   EXPECT_EQ(ParseQuantity("2Ki"), 2'048'000U);
   EXPECT_EQ(ParseQuantity("0.5G"), 500'000'000'000U);
-  for (const char* text : {"", "m", "x", "-1", "1.2345", "1Ei", "99999999999999999T"})
+  EXPECT_EQ(ParseQuantity("2P"), 2'000'000'000'000'000'000U);
+  for (const char* text : {"1E", "1Ei", "99999999999999999T"})
+    EXPECT_EQ(ParseQuantity(text), uint64_t{INT64_MAX}) << text;
+  for (const char* text : {"", "m", "x", "-1", "1.2345"})
     EXPECT_EQ(CaughtError([&] { ParseQuantity(text); }).kind(), ErrorKind::kCorrupt) << text;
+}
+
+TEST(AddAppc, TakesTheLargestQuantities) {
+  EXPECT_GT(Take("resource/cpu", R"({"limit":"8E"})").run.limits.cpu_microseconds, uint64_t{1} << 32);
+  EXPECT_GT(Take("resource/memory", R"({"limit":"8E"})").run.limits.memory, int64_t{1} << 50);
 }
 
 constexpr const char* kManifest = R"({"acVersion":"0.8.11","acKind":"PodManifest",
@@ -128,8 +178,8 @@ constexpr const char* kManifest = R"({"acVersion":"0.8.11","acKind":"PodManifest
   "volumes":[{"name":"data","kind":"empty","mode":"0700","uid":3}],
   "isolators":[{"name":"os/unix/sysctl","value":{}}]})";
 
-TEST(ParsePodManifest, GivesImagesAndOptions) {
-  const auto apps = ParsePodManifest(kManifest, "it");
+TEST(PodManifest, GivesImagesAndOptions) {
+  const auto apps = PodManifest::Parse(kManifest, "it").apps;
   ASSERT_EQ(apps.size(), 1U);
   EXPECT_EQ(apps[0].image, "example.com/x:1");
   const RunOptions& run = apps[0].run;
@@ -148,16 +198,90 @@ TEST(ParsePodManifest, GivesImagesAndOptions) {
   EXPECT_THAT(apps[0].ignored, ElementsAre(HasSubstr("sysctl")));
 }
 
-TEST(ParsePodManifest, RefusesWhatIsNone) {
+TEST(PodManifest, RefusesWhatIsNone) {
   for (const char* text :
        {"{}", "[]", R"({"acKind":"ImageManifest","acVersion":"0.8.11","apps":[]})",
         R"({"acKind":"PodManifest","acVersion":"0.8.11","apps":[]})",
         R"({"acKind":"PodManifest","acVersion":"0.8.11","apps":[{"name":"x","image":{}}]})",
         R"({"acKind":"PodManifest","acVersion":"0.8.11","apps":[],"volumes":[{"name":"../x","kind":"empty"}]})"})
-    EXPECT_EQ(CaughtError([&] { ParsePodManifest(text, "it"); }).kind(), ErrorKind::kCorrupt) << text;
+    EXPECT_EQ(CaughtError([&] { PodManifest::Parse(text, "it"); }).kind(), ErrorKind::kCorrupt) << text;
   EXPECT_EQ(
-      CaughtError([] { ParsePodManifest(R"({"acKind":"PodManifest","acVersion":"1.0.0","apps":[]})", "it"); }).kind(),
+      CaughtError([] { PodManifest::Parse(R"({"acKind":"PodManifest","acVersion":"1.0.0","apps":[]})", "it"); }).kind(),
       ErrorKind::kUnsupported);
+}
+
+// A pod of one app with these members, and of these volumes.
+PodManifest PodOf(const std::string& app, const std::string& volumes) {
+  return PodManifest::Parse(R"({"acKind":"PodManifest","acVersion":"0.8.11","annotations":[{"name":"a","value":"b"}],
+    "apps":[{"name":"x","image":{"name":"example.com/x"},)" +
+                                app + R"(}],"volumes":[)" + volumes + "]}",
+                            "it");
+}
+
+TEST(PodManifest, AMountHasAVolumeOfThePodOrOneOfItsOwn) {
+  const std::string data = R"({"name":"data","kind":"host","source":"/pod"})";
+  const PodManifest pod = PodOf(R"("mounts":[{"volume":"data","path":"/one"},
+    {"volume":"data","path":"/two","appVolume":{"name":"data","kind":"host","source":"/own","readOnly":true}}])",
+                                data);
+  EXPECT_EQ(pod.annotations, (std::vector<image::AppcPair>{{"a", "b"}}));
+  const RunConfig config = Plan({.cmd = {"z"}}, pod.apps[0].run);
+  ASSERT_EQ(config.volumes.size(), 2U);
+  EXPECT_EQ(config.volumes[0].source + " " + config.volumes[0].target, "/pod /one");
+  EXPECT_EQ(config.volumes[1].source + " " + config.volumes[1].target, "/own /two");
+  EXPECT_TRUE(config.volumes[1].read_only);
+  EXPECT_EQ(CaughtError([&] { PodOf(R"("mounts":[{"volume":"none","path":"/one"}])", data); }).kind(),
+            ErrorKind::kCorrupt);
+  EXPECT_EQ(CaughtError([&] { PodOf(R"("mounts":[])", data + "," + data); }).kind(), ErrorKind::kCorrupt);
+  const std::string late =
+      R"({"acKind":"PodManifest","acVersion":"0.8.11","apps":[{"name":"x","image":{"name":"example.com/x"},
+    "mounts":[{"volume":"late","path":"/d"}]}]})";
+  EXPECT_EQ(CaughtError([&] { PodManifest::Parse(late, "it"); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(PodManifest::Parse(late, "it", {{"late", {}}}).apps[0].run.mount_points.at(0).name, "late");
+}
+
+TEST(PodManifest, PublishesThePortsThatItDescribes) {
+  const std::string text =
+      R"({"acKind":"PodManifest","acVersion":"0.8.11","apps":[{"name":"x","image":{"name":"example.com/x"},
+    "app":{"exec":["/x"],"user":"0","group":"0","ports":[{"name":"dns","protocol":"udp","port":53,"count":2}]}}],
+    "ports":[{"name":"www","hostPort":8080,"hostIP":"10.0.0.1","podPort":{"name":"www","protocol":"tcp","port":80}},
+             {"name":"dns","hostPort":5300},{"name":"of-the-image","hostPort":9}]})";
+  const PodManifest pod = PodManifest::Parse(text, "it");
+  std::string ports;
+  for (const PublishedPort& port : pod.ports) ports += port.ToString() + " ";
+  EXPECT_EQ(ports, "10.0.0.1:8080:80 5300:53/udp 5301:54/udp ");
+  EXPECT_THAT(pod.apps[0].ignored, ElementsAre(HasSubstr("of-the-image")));
+  PodPlan plan;
+  RunOptions options;
+  options.network = Network::kPrivate;
+  options.net.ports = pod.ports;
+  plan.apps.push_back({"x", "example.com/x", {}, {}, Plan({.cmd = {"z"}}, options)});
+  EXPECT_EQ(PodManifest::Parse(json::Print(PrintPodManifest(plan)), "it").ports, pod.ports);
+}
+
+TEST(PrintPodManifest, WritesIsolatorsAsTheyAreRead) {
+  RunOptions options;
+  options.apparmor = "profile";
+  options.selinux = "u:r:t:s0:c1,c2";
+  options.limits.memory = 1000;
+  options.limits.memory_reservation = 500;
+  options.cap_drop = {"ALL"};
+  PodPlan plan;
+  plan.annotations = {{"a", "b"}};
+  plan.apps.push_back({"x", "example.com/x", {}, {}, Plan({.cmd = {"z"}}, options), "sha512-ab", {{"c", "d"}}});
+  const std::string text = json::Print(PrintPodManifest(plan));
+  const PodManifest again = PodManifest::Parse(text, "it");
+  EXPECT_EQ(again.annotations, plan.annotations);
+  ASSERT_EQ(again.apps.size(), 1U);
+  EXPECT_EQ(again.apps[0].image_id, "sha512-ab");
+  EXPECT_THAT(again.apps[0].annotations,
+              ElementsAre(image::AppcPair("c", "d"), image::AppcPair(kImageAnnotation, "example.com/x")));
+  EXPECT_THAT(again.apps[0].ignored, IsEmpty());
+  const RunConfig config = Plan({.cmd = {"z"}}, again.apps[0].run);
+  EXPECT_EQ(config.apparmor, "profile");
+  EXPECT_EQ(config.selinux, options.selinux);
+  EXPECT_EQ(config.limits.memory, 1000);
+  EXPECT_EQ(config.limits.memory_reservation, 500);
+  EXPECT_EQ(config.capabilities, 0U);
 }
 
 }  // namespace

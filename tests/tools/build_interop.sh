@@ -26,7 +26,7 @@ skopeo copy -q oci:out:v1 dir:skopeo-oci || fail "skopeo does not read the layou
 skopeo copy -q docker-archive:out.tar dir:skopeo-docker || fail "skopeo does not read the archive"
 umoci unpack --image out:v1 bundle >/dev/null 2>&1 || fail "umoci does not read the layout"
 [ -e bundle/rootfs/opt/new ] && [ ! -e bundle/rootfs/opt/second ] || fail "umoci sees another tree"
-if actool=$(bash "$GANTRY_SOURCE_DIR/tests/support/build_actool.sh" "${GANTRY_BUILD_DIR:-$T}/actool" 2>/dev/null); then
+if actool=$(bash "$GANTRY_SOURCE_DIR/tests/support/build_appc.sh" actool "${GANTRY_BUILD_DIR:-$T}/actool" 2>/dev/null); then
   "$actool" validate out.aci || fail "actool does not read the ACI"
 fi
 if command -v buildah >/dev/null; then

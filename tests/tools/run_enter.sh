@@ -22,7 +22,14 @@ expect_text '^CapEff:.00000000800405fa$' "$T/entered"
 [ "$(echo typed | enter -i "$uuid" cat)" = typed ] || fail "standard input"
 [ -z "$(echo typed | enter "$uuid" cat)" ] || fail "standard input that nobody gave"
 expect_exit 9 enter "$uuid" sh -c 'exit 9'
-expect_exit 127 enter "$uuid" /no/such
+for program in /no/such no-such; do
+  expect_exit 127 enter --json "$uuid" "$program"
+  expect_text "cannot execute '$program'" "$T/err"
+  expect_text '"code":127' "$T/err"
+done
+expect_exit 126 enter "$uuid" /etc/passwd
+expect_text 'see what the image holds' "$T/err"
+expect_exit 137 enter "$uuid" sh -c 'kill -9 $$'
 expect_exit 0 enter --json "$uuid" true
 [ "$(jq .code "$T/err")" = 0 ] || fail "no JSON"
 expect_exit 125 enter no-such-pod true

@@ -32,6 +32,8 @@ expect_exit 143 "${run[@]}" "oci:$T/image" 'kill -TERM $$'
 expect_exit 127 "${run[@]}" --entrypoint /no/such "oci:$T/image"
 expect_text "cannot execute '/no/such': not found" "$T/err"
 expect_exit 126 "${run[@]}" --entrypoint /etc/motd "oci:$T/image"
+expect_exit 127 "${run[@]}" --entrypoint "" "oci:$T/image" -it sh
+expect_text "options come before the image" "$T/err"
 expect_exit 125 "${run[@]}" --no-such-option "oci:$T/image"
 expect_exit 125 "${run[@]}" -v relative:/x "oci:$T/image"
 for _ in $(seq 100); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done # the keeper needs a moment

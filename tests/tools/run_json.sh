@@ -39,3 +39,12 @@ says ".[0].uuid == \"$uuid\"" rm --json "$uuid"
 says '.uuid | length == 36' prepare --json "$image" true
 says '.removed | length == 1' gc --json --expire-prepared 0s
 says '.uuid | length == 36' -d --rm --json "$image" true
+# Nothing to list is an empty list; and what fails says so by its code, with no half document.
+says '. == [] or length == 1' list --json # the pod of --rm may still go
+for verb in status logs enter export attach stop rm cat-manifest run-prepared; do
+  status=0
+  gantry-run "$verb" --json 00000000 >"$T/out" 2>"$T/err" || status=$?
+  [ "$status" != 0 ] && [ -s "$T/err" ] || fail "$verb: no error"
+  jq -es . "$T/out" >/dev/null || fail "$verb: $(cat "$T/out")"
+done
+expect_exit 6 gantry-run prepare --json docker://127.0.0.1:1/none

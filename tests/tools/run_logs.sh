@@ -26,3 +26,10 @@ uuid=$("${run[@]}" -d --log-max-size 4k --log-max-files 2 "oci:$T/image:v1" \
 uuid=$("${run[@]}" -d "oci:$T/image:v1" sh -c 'head -c 40000 /dev/zero | tr "\0" x; echo')
 gantry run status --wait "$uuid" >/dev/null
 [ "$(gantry run logs "$uuid" | head -1 | wc -c)" = 40001 ] || fail "a long line"
+pod_of_many=$("${run[@]}" -d "oci:$T/image:v1" seq 50000)
+gantry run status --wait "$pod_of_many" >/dev/null
+# Who has read enough ends it, without a word.
+status=0
+{ gantry run logs "$pod_of_many" 2>"$T/err" || status=$?; echo "$status" >"$T/status"; } | head -n1 >/dev/null
+[ "$(cat "$T/status")" = 141 ] || fail "exit $(cat "$T/status")"
+[ ! -s "$T/err" ] || fail "$(cat "$T/err")"

@@ -17,7 +17,7 @@ mapfile -t lines <"$T/out"
 [ "$(jq -r '.acKind + " " + .apps[0].name' <<<"${lines[1]}")" = "PodManifest image" ] || fail "pod manifest"
 [ "$(jq -r .acKind <<<"${lines[2]}")" = ImageManifest ] || fail "image manifest"
 [ "$(jq -r '.[] | select(.name == "dev.gantry/image") | .value' <<<"${lines[3]}")" = "$image" ] || fail annotations
-[[ ${lines[4]} =~ ^sha256-[0-9a-f]{64}$ ]] || fail "image id: ${lines[4]}"
+[[ ${lines[4]} =~ ^sha512-[0-9a-f]{128}$ ]] || fail "image id: ${lines[4]}"
 [ "$(base64 -d <<<"${lines[5]}" | wc -c)" = 64 ] || fail "signature: ${lines[5]}"
 [ "${lines[6]}" = refused ] || fail "another token: ${lines[6]}"
 

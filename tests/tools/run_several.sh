@@ -16,10 +16,18 @@ expect_exit 0 "${run[@]}" -e ALL=1 --hostname pod --mount type=bind,source="$T/t
 [ "$(cat "$T/tmp/two")" = "two 1 pod" ] || fail "$(cat "$T/tmp/two")"
 cmp "$T/tmp/ns1" "$T/tmp/ns2" || fail "namespaces are not shared"
 grep -q 0000000000000000 "$T/tmp/caps" || fail "capabilities of one are those of the other"
+uuid=$("${run[@]}" prepare -m 100m "$image" --name x --cpus 1 -- true --- "$image" --name y -m 50m -- true)
+gantry run cat-manifest "$uuid" >"$T/pod"
+[ "$(jq -r '.apps[].app.isolators[] | select(.name | startswith("resource/")) | .value.limit' "$T/pod" | xargs)" = \
+  "104857600 1000m 52428800" ] || fail "limits before the first image and after one: $(cat "$T/pod")"
+gantry run rm "$uuid" >/dev/null
 expect_exit 5 "${run[@]}" "$image" -- sleep 1000 --- "$image" -- sh -c 'sleep 0.2; exit 5'
 expect_exit 125 "${run[@]}" "$image" --name x -- true --- "$image" --name x -- true
 expect_exit 125 "${run[@]}" "$image" --no-such -- true --- "$image"
 
+# An empty volume is a single app's, too.
+expect_exit 0 "${run[@]}" --mount type=empty,source=data,target=/data,mode=0700 "$image" sh -c 'touch /data/x; stat -c %a /data'
+expect_text '^700$' "$T/out"
 # An empty volume is one for all that name it, and a detached pod has a log for each.
 uuid=$("${run[@]}" -d --mount type=empty,source=data,target=/data,mode=0700 "$image" --name first -- \
   sh -c 'echo from-first >/data/x; echo one; sleep 1000' --- "$image" --name second -- \

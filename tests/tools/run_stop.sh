@@ -33,5 +33,20 @@ ended killed 137
 [ $(($(date +%s) - began)) -lt 8 ] || fail "it had ten seconds, not one"
 start --stop-signal 15 --stop-timeout 1000
 ended killed 137 --time 1
+
+# Of several, one that cannot be stopped or removed is told, and keeps nobody from the others.
+start
+running=$uuid
+start --name ended
+gantry run stop -f ended >/dev/null
+expect_exit 1 gantry run stop --json ended "$running" --time 0
+expect_text 'does not run: it is exited' "$T/err"
+expect_text "'gantry run rm' removes it" "$T/err"
+[ "$(jq -r '.[].uuid' "$T/out")" = "$running" ] || fail "$(cat "$T/out")"
+start --name other
+expect_exit 1 gantry run rm --json other ended "$running"
+expect_text "pod $uuid runs" "$T/err"
+[ "$(jq length "$T/out")" = 2 ] || fail "$(cat "$T/out")"
+gantry run rm -f other >/dev/null
 expect_exit 125 gantry-run -q --insecure-options=image --stop-signal NONE "oci:$T/image:v1" true
 expect_text "no such signal" "$T/err"

@@ -184,8 +184,8 @@ TEST(InteropTest, ReadsTheNamesThatSkopeoReads) {
 
 TEST(InteropTest, ActoolTakesOurAciManifests) {
   const std::string build = fs::read_symlink("/proc/self/exe").parent_path().parent_path().string();
-  const Captured tool =
-      RunCaptured({"bash", testing::SourceDir() + "/tests/support/build_actool.sh", build + "/actool"}, "", 4096);
+  const Captured tool = RunCaptured(
+      {"bash", testing::SourceDir() + "/tests/support/build_appc.sh", "actool", build + "/actool"}, "", 4096);
   if (tool.status.code == 77)
     GTEST_SKIP() << tool.output;
   ASSERT_EQ(tool.status.code, 0);
