@@ -178,15 +178,17 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, c
   Gathering out;
   out.store = image::Store::Open(StoreRoot(options.common));
   out.identities = judge.policy.WantsIdentities();
+  // Before anything is fetched: who made a mistake in a profile is told at once.
+  std::vector<runner::RunOptions> runs;
+  for (const NamedApp& app : apps) ReadProfile(runs.emplace_back(app.run));
   for (const NamedApp& app : apps) {
     const auto named = image::Reference::Parse(app.image);
     const auto reference = named.appc() == nullptr
                                ? named
                                : BringHere(app.image, options.platform, options.policy, options.common).reference;
     RefusePipe(reference);
-    runner::RunOptions run = app.run;
+    runner::RunOptions& run = runs[out.images.size()];
     image::VerifiedImage image = FetchAndVerify(options, reference, judge, *out.store, [&] {
-      ReadProfile(run);
       if (out.images.empty())
         meanwhile();
     });
