@@ -228,6 +228,9 @@ BundleProcess BundleProcess::EnterMachine(const Spec& spec, const SpecProcess& p
   if (!process.apparmor_profile.empty() || !process.selinux_label.empty())
     throw Error(ErrorKind::kUnsupported, "a virtual machine has no security labels",
                 "leave process.apparmorProfile and process.selinuxLabel out");
+  if (!process.first_affinity.empty() || !process.final_affinity.empty())
+    throw Error(ErrorKind::kUnsupported, "a virtual machine has processors of its own",
+                "leave process.execCPUAffinity out");
   if (!around.options.detach)
     out.BlockSignals();
   out.Attend(around, process, "exec", MakeInitParams(RequestInMachine(spec, process, filter)));

@@ -185,6 +185,29 @@ void AdjustOom(pid_t pid, const SpecProcess& process, bool lenient) {
   }
 }
 
+// Our own processors, which whoever is made meanwhile begins with; as they were afterwards.
+class Affinity {
+ public:
+  explicit Affinity(const CpuSet& set) {
+    if (set.empty())
+      return;
+    before_.resize(kMaxSpecCpu / 64 + 1);
+    const long size = syscall(SYS_sched_getaffinity, 0, before_.size() * sizeof before_[0], before_.data());
+    if (size < 0 || syscall(SYS_sched_setaffinity, 0, set.size() * sizeof set[0], set.data()) < 0)
+      ThrowErrno("run on the processors of process.execCPUAffinity.initial");
+    before_.resize(static_cast<size_t>(size) / sizeof before_[0]);
+  }
+  Affinity(const Affinity&) = delete;
+  Affinity& operator=(const Affinity&) = delete;
+  ~Affinity() {
+    if (!before_.empty())
+      syscall(SYS_sched_setaffinity, 0, before_.size() * sizeof before_[0], before_.data());
+  }
+
+ private:
+  CpuSet before_;
+};
+
 // What the seccomp agent is told (runtime-spec, "The Container Process State").
 std::string Notice(const Spec& spec, const ContainerState& state, pid_t pid) {
   const json::Object out{{"ociVersion", spec.version},
@@ -370,6 +393,9 @@ void BundleProcess::LaunchFirst(const Spec& spec, BundleSetup& setup, ProcessSur
 
 BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& around, bool waits) {
   InitRequest request = RequestFor(spec, *spec.process, around.runtime.note);
+  request.process.final_affinity.clear();  // for those that come later
+  if (!spec.mount_label.empty() && !SelinuxActive())
+    around.runtime.note("SELinux is not active: mount label " + Quoted(spec.mount_label) + " is not applied");
   request.waits = waits;
   request.hooks = spec.hooks.start_container;
   std::vector<UniqueFd> kept;
@@ -424,7 +450,10 @@ BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& pr
   // Looked at once more with its namespaces open: then the number cannot have become another's.
   if (!around.state->Alive())
     throw Error(ErrorKind::kFailed, "container not running: " + Quoted(around.state->id) + " is stopped");
-  out.Adopt(Launch(setup.plan(), setup.namespaces()));
+  {
+    const Affinity affinity(request.process.first_affinity);
+    out.Adopt(Launch(setup.plan(), setup.namespaces()));
+  }
   if (request.notifies)
     request.notice = Notice(spec, *around.state, out.pid_);
   AdjustOom(out.pid_, request.process, !around.place.privileged);

@@ -238,7 +238,7 @@ void AttachNew(int root, const MountPlan& mount, size_t index) {
     MountByOptions(mount, target, index);
     return;
   }
-  const bool late = mount.copy_up && (mount.set & MOUNT_ATTR_RDONLY) != 0;
+  const bool late = covered >= 0 && (mount.set & MOUNT_ATTR_RDONLY) != 0;
   const auto attributes = static_cast<unsigned>(mount.set & ~(late ? uint64_t{MOUNT_ATTR_RDONLY} : 0));
   const int tree = NewMount(mount.type, mount.data, attributes, Step::kMount, index, mount.source);
   if (covered >= 0)
@@ -249,6 +249,16 @@ void AttachNew(int root, const MountPlan& mount, size_t index) {
   ChangePropagation(tree, mount.propagation, mount.propagation_all, index);
   close(target);
   close(tree);
+}
+
+void Remount(int root, const MountPlan& mount, size_t index) {
+  const int target = OpenInContainer(root, mount.target, O_PATH);
+  if (target < 0)
+    FailSetup(Step::kMountTarget, errno, index);
+  ChangeTree(target, mount.set, mount.clear, false, index);
+  ChangeTree(target, mount.set_all, mount.clear_all, true, index);
+  ChangePropagation(target, mount.propagation, mount.propagation_all, index);
+  close(target);
 }
 
 void AttachCgroups(const SetupPlan& plan, int root, const MountPlan& mount, size_t index) {
@@ -276,6 +286,10 @@ void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root) {
     const MountPlan& mount = bundle.mounts[i];
     if (*mount.type == '\0') {
       AttachBind(root, mount, joining, i);
+      continue;
+    }
+    if (mount.remount) {
+      Remount(root, mount, i);
       continue;
     }
     if (!CanComeFirst(mount))
