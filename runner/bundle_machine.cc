@@ -218,7 +218,7 @@ BundleProcess BundleProcess::StartInMachine(const Spec& spec, ProcessSurrounding
   around.state->set_up = true;
   around.dir->Save(*around.state);
   out.socket_.Reset();
-  out.HandOverConsole(around, *spec.process);
+  out.HandOver(around, *spec.process);
   return out;
 }
 
@@ -236,7 +236,7 @@ BundleProcess BundleProcess::EnterMachine(const Spec& spec, const SpecProcess& p
   out.Attend(around, process, "exec", MakeInitParams(RequestInMachine(spec, process, filter)));
   AwaitAttendant(out.socket_.get(), process, around.runtime.note);
   out.socket_.Reset();
-  out.HandOverConsole(around, process);
+  out.HandOver(around, process);
   return out;
 }
 

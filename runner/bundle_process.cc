@@ -244,7 +244,7 @@ std::vector<std::string> RunRuntimeHooks(const std::vector<SpecHook>& hooks, con
       why += " (" + Quoted(output.substr(0, output.find('\n'))) + ")";
     out.push_back("cannot run the hook " + Quoted(hook.path) + ": " + why);
     if (must)
-      throw Error(ErrorKind::kFailed, out.back());
+      throw Error(ErrorKind::kFailed, out.back(), "see hooks in the bundle's config.json");
   }
   return out;
 }
@@ -337,7 +337,14 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
   socket_.Reset();
 }
 
-void BundleProcess::HandOverConsole(const ProcessSurroundings& around, const SpecProcess& process) {
+void BundleProcess::HandOver(const ProcessSurroundings& around, const SpecProcess& process) {
+  const std::string& listener = around.options.pidfd_socket;
+  if (!listener.empty()) {
+    const UniqueFd socket = ConnectTo(listener, "the pidfd socket");
+    const int pidfd = pidfd_.get();
+    if (!PassDescriptors(socket.get(), std::span(&pidfd, 1), "pidfd"))
+      ThrowErrno("send the process to the pidfd socket");
+  }
   if (!process.terminal || !master_)
     return;
   if (process.console_size) {
@@ -428,7 +435,7 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   out.Converse(setup, &spec, request, passed, around);
   if (around.network != nullptr)
     around.network->Release();
-  out.HandOverConsole(around, request.process);
+  out.HandOver(around, request.process);
   if (out.mounts_)
     out.mounts_->Begin();
   return out;
@@ -458,7 +465,7 @@ BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& pr
     request.notice = Notice(spec, *around.state, out.pid_);
   AdjustOom(out.pid_, request.process, !around.place.privileged);
   out.Converse(setup, nullptr, request, passed, around);
-  out.HandOverConsole(around, request.process);
+  out.HandOver(around, request.process);
   return out;
 }
 

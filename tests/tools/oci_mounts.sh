@@ -33,6 +33,10 @@ change_bundle '.mounts+=[{"destination":"/full","type":"tmpfs","source":"tmpfs",
 run_bundle 0
 expect_text '^neither$' "$T/out"
 expect_text ' /full ro,nosuid' "$T/out"
+run '"options":["bind","readonly","z"]' true
+run_bundle 0
+expect_text "option 'readonly' of the mount at '/m' has no effect" "$T/err"
+! grep -q "'z'" "$T/err" || fail "$(cat "$T/err")"
 # A link that is the source itself, over a link that is the place itself.
 ln -s "$T/source" "$T/link"
 run '"options":["bind"]' 'readlink /there'
