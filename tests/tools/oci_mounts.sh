@@ -33,6 +33,13 @@ change_bundle '.mounts+=[{"destination":"/full","type":"tmpfs","source":"tmpfs",
 run_bundle 0
 expect_text '^neither$' "$T/out"
 expect_text ' /full ro,nosuid' "$T/out"
+# A read-only tmpfs has what is mounted in it, and the devices.
+run '"options":["bind"]' 'touch /full/x || touch /dev/x || cat /full/below/file </dev/null'
+echo inside >"$bundle/inside"
+change_bundle '.mounts |= map(if .destination == "/dev" then .options+=["ro"] else . end) | .mounts+=[
+  {"destination":"/full","type":"tmpfs","source":"tmpfs","options":["ro"]},{"destination":"/full/below/file","source":"inside","options":["bind"]}]'
+run_bundle 0
+expect_text '^inside$' "$T/out"
 run '"options":["bind","readonly","z"]' true
 run_bundle 0
 expect_text "option 'readonly' of the mount at '/m' has no effect" "$T/err"
