@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <set>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/model/execution.h"
 #include "runner/device_filter.h"
@@ -66,6 +67,19 @@ void HandDown(const std::string& parent) {
 
 bool HasResources(const std::vector<ControlWrite>& writes) {
   return std::ranges::any_of(writes, [](const ControlWrite& write) { return !write.if_there; });
+}
+
+[[noreturn]] void ThrowNotSet(const std::string& directory, const std::string& file, const std::string& value,
+                              int error) {
+  if (error == ENOENT || error == EOPNOTSUPP)
+    throw Error(ErrorKind::kUnsupported,
+                "cannot set " + file + ": this kernel's group " + directory + " has no such limit",
+                "leave the limit out");
+  if (error == EINVAL || error == ERANGE)
+    throw Error(
+        ErrorKind::kFailed, "cannot set " + file + " to '" + value + "': the kernel does not take this value",
+        "is it within what this machine has, and what " + directory.substr(0, directory.rfind('/')) + " may use?");
+  ThrowErrno("write '" + value + "' to " + directory + "/" + file, error);
 }
 
 void Pause() {
@@ -228,15 +242,10 @@ void BundleCgroup::Write(const std::vector<ControlWrite>& writes, bool v2) {
     if (error == EINVAL && write.file == "memory.limit_in_bytes" && i + 1 < writes.size() &&
         WriteControl(directory + "/" + writes[i + 1].file, writes[i + 1].value) == 0)
       error = WriteControl(directory + "/" + write.file, write.value);
-    if (error == ENOENT && write.file == "blkio.weight")
-      error = WriteControl(directory + "/blkio.bfq.weight", write.value);
-    if (error == EINVAL || error == ERANGE)
-      throw Error(
-          ErrorKind::kFailed,
-          "cannot set " + write.file + " to '" + write.value + "': the kernel does not take this value",
-          "is it within what this machine has, and what " + directory.substr(0, directory.rfind('/')) + " may use?");
+    if (error == ENOENT && !write.other_file.empty())
+      error = WriteControl(directory + "/" + write.other_file, write.other_value);
     if (error != 0 && !(write.if_there && error == ENOENT))
-      ThrowErrno("write '" + write.value + "' to " + directory + "/" + write.file, error);
+      ThrowNotSet(directory, write.file, write.value, error);
   }
 }
 
@@ -278,7 +287,46 @@ SpecResources BundleCgroup::WithoutV1(SpecResources resources) const {
   return resources;
 }
 
+// The kernel takes a limit below what is used, and kills for it.
+void BundleCgroup::CheckUsage(const SpecMemory& memory) const {
+  const std::string directory = DirectoryOf("memory");
+  if (!memory.check_before_update || memory.limit.value_or(0) <= 0 || directory.empty())
+    return;
+  const bool v2 = V2() != nullptr && directory == V2()->path;
+  const std::string text = ReadControl(directory + (v2 ? "/memory.current" : "/memory.usage_in_bytes"));
+  const auto usage = ParseDecimal<int64_t>(Trimmed(text));
+  if (usage && *usage > *memory.limit)
+    throw Error(ErrorKind::kFailed,
+                "the new limit of " + std::to_string(*memory.limit) + " bytes of memory is less than the " +
+                    std::to_string(*usage) + " that the container uses",
+                "give more, or leave linux.resources.memory.checkBeforeUpdate out");
+}
+
+void BundleCgroup::Descend(const std::string& where) {
+  const size_t colon = where.find(':');
+  const bool all = colon == std::string::npos;
+  const std::string path = image::CleanAbsolute("/" + where.substr(all ? 0 : colon + 1));
+  const auto wanted = [&](const Group& group) {
+    bool named = all;
+    for (size_t at = 0; !named && at < colon; at = where.find_first_of(",:", at) + 1)
+      named = HasName(group.controllers, where.substr(at, where.find_first_of(",:", at) - at), ',');
+    return named;
+  };
+  bool found = false;
+  for (Group& group : groups_) {
+    const std::string below = path == "/" ? group.path : group.path + path;
+    if (!wanted(group) || !Exists(below))
+      continue;
+    found = true;
+    group.path = below;
+  }
+  if (!found)
+    throw Error(ErrorKind::kNotFound, "the container has no control group " + Quoted(where),
+                "give one that is there, from the container's own on: [CONTROLLER:]PATH");
+}
+
 void BundleCgroup::Apply(const SpecResources& resources, bool devices) {
+  CheckUsage(resources.memory);
   const std::vector<ControlWrite> v1 = WritesForV1(resources);
   if (groups_.empty() && HasResources(v1))
     throw Error(ErrorKind::kUnsupported, "the container's limits cannot be set: there is no control group for it",
@@ -292,7 +340,7 @@ void BundleCgroup::Apply(const SpecResources& resources, bool devices) {
     Write(WritesForV2(WithoutV1(resources)), true);
     for (const auto& [file, value] : resources.unified) {
       if (const int error = WriteControl(group->path + "/" + file, value); error != 0)
-        ThrowErrno("write " + group->path + "/" + file, error);
+        ThrowNotSet(group->path, file, value, error);
     }
   } else if (!resources.unified.empty()) {
     throw Error(ErrorKind::kUnsupported, "linux.resources.unified needs cgroup v2, which this machine does not have");

@@ -59,6 +59,10 @@ class BundleCgroup {
   // Sets limits of groups that are there. With `devices` the rules about devices, too.
   void Apply(const SpecResources& resources, bool devices);
 
+  // For a process that is to join one below: "PATH" in every hierarchy that has it, or "CONTROLLER[,...]:PATH" in those
+  // of the controllers. kNotFound where there is none.
+  void Descend(const std::string& where);
+
   // Opens what a process that joins needs.
   void OpenForJoining();
   void CloseDescriptors();  // once it has joined
@@ -84,6 +88,7 @@ class BundleCgroup {
   bool MakeGroup(const Group& group, bool populated) const;
   void Write(const std::vector<ControlWrite>& writes, bool v2);
   void ApplyDevices(const SpecResources& resources) const;
+  void CheckUsage(const SpecMemory& memory) const;
   SpecResources WithoutV1(SpecResources resources) const;
   const Group* V2() const;
 

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 
 #include "libimage/base/ascii.h"
@@ -75,6 +76,17 @@ bool CanJoinLater(const Spec& spec) {
   return spec.Namespace(CLONE_NEWUSER) == nullptr && spec.NewNamespace(CLONE_NEWNS);
 }
 
+// The kernel passes over a file system's options when it binds: a misspelled one of a mount would go unnoticed. Engines
+// leave some of their own.
+void NoteIdleOptions(const SpecMount& mount, const Notes& note) {
+  constexpr std::string_view kOfEngines[] = {"z", "Z", "U", "O", "copy", "nocopy"};
+  for (const std::string& option : mount.options.data) {
+    if (std::ranges::find(kOfEngines, option) == std::end(kOfEngines))
+      note("option " + Quoted(option) + " of the mount at " + Quoted(mount.destination) +
+           " has no effect: it is of no bind mount");
+  }
+}
+
 // Not while another process is to be forked that goes on as we are, as the one that holds a scope of systemd.
 bool MakesNetworkEarly(const RuntimeOptions& runtime, const Spec& spec) {
   return spec.NewNamespace(CLONE_NEWNET) && spec.Namespace(CLONE_NEWUSER) == nullptr && !runtime.systemd_cgroup &&
@@ -109,8 +121,10 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
     throw Error(ErrorKind::kUsage, "cannot use console socket if runtime will not detach or allocate tty",
                 "leave --console-socket out, or set process.terminal to true");
   for (SpecMount& mount : spec.mounts) {
-    if (mount.options.bind)
-      mount.source = Absolute(bundle, mount.source);
+    if (!mount.options.bind)
+      continue;
+    mount.source = Absolute(bundle, mount.source);
+    NoteIdleOptions(mount, runtime.note);
   }
   ContainerState state;
   state.version = spec.version;
@@ -127,7 +141,8 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
     state.scope = scope.unit;
     group = scope.path;
   }
-  state.cgroup = BundleCgroup::Locate(group, options.id, Lenient(runtime));
+  if (!runtime.no_cgroups)
+    state.cgroup = BundleCgroup::Locate(group, options.id, Lenient(runtime));
   ContainerDir dir = ContainerDir::Create(runtime.root, options.id);
   Making out{runtime, options, std::move(spec), std::move(dir), std::move(state), std::move(network)};
   out.dir.SaveConfig(text);
@@ -201,6 +216,10 @@ void Making::Make(bool waits) {
     holder.emplace(Scope::Parse(spec.cgroups_path, options.id));
   dir.Save(state);
   const auto make_groups = [&] {
+    if (runtime.no_cgroups && !spec.resources.devices.empty()) {
+      runtime.note("the container's device rules are not enforced: control groups are disabled");
+      spec.resources.devices.clear();
+    }
     state.cgroup.Make(spec.resources, holder.has_value());
     has_groups = true;
   };
@@ -229,6 +248,12 @@ auto Undoing(Making& making, Body body) {
 void Pause10Ms() {
   const timespec pause = {0, 10'000'000};
   nanosleep(&pause, nullptr);
+}
+
+void EndProcess(const ContainerState& state) {
+  if (state.Alive())
+    kill(state.pid, SIGKILL);
+  for (int i = 0; i < kKillAttempts && state.Alive(); ++i) Pause10Ms();
 }
 
 // Of a container whose process is its own: until it is set up, that has the host's file systems. Whoever saw the
@@ -295,7 +320,12 @@ void Start(const RuntimeOptions& runtime, const std::string& id) {
   dir.RemoveSocket();
   // What does not start has ended, and is deleted by whoever created it.
   AwaitExecution(socket.get(), spec);
-  RunRuntimeHooks(spec.hooks.poststart, json::Print(state.Print(Status::kRunning, state.pid)), true);
+  try {
+    RunRuntimeHooks(spec.hooks.poststart, json::Print(state.Print(Status::kRunning, state.pid)), true);
+  } catch (...) {
+    EndProcess(state);
+    throw;
+  }
 }
 
 SpecProcess ConfiguredProcess(const RuntimeOptions& runtime, const std::string& id) {
@@ -314,6 +344,11 @@ ExitStatus Exec(const RuntimeOptions& runtime, const ExecOptions& options) {
                 "give --console-socket, or leave --tty out");
   const Spec spec = Spec::Parse(dir.LoadConfig(), "config.json");
   const bool machine = InMachine(spec.annotations);
+  if (machine && !options.cgroup.empty())
+    throw Error(ErrorKind::kUnsupported, "the control groups of a process in a virtual machine cannot be chosen",
+                "leave --cgroup out");
+  if (!options.cgroup.empty())
+    state.cgroup.Descend(options.cgroup);
   if (!machine)
     state.cgroup.OpenForJoining();
   ProcessSurroundings around{runtime, options.options, &dir, &state};
@@ -379,9 +414,7 @@ void Delete(const RuntimeOptions& runtime, const std::string& id, bool force) {
                 "kill it first, or give --force");
   if (status == Status::kPaused)
     state.cgroup.Freeze(false);
-  if (state.Alive())
-    kill(state.pid, SIGKILL);
-  for (int i = 0; i < kKillAttempts && state.Alive(); ++i) Pause10Ms();
+  EndProcess(state);
   const std::vector<SpecHook> hooks = PoststopHooks(*dir, runtime.note);
   Discard(*dir, state);
   RunPoststop(hooks, state, runtime.note);

@@ -21,6 +21,7 @@ using Notes = std::function<void(const std::string&)>;  // warnings: what was as
 struct RuntimeOptions {
   std::string root;  // of the state of all containers
   bool systemd_cgroup = false;
+  bool no_cgroups = false;       // the container stays in the caller's
   std::optional<bool> rootless;  // absent: found out
   Notes note = [](const std::string&) {};
 };
@@ -29,6 +30,7 @@ struct RuntimeOptions {
 struct ProcessOptions {
   std::string pid_file;        // empty: none
   std::string console_socket;  // empty: none
+  std::string pidfd_socket;    // whose listener gets a pidfd of the process; empty: none
   unsigned preserve_fds = 0;
   bool detach = false;
 };
@@ -47,6 +49,7 @@ struct ExecOptions {
   std::string id;
   SpecProcess process;  // whole
   ProcessOptions options;
+  std::string cgroup;  // one below the container's: BundleCgroup::Descend
   bool ignore_paused = false;
 };
 

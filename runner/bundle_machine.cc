@@ -218,7 +218,7 @@ BundleProcess BundleProcess::StartInMachine(const Spec& spec, ProcessSurrounding
   around.state->set_up = true;
   around.dir->Save(*around.state);
   out.socket_.Reset();
-  out.HandOverConsole(around, *spec.process);
+  out.HandOver(around, *spec.process);
   return out;
 }
 
@@ -228,12 +228,15 @@ BundleProcess BundleProcess::EnterMachine(const Spec& spec, const SpecProcess& p
   if (!process.apparmor_profile.empty() || !process.selinux_label.empty())
     throw Error(ErrorKind::kUnsupported, "a virtual machine has no security labels",
                 "leave process.apparmorProfile and process.selinuxLabel out");
+  if (!process.first_affinity.empty() || !process.final_affinity.empty())
+    throw Error(ErrorKind::kUnsupported, "a virtual machine has processors of its own",
+                "leave process.execCPUAffinity out");
   if (!around.options.detach)
     out.BlockSignals();
   out.Attend(around, process, "exec", MakeInitParams(RequestInMachine(spec, process, filter)));
   AwaitAttendant(out.socket_.get(), process, around.runtime.note);
   out.socket_.Reset();
-  out.HandOverConsole(around, process);
+  out.HandOver(around, process);
   return out;
 }
 

@@ -186,6 +186,7 @@ void BundleSetup::Memory::PlanMounts() {
       data.push_back("context=" + spec.mount_label);
     out.data = texts.KeepAll(data);
     out.recursive = options.recursive;
+    out.remount = options.remount;
     out.copy_up = options.copy_up;
     out.source_nofollow = options.source_nofollow;
     out.target_nofollow = options.target_nofollow;
@@ -195,8 +196,14 @@ void BundleSetup::Memory::PlanMounts() {
     out.clear_all = options.clear_all;
     out.propagation = options.propagation;
     out.propagation_all = options.propagation_all;
-    if (options.bind)
+    if (options.bind) {
       PlanTree(mount, out);
+    } else if (!options.remount) {
+      // A new file system is the whole of its tree.
+      out.set = (out.set & ~out.clear_all) | out.set_all;
+      out.set_all = 0;
+      out.clear_all = 0;
+    }
     mounts.push_back(out);
   }
   bundle.mounts = mounts.data();
@@ -322,6 +329,11 @@ std::string ProcessHint(const Report& report) {
       return "see process.args and PATH in process.env of the bundle's config.json, and what its root holds";
     case Step::kLimit:
       return report.error == EPERM ? "raising a limit needs CAP_SYS_RESOURCE, which the runtime does not have" : "";
+    case Step::kHook:
+    case Step::kHookCode:
+      return "see hooks in the bundle's config.json";
+    case Step::kAffinity:
+      return report.error == EINVAL ? "the container's control group has none of them" : "";
     case Step::kGroups:
       return "without root, additional groups need a range of ids and newgidmap";
     case Step::kFilter:

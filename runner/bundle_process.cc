@@ -179,6 +179,29 @@ void AdjustOom(pid_t pid, const SpecProcess& process, bool lenient) {
   }
 }
 
+// Our own processors, which whoever is made meanwhile begins with; as they were afterwards.
+class Affinity {
+ public:
+  explicit Affinity(const CpuSet& set) {
+    if (set.empty())
+      return;
+    before_.resize(kMaxSpecCpu / 64 + 1);
+    const long size = syscall(SYS_sched_getaffinity, 0, before_.size() * sizeof before_[0], before_.data());
+    if (size < 0 || syscall(SYS_sched_setaffinity, 0, set.size() * sizeof set[0], set.data()) < 0)
+      ThrowErrno("run on the processors of process.execCPUAffinity.initial");
+    before_.resize(static_cast<size_t>(size) / sizeof before_[0]);
+  }
+  Affinity(const Affinity&) = delete;
+  Affinity& operator=(const Affinity&) = delete;
+  ~Affinity() {
+    if (!before_.empty())
+      syscall(SYS_sched_setaffinity, 0, before_.size() * sizeof before_[0], before_.data());
+  }
+
+ private:
+  CpuSet before_;
+};
+
 // What the seccomp agent is told (runtime-spec, "The Container Process State").
 std::string Notice(const Spec& spec, const ContainerState& state, pid_t pid) {
   const json::Object out{{"ociVersion", spec.version},
@@ -215,7 +238,7 @@ std::vector<std::string> RunRuntimeHooks(const std::vector<SpecHook>& hooks, con
       why += " (" + Quoted(output.substr(0, output.find('\n'))) + ")";
     out.push_back("cannot run the hook " + Quoted(hook.path) + ": " + why);
     if (must)
-      throw Error(ErrorKind::kFailed, out.back());
+      throw Error(ErrorKind::kFailed, out.back(), "see hooks in the bundle's config.json");
   }
   return out;
 }
@@ -308,7 +331,14 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
   socket_.Reset();
 }
 
-void BundleProcess::HandOverConsole(const ProcessSurroundings& around, const SpecProcess& process) {
+void BundleProcess::HandOver(const ProcessSurroundings& around, const SpecProcess& process) {
+  const std::string& listener = around.options.pidfd_socket;
+  if (!listener.empty()) {
+    const UniqueFd socket = ConnectTo(listener, "the pidfd socket");
+    const int pidfd = pidfd_.get();
+    if (!PassDescriptors(socket.get(), std::span(&pidfd, 1), "pidfd"))
+      ThrowErrno("send the process to the pidfd socket");
+  }
   if (!process.terminal || !master_)
     return;
   if (process.console_size) {
@@ -364,6 +394,9 @@ void BundleProcess::LaunchFirst(const Spec& spec, BundleSetup& setup, ProcessSur
 
 BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& around, bool waits) {
   InitRequest request = RequestFor(spec, *spec.process, around.runtime.note);
+  request.process.final_affinity.clear();  // for those that come later
+  if (!spec.mount_label.empty() && !SelinuxActive())
+    around.runtime.note("SELinux is not active: mount label " + Quoted(spec.mount_label) + " is not applied");
   request.waits = waits;
   request.hooks = spec.hooks.start_container;
   std::vector<UniqueFd> kept;
@@ -396,7 +429,7 @@ BundleProcess BundleProcess::StartNew(const Spec& spec, ProcessSurroundings& aro
   out.Converse(setup, &spec, request, passed, around);
   if (around.network != nullptr)
     around.network->Release();
-  out.HandOverConsole(around, request.process);
+  out.HandOver(around, request.process);
   if (out.mounts_)
     out.mounts_->Begin();
   return out;
@@ -420,13 +453,16 @@ BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& pr
   // Looked at once more with its namespaces open: then the number cannot have become another's.
   if (!around.state->Alive())
     throw Error(ErrorKind::kFailed, "container not running: " + Quoted(around.state->id) + " is stopped");
-  out.Adopt(Launch(setup.plan(), setup.namespaces()));
+  {
+    const Affinity affinity(request.process.first_affinity);
+    out.Adopt(Launch(setup.plan(), setup.namespaces()));
+  }
   if (request.notifies)
     request.notice = Notice(spec, *around.state, out.pid_);
   if (out.pid_ > 0)
     AdjustOom(out.pid_, request.process, !around.place.privileged);
   out.Converse(setup, nullptr, request, passed, around);
-  out.HandOverConsole(around, request.process);
+  out.HandOver(around, request.process);
   return out;
 }
 

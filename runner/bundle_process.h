@@ -65,7 +65,7 @@ class BundleProcess {
   void SendParams(InitRequest& request, const std::vector<int>& passed);
   void MapIds(const Spec& spec, const ProcessSurroundings& around);
   void Attend(const ProcessSurroundings& around, const SpecProcess& process, const std::string& verb, UniqueFd input);
-  void HandOverConsole(const ProcessSurroundings& around, const SpecProcess& process);
+  void HandOver(const ProcessSurroundings& around, const SpecProcess& process);
 
   pid_t pid_ = -1;
   UniqueFd pidfd_;

@@ -24,7 +24,10 @@ class Writes {
       Add(controller, file, std::to_string(*value));
   }
   void Add(const char* controller, std::string file, std::string value, bool if_there = false) {
-    out_.push_back({controller, std::move(file), std::move(value), if_there});
+    out_.push_back({controller, std::move(file), std::move(value), if_there, {}, {}});
+  }
+  void AddOr(const char* controller, std::string file, std::string value, std::string other, std::string other_value) {
+    out_.push_back({controller, std::move(file), std::move(value), false, std::move(other), std::move(other_value)});
   }
   std::vector<ControlWrite> Finish() { return std::move(out_); }
 
@@ -32,18 +35,35 @@ class Writes {
   std::vector<ControlWrite> out_;
 };
 
+// What was once, on v1.
+void RefuseWhatIsGone(const SpecMemory& memory) {
+  if (!memory.use_hierarchy.value_or(true))
+    throw Error(ErrorKind::kUnsupported,
+                "memory is counted in hierarchies: Linux gave up the other way in version 5.11",
+                "leave linux.resources.memory.useHierarchy out");
+  if (memory.kernel.value_or(0) > 0)
+    throw Error(ErrorKind::kUnsupported, "no limit of kernel memory alone can be set: Linux gave it up in version 5.16",
+                "leave linux.resources.memory.kernel out: memory.limit counts it");
+}
+
+// 0 is what engines write for "as it is".
 void AddMemoryV1(const SpecMemory& memory, Writes& out) {
-  out.Add("memory", "memory.limit_in_bytes", memory.limit);
+  RefuseWhatIsGone(memory);
+  const auto set = [](const std::optional<int64_t>& value) { return value.value_or(0) != 0; };
+  if (set(memory.limit))
+    out.Add("memory", "memory.limit_in_bytes", memory.limit);
   // A group without a limit needs no file that a kernel without swap accounting lacks.
-  if (memory.swap)
+  if (set(memory.swap))
     out.Add("memory", "memory.memsw.limit_in_bytes", std::to_string(*memory.swap), *memory.swap <= 0);
-  out.Add("memory", "memory.soft_limit_in_bytes", memory.reservation);
-  out.Add("memory", "memory.kmem.tcp.limit_in_bytes", memory.kernel_tcp);
+  if (set(memory.reservation))
+    out.Add("memory", "memory.soft_limit_in_bytes", memory.reservation);
+  if (set(memory.kernel_tcp))
+    out.Add("memory", "memory.kmem.tcp.limit_in_bytes", std::to_string(*memory.kernel_tcp), *memory.kernel_tcp < 0);
   out.Add("memory", "memory.swappiness", memory.swappiness);
   if (memory.disable_oom_killer.value_or(false))
     out.Add("memory", "memory.oom_control", "1");
   if (memory.use_hierarchy)
-    out.Add("memory", "memory.use_hierarchy", *memory.use_hierarchy ? "1" : "0", true);
+    out.Add("memory", "memory.use_hierarchy", "1", true);
 }
 
 // What both versions call and take alike.
@@ -56,7 +76,6 @@ void AddIdleAndSets(const SpecCpu& cpu, Writes& out) {
     out.Add("cpuset", "cpuset.mems", cpu.mems);
 }
 
-// 0 is what engines write for "as it is".
 void AddCpuV1(const SpecCpu& cpu, Writes& out) {
   if (cpu.shares.value_or(0) != 0)
     out.Add("cpu", "cpu.shares", cpu.shares);
@@ -74,12 +93,15 @@ void AddCpuV1(const SpecCpu& cpu, Writes& out) {
 }
 
 void AddBlockIoV1(const SpecBlockIo& io, Writes& out) {
+  // The files have the name of the scheduler that does it, where there is more than one.
   if (io.weight.value_or(0) != 0)
-    out.Add("blkio", "blkio.weight", io.weight);
+    out.AddOr("blkio", "blkio.weight", std::to_string(*io.weight), "blkio.bfq.weight", std::to_string(*io.weight));
   if (io.leaf_weight.value_or(0) != 0)
     out.Add("blkio", "blkio.leaf_weight", io.leaf_weight);
   for (const DeviceValue& device : io.weight_device) {
-    out.Add("blkio", "blkio.weight_device", DeviceText(device) + " " + std::to_string(device.value));
+    const std::string value = DeviceText(device) + " " + std::to_string(device.value);
+    if (device.value != 0)
+      out.AddOr("blkio", "blkio.weight_device", value, "blkio.bfq.weight_device", value);
     if (device.leaf != 0)
       out.Add("blkio", "blkio.leaf_weight_device", DeviceText(device) + " " + std::to_string(device.leaf));
   }
@@ -103,7 +125,17 @@ std::string RdmaText(const std::string& name, const SpecRdma& limits) {
   return out;
 }
 
+// By the name in config.json.
+void RefuseInV2(bool wanted, const char* name, const char* hint) {
+  if (wanted)
+    throw Error(ErrorKind::kUnsupported, "cgroup v2 has no linux.resources." + std::string(name), hint);
+}
+
 void AddMemoryV2(const SpecMemory& memory, Writes& out) {
+  RefuseWhatIsGone(memory);
+  RefuseInV2(memory.kernel_tcp.value_or(0) > 0, "memory.kernelTCP", "leave it out: memory.limit counts it");
+  RefuseInV2(memory.swappiness.has_value(), "memory.swappiness", "leave it out: vm.swappiness of the host counts");
+  RefuseInV2(memory.disable_oom_killer.value_or(false), "memory.disableOOMKiller", "leave it out");
   if (memory.limit.value_or(0) != 0)
     out.Add("memory", "memory.max", LimitText(*memory.limit));
   if (memory.reservation.value_or(0) != 0)
@@ -141,10 +173,16 @@ void AddCpuV2(const SpecCpu& cpu, Writes& out) {
 void AddBlockIoV2(const SpecBlockIo& io, Writes& out) {
   // 10 to 1000 onto 1 to 10000.
   const auto weight = [](uint64_t v1) { return std::to_string(1 + (std::max<uint64_t>(v1, 10) - 10) * 9999 / 990); };
+  RefuseInV2(io.leaf_weight.value_or(0) != 0, "blockIO.leafWeight", "give blockIO.weight alone");
   if (io.weight.value_or(0) != 0)
-    out.Add("io", "io.weight", "default " + weight(*io.weight));
-  for (const DeviceValue& device : io.weight_device)
-    out.Add("io", "io.weight", DeviceText(device) + " " + weight(device.value));
+    out.AddOr("io", "io.weight", "default " + weight(*io.weight), "io.bfq.weight",
+              "default " + std::to_string(*io.weight));
+  for (const DeviceValue& device : io.weight_device) {
+    RefuseInV2(device.leaf != 0, "blockIO.weightDevice.leafWeight", "give its weight alone");
+    if (device.value != 0)
+      out.AddOr("io", "io.weight", DeviceText(device) + " " + weight(device.value), "io.bfq.weight",
+                DeviceText(device) + " " + std::to_string(device.value));
+  }
   const std::pair<const char*, const std::vector<DeviceValue>*> throttles[] = {
       {"rbps", &io.read_bps}, {"wbps", &io.write_bps}, {"riops", &io.read_iops}, {"wiops", &io.write_iops}};
   for (const auto& [key, devices] : throttles) {
@@ -166,8 +204,11 @@ std::vector<ControlWrite> WritesForV1(const SpecResources& resources) {
   if (resources.pids.value_or(0) != 0)
     out.Add("pids", "pids.max", LimitText(*resources.pids));
   AddBlockIoV1(resources.block_io, out);
-  for (const auto& [size, limit] : resources.huge_pages)
+  // Where the kernel counts reservations, their limit is the one that spares a process SIGBUS.
+  for (const auto& [size, limit] : resources.huge_pages) {
     out.Add("hugetlb", "hugetlb." + size + ".limit_in_bytes", std::to_string(limit));
+    out.Add("hugetlb", "hugetlb." + size + ".rsvd.limit_in_bytes", std::to_string(limit), true);
+  }
   if (resources.class_id)
     out.Add("net_cls", "net_cls.classid", std::to_string(*resources.class_id));
   for (const auto& [device, priority] : resources.network_priorities)
@@ -186,8 +227,10 @@ std::vector<ControlWrite> WritesForV2(const SpecResources& resources) {
   if (resources.pids.value_or(0) != 0)
     out.Add("pids", "pids.max", LimitText(*resources.pids));
   AddBlockIoV2(resources.block_io, out);
-  for (const auto& [size, limit] : resources.huge_pages)
+  for (const auto& [size, limit] : resources.huge_pages) {
     out.Add("hugetlb", "hugetlb." + size + ".max", std::to_string(limit));
+    out.Add("hugetlb", "hugetlb." + size + ".rsvd.max", std::to_string(limit), true);
+  }
   for (const auto& [device, limits] : resources.rdma) out.Add("rdma", "rdma.max", RdmaText(device, limits));
   return out.Finish();
 }

@@ -13,13 +13,17 @@ struct ControlWrite {
   std::string file;        // "memory.max"
   std::string value;
   bool if_there = false;  // a file that older kernels lack, and that asks for what they do anyway
+  // What says the same where there is no such file; empty: nothing does.
+  std::string other_file = {};
+  std::string other_value = {};
   friend bool operator==(const ControlWrite&, const ControlWrite&) = default;
 };
 
-// In the order in which they are to be written.
+// In the order in which they are to be written. kUnsupported for what no kernel does any more: a limit of kernel memory
+// alone, and counting memory without hierarchy.
 std::vector<ControlWrite> WritesForV1(const SpecResources& resources);
 
-// kUnsupported for what v2 cannot express (the network class, realtime).
+// kUnsupported for what v2 cannot express (the network class, realtime, swappiness...), too.
 std::vector<ControlWrite> WritesForV2(const SpecResources& resources);
 
 // The rules of a container: nothing but these, and what every container may do after them.

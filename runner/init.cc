@@ -10,7 +10,6 @@
 // started, and then becomes the bundle's process.
 // C++ without the library: no exceptions, no allocation.
 #include <dirent.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -34,6 +33,7 @@
 
 #include "libimage/base/pass_descriptor.h"
 #include "runner/hook_process.h"
+#include "runner/interpreter.h"
 #include "runner/protocol.h"
 
 namespace gantry::runner {
@@ -209,39 +209,6 @@ void ChangeDir(const char* path) {
     Fail(Step::kChangeDir, ELOOP, kNotExecutableCode, path);
 }
 
-// Who is missing when execve says ENOENT for a file that exists: the program behind "#!" or the dynamic loader. Fills
-// `name` from the file's first bytes, or leaves it empty.
-void FindInterpreter(const char* path, char* name, size_t capacity) {
-  const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  char head[4096] = {};
-  const ssize_t size = fd < 0 ? 0 : read(fd, head, sizeof head - 1);
-  if (size > 2 && head[0] == '#' && head[1] == '!') {
-    const char* begin = head + 2 + strspn(head + 2, " \t");
-    const size_t length = strcspn(begin, " \t\r\n");
-    const bool carriage_return = begin[length] == '\r';
-    const size_t kept = length < capacity - 4 ? length : capacity - 4;
-    memcpy(name, begin, kept);
-    if (carriage_return)
-      memcpy(name + kept, "\\r", 3);
-    return;
-  }
-  Elf64_Ehdr elf;
-  memcpy(&elf, head, sizeof elf);
-  if (size < static_cast<ssize_t>(sizeof elf) || memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0)
-    return;
-  for (int i = 0; i < elf.e_phnum && i < 64; ++i) {
-    Elf64_Phdr segment;
-    if (pread(fd, &segment, sizeof segment, static_cast<off_t>(elf.e_phoff + i * sizeof segment)) != sizeof segment)
-      return;
-    if (segment.p_type == PT_INTERP) {
-      const size_t length = segment.p_filesz < capacity ? segment.p_filesz : capacity - 1;
-      if (pread(fd, name, length, static_cast<off_t>(segment.p_offset)) < 0)
-        name[0] = '\0';
-      return;
-    }
-  }
-}
-
 [[noreturn]] void FailExecute(const char* path, int error) {
   char interpreter[160] = {};
   const bool found = access(path, F_OK) == 0;
@@ -291,6 +258,8 @@ void SetLimits(const Params& params) {
     Fail(Step::kScheduler, errno);
   if (head.io_priority >= 0 && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, head.io_priority) < 0)
     Fail(Step::kIoPriority, errno);
+  if (head.affinity_size != 0 && syscall(SYS_sched_setaffinity, 0, head.affinity_size, params.At(head.affinity)) < 0)
+    Fail(Step::kAffinity, errno);
 }
 
 // In a container that was entered what is at /proc is not to be believed (CVE-2019-16884).
@@ -443,6 +412,21 @@ void CheckProgram(const Params& params) {
   Fail(Step::kExecute, error, error == ENOENT ? kNotFoundCode : kNotExecutableCode);
 }
 
+// And whether its limits can be what they are to be: to raise one takes a privilege. Until the start they stay as they
+// are, so that they are in nobody's way.
+void CheckLimits(const Params& params) {
+  const auto* limits = reinterpret_cast<const PackedLimit*>(params.At(params.head->limits));
+  for (uint64_t i = 0; i < params.head->limit_count; ++i) {
+    const auto resource = static_cast<__rlimit_resource>(limits[i].resource);
+    rlimit limit;
+    if (syscall(SYS_prlimit64, 0, resource, nullptr, &limit) < 0 || limit.rlim_max >= limits[i].hard)
+      continue;
+    limit.rlim_max = limits[i].hard;
+    if (setrlimit(resource, &limit) < 0)
+      Fail(Step::kLimit, errno, 125, "", i);
+  }
+}
+
 // Process 1 of a namespace hears no signal without a handler, and a container that is only created is to end by one.
 void EndBySignal(int number) { _exit(128 + number); }
 
@@ -504,6 +488,7 @@ bool TryChangeDir(const char* path) {
   prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
   if (head.waits != 0) {
     CheckProgram(params);
+    CheckLimits(params);
     AwaitStart(params.passed[0]);
   }
   RunHooks(params);

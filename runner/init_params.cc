@@ -57,6 +57,12 @@ uint64_t AddHandlers(const std::vector<EventHandler>& handlers, const SpecProces
   return packer.Add(packed.data(), packed.size() * sizeof(PackedHandler));
 }
 
+void AddAffinity(const SpecProcess& process, Packer& packer, InitParams& head) {
+  head.affinity_size = process.final_affinity.size() * sizeof(uint64_t);
+  if (head.affinity_size != 0)
+    head.affinity = packer.Add(process.final_affinity.data(), head.affinity_size);
+}
+
 void AddScheduler(const SpecProcess& process, Packer& packer, InitParams& head) {
   head.io_priority = process.io_priority.value_or(-1);
   if (!process.scheduler)
@@ -85,6 +91,7 @@ void AddDirect(const InitRequest& request, Packer& packer, InitParams& head) {
   head.state_size = request.state.size();
   AddHooks(request.hooks, packer, head);
   AddScheduler(request.process, packer, head);
+  AddAffinity(request.process, packer, head);
 }
 
 UniqueFd Sealed(const std::string& bytes) {

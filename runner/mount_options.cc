@@ -47,8 +47,10 @@ struct Propagation {
 constexpr Propagation kPropagations[] = {
     {"shared", MS_SHARED}, {"slave", MS_SLAVE}, {"private", MS_PRIVATE}, {"unbindable", MS_UNBINDABLE}};
 
-// Options that mount(8) knows and that change nothing here: defaults, and what is not for the kernel.
-constexpr std::string_view kNothing[] = {"defaults", "remount", "loud", "async", "nomand", "nolazytime", "noiversion"};
+// Options that mount(8) knows and that change nothing here: defaults, what is not for the kernel, and iversion, which
+// file systems have or have not by themselves since Linux 5.
+constexpr std::string_view kNothing[] = {"defaults", "loud",       "silent",     "async",
+                                         "nomand",   "nolazytime", "noiversion", "iversion"};
 
 struct Switch {
   std::string_view name;
@@ -61,6 +63,7 @@ constexpr Switch kSwitches[] = {
     {"tmpcopyup", &MountOptions::copy_up, &MountOptions::copy_up},
     {"src-nofollow", &MountOptions::source_nofollow, &MountOptions::source_nofollow},
     {"dest-nofollow", &MountOptions::target_nofollow, &MountOptions::target_nofollow},
+    {"remount", &MountOptions::remount, &MountOptions::remount},
     {"idmap", &MountOptions::idmap, &MountOptions::idmap},
     {"ridmap", &MountOptions::idmap, &MountOptions::idmap_all},
 };

@@ -17,6 +17,7 @@ struct MountOptions {
   uint64_t clear_all = 0;
   uint64_t propagation = 0;  // MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE, or 0: as the root has it
   bool propagation_all = false;
+  bool remount = false;  // change the mount that is there
   bool copy_up = false;  // a tmpfs begins with what it covers
   bool source_nofollow = false;
   bool target_nofollow = false;

@@ -85,6 +85,7 @@ enum class Step : uint32_t {
   kLimit,  // index: which
   kScheduler,
   kIoPriority,
+  kAffinity,
   kLabel,
   kPreserve,
   kFork,
@@ -205,6 +206,8 @@ struct InitParams {
   uint64_t hooks = 0;  // offset of PackedHook
   uint64_t hook_count = 0;
   uint64_t scheduler = 0;  // offset of PackedScheduler, or 0
+  uint64_t affinity = 0;   // offset: the processors, as sched_setaffinity(2) takes them
+  uint64_t affinity_size = 0;
 };
 
 }  // namespace gantry::runner

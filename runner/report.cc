@@ -133,6 +133,8 @@ std::string_view What(Step step) {  // NOLINT(readability-function-size)
       return "set the scheduler";
     case Step::kIoPriority:
       return "set the I/O priority";
+    case Step::kAffinity:
+      return "run on the processors of process.execCPUAffinity";
     case Step::kLabel:
       return "set the security label";
     case Step::kPreserve:

@@ -53,6 +53,7 @@ struct MountPlan {
   const char* const* data;  // "key=value" or "key", null-terminated
   int tree = -1;            // made detached by the parent: to be attached only
   bool recursive = false;
+  bool remount = false;  // only the attributes of what is mounted at `target`
   bool copy_up = false;
   bool source_nofollow = false;
   bool target_nofollow = false;

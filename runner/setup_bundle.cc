@@ -263,6 +263,7 @@ void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle) {
   NameItself(plan, bundle);
   SetSysctls(bundle);
   HidePaths(bundle, root, null);
+  SealMounts(bundle, root);
   if (plan.read_only_rootfs)
     SetAttributes(root, MOUNT_ATTR_RDONLY, false, Step::kReadOnlyRoot);
 }

@@ -230,6 +230,12 @@ void TakeFromCovered(int covered, const MountPlan& mount, int tree, size_t index
   close(covered);
 }
 
+// A file system that begins empty and is to be read-only still gets what is copied, made and mounted in it.
+bool IsSealed(const MountPlan& mount) {
+  return (mount.set & MOUNT_ATTR_RDONLY) != 0 && !mount.remount &&
+         (mount.copy_up || std::strcmp(mount.type, "tmpfs") == 0);
+}
+
 void AttachNew(int root, const MountPlan& mount, size_t index) {
   const bool takes = mount.copy_up || TakesMode(mount);
   const int covered = takes ? OpenInContainer(root, mount.target, O_RDONLY | O_DIRECTORY) : -1;
@@ -238,17 +244,24 @@ void AttachNew(int root, const MountPlan& mount, size_t index) {
     MountByOptions(mount, target, index);
     return;
   }
-  const bool late = mount.copy_up && (mount.set & MOUNT_ATTR_RDONLY) != 0;
-  const auto attributes = static_cast<unsigned>(mount.set & ~(late ? uint64_t{MOUNT_ATTR_RDONLY} : 0));
+  const auto attributes = static_cast<unsigned>(mount.set & ~(IsSealed(mount) ? uint64_t{MOUNT_ATTR_RDONLY} : 0));
   const int tree = NewMount(mount.type, mount.data, attributes, Step::kMount, index, mount.source);
   if (covered >= 0)
     TakeFromCovered(covered, mount, tree, index);
-  if (late)
-    SetAttributes(tree, MOUNT_ATTR_RDONLY, false, Step::kMount, index);
   Attach(tree, target, Step::kMount, index);
   ChangePropagation(tree, mount.propagation, mount.propagation_all, index);
   close(target);
   close(tree);
+}
+
+void Remount(int root, const MountPlan& mount, size_t index) {
+  const int target = OpenInContainer(root, mount.target, O_PATH);
+  if (target < 0)
+    FailSetup(Step::kMountTarget, errno, index);
+  ChangeTree(target, mount.set, mount.clear, false, index);
+  ChangeTree(target, mount.set_all, mount.clear_all, true, index);
+  ChangePropagation(target, mount.propagation, mount.propagation_all, index);
+  close(target);
 }
 
 void AttachCgroups(const SetupPlan& plan, int root, const MountPlan& mount, size_t index) {
@@ -278,6 +291,10 @@ void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root) {
       AttachBind(root, mount, joining, i);
       continue;
     }
+    if (mount.remount) {
+      Remount(root, mount, i);
+      continue;
+    }
     if (!CanComeFirst(mount))
       joining.Now();
     if (std::strcmp(mount.type, "cgroup") == 0)
@@ -286,6 +303,29 @@ void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root) {
       AttachNew(root, mount, i);
   }
   joining.Now();
+}
+
+void SealMounts(const BundlePlan& bundle, int root) {
+  // By a later mount there or above.
+  const auto covered = [&](size_t index) {
+    const char* below = bundle.mounts[index].target;
+    for (size_t i = index + 1; i < bundle.mount_count; ++i) {
+      const size_t size = std::strlen(bundle.mounts[i].target);
+      if (!bundle.mounts[i].remount && std::strncmp(below, bundle.mounts[i].target, size) == 0 &&
+          (below[size] == '\0' || below[size] == '/'))
+        return true;
+    }
+    return false;
+  };
+  for (size_t i = 0; i < bundle.mount_count; ++i) {
+    if (!IsSealed(bundle.mounts[i]) || covered(i))
+      continue;
+    const int target = OpenInContainer(root, bundle.mounts[i].target, O_PATH);
+    if (target < 0)
+      FailSetup(Step::kMountTarget, errno, i);
+    SetAttributes(target, MOUNT_ATTR_RDONLY, false, Step::kMount, i);
+    close(target);
+  }
 }
 
 }  // namespace gantry::runner

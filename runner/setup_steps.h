@@ -72,6 +72,8 @@ void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle);
 // The mounts of the bundle, in their order. Before the first for which it matters, else after the last, control groups
 // are joined that are late.
 void AttachMounts(const SetupPlan& plan, const BundlePlan& bundle, int root);
+// Makes those read-only that had to be written to until now. Once nothing is made in them any more.
+void SealMounts(const BundlePlan& bundle, int root);
 
 // Fills `into`, a mount that hides the directory `from`, with what is in it.
 void CopyUp(int from, int into, size_t index);

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <limits>
 
+#include "libimage/base/ascii.h"
 #include "libimage/base/error.h"
 #include "libimage/model/execution.h"
 
@@ -17,6 +18,7 @@ namespace {
 
 constexpr int kMaxOomScore = 1000;
 constexpr int kIoPriorityShift = 13;
+constexpr size_t kMaxCpuListBytes = 64 * 1024;
 constexpr uint64_t kAny = std::numeric_limits<uint64_t>::max();
 constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
 
@@ -183,6 +185,25 @@ int ParseIoPriority(const json::Cursor& at) {
   return static_cast<int>((kind << kIoPriorityShift) | priority);
 }
 
+// "0-3,7".
+CpuSet ParseCpuSet(const json::Cursor& at) {
+  CpuSet out;
+  const std::string& list = at.String(kMaxCpuListBytes);
+  for (size_t begin = 0; begin < list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    const std::string_view range = Trimmed(std::string_view(list).substr(begin, end - begin));
+    begin = end + 1;
+    const size_t dash = range.find('-');
+    const auto first = ParseDecimal<uint64_t>(range.substr(0, dash));
+    const auto last = dash == std::string_view::npos ? first : ParseDecimal<uint64_t>(range.substr(dash + 1));
+    if (!first || !last || *first > *last || *last > kMaxSpecCpu)
+      at.Fail("expected a list of processors like '0-3,7'");
+    out.resize(std::max<size_t>(out.size(), *last / 64 + 1));
+    for (uint64_t cpu = *first; cpu <= *last; ++cpu) out[cpu / 64] |= uint64_t{1} << cpu % 64;
+  }
+  return out;
+}
+
 std::pair<uint16_t, uint16_t> ParseConsoleSize(const json::Cursor& at) {
   constexpr uint64_t kMax = std::numeric_limits<uint16_t>::max();
   const auto height = static_cast<uint16_t>(at.At("height").Unsigned(kMax));
@@ -242,7 +263,7 @@ std::optional<int> ParseLimitName(std::string_view name) {
 
 std::string LimitName(int resource) {
   const auto* const found = std::ranges::find(kLimits, resource, &Named::value);
-  return found == std::end(kLimits) ? "" : std::string(found->name);
+  return found == std::end(kLimits) ? std::to_string(resource) : std::string(found->name);
 }
 
 std::optional<int> ParseCapability(std::string_view name) {
@@ -286,6 +307,10 @@ SpecProcess ParseSpecProcess(const json::Cursor& at) {
           [&](const json::Cursor& c) { out.oom_score_adj = static_cast<int>(c.Integer(-kMaxOomScore, kMaxOomScore)); });
   IfThere(at, "scheduler", [&](const json::Cursor& c) { out.scheduler = ParseScheduler(c); });
   IfThere(at, "ioPriority", [&](const json::Cursor& c) { out.io_priority = ParseIoPriority(c); });
+  IfThere(at, "execCPUAffinity", [&](const json::Cursor& affinity) {
+    IfThere(affinity, "initial", [&](const json::Cursor& c) { out.first_affinity = ParseCpuSet(c); });
+    IfThere(affinity, "final", [&](const json::Cursor& c) { out.final_affinity = ParseCpuSet(c); });
+  });
   IfThere(at, "apparmorProfile", [&](const json::Cursor& c) { out.apparmor_profile = Text(c); });
   IfThere(at, "selinuxLabel", [&](const json::Cursor& c) { out.selinux_label = Text(c); });
   return out;

@@ -30,6 +30,7 @@ constexpr const char kIsolationAnnotation[] = "dev.gantry.isolation";  // "names
 constexpr const char kKernelAnnotation[] = "dev.gantry.kernel";        // of a machine: a file of the host
 constexpr const char kAcceleratorAnnotation[] = "dev.gantry.accel";    // "kvm", "tcg" or "auto"
 constexpr uint32_t kMaxSpecId = 0xFFFFFFFE;
+constexpr uint64_t kMaxSpecCpu = 8191;  // the most that a kernel is built for
 constexpr size_t kMaxSpecRanges = 340;  // the kernel's limit of one id map
 
 struct SpecUser {
@@ -64,6 +65,9 @@ struct SpecScheduler {
   uint64_t period = 0;
 };
 
+// Bit N of the whole is processor N, as sched_setaffinity(2) takes it; empty: not said.
+using CpuSet = std::vector<uint64_t>;
+
 struct SpecProcess {
   bool terminal = false;
   std::optional<std::pair<uint16_t, uint16_t>> console_size;  // rows, columns
@@ -77,6 +81,8 @@ struct SpecProcess {
   std::optional<int> oom_score_adj;
   std::optional<SpecScheduler> scheduler;
   std::optional<int> io_priority;  // as ioprio_set(2) takes it
+  // Of one that is executed in a running container: before it is in the control groups, and after.
+  CpuSet first_affinity, final_affinity;
   std::string apparmor_profile;
   std::string selinux_label;
 };
@@ -161,7 +167,7 @@ SpecProcess ParseSpecProcess(const json::Cursor& at);
 std::optional<int> ParseCapability(std::string_view name);
 // "nofile" or "RLIMIT_NOFILE" in any case.
 std::optional<int> ParseLimitName(std::string_view name);
-std::string LimitName(int resource);         // "RLIMIT_NOFILE"; empty for a number without a name
+std::string LimitName(int resource);         // "RLIMIT_NOFILE", or the number that has no name
 std::string CapabilityName(int capability);  // "CAP_NET_ADMIN"; empty for a number without a name
 
 // Parts of Spec::Parse that are files of their own.

@@ -170,6 +170,23 @@ void CheckIds(const json::Cursor& at, const Spec& out) {
     at.Fail("expected a time namespace of its own with timeOffsets");
 }
 
+// What nothing would act on.
+void RefuseIdleOptions(const SpecMount& mount) {
+  const MountOptions& options = mount.options;
+  const auto refuse = [&](bool wanted, const std::string& what) {
+    if (wanted)
+      throw Error(ErrorKind::kUnsupported, "the mount at " + Quoted(mount.destination) + " cannot have " + what,
+                  "'gantry-oci features' lists what mounts can have, as mountOptions");
+  };
+  const auto maps = [](std::string_view option) {
+    return option.starts_with("idmap=") || option.starts_with("ridmap=");
+  };
+  refuse(std::ranges::any_of(options.data, maps), "its id mapping in an option: give uidMappings and gidMappings");
+  refuse(options.remount && !options.data.empty(), "options of a file system with 'remount'");
+  refuse(options.copy_up && (options.bind || options.remount), "'tmpcopyup': that is for a tmpfs");
+  refuse(options.idmap && !options.bind, "an id mapping: that is for bind mounts");
+}
+
 SpecMount ParseMount(const json::Cursor& at) {
   SpecMount out;
   const json::Cursor destination = at.At("destination");
@@ -197,7 +214,10 @@ SpecMount ParseMount(const json::Cursor& at) {
   out.options = ParseMountOptions(options);
   if (out.type == "bind")
     out.options.bind = true;
-  if (out.options.bind) {
+  if (out.options.remount) {
+    out.options.bind = false;
+    out.type = "none";
+  } else if (out.options.bind) {
     out.type.clear();
     if (out.source.empty())
       at.Fail("expected a source for a bind mount");
@@ -210,6 +230,7 @@ SpecMount ParseMount(const json::Cursor& at) {
     at.Fail("expected both uidMappings and gidMappings, or neither");
   if (!out.uids.empty())
     out.options.idmap = true;
+  RefuseIdleOptions(out);
   return out;
 }
 

@@ -153,8 +153,10 @@ std::map<std::string, SpecRdma> ParseRdma(const json::Cursor& at) {
     if (name.empty() || name.find_first_of(" \n") != std::string::npos)
       value.Fail("expected the name of a device");
     SpecRdma one;
-    Take(value, "hcaHandles", one.handles);
-    Take(value, "hcaObjects", one.objects);
+    Take(value, "hcaHandles", one.handles, 0xFFFFFFFF);
+    Take(value, "hcaObjects", one.objects, 0xFFFFFFFF);
+    if (!one.handles && !one.objects)
+      value.Fail("expected hcaHandles, hcaObjects or both");
     out[name] = one;
   }
   return out;

@@ -51,12 +51,15 @@ constexpr Named kFlags[] = {
     {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 1U << 5},
 };
 
+// An action that takes no errno and is given one is refused, as the specification wants it.
 uint32_t ParseAction(const json::Cursor& at, std::optional<uint32_t> errno_value) {
   const auto* const found = std::ranges::find(kActions, at.String(), &Named::name);
   if (found == std::end(kActions))
     at.Fail("unknown action " + Quoted(at.String()));
   if (found->value == SECCOMP_RET_ERRNO || found->value == SECCOMP_RET_TRACE)
     return found->value | errno_value.value_or(EPERM);
+  if (errno_value)
+    at.Fail("expected SCMP_ACT_ERRNO or SCMP_ACT_TRACE, as an errno is given");
   return found->value;
 }
 

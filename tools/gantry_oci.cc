@@ -139,9 +139,9 @@ void AddList(CLI::App& app, Options& options, Commands& commands) {
 }
 
 void AddPs(CLI::App& app, Options& options, Commands& commands) {
-  CLI::App* ps = Add(app, "ps", "the processes of a container", options);
+  CLI::App* ps = app.add_subcommand("ps", "the processes of a container");
   AddPsOptions(*ps, options.show);
-  commands.emplace_back(ps, [&options] { return ShowProcesses(Runtime(options), options.id, options.show); });
+  commands.emplace_back(ps, [&options, ps] { return ShowProcesses(Runtime(options), ps->remaining(), options.show); });
 }
 
 void AddEvents(CLI::App& app, Options& options, Commands& commands) {
@@ -169,15 +169,31 @@ void AddSpec(CLI::App& app, Options& options, Commands& commands) {
   commands.emplace_back(spec, [&options] { return WriteSpec(options.show); });
 }
 
+// Engines ask by `checkpoint --help` whether there are any: it must fail, and whatever else is given say why.
+void AddCheckpoints(CLI::App& app, const char* name, Commands& commands) {
+  CLI::App* command = app.add_subcommand(name)->group("");
+  command->set_help_flag();
+  command->prefix_command();
+  command->allow_extras();
+  commands.emplace_back(command, []() -> int {
+    throw Error(ErrorKind::kUnsupported, "checkpoints are not supported: a container cannot be saved and restored",
+                "commit its root file system with the engine, or use runc with CRIU");
+  });
+}
+
+void AddCheckpoint(CLI::App& app, Options&, Commands& commands) { AddCheckpoints(app, "checkpoint", commands); }
+void AddRestore(CLI::App& app, Options&, Commands& commands) { AddCheckpoints(app, "restore", commands); }
+
 struct Entry {
   std::string_view name;
   void (*add)(CLI::App& app, Options& options, Commands& commands);
 };
 constexpr Entry kCommands[] = {
-    {"create", AddCreate}, {"start", AddStart},       {"run", AddRun},       {"kill", AddKill},
-    {"delete", AddDelete}, {"pause", AddPause},       {"resume", AddResume}, {"exec", AddExec},
-    {"state", AddState},   {"list", AddList},         {"ps", AddPs},         {"events", AddEvents},
-    {"update", AddUpdate}, {"features", AddFeatures}, {"spec", AddSpec}};
+    {"create", AddCreate},  {"start", AddStart},       {"run", AddRun},       {"kill", AddKill},
+    {"delete", AddDelete},  {"pause", AddPause},       {"resume", AddResume}, {"exec", AddExec},
+    {"state", AddState},    {"list", AddList},         {"ps", AddPs},         {"events", AddEvents},
+    {"update", AddUpdate},  {"features", AddFeatures}, {"spec", AddSpec},     {"checkpoint", AddCheckpoint},
+    {"restore", AddRestore}};
 
 // A start is some milliseconds, and to set all commands up a third of one: those that no word names are left out,
 // unless none is named or the words ask for help.

@@ -100,6 +100,8 @@ void AddExecOptions(CLI::App& command, OciExecOptions& options) {
   command.add_flag("--no-new-privs", options.no_new_privileges, "set no_new_privs");
   command.add_option("--apparmor", options.apparmor, "AppArmor profile")->type_name("NAME");
   command.add_option("--process-label", options.selinux, "SELinux label")->type_name("LABEL");
+  command.add_option("--cgroup", options.cgroup, "one below the container's that is there")
+      ->type_name("[CONTROLLER:]PATH");
   command.add_flag("--ignore-paused", options.ignore_paused, "in a paused container, too");
   AddProcessOptions(command, options.process_options);
   // From the first that is no option on all belongs to the container.
@@ -108,19 +110,13 @@ void AddExecOptions(CLI::App& command, OciExecOptions& options) {
 }
 
 int ExecInContainer(const runner::RuntimeOptions& runtime, std::vector<std::string> operands, OciExecOptions& options) {
-  if (operands.empty() || operands.front().starts_with('-'))
-    throw Error(ErrorKind::kUsage,
-                operands.empty() ? "no container is named" : "unknown option " + Quoted(operands.front()),
-                "gantry-oci exec [OPTIONS] ID [COMMAND [ARGS...]]");
-  const std::string id = operands.front();
-  operands.erase(operands.begin());
-  if (!operands.empty() && operands.front() == "--")
-    operands.erase(operands.begin());
+  const std::string id = TakeContainer(operands, "gantry-oci exec [OPTIONS] ID [COMMAND [ARGS...]]");
   options.args = std::move(operands);
   runner::ExecOptions exec;
   exec.id = id;
   exec.process = options.process_file.empty() ? FromFlags(runtime, id, options) : FromFile(options);
   exec.options = options.process_options;
+  exec.cgroup = options.cgroup;
   exec.ignore_paused = options.ignore_paused;
   return runner::Exec(runtime, exec).code;
 }

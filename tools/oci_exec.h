@@ -17,6 +17,7 @@ struct OciExecOptions {
   std::vector<std::string> env;
   std::vector<std::string> capabilities;
   std::string cwd;
+  std::string cgroup;
   std::string apparmor;
   std::string selinux;
   bool terminal = false;

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <utility>
 
 #include "libimage/base/ascii.h"
 #include "libimage/base/fd.h"
@@ -25,10 +26,10 @@ void AddOciOptions(CLI::App& app, OciOptions& options) {
       ->option_text("text|json");
   app.add_flag("--debug", options.debug, "accepted: there is no more to say");
   app.add_flag("--systemd-cgroup", options.systemd_cgroup, "have systemd make the control groups");
-  app.add_option("--cgroup-manager", options.cgroup_manager, "cgroupfs (the default) or systemd")
-      ->check(CLI::IsMember({"cgroupfs", "systemd"}))
-      ->type_name("cgroupfs|systemd")
-      ->option_text("cgroupfs|systemd");
+  app.add_option("--cgroup-manager", options.cgroup_manager, "cgroupfs (the default), systemd, or disabled: no groups")
+      ->check(CLI::IsMember({"cgroupfs", "systemd", "disabled"}))
+      ->type_name("cgroupfs|systemd|disabled")
+      ->option_text("cgroupfs|systemd|disabled");
   app.add_option("--rootless", options.rootless, "whether to do without control groups that may not be made")
       ->check(CLI::IsMember({"auto", "true", "false"}))
       ->type_name("auto|true|false")
@@ -51,6 +52,9 @@ runner::RuntimeOptions RuntimeOptionsOf(const OciOptions& options) {
   runner::RuntimeOptions out;
   out.root = OciRoot(options);
   out.systemd_cgroup = options.systemd_cgroup || options.cgroup_manager == "systemd";
+  out.no_cgroups = options.cgroup_manager == "disabled";
+  if (out.no_cgroups && options.systemd_cgroup)
+    throw Error(ErrorKind::kUsage, "--systemd-cgroup and --cgroup-manager=disabled exclude each other");
   if (options.rootless != "auto")
     out.rootless = options.rootless == "true";
   out.note = [&options](const std::string& text) {
@@ -85,8 +89,21 @@ void AddProcessOptions(CLI::App& command, runner::ProcessOptions& options) {
   command.add_option("--pid-file", options.pid_file, "write the number of the process there")->type_name("FILE");
   command.add_option("--console-socket", options.console_socket, "send the terminal to who listens there")
       ->type_name("SOCKET");
+  command.add_option("--pidfd-socket", options.pidfd_socket, "send a pidfd of the process to who listens there")
+      ->type_name("SOCKET");
   command.add_option("--preserve-fds", options.preserve_fds, "give the process this many of our descriptors from 3 on")
       ->type_name("N");
+}
+
+std::string TakeContainer(std::vector<std::string>& operands, const std::string& usage) {
+  if (operands.empty() || operands.front().starts_with('-'))
+    throw Error(ErrorKind::kUsage,
+                operands.empty() ? "no container is named" : "unknown option " + Quoted(operands.front()), usage);
+  std::string id = std::move(operands.front());
+  operands.erase(operands.begin());
+  if (!operands.empty() && operands.front() == "--")
+    operands.erase(operands.begin());
+  return id;
 }
 
 int SignalNamed(const std::string& text) {

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 #include "libimage/base/error.h"
 #include "runner/bundle_container.h"
@@ -32,6 +33,10 @@ void WriteLog(const OciOptions& options, std::string_view level, std::string_vie
 
 // Flags of a process that is started: pid file, console, descriptors.
 void AddProcessOptions(CLI::App& command, runner::ProcessOptions& options);
+
+// The container of a command whose operands after it belong to another program: taken off, with a "--" that follows.
+// kUsage when there is none; `usage` says how the command is used.
+std::string TakeContainer(std::vector<std::string>& operands, const std::string& usage);
 
 // A signal by number or by name, with or without SIG; kUsage for anything else.
 int SignalNamed(const std::string& text);

@@ -5,8 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <iterator>
+#include <optional>
 #include <set>
+#include <string_view>
+#include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
@@ -15,12 +20,14 @@
 #include "runner/cgroup_stats.h"
 #include "runner/container_state.h"
 #include "runner/features.h"
+#include "tools/oci_options.h"
 #include "tools/table.h"
 
 namespace gantry::tools {
 namespace {
 
 constexpr size_t kMaxPsBytes = 16 * 1024 * 1024;
+constexpr std::chrono::seconds kLook{1};
 
 void PrintLine(const json::Value& value) {
   const std::string text = json::Print(value) + "\n";
@@ -33,6 +40,61 @@ void AddFormat(CLI::App& command, OciShowOptions& options) {
       ->check(CLI::IsMember({"table", "json"}))
       ->type_name("table|json")
       ->option_text("table|json");
+}
+
+struct Unit {
+  std::string_view name;
+  double nanoseconds;
+};
+constexpr Unit kUnits[] = {{"ns", 1},   {"us", 1e3}, {"\u00b5s", 1e3}, {"\u03bcs", 1e3},
+                           {"ms", 1e6}, {"s", 1e9},  {"m", 60e9},      {"h", 3600e9}};
+constexpr double kMaxInterval = 1e18;  // nanoseconds, of 31 years
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+// Takes digits with at most one point from the front of `text`; nullopt where there is none.
+std::optional<double> TakeNumber(std::string_view& text) {
+  double number = 0;
+  double place = 0;  // 0 before the point
+  bool any = false;
+  for (; !text.empty() && (IsDigit(text.front()) || (text.front() == '.' && place == 0)); text.remove_prefix(1)) {
+    if (text.front() == '.') {
+      place = 1;
+      continue;
+    }
+    any = true;
+    number = number * 10 + (text.front() - '0');
+    place *= 10;
+  }
+  return any ? std::optional(place > 1 ? number / place : number) : std::nullopt;
+}
+
+// As programs in Go write a duration, "500ms" or "1m30s", or seconds.
+std::chrono::nanoseconds ParseInterval(const std::string& text) {
+  const auto wrong = [&] {
+    return Error(ErrorKind::kUsage, "--interval " + Quoted(text) + " is not a time",
+                 "give one like 5s, 500ms or 1m30s");
+  };
+  double sum = 0;
+  for (std::string_view rest = text; !rest.empty();) {
+    const bool first = rest.size() == text.size();
+    const auto number = TakeNumber(rest);
+    const std::string_view unit = rest.substr(0, std::min(rest.find_first_of("0123456789."), rest.size()));
+    rest.remove_prefix(unit.size());
+    const auto* const known = std::ranges::find(kUnits, first && unit.empty() ? "s" : unit, &Unit::name);
+    if (!number || known == std::end(kUnits))
+      throw wrong();
+    sum += *number * known->nanoseconds;
+  }
+  if (!(sum >= 1 && sum <= kMaxInterval))
+    throw wrong();
+  return std::chrono::nanoseconds(static_cast<int64_t>(sum));
+}
+
+void Sleep(std::chrono::nanoseconds time) {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+  const timespec rest = {static_cast<time_t>(seconds.count()), static_cast<long>((time - seconds).count())};
+  nanosleep(&rest, nullptr);
 }
 
 struct Listed {
@@ -98,7 +160,9 @@ void AddListOptions(CLI::App& command, OciShowOptions& options) {
 
 void AddPsOptions(CLI::App& command, OciShowOptions& options) {
   AddFormat(command, options);
-  command.add_option("ARGS", options.ps_arguments, "for ps(1); default: -ef");
+  // From the first that is no option on all belongs to ps(1).
+  command.prefix_command();
+  command.footer("gantry-oci ps [OPTIONS] ID [ARGS for ps(1), which are -ef by default...]");
 }
 
 void AddEventsOptions(CLI::App& command, OciShowOptions& options) {
@@ -140,7 +204,9 @@ int ShowList(const runner::RuntimeOptions& runtime, const OciShowOptions& option
   return 0;
 }
 
-int ShowProcesses(const runner::RuntimeOptions& runtime, const std::string& id, const OciShowOptions& options) {
+int ShowProcesses(const runner::RuntimeOptions& runtime, std::vector<std::string> operands,
+                  const OciShowOptions& options) {
+  const std::string id = TakeContainer(operands, "gantry-oci ps [OPTIONS] ID [ARGS...]");
   const runner::ContainerState state = runner::ContainerDir::Open(runtime.root, id).Load();
   std::vector<pid_t> members = state.cgroup.Processes();
   if (members.empty() && state.Alive())
@@ -150,7 +216,7 @@ int ShowProcesses(const runner::RuntimeOptions& runtime, const std::string& id, 
     for (const pid_t pid : members) out.emplace_back(static_cast<int64_t>(pid));
     PrintLine(out);
   } else {
-    PrintPs(members, options.ps_arguments);
+    PrintPs(members, std::move(operands));
   }
   return 0;
 }
@@ -160,14 +226,15 @@ int ShowEvents(const runner::RuntimeOptions& runtime, const std::string& id, con
   const runner::ContainerState state = dir.Load();
   if (!state.Alive())
     throw Error(ErrorKind::kFailed, "container not running: " + Quoted(id) + " is stopped");
-  const uint64_t interval = std::max<uint64_t>(ParseSeconds(options.interval), 1);
+  const std::chrono::nanoseconds interval = ParseInterval(options.interval);
   uint64_t killed = runner::OomKills(state.cgroup);
   for (;;) {
     PrintLine(json::Object{{"type", "stats"}, {"id", id}, {"data", runner::ReadStats(state.cgroup)}});
     if (options.once)
       return 0;
-    for (uint64_t second = 0; second < interval; ++second) {
-      sleep(1);
+    // Looked at every second, for what happens between two lines.
+    for (auto left = interval; left.count() > 0; left -= std::min<std::chrono::nanoseconds>(left, kLook)) {
+      Sleep(std::min<std::chrono::nanoseconds>(left, kLook));
       if (!state.Alive())
         return 0;
       if (const uint64_t now = runner::OomKills(state.cgroup); now > killed) {

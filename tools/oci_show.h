@@ -16,7 +16,6 @@ struct OciShowOptions {
   std::string interval = "5s";
   std::string bundle = ".";
   bool rootless = false;
-  std::vector<std::string> ps_arguments;
 };
 
 void AddListOptions(CLI::App& command, OciShowOptions& options);
@@ -27,7 +26,9 @@ void AddSpecOptions(CLI::App& command, OciShowOptions& options);
 // Each prints, and returns the exit code.
 int ShowState(const runner::RuntimeOptions& runtime, const std::string& id);
 int ShowList(const runner::RuntimeOptions& runtime, const OciShowOptions& options);
-int ShowProcesses(const runner::RuntimeOptions& runtime, const std::string& id, const OciShowOptions& options);
+// `operands`: the container, then arguments for ps(1).
+int ShowProcesses(const runner::RuntimeOptions& runtime, std::vector<std::string> operands,
+                  const OciShowOptions& options);
 int ShowEvents(const runner::RuntimeOptions& runtime, const std::string& id, const OciShowOptions& options);
 int ShowFeatures();
 int WriteSpec(const OciShowOptions& options);

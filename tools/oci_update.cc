@@ -15,6 +15,9 @@ namespace {
 
 constexpr size_t kMaxUpdateBytes = 1024 * 1024;
 
+// runc and crun say "share", gantry-run and everybody else "shares".
+constexpr const char* kCpuShares = "--cpu-share,--cpu-shares";
+
 struct Flag {
   const char* name;
   const char* what;
@@ -23,7 +26,7 @@ constexpr Flag kFlags[] = {
     {"--memory", "bytes of memory, with K, M or G; -1 for no limit"},
     {"--memory-reservation", "bytes to keep when memory is short"},
     {"--memory-swap", "bytes of memory and swap together"},
-    {"--cpu-shares", "weight among others"},
+    {kCpuShares, "weight among others"},
     {"--cpu-quota", "microseconds in each period"},
     {"--cpu-period", "microseconds"},
     {"--cpu-burst", "microseconds that may be saved up"},
@@ -44,7 +47,8 @@ std::optional<std::string> Value(const OciUpdateOptions& options, const char* fl
 }
 
 [[noreturn]] void Refuse(const char* flag, const std::string& text) {
-  throw Error(ErrorKind::kUsage, std::string(flag) + " " + Quoted(text) + " is not a number it takes");
+  throw Error(ErrorKind::kUsage, std::string(flag).substr(0, std::string(flag).find(',')) + " " + Quoted(text) +
+                                     " is not a number it takes");
 }
 
 std::optional<int64_t> Number(const OciUpdateOptions& options, const char* flag) {
@@ -104,7 +108,7 @@ runner::SpecResources ResourcesOf(const OciUpdateOptions& options) {
   out.memory.limit = Bytes(options, "--memory");
   out.memory.reservation = Bytes(options, "--memory-reservation");
   out.memory.swap = Bytes(options, "--memory-swap");
-  out.cpu.shares = Count(options, "--cpu-shares");
+  out.cpu.shares = Count(options, kCpuShares);
   out.cpu.quota = Number(options, "--cpu-quota");
   out.cpu.period = Count(options, "--cpu-period");
   out.cpu.burst = Count(options, "--cpu-burst");

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -18,6 +19,12 @@ namespace gantry::tools {
 namespace {
 
 std::string program_name = "gantry";
+bool has_verbose = false;
+
+bool HasVerbose(const CLI::App* app) {
+  return app->get_option_no_throw("--verbose") != nullptr ||
+         std::ranges::any_of(app->get_subcommands({}), [](const CLI::App* sub) { return HasVerbose(sub); });
+}
 
 // What to do about an error whose thrower knew no better.
 std::string HintOf(ErrorKind kind) {
@@ -35,7 +42,7 @@ std::string HintOf(ErrorKind kind) {
     case ErrorKind::kUnsupported:
       return "'man " + program_name + "' says what is supported";
     default:
-      return "nothing half made is left; --verbose says what was done before";
+      return std::string("nothing half made is left") + (has_verbose ? "; --verbose says what was done before" : "");
   }
 }
 
@@ -133,6 +140,7 @@ int ToolMain(CLI::App& app, int argc, char** argv, const std::function<int()>& r
   // heap comes to keep them, and each thread its own.
   mallopt(M_MMAP_THRESHOLD, kBlockBytes);
   program_name = app.get_name();
+  has_verbose = HasVerbose(&app);
   app.set_version_flag("--version", program_name + " " GANTRY_VERSION);
   try {
     app.parse(argc, argv);

@@ -52,10 +52,11 @@ void AddMounts(const Spec& spec, Beyond& out) {
   for (const SpecMount& mount : spec.mounts) {
     const MountOptions& options = mount.options;
     const std::string at = " of the mount at " + Quoted(mount.destination);
-    out.Add(!options.bind && std::ranges::find(kTypes, mount.type) == std::end(kTypes),
+    out.Add(!options.bind && !options.remount && std::ranges::find(kTypes, mount.type) == std::end(kTypes),
             "the type " + Quoted(mount.type) + at);
     out.Add(options.idmap, "the id mapping" + at);
     out.Add(!IsPrivate(options.propagation), "the propagation" + at);
+    out.Add(options.remount, "the option remount" + at);
     out.Add(options.source_nofollow, "the option src-nofollow" + at);
   }
   out.Add(!IsPrivate(spec.root_propagation), "linux.rootfsPropagation");
@@ -65,6 +66,7 @@ void AddMounts(const Spec& spec, Beyond& out) {
 void AddProcess(const SpecProcess& process, Beyond& out) {
   out.Add(!process.apparmor_profile.empty(), "process.apparmorProfile");
   out.Add(!process.selinux_label.empty(), "process.selinuxLabel");
+  out.Add(!process.first_affinity.empty() || !process.final_affinity.empty(), "process.execCPUAffinity");
 }
 
 void AddHooks(const SpecHooks& hooks, Beyond& out) {

@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const auto& [key, value] : spec.sysctl) Require(key.find("..") == std::string::npos);
   if (spec.seccomp)
     Accepts([&] { Require(gantry::runner::CompileFilter(*spec.seccomp).size() <= BPF_MAXINSNS); });
-  gantry::runner::WritesForV1(spec.resources);
+  Accepts([&] { gantry::runner::WritesForV1(spec.resources); });
   Accepts([&] { gantry::runner::WritesForV2(spec.resources); });
   return 0;
 }

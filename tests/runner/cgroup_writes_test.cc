@@ -47,16 +47,54 @@ TEST(CgroupWritesTest, NothingAskedForIsNothingWritten) {
   EXPECT_THAT(WritesForV2({}), IsEmpty());
 }
 
+TEST(CgroupWritesTest, ZeroIsAsItIs) {
+  const SpecResources resources = Resources(R"({"memory":{"limit":0,"swap":0,"reservation":0,"kernel":0,"kernelTCP":0},
+      "cpu":{"shares":0,"quota":0,"period":0},"pids":{"limit":0},"blockIO":{"weight":0}})");
+  EXPECT_THAT(WritesForV1(resources), IsEmpty());
+  EXPECT_THAT(WritesForV2(resources), IsEmpty());
+}
+
+TEST(CgroupWritesTest, ReservationsOfHugePagesAreLimitedWhereTheyAreCounted) {
+  const SpecResources resources = Resources(R"({"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]})");
+  EXPECT_THAT(WritesForV1(resources),
+              ElementsAre(ControlWrite{"hugetlb", "hugetlb.2MB.limit_in_bytes", "4194304", false},
+                          ControlWrite{"hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes", "4194304", true}));
+  EXPECT_THAT(WritesForV2(resources), ElementsAre(ControlWrite{"hugetlb", "hugetlb.2MB.max", "4194304", false},
+                                                  ControlWrite{"hugetlb", "hugetlb.2MB.rsvd.max", "4194304", true}));
+}
+
+TEST(CgroupWritesTest, WeightsAreThoseOfTheSchedulerThatIsThere) {
+  const SpecResources resources =
+      Resources(R"({"blockIO":{"weight":100,"weightDevice":[{"major":8,"minor":0,"weight":1000}]}})");
+  EXPECT_THAT(WritesForV1(resources),
+              ElementsAre(ControlWrite{"blkio", "blkio.weight", "100", false, "blkio.bfq.weight", "100"},
+                          ControlWrite{"blkio", "blkio.weight_device", "8:0 1000", false, "blkio.bfq.weight_device",
+                                       "8:0 1000"}));
+  EXPECT_THAT(WritesForV2(resources),
+              ElementsAre(ControlWrite{"io", "io.weight", "default 910", false, "io.bfq.weight", "default 100"},
+                          ControlWrite{"io", "io.weight", "8:0 10000", false, "io.bfq.weight", "8:0 1000"}));
+}
+
+TEST(CgroupWritesTest, WhatNoKernelDoesAnyMoreIsUnsupported) {
+  for (const char* text : {R"({"memory":{"kernel":1000}})", R"({"memory":{"useHierarchy":false}})"}) {
+    EXPECT_EQ(CaughtError([&] { WritesForV1(Resources(text)); }).kind(), ErrorKind::kUnsupported) << text;
+    EXPECT_EQ(CaughtError([&] { WritesForV2(Resources(text)); }).kind(), ErrorKind::kUnsupported) << text;
+  }
+}
+
 TEST(CgroupWritesTest, WhatV2CannotSayIsUnsupported) {
   for (const char* text :
-       {R"({"network":{"classID":1}})", R"({"cpu":{"realtimeRuntime":1}})", R"({"memory":{"swap":100}})"})
+       {R"({"network":{"classID":1}})", R"({"cpu":{"realtimeRuntime":1}})", R"({"memory":{"swap":100}})",
+        R"({"memory":{"swappiness":1}})", R"({"memory":{"kernelTCP":1}})", R"({"memory":{"disableOOMKiller":true}})",
+        R"({"blockIO":{"leafWeight":10}})", R"({"blockIO":{"weightDevice":[{"major":8,"minor":0,"leafWeight":10}]}})"})
     EXPECT_EQ(CaughtError([&] { WritesForV2(Resources(text)); }).kind(), ErrorKind::kUnsupported) << text;
 }
 
 TEST(CgroupWritesTest, RefusesImpossibleLimits) {
   for (const char* text : {R"({"memory":{"limit":2000,"swap":1000}})", R"({"cpu":{"cpus":"0-1;x"}})",
                            R"({"devices":[{"allow":true,"type":"x"}]})", R"({"devices":[{"allow":true,"access":"q"}]})",
-                           R"({"hugepageLimits":[{"pageSize":"../x","limit":1}]})", R"({"pids":{"limit":"1"}})"})
+                           R"({"hugepageLimits":[{"pageSize":"../x","limit":1}]})", R"({"rdma":{"mlx5_0":{}}})",
+                           R"({"pids":{"limit":"1"}})"})
     EXPECT_EQ(CaughtError([&] { Resources(text); }).kind(), ErrorKind::kCorrupt) << text;
 }
 

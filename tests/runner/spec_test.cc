@@ -139,6 +139,14 @@ TEST(SpecTest, MountsAreBindsOrHaveAType) {
   EXPECT_EQ(Refusal(WithTop("mounts", R"([{"destination":"/","type":"tmpfs"}])")).kind(), ErrorKind::kCorrupt);
 }
 
+TEST(SpecTest, RefusesOptionsOfMountsThatNothingWouldActOn) {
+  for (const char* bad : {R"([{"destination":"/a","source":"x","options":["bind","idmap=uids=0-1-2"]}])",
+                          R"([{"destination":"/a","options":["remount","size=1k"]}])",
+                          R"([{"destination":"/a","source":"x","options":["bind","tmpcopyup"]}])",
+                          R"([{"destination":"/a","type":"tmpfs","source":"x","options":["idmap"]}])"})
+    EXPECT_EQ(Refusal(WithTop("mounts", bad)).kind(), ErrorKind::kUnsupported) << bad;
+}
+
 TEST(SpecTest, HooksHaveAbsolutePathsAndTimeouts) {
   const Spec spec = Spec::Parse(WithTop("hooks", R"({"poststart":[{"path":"/bin/x","timeout":3}]})"), "config.json");
   EXPECT_THAT(spec.hooks.poststart[0].args, ElementsAre("/bin/x"));
@@ -165,6 +173,26 @@ TEST(SpecTest, ErrnoOfRulesAndDefaults) {
   EXPECT_EQ(spec.seccomp->default_action, SECCOMP_RET_ERRNO | 38U);
   EXPECT_EQ(spec.seccomp->rules[0].action, SECCOMP_RET_ERRNO | 1U);
   EXPECT_EQ(spec.seccomp->rules[1].action, SECCOMP_RET_ERRNO | 5U);
+}
+
+TEST(SpecTest, AnErrnoIsOfAnActionThatReturnsOne) {
+  EXPECT_EQ(Refusal(WithLinux("seccomp", R"({"defaultAction":"SCMP_ACT_ALLOW","defaultErrnoRet":1})")).kind(),
+            ErrorKind::kCorrupt);
+  EXPECT_EQ(Refusal(WithLinux("seccomp", R"({"defaultAction":"SCMP_ACT_ALLOW",
+                    "syscalls":[{"names":["read"],"action":"SCMP_ACT_KILL","errnoRet":1}]})"))
+                .kind(),
+            ErrorKind::kCorrupt);
+}
+
+TEST(SpecTest, AffinityIsASetOfProcessors) {
+  const Spec spec = Spec::Parse(WithProcess("execCPUAffinity", R"({"initial":"7","final":"0-3, 64"})"), "config.json");
+  EXPECT_THAT(spec.process->first_affinity, ElementsAre(0x80U));
+  EXPECT_THAT(spec.process->final_affinity, ElementsAre(0xFU, 1U));
+  EXPECT_TRUE(Spec::Parse(WithProcess("execCPUAffinity", R"({"final":""})"), "x").process->final_affinity.empty());
+  for (const char* bad : {"3-1", "x", "1,,2", "-1", "0-", "8192", "0-99999999999999999999"})
+    EXPECT_EQ(Refusal(WithProcess("execCPUAffinity", std::string(R"({"final":")") + bad + "\"}")).kind(),
+              ErrorKind::kCorrupt)
+        << bad;
 }
 
 TEST(SpecTest, ListenersAreNamedWhenAsked) {

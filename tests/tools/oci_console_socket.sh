@@ -37,5 +37,21 @@ listen
 oci exec --tty --detach --console-socket "$T/console" "$c" sh -c 'tty; sleep 1; echo the end'
 wait "$listener" || fail "exec sent no terminal"
 expect_text '^/dev/pts/' "$T/console.out"
+# And its pidfd, which says by Pid: in fdinfo whose it is, to who listens for that.
+cat >"$T/pidfd.py" <<'END'
+import array, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen(1)
+connection, _ = s.accept()
+_, control, _, _ = connection.recvmsg(100, socket.CMSG_LEN(4))
+print(*[line for line in open("/proc/self/fdinfo/%d" % array.array("i", control[0][2])[0]) if line.startswith("Pid:")])
+END
+python3 "$T/pidfd.py" "$T/pidfd" >"$T/pidfd.out" &
+listener=$!
+until [ -S "$T/pidfd" ]; do sleep 0.02; done
+oci exec --detach --pidfd-socket "$T/pidfd" --pid-file "$T/pid" "$c" sleep 994
+wait "$listener" || fail "exec sent no pidfd"
+expect_text "^Pid:.$(cat "$T/pid")\$" "$T/pidfd.out"
 oci delete --force "$c"
 nothing_is_left "$c"

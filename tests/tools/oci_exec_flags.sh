@@ -24,9 +24,25 @@ oci resume "$c"
 wait "$pid"
 expect_text '^thawed$' "$T/thawed"
 timeout 3 gantry-oci --root "$T/state" events --interval 1s "$c" >"$T/events" || true
+for time in 0s 5x -1s 1m30; do expect_exit 2 oci events --interval="$time" "$c"; done
+timeout 2 gantry-oci --root "$T/state" events --interval 100ms "$c" >"$T/often" || true
+[ "$(wc -l <"$T/often")" -ge 5 ] || fail "events: $(wc -l <"$T/often") lines"
 [ "$(wc -l <"$T/events")" -ge 2 ] && jq -e '.data.memory' "$T/events" >/dev/null || fail "events: $(cat "$T/events")"
 oci ps "$c" | grep -q 'sleep 996' || fail "$(oci ps "$c")"
 oci ps "$c" -- -o pid,args | grep -q ' sleep 995' || fail "$(oci ps "$c" -- -o pid,args)"
+oci ps "$c" -o pid,args | grep -q ' sleep 995' || fail "$(oci ps "$c" -o pid,args)"
+# In a control group below the container's: of one hierarchy, or wherever there is one of the name.
+# That of cpuset begins without processors, and nobody can join it.
+find /sys/fs/cgroup -maxdepth 4 -type d -name "$c" -not -path '*/cpuset/*' -exec mkdir {}/below \; 2>/dev/null || true
+expect_exit 0 oci exec --cgroup below "$c" cat /proc/self/cgroup
+expect_text '/below$' "$T/out"
+if [ -d /sys/fs/cgroup/pids ]; then
+  expect_exit 0 oci exec --cgroup pids:/below "$c" cat /proc/self/cgroup
+  [ "$(grep -c '/below$' "$T/out")" = 1 ] && grep -q ':pids:.*/below$' "$T/out" || fail "$(cat "$T/out")"
+fi
+expect_exit 3 oci exec --cgroup nowhere "$c" true
+# It leads nowhere above the container's.
+[ "$(oci exec --cgroup ../.. "$c" cat /proc/self/cgroup)" = "$(oci exec "$c" cat /proc/self/cgroup)" ] || fail "it is above"
 # Every process is sent it, not the first alone.
 oci kill --all "$c" KILL
 for _ in $(seq 100); do pgrep -f 'sleep 99[56]' >/dev/null || break; sleep 0.05; done

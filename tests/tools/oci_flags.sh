@@ -20,6 +20,24 @@ rm "$T/new/config.json"
 oci spec --rootless --bundle "$T/new"
 jq -e '.linux.uidMappings[0].size == 1' "$T/new/config.json" >/dev/null || fail "spec --rootless"
 
+# What is not there is said so, whatever else is asked for with it.
+for verb in checkpoint restore; do
+  expect_exit 7 oci "$verb" --help
+  expect_exit 7 oci "$verb" --image-path "$T" --leave-running "$c"
+done
+
+# No control groups: it runs in the caller's; limits are refused, device rules told of.
+make_bundle '.process.args=["cat","/proc/self/cgroup"]'
+expect_exit 0 gantry-oci --cgroup-manager disabled --root "$T/state" run --bundle "$bundle" "$c"
+! grep -q "$c" "$T/out" || fail "a control group of its own: $(cat "$T/out")"
+change_bundle '.linux.resources.devices=[{"allow":false,"access":"rwm"}]'
+expect_exit 0 gantry-oci --cgroup-manager disabled --root "$T/state" run --bundle "$bundle" "$c"
+expect_text 'device rules are not enforced' "$T/err"
+change_bundle '.linux.resources.pids.limit=10'
+expect_exit 7 gantry-oci --cgroup-manager disabled --root "$T/state" run --bundle "$bundle" "$c"
+expect_exit 2 gantry-oci --cgroup-manager disabled --systemd-cgroup --root "$T/state" run --bundle "$bundle" "$c"
+nothing_is_left "$c"
+
 # Another configuration; the session's keyring; a root without pivot_root; state that is kept.
 make_bundle '.process.args=["cat","/proc/keys"] | .linux.maskedPaths=[] | .process.capabilities={}'
 mv "$bundle/config.json" "$T/other.json"

@@ -37,6 +37,15 @@ for kind in prestart createRuntime createContainer startContainer poststart; do
   run_bundle 1
   expect_text "hook '/bin/sh': it ended with 9 .*why-not" "$T/err"
 done
+# What was running by then has ended, and is there to be deleted.
+make_bundle '.process.args=["sleep","1000"] | .hooks.poststart=[{"path":"/bin/false"}]'
+oci create --bundle "$bundle" "gantry-test-$$" </dev/null >/dev/null 2>&1
+expect_exit 1 oci start "gantry-test-$$"
+expect_text "hook '/bin/false'" "$T/err"
+! grep -q -- --verbose "$T/err" || fail "an option that there is not: $(cat "$T/err")"
+[ "$(oci state "gantry-test-$$" | jq -r .status)" = stopped ] || fail "$(oci state "gantry-test-$$")"
+oci delete "gantry-test-$$"
+nothing_is_left "gantry-test-$$"
 # Until the container is set up, its process is still among the host's files: nobody gets in.
 c=gantry-test-$$
 for kind in prestart createRuntime createContainer; do

@@ -29,6 +29,10 @@ expect_value memory/memory.limit_in_bytes 33554432
 expect_value cpu/cpu.shares 100
 expect_exit 5 oci update --resources - "$c" <<<'{"pids":{"limit":"many"}}'
 expect_exit 2 oci update --memory 12x "$c"
+# A limit below what is used would have the kernel kill for it.
+expect_exit 1 oci update --resources - "$c" <<<'{"memory":{"limit":4096,"checkBeforeUpdate":true}}'
+expect_text 'less than' "$T/err"
+expect_value memory/memory.limit_in_bytes 33554432
 oci delete --force "$c"
 nothing_is_left "$c"
 find /sys/fs/cgroup -maxdepth 2 -name gantry-tests -exec rmdir {} + 2>/dev/null || true
@@ -45,7 +49,8 @@ oci delete --force "$c"
 
 # Limits that cannot be set, and a group that is another's, end it before its program begins; nothing of the other is touched.
 make_bundle '.process.args=["touch","/began"] | .linux.resources.unified={"no.such.file":"1"}'
-expect_exit 3 oci run --bundle "$bundle" "$c"
+expect_exit 7 oci run --bundle "$bundle" "$c"
+expect_text 'no.such.file' "$T/err"
 nothing_is_left "$c"
 change_bundle 'del(.linux.resources.unified)'
 mkdir "/sys/fs/cgroup/pids/$c"

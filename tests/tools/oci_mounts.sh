@@ -26,6 +26,31 @@ expect_text 'not-below' "$T/out"
 run '"options":["bind","noexec","nosuid","noatime"]' 'grep /source /proc/self/mountinfo'
 run_bundle 0
 expect_text 'nosuid,noexec,noatime' "$T/out"
+# Those for whole trees hold for new file systems, too; "remount" changes what is there.
+run '"options":["bind"]' 'touch /full/x || touch /bin/x || echo neither; grep \" /full \" /proc/self/mountinfo'
+change_bundle '.mounts+=[{"destination":"/full","type":"tmpfs","source":"tmpfs","options":["rro","rnosuid","silent"]},
+  {"destination":"/bin","source":"rootfs/bin","options":["bind"]},{"destination":"/bin","options":["remount","ro","nodev"]}]'
+run_bundle 0
+expect_text '^neither$' "$T/out"
+expect_text ' /full ro,nosuid' "$T/out"
+# A read-only tmpfs has what is mounted in it, and the devices.
+run '"options":["bind"]' 'touch /full/x || touch /dev/x || cat /full/below/file </dev/null'
+echo inside >"$bundle/inside"
+change_bundle '.mounts |= map(if .destination == "/dev" then .options+=["ro"] else . end) | .mounts+=[
+  {"destination":"/full","type":"tmpfs","source":"tmpfs","options":["ro"]},{"destination":"/full/below/file","source":"inside","options":["bind"]}]'
+run_bundle 0
+expect_text '^inside$' "$T/out"
+run '"options":["bind","readonly","z"]' true
+run_bundle 0
+expect_text "option 'readonly' of the mount at '/m' has no effect" "$T/err"
+! grep -q "'z'" "$T/err" || fail "$(cat "$T/err")"
+# A link that is the source itself, over a link that is the place itself.
+ln -s "$T/source" "$T/link"
+run '"options":["bind"]' 'readlink /there'
+change_bundle '.mounts+=[{"destination":"/there","source":"'"$T/link"'","options":["bind","src-nofollow","dest-nofollow"]}]'
+ln -s /tmp "$bundle/rootfs/there"
+run_bundle 0
+expect_text "^$T/source$" "$T/out"
 run '"options":["bind","idmap"],"uidMappings":[{"containerID":1000,"hostID":7,"size":1}],"gidMappings":[{"containerID":1000,"hostID":8,"size":1}]' 'stat -c %u:%g /m/file'
 run_bundle 0
 expect_text '^7:8$' "$T/out"
@@ -44,6 +69,11 @@ run_bundle 0
 make_bundle '.process.args=["cat","/proc/self/personality"] | .linux.personality={"domain":"LINUX32"}'
 run_bundle 0
 expect_text '^00000008$' "$T/out"
+[ -e /sys/fs/selinux/enforce ] || {
+  make_bundle '.process.args=["true"] | .linux.mountLabel="label"'
+  run_bundle 0
+  expect_text 'SELinux is not active: mount label' "$T/err"
+}
 make_bundle '.process.args=["sh","-c","echo $LISTEN_FDS $LISTEN_PID; cat <&3"]'
 LISTEN_FDS=1 expect_exit 0 gantry-oci --root "$T/state" run --bundle "$bundle" l1 3<<<'handed over'
 expect_text '^1 1$' "$T/out"

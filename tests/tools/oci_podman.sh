@@ -25,7 +25,7 @@ expect_exit 0 pod run --rm -t "${limits[@]}" test:1 tty
 expect_text '^/dev/pts/0' "$T/out"
 mkdir "$T/volume"
 echo hello >"$T/volume/file"
-expect_exit 0 pod run --rm "${limits[@]}" -v "$T/volume:/v:ro" --tmpfs /t --user 1000:1000 --read-only --memory 50m test:1 \
+expect_exit 0 pod run --rm "${limits[@]}" -v "$T/volume:/v:ro,z,nocopy" --tmpfs /t --user 1000:1000 --read-only --memory 50m test:1 \
   sh -c 'cat /v/file; touch /t/x && ! touch /v/x && ! touch /x && cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max'
 expect_text '^hello$' "$T/out"
 expect_text '^52428800$' "$T/out"

@@ -14,6 +14,33 @@ expect_text 'best-effort: prio 6' "$T/out"
 make_bundle '.process.args=["true"] | .process.scheduler={"policy":"SCHED_NONE"}'
 expect_exit 5 gantry-oci --root "$T/state" run --bundle "$bundle" x
 
+# Processors: of what is executed in the container, not of its first process; "final" is what it is left with.
+c=gantry-test-$$
+cpu=$(sed -n 's/^Cpus_allowed_list:.*[-,]//p' /proc/self/status)
+if [ -n "$cpu" ]; then
+  make_bundle ".process.args=[\"sleep\",\"1000\"] | .process.execCPUAffinity={\"initial\":\"0\",\"final\":\"$cpu\"}"
+  oci run --detach --bundle "$bundle" "$c" </dev/null
+  ! grep -qx "Cpus_allowed_list:.$cpu" "/proc/$(oci state "$c" | jq .pid)/status" || fail "the first process is moved"
+  expect_exit 0 oci exec "$c" grep Cpus_allowed_list /proc/self/status
+  expect_text "^Cpus_allowed_list:.$cpu$" "$T/out"
+  jq '.process | .args=["grep","Cpus_allowed_list","/proc/self/status"] | .execCPUAffinity={"final":"0"}' "$bundle/config.json" >"$T/process"
+  expect_exit 0 oci exec --process "$T/process" "$c"
+  expect_text '^Cpus_allowed_list:.0$' "$T/out"
+  jq '.execCPUAffinity={"final":"8000"}' "$T/process" >"$T/nowhere"
+  expect_exit 1 oci exec --process "$T/nowhere" "$c"
+  expect_text execCPUAffinity "$T/err"
+  oci delete --force "$c"
+  nothing_is_left "$c"
+fi
+
+# A limit that may not be raised is told of at create, when engines listen; one that may is none before the start.
+if [ "$(ulimit -Hn)" != unlimited ]; then
+  make_bundle '.process.args=["true"] | .process.rlimits=[{"type":"RLIMIT_NOFILE","soft":100,"hard":4611686018427387904}]'
+  expect_exit 1 oci create --bundle "$bundle" "$c"
+  expect_text 'RLIMIT_NOFILE' "$T/err"
+  nothing_is_left "$c"
+fi
+
 # The root of the container, as the last line of mountinfo for "/" has it.
 for kind in shared:shared: slave:master: private: rprivate: unbindable:unbindable; do
   make_bundle ".process.args=[\"sh\",\"-c\",\"grep ' / / \\\\|rootfs / ' /proc/self/mountinfo\"] | .linux.rootfsPropagation=\"${kind%%:*}\""

@@ -21,6 +21,7 @@ set_flag() {
 set_flag --memory 64M memory/memory.limit_in_bytes 67108864
 set_flag --memory-reservation 32M memory/memory.soft_limit_in_bytes 33554432
 set_flag --cpu-shares 300 cpu/cpu.shares
+set_flag --cpu-share 301 cpu/cpu.shares
 set_flag --cpu-period 50000 cpu/cpu.cfs_period_us
 set_flag --cpu-quota 40000 cpu/cpu.cfs_quota_us
 set_flag --cpu-burst 1000 cpu/cpu.cfs_burst_us

@@ -25,6 +25,7 @@ refused "the device '/dev/fuse'" '.linux.devices=[{"path":"/dev/fuse","type":"c"
 refused "the propagation of the mount at '/m'" '.mounts+=[{"destination":"/m","type":"bind","source":"/tmp","options":["rbind","rshared"]}]'
 refused "the type 'overlay' of the mount at '/m'" '.mounts+=[{"destination":"/m","type":"overlay","source":"o","options":["lowerdir=/tmp"]}]'
 refused 'process.apparmorProfile' '.process.apparmorProfile="some"'
+refused 'process.execCPUAffinity' '.process.execCPUAffinity={"final":"0"}'
 refused '1024 bytes are too little' '.linux.resources.memory={"limit":1024}'
 refused 'neither a file nor a directory' '.mounts+=[{"destination":"/m","type":"bind","source":"/dev/null","options":["bind"]}]'
 refused "isolation 'wall'" '.annotations["dev.gantry.isolation"]="wall"'

@@ -17,6 +17,10 @@ printf '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat
 run --security-opt "seccomp=$T/seccomp" "$image" mkdir /x && fail "the profile does nothing"
 grep -q 'not implemented' "$T/err" || fail "$(cat "$T/err")"
 run --security-opt "seccomp=$T/seccomp" --cap-drop CHOWN "$image" mkdir /x || fail "a rule for a capability that is not there"
+# Told before anything is fetched: there is nobody there.
+echo '{"defaultAction":"SCMP_ACT_NONE"}' >"$T/bad"
+expect_exit 125 gantry run --insecure-options=image,http --security-opt "seccomp=$T/bad" docker://127.0.0.1:1/nothing true
+expect_text "unknown action 'SCMP_ACT_NONE'" "$T/err"
 check ulimit "$(run --ulimit nofile=64:128 "$image" sh -c 'ulimit -n; ulimit -Hn' | xargs)" "64 128"
 check tmpfs "$(run --read-only --tmpfs /run:size=1m,mode=0750 "$image" sh -c 'touch /x; touch /run/x && stat -c %a /run; df -m /run | tail -1' | awk '{print $1, $2}' | xargs)" "750 tmpfs 1"
 echo hush >"$T/secret"
