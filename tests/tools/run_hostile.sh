@@ -56,7 +56,7 @@ done
 gantry-run rm -f "$uuid" >/dev/null
 
 # CVE-2023-25809: control groups of the host are neither written to nor seen, also where the container has none of its own.
-for user in '' as_user; do
+for user in '' $(unshare -U true 2>/dev/null && echo as_user); do
   chmod -R a+rX "$T/image"
   $user gantry-run -q --insecure-options=image "oci:$T/image:v1" sh -c 'cat /proc/self/cgroup; for f in $(find /sys/fs/cgroup -name cgroup.procs); do echo $$ >$f && echo written; done; true' >"$T/out" 2>/dev/null
   expect_text ':/$' "$T/out"
