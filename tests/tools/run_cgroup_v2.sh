@@ -65,7 +65,7 @@ check() {
   fi
 }
 eat='x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr "\0" a); echo ${#x}'
-forks='for i in 1 2 3 4 5 6 7 8; do sleep 1 & done'
+forks='for i in 1 2 3 4 5 6 7 8; do sleep 1 & done;'
 
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 check 'memory' 137 '' $run --memory 16m --memory-swap 16m $image sh -c "$eat"
@@ -81,16 +81,22 @@ check 'a device that was not given' 1 'not permitted' $run --cap-add mknod $imag
 check 'a device to read' 0 '^read$' $run --device /dev/vda:/dev/x:r $image \
   sh -c 'head -c 1 /dev/x >/dev/null && ! dd if=/dev/zero of=/dev/x bs=1 count=1 2>/dev/null && echo read'
 # As systemd does for a service with Delegate=yes; what limits that limits what runs in it.
-mkdir /sys/fs/cgroup/unit
-setfattr -n trusted.delegate -v 1 /sys/fs/cgroup/unit
 echo +pids >/sys/fs/cgroup/cgroup.subtree_control
-echo 12 >/sys/fs/cgroup/unit/pids.max
-in_unit() { sh -c 'echo $$ >/sys/fs/cgroup/unit/cgroup.procs && exec "$@"' - "$@"; }
+in_unit() {
+  mkdir /sys/fs/cgroup/unit
+  setfattr -n trusted.delegate -v 1 /sys/fs/cgroup/unit
+  echo 12 >/sys/fs/cgroup/unit/pids.max
+  code=0
+  sh -c 'echo $$ >/sys/fs/cgroup/unit/cgroup.procs && exec "$@"' - "$@" || code=$?
+  sleep 1
+  rmdir /sys/fs/cgroup/unit/gantry-runner /sys/fs/cgroup/unit
+  return $code
+}
 check 'in a unit: processes of the pod' 2 'fork' in_unit $run --pids 5 $image sh -c "$forks"
 check 'in a unit: processes of the unit' 2 'fork' in_unit $run $image sh -c "$forks$forks"
 check 'in a unit: the groups' 0 '^0::/unit/gantry-[^/]*$' in_unit sh -c \
   "uuid=\$($run -d $image sleep 100); cat /proc/\$($run status \$uuid | sed -n 's/^pid-.*=//p')/cgroup; $run rm -f \$uuid >/dev/null"
-check 'in a unit: nothing is left' 0 '^gantry-runner$' sh -c 'sleep 1; cd /sys/fs/cgroup/unit; ls -d gantry-*'
+check 'in a unit: nothing is left' 1 '^$' sh -c 'ls -d /sys/fs/cgroup/unit 2>/dev/null || { echo; exit 1; }'
 check 'nothing is left' 1 '^$' sh -c 'ls -d /sys/fs/cgroup/gantry-*/ 2>/dev/null || { echo; exit 1; }'
 
 # Both: memory as version 1, the others as version 2.

@@ -49,13 +49,13 @@ refused 'two volumes' --tmpfs /x -v "$T:/x"
 
 # A runner that lacks capabilities gives ALL that it has, and says what it cannot give.
 if command -v setpriv >/dev/null; then
-  lacking=(setpriv --bounding-set=-net_admin "$GANTRY_BIN/gantry-run" -q --insecure-options=image)
-  expect_exit 125 "${lacking[@]}" --cap-add Net_Admin "$image" true
-  expect_text 'do not have CAP_NET_ADMIN ourselves' "$T/err"
-  expect_exit 0 "${lacking[@]}" --cap-add ALL --cap-drop chown "$image" sh -c 'echo $((0x$(sed -n "s/CapEff:.//p" /proc/self/status) & 0x1001))'
+  lacking=(setpriv --bounding-set=-sys_time "$GANTRY_BIN/gantry-run" -q --insecure-options=image)
+  expect_exit 125 "${lacking[@]}" --cap-add Sys_Time "$image" true
+  expect_text 'do not have CAP_SYS_TIME ourselves' "$T/err"
+  expect_exit 0 "${lacking[@]}" --cap-add ALL --cap-drop chown "$image" sh -c 'echo $((0x$(sed -n "s/CapEff:.//p" /proc/self/status) & 0x2000001))'
   [ "$(cat "$T/out")" = 0 ] || fail "capabilities: $(cat "$T/out")"
   uuid=$("${lacking[@]}" -d --cap-add ALL "$image" sleep 1000)
-  expect_exit 0 setpriv --bounding-set=-net_admin "$GANTRY_BIN/gantry-run" enter "$uuid" true
+  expect_exit 0 setpriv --bounding-set=-sys_time "$GANTRY_BIN/gantry-run" enter "$uuid" true
   gantry run rm -f "$uuid" >/dev/null
 fi
 refused "cannot set the limit RLIMIT_NOFILE" --ulimit nofile=99999999999

@@ -82,8 +82,8 @@ expect_text 'leave --tty out' "$T/err"
 rm "$T/notify"
 expect_exit 125 env NOTIFY_SOCKET="$T/notify" gantry-run -q --insecure-options=image --sdnotify app "oci:$T/image:v1" true
 expect_text 'reach the notify socket' "$T/err"
-uuid=$(gantry run prepare -q --insecure-options=image "oci:$T/image:v1")
-expect_exit 125 env NOTIFY_SOCKET="$T/notify" gantry run run-prepared -q --insecure-options=image --sdnotify app "$uuid"
+uuid=$(gantry run prepare --insecure-options=image "oci:$T/image:v1")
+expect_exit 125 env NOTIFY_SOCKET="$T/notify" gantry run run-prepared --insecure-options=image --sdnotify app "$uuid"
 expect_text 'a prepared pod gets no sockets' "$T/err"
 gantry run rm "$uuid" >/dev/null
 
