@@ -241,9 +241,11 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
+  ForgetCode();  // that parsed the words
   std::unique_ptr<runner::EarlyNetwork> network;
   const bool kept = options.detach && !options.remove;
   Gathering gathering = Gather(options, apps, options.metadata || kept, [&] { network = BeginNetwork(options, apps); });
+  ForgetCode();  // that knows images and policies
   const auto map = TakeIds(options, gathering.plan);
   RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;

@@ -15,6 +15,12 @@
 #include "tools/progress.h"
 #include "tools/table.h"
 
+// Of the linker: where the program begins in memory, and where its code ends.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): names of the linker
+extern "C" const char __executable_start;
+extern "C" const char etext;
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
+
 namespace gantry::tools {
 namespace {
 
@@ -105,6 +111,13 @@ void PrepareHeap() {
   // Kernels before 5.14 do not know this, and need not.
   madvise(piece + before_page, kSize - kPage, MADV_POPULATE_WRITE);
   std::free(piece);
+}
+
+void ForgetCode() {
+  constexpr uintptr_t kPage = 4096;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(&__executable_start);
+  const uintptr_t end = reinterpret_cast<uintptr_t>(&etext) & ~(kPage - 1);
+  madvise(const_cast<char*>(&__executable_start), end - begin, MADV_DONTNEED);
 }
 
 void AddCommonOptions(CLI::App& app, CommonOptions& options) {

@@ -35,6 +35,10 @@ std::string StoreRoot(const CommonOptions& options);
 // it is touched, takes the kernel several times as long.
 void PrepareHeap();
 
+// For programs that live as long as what they start: the code that ran until now goes out of memory. What is still
+// needed comes back from the page cache, page by page.
+void ForgetCode();
+
 // Parses the command line, calls `run`, and returns the exit code: what `run` returns, or the kind of the gantry::Error
 // that it threw, printed as "NAME: message" and a second line with the hint. --help and --version are handled here; bad
 // usage is exit 2. `own_failure` replaces the exit code of gantry's own errors (125 for run); 0 keeps DESIGN's.
