@@ -12,7 +12,6 @@
 #include <map>
 #include <utility>
 
-#include "libimage/base/digest.h"
 #include "libimage/base/error.h"
 #include "libimage/base/pass_descriptor.h"
 #include "libimage/confine/confine.h"
@@ -103,7 +102,6 @@ int Serve(const PodMetadata& metadata, int runner) {
   const UniqueFd null = OpenFile("/dev/null", O_RDWR);
   for (int fd = 0; fd <= 2; ++fd) dup2(null.get(), fd);
   UniqueFd listener = ReceiveDescriptor(runner, "the runner");
-  static_cast<void>(HmacSha512("-", "-"));  // OpenSSL is loaded while it can be
   image::Confinement nothing;
   nothing.unix_sockets = false;
   image::Confine(nothing);
