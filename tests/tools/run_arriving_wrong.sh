@@ -23,8 +23,9 @@ told() {
   [ "$code" != 0 ] || fail "$1: fetched all the same"
   for verb in '' prepare -d; do
     rm -rf "$T/store"
+    # What only prepares has no code of an app's to keep apart from its own.
     # shellcheck disable=SC2086
-    expect_exit 125 gantry-run -q $verb -v "$T/seen:/seen" "docker://$registry/large:v1"
+    expect_exit "$([ "$verb" = prepare ] && echo "$code" || echo 125)" gantry-run -q $verb -v "$T/seen:/seen" "docker://$registry/large:v1"
     diff "$T/wanted" "$T/err" || fail "$1: gantry-run $verb says something else"
     [ ! -e "$T/seen/executed" ] || fail "$1: gantry-run $verb executed it"
     [ -z "$(ls -A "$T/store/layers")" ] || fail "$1: gantry-run $verb left $(ls -A "$T/store/layers")"
