@@ -211,9 +211,7 @@ void AddConditional(const SyscallEntry& entry, Array& rules) {
       add("SCMP_CMP_MASKED_EQ", kCloneNamespaceFlags, 0);
       break;
     case SyscallRule::kSocket:
-      add("SCMP_CMP_LT", kFamilyAlg);
-      add("SCMP_CMP_EQ", kFamilyAlg + 1);
-      add("SCMP_CMP_GT", kFamilyVsock);
+      for (const SocketFamilies& some : kFamilies) add("SCMP_CMP_MASKED_EQ", some.mask, some.value);
       break;
     case SyscallRule::kPersonality:
       for (const uint64_t persona : {0x0UL, 0x8UL, 0x20000UL, 0x20008UL, 0xFFFFFFFFUL}) add("SCMP_CMP_EQ", persona);
