@@ -57,12 +57,21 @@ TEST(AddAppc, LimitsAreTheCommandLinesFirst) {
   EXPECT_EQ(Take("resource/memory", R"({"limit":"1Mi"})").run.limits.memory, 1 << 20);
   EXPECT_EQ(Take("resource/cpu", R"({"limit":"500m"})").run.limits.cpu_microseconds, 50'000U);
   EXPECT_EQ(Take("os/linux/cpu-shares", "512").run.limits.cpu_shares, 512U);
-  EXPECT_EQ(Take("os/linux/oom-score-adj", "-10").run.oom_score_adj, -10);
+  EXPECT_EQ(Take("os/linux/oom-score-adj", "10").run.oom_score_adj, 10);
   RunOptions given;
   given.limits.memory = 7;
   given.oom_score_adj = 1;
   EXPECT_EQ(Take("resource/memory", R"({"limit":"1Mi"})", given).run.limits.memory, 7);
   EXPECT_EQ(Take("os/linux/oom-score-adj", "-10", given).run.oom_score_adj, 1);
+}
+
+TEST(AddAppc, NobodyElseIsKilledForItsMemory) {
+  const Taken taken = Take("os/linux/oom-score-adj", "-10");
+  EXPECT_EQ(taken.run.oom_score_adj, std::nullopt);
+  EXPECT_THAT(taken.ignored, ElementsAre(HasSubstr("--oom-score-adj")));
+  RunOptions given;
+  given.oom_score_adj = -20;
+  EXPECT_THAT(Take("os/linux/oom-score-adj", "-10", given).ignored, IsEmpty());
 }
 
 TEST(AddAppc, LabelsHandlersGroupsAndPlaces) {
