@@ -142,6 +142,14 @@ struct Taker {
     if (const auto request = value.Find("request"); request && !options.limits.cpu_shares)
       options.limits.cpu_shares = std::max<uint64_t>(2, std::min(Thousandths(*request), kMostCpu) * 1024 / 1000);
   }
+  void OomScore(const Cursor& value) const {
+    const auto adjustment = static_cast<int>(value.Integer(-1000, 1000));
+    // Less would have others killed in its place.
+    if (adjustment < 0 && !options.oom_score_adj)
+      ignored.emplace_back("isolator 'os/linux/oom-score-adj' that is negative, which --oom-score-adj would give");
+    else
+      options.oom_score_adj = options.oom_score_adj.value_or(adjustment);
+  }
   void Selinux(const Cursor& value) const {
     std::string label;
     for (const char* part : {"user", "role", "type", "level"})
@@ -170,7 +178,7 @@ bool TakeIsolator(const std::string& name, const Cursor& value, const Taker& tak
   else if (name == "os/linux/apparmor-profile")
     options.apparmor = options.apparmor.empty() ? value.At("profile").String() : options.apparmor;
   else if (name == "os/linux/oom-score-adj")
-    options.oom_score_adj = options.oom_score_adj.value_or(static_cast<int>(value.Integer(-1000, 1000)));
+    taker.OomScore(value);
   else if (name == "os/linux/cpu-shares")
     options.limits.cpu_shares = options.limits.cpu_shares.value_or(value.Unsigned(262'144));
   else
@@ -211,9 +219,7 @@ void AddConditional(const SyscallEntry& entry, Array& rules) {
       add("SCMP_CMP_MASKED_EQ", kCloneNamespaceFlags, 0);
       break;
     case SyscallRule::kSocket:
-      add("SCMP_CMP_LT", kFamilyAlg);
-      add("SCMP_CMP_EQ", kFamilyAlg + 1);
-      add("SCMP_CMP_GT", kFamilyVsock);
+      for (const SocketFamilies& some : kFamilies) add("SCMP_CMP_MASKED_EQ", some.mask, some.value);
       break;
     case SyscallRule::kPersonality:
       for (const uint64_t persona : {0x0UL, 0x8UL, 0x20000UL, 0x20008UL, 0xFFFFFFFFUL}) add("SCMP_CMP_EQ", persona);

@@ -23,6 +23,7 @@ namespace {
 
 constexpr const char* kVolume = ".notify";  // no name that a user can give to one
 constexpr timeval kPatience = {1, 0};       // for a systemd that is busy
+constexpr int kMostLastWords = 1024;        // twice what systemd has the kernel keep for a socket
 
 // None, and errno, when nobody hears there.
 UniqueFd ConnectTo(const std::string& name) {
@@ -66,6 +67,8 @@ Volume NotifyVolume() {
       .source = kVolume, .target = place.substr(0, place.rfind('/')), .read_only = true, .kind = Volume::Kind::kEmpty};
 }
 
+bool IsNotifyVolume(const Volume& volume) { return volume.kind == Volume::Kind::kEmpty && volume.source == kVolume; }
+
 NotifyRelay NotifyRelay::Open(const Dir& pod, const std::string& to) {
   UniqueFd heard = ConnectTo(to);
   if (!heard)
@@ -85,8 +88,8 @@ bool Notify(const std::string& to, std::string_view message) {
   return heard && send(heard.get(), message.data(), message.size(), MSG_NOSIGNAL) >= 0;
 }
 
-void NotifyRelay::Pass() {
-  while (PassOne()) {
+void NotifyRelay::PassLastWords() {
+  for (int i = 0; i < kMostLastWords && PassOne(); ++i) {
   }
 }
 
@@ -110,21 +113,20 @@ bool NotifyRelay::PassOne() {
   std::vector<int> fds;
   for (const UniqueFd& one : descriptors) fds.push_back(one.get());
   // That nobody hears it is no reason to end an app.
-  if (fds.empty() && !relayed.empty())
-    send(to_.get(), relayed.data(), relayed.size(), MSG_NOSIGNAL);
-  else if (!relayed.empty())
-    PassDescriptors(to_.get(), fds, relayed);
-  return true;
+  if (relayed.empty())
+    return true;
+  return fds.empty() ? send(to_.get(), relayed.data(), relayed.size(), MSG_NOSIGNAL) >= 0
+                     : PassDescriptors(to_.get(), fds, relayed);
 }
 
 std::string RelayedText(std::string_view message, pid_t main) {
-  constexpr std::string_view kOfProcesses[] = {"MAINPID=", "MAINPIDFD=", "MAINPIDFDID="};
+  constexpr std::string_view kNotForApps[] = {"MAINPID=", "MAINPIDFD=", "MAINPIDFDID=", "NOTIFYACCESS="};
   std::string out;
   bool ready = false;
   while (!message.empty()) {
     const std::string_view line = message.substr(0, message.find('\n'));
     message.remove_prefix(std::min(message.size(), line.size() + 1));
-    if (line.empty() || std::ranges::any_of(kOfProcesses, [&](std::string_view key) { return line.starts_with(key); }))
+    if (line.empty() || std::ranges::any_of(kNotForApps, [&](std::string_view key) { return line.starts_with(key); }))
       continue;
     ready = ready || line == "READY=1";
     out += (out.empty() ? "" : "\n") + std::string(line);

@@ -2,7 +2,8 @@
 //
 // systemd believes the processes of a service's control group, which an app is not in, and by default the main process
 // alone, which we are. So it hears them from us, with the descriptors that come with them. Process ids are left out:
-// those that an app knows are of its own namespace.
+// those that an app knows are of its own namespace; and so is who else may speak for the service, which is the unit's
+// to say.
 #pragma once
 
 #include <sys/types.h>
@@ -21,6 +22,7 @@ constexpr size_t kMaxNotifyBytes = 4096;  // of one message, as systemd has it
 // What shows the directory with the socket to an app, and where the socket is then.
 Volume NotifyVolume();
 constexpr const char* kNotifyPlace = "/run/notify/notify.sock";
+bool IsNotifyVolume(const Volume& volume);
 
 class NotifyRelay {
  public:
@@ -29,18 +31,19 @@ class NotifyRelay {
   static NotifyRelay Open(const Dir& pod, const std::string& to);
 
   int fd() const { return from_.get(); }
-  void Pass();  // what waits; nothing is waited for
+  // Of what waits, so that whoever says much keeps us from nothing else. False when none waits, or nobody heard it.
+  bool PassOne();
+  void PassLastWords();  // what waits when the app has ended, as long as it is heard
 
  private:
   NotifyRelay(UniqueFd from, UniqueFd to) : from_(std::move(from)), to_(std::move(to)) {}
-  bool PassOne();
   UniqueFd from_, to_;
 };
 
 // Says one message ourselves. False and errno when nobody hears it.
 bool Notify(const std::string& to, std::string_view message);
 
-// A message as it goes on: without lines about process ids, and, where it says READY=1, with `main`.
+// A message as it goes on: without lines that are not an app's to say, and, where it says READY=1, with `main`.
 std::string RelayedText(std::string_view message, pid_t main);
 
 }  // namespace gantry::runner

@@ -1,8 +1,8 @@
 // One run's place in the store, and the promise that nothing of it outlives the runner but what is to stay.
 //
 //   pods/UUID/image        locked by flock while the run lives; what is in it says pod_record.h
-//   pods/UUID/upper, work  the overlay's; the container's root is mounted over the directory of the pod. With several
-//                          apps each has a directory apps/NAME with these two, over which its root is mounted
+//   pods/UUID/upper, work  the overlay's; the container's root is mounted over `upper`, or in a pod with ids of its own
+//                          over the directory of the two: the pod's, or with several apps apps/NAME
 //   pods/UUID/volumes/     empty volumes, which apps share
 //   pods/UUID/network      what was attached, to be undone at the end (net/pod_network.h)
 //   pods/UUID/APP.log      what a detached app wrote (pod_log.h)

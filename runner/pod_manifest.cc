@@ -11,6 +11,7 @@
 #include "libimage/model/aci_manifest.h"
 #include "libimage/model/execution.h"
 #include "runner/appc.h"
+#include "runner/notify_relay.h"
 #include "runner/spec.h"
 
 namespace gantry::runner {
@@ -376,6 +377,9 @@ json::Object PrintPodManifest(const PodPlan& pod) {
   for (const AppPlan& app : pod.apps) {
     Array mounts;
     for (size_t i = 0; i < app.config.volumes.size(); ++i) {
+      // Of the service that the pod is, not of the pod.
+      if (IsNotifyVolume(app.config.volumes[i]))
+        continue;
       const std::string name = VolumeName(app, i);
       if (named.insert(name).second)
         volumes.emplace_back(VolumeOf(app.config.volumes[i], name));

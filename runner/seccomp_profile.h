@@ -16,7 +16,7 @@ enum class SyscallRule {
   kNoSys,  // ENOSYS: looks absent
   // Allowed by its arguments, see seccomp_generator.cc:
   kClone,        // not with a CLONE_NEW* flag
-  kSocket,       // not AF_ALG, AF_VSOCK or a family above AF_QIPCRTR + 4
+  kSocket,       // of kFamilies
   kPersonality,  // only Linux, its 32-bit kin, and the query
 };
 
@@ -30,8 +30,13 @@ std::span<const SyscallEntry> DefaultProfile();
 
 constexpr int kNewestKnown = 469;  // file_setattr, Linux 6.17
 
-constexpr int kFamilyAlg = 38;
-constexpr int kFamilyVsock = 40;
+// The families up to AF_MCTP but AF_ALG (38) and AF_VSOCK (40), as what they are under a mask: the kernel looks at the
+// lower half of what is a whole register to a filter, in which AF_ALG with a bit above is a large number.
+struct SocketFamilies {
+  uint64_t mask, value;
+};
+constexpr SocketFamilies kFamilies[] = {{0xFFFFFFE0, 0},  {0xFFFFFFFC, 32}, {0xFFFFFFFE, 36}, {0xFFFFFFFF, 39},
+                                        {0xFFFFFFFF, 41}, {0xFFFFFFFE, 42}, {0xFFFFFFFE, 44}};
 
 // CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
 constexpr uint64_t kCloneNamespaceFlags = 0x7E020000;

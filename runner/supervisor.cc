@@ -248,7 +248,7 @@ ExitStatus PodSupervisor::Run(std::vector<Rootfs> roots) {
     attach_.emplace(pod_.dir(), loop_);
   if (!options_.notify.empty()) {
     relay_.emplace(NotifyRelay::Open(pod_.dir(), options_.notify));
-    loop_.Watch(relay_->fd(), [this] { relay_->Pass(); });
+    loop_.Watch(relay_->fd(), [this] { relay_->PassOne(); });
   }
   SharedNamespaces shared;
   const std::vector<AppPlan>& plans = pod_.plan().apps;
@@ -264,7 +264,7 @@ ExitStatus PodSupervisor::Run(std::vector<Rootfs> roots) {
     loop_.After(kSettled, [this] { pod_.Confine(); });
   loop_.Run([this] { return std::ranges::none_of(apps_, [](const auto& app) { return app->running; }); });
   if (relay_)
-    relay_->Pass();  // its last words
+    relay_->PassLastWords();
   return failed_.value_or(ExitStatus{});
 }
 

@@ -48,6 +48,10 @@ std::string Unit(const runner::PodRecord& pod, const CommonOptions& common) {
   if (plan.command.empty() || plan.command.front() == "prepare")
     throw Error(ErrorKind::kUnsupported, "pod " + pod.uuid() + " was not made by one command that runs it",
                 "start it with: gantry run --detach");
+  // Which systemd takes as it stands, to the end of the line.
+  if (plan.directory.find_first_of("\n\r") != std::string::npos || plan.directory.ends_with('\\'))
+    throw Error(ErrorKind::kUnsupported, "a unit cannot name the directory " + Quoted(plan.directory),
+                "run the pod from another one");
   std::string apps;
   unsigned seconds = 0;
   for (const runner::AppPlan& app : plan.apps) {

@@ -95,28 +95,34 @@ void Say(const VerbOptions& options, const json::Array& done) {
   for (const json::Value& one : done) std::printf("%s\n", one.object()->Find("uuid")->string()->c_str());
 }
 
-// Each of them: one that cannot be ended keeps nobody from the others. `end` says what is told of it.
-// `done`: what is told beside them.
-int EndEach(const EndOptions& options, const Dir& pods, json::Array done,
-            const std::function<json::Object(const PodRecord&)>& end) {
-  int code = 0;
-  for (const PodRecord& pod : NamedPods(pods, options.verb)) {
+// Of several: one that cannot be ended is told, and keeps nobody from the others.
+class Ends {
+ public:
+  // `end` says what is told of it.
+  void Try(const std::function<json::Object()>& end) {
     try {
-      done.emplace_back(end(pod));
+      done_.emplace_back(end());
     } catch (const Error& error) {
       PrintError(error);
-      code = static_cast<int>(error.kind());
+      code_ = static_cast<int>(error.kind());
     }
   }
-  Say(options.verb, done);
-  return code;
-}
+  int Tell(const VerbOptions& options) const {
+    Say(options, done_);
+    return code_;
+  }
+
+ private:
+  json::Array done_;
+  int code_ = 0;
+};
 
 int Stop(const EndOptions& options) {
   const Dir pods = OpenPods(*options.verb.common);
-  return EndEach(options, pods, {}, [&](const PodRecord& pod) {
-    return json::Object{{"uuid", pod.uuid()}, {"how", StopPod(pods, pod, options)}};
-  });
+  Ends ends;
+  for (const PodRecord& pod : NamedPods(pods, options.verb))
+    ends.Try([&] { return json::Object{{"uuid", pod.uuid()}, {"how", StopPod(pods, pod, options)}}; });
+  return ends.Tell(options.verb);
 }
 
 // What is left of a pod that was not to be kept, because its network could not be undone: known by its UUID alone.
@@ -132,24 +138,29 @@ int Remove(EndOptions options) {
       Warn(*options.verb.common, error->message());
     return json::Object{{"uuid", uuid}};
   };
-  json::Array rests;
+  std::vector<std::string> rests;
   std::erase_if(options.verb.pods, [&](const std::string& name) {
     const bool rest = IsRest(pods, name);
     if (rest)
-      rests.emplace_back(remove(name));
+      rests.push_back(name);
     return rest;
   });
-  if (!rests.empty() && options.verb.pods.empty() && options.verb.uuid_file.empty()) {
-    Say(options.verb, rests);
-    return 0;
+  // Nothing is removed before all names are known.
+  std::vector<PodRecord> records;
+  if (rests.empty() || !options.verb.pods.empty() || !options.verb.uuid_file.empty())
+    records = NamedPods(pods, options.verb);
+  Ends ends;
+  for (const std::string& uuid : rests) ends.Try([&] { return remove(uuid); });
+  for (const PodRecord& pod : records) {
+    ends.Try([&] {
+      if (options.force && Runs(pods, pod.uuid()))
+        StopPod(pods, pod, options);
+      else if (Runs(pods, pod.uuid()))
+        throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " runs", "stop it first, or give --force");
+      return remove(pod.uuid());
+    });
   }
-  return EndEach(options, pods, std::move(rests), [&](const PodRecord& pod) {
-    if (options.force && Runs(pods, pod.uuid()))
-      StopPod(pods, pod, options);
-    else if (Runs(pods, pod.uuid()))
-      throw Error(ErrorKind::kFailed, "pod " + pod.uuid() + " runs", "stop it first, or give --force");
-    return remove(pod.uuid());
-  });
+  return ends.Tell(options.verb);
 }
 
 int Collect(const EndOptions& options) {

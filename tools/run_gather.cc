@@ -59,6 +59,7 @@ std::optional<Decided> Verify(const PodOptions& options, const LocalName& name, 
           SendMessage(id.write.get(), {kImageId, {AppcId(*local).str()}});
         return sign::Candidate{std::move(local->image), std::move(local->evidence)};
       });
+  id.write.Reset();
   meanwhile();
   auto verified = deciding.Wait();
   if (verified && name.pinned && verified->image().descriptor.digest != *name.pinned)
@@ -68,7 +69,9 @@ std::optional<Decided> Verify(const PodOptions& options, const LocalName& name, 
   Decided out{*std::move(verified), ""};
   if (with_id) {
     const auto message = ReceiveMessage(id.read.get(), {1, kMaxImageIdBytes, "the process that decides"});
-    out.image_id = "sha512-" + Digest::Parse(message.value().fields.at(0)).hex();
+    if (!message || message->fields.size() != 1)
+      throw Error(ErrorKind::kFailed, "the process that decides has not said the image's ID");
+    out.image_id = "sha512-" + Digest::Parse(message->fields[0]).hex();
   }
   return out;
 }

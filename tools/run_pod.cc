@@ -238,6 +238,7 @@ void RefuseSharedTerminal(const runner::PodPlan& plan) {
 Dir OpenPods(const CommonOptions& common) { return Dir::Open(StoreRoot(common) + "/pods"); }
 
 int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
+  const unsigned sockets = TakeSockets();
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
@@ -256,7 +257,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   gathering.plan.kept = kept;
   gathering.plan.command = options.command;
   gathering.plan.directory = RealPath(".");
-  TakeServices(options, gathering.plan);
+  TakeServices(options, sockets, gathering.plan);
   const Dir pods = OpenPods(options.common);
   runner::SweepPods(pods, map);
   const auto make = [&] { return gathering.Described(runner::Pod::Create(pods, gathering.plan, map)); };

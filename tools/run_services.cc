@@ -32,22 +32,26 @@ void TakeSocket(int fd) {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-void TakeSockets(runner::RunConfig& first) {
+}  // namespace
+
+unsigned TakeSockets() {
   const char* sockets = std::getenv("LISTEN_FDS");
   const char* for_whom = std::getenv("LISTEN_PID");
   if (sockets == nullptr || for_whom == nullptr || for_whom != std::to_string(getpid()))
-    return;
-  first.sockets = std::min(ParseDecimal<unsigned>(sockets).value_or(0), kMaxSockets);
-  for (int fd = 3; fd < 3 + static_cast<int>(first.sockets); ++fd) TakeSocket(fd);
-  if (const char* names = std::getenv("LISTEN_FDNAMES"); names != nullptr && first.sockets > 0)
-    first.env.push_back(std::string("LISTEN_FDNAMES=") + names);
+    return 0;
+  const auto count = ParseDecimal<unsigned>(sockets);
+  if (!count || *count > kMaxSockets)
+    throw Error(ErrorKind::kUsage, "LISTEN_FDS is " + Quoted(sockets),
+                "let it be what systemd sets, at most " + std::to_string(kMaxSockets) + ", or unset it");
+  for (int fd = 3; fd < 3 + static_cast<int>(*count); ++fd) TakeSocket(fd);
+  return *count;
 }
 
-}  // namespace
-
-void TakeServices(const PodOptions& options, runner::PodPlan& plan) {
+void TakeServices(const PodOptions& options, unsigned sockets, runner::PodPlan& plan) {
   runner::RunConfig& first = plan.apps.front().config;
-  TakeSockets(first);
+  first.sockets = sockets;
+  if (const char* names = std::getenv("LISTEN_FDNAMES"); names != nullptr && sockets > 0)
+    first.env.push_back(std::string("LISTEN_FDNAMES=") + names);
   if (RelayTo(options).empty())
     return;
   if (first.terminal && !options.detach)
@@ -61,9 +65,7 @@ void TakeServices(const PodOptions& options, runner::PodPlan& plan) {
 std::string RelayTo(const PodOptions& options) { return options.notify == "app" ? NotifySocket() : ""; }
 
 void RefuseServices(const PodOptions& options) {
-  runner::RunConfig passed;
-  TakeSockets(passed);
-  if (passed.sockets > 0 || !RelayTo(options).empty())
+  if (TakeSockets() > 0 || !RelayTo(options).empty())
     throw Error(ErrorKind::kUnsupported, "a prepared pod gets no sockets of a service, and no notify socket",
                 "give the images to gantry run, not to gantry run prepare");
 }

@@ -8,8 +8,12 @@
 
 namespace gantry::tools {
 
-// For the first app: sd_listen_fds(3), and with --sdnotify=app a notify socket and sd_watchdog_enabled(3).
-void TakeServices(const PodOptions& options, runner::PodPlan& plan);
+// How many sockets are passed to us, as sd_listen_fds(3) has it, from descriptor 3 on. Before anything is executed,
+// which would have them, and before anything is opened, which a number that is wrong would count.
+unsigned TakeSockets();
+
+// For the first app: these, and with --sdnotify=app a notify socket and sd_watchdog_enabled(3).
+void TakeServices(const PodOptions& options, unsigned sockets, runner::PodPlan& plan);
 
 // Where what the first app says on its notify socket is to go; empty: it has none.
 std::string RelayTo(const PodOptions& options);

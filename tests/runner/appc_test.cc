@@ -13,6 +13,10 @@
 #include "libimage/base/error.h"
 #include "runner/filter_compiler.h"
 #include "runner/pod_manifest.h"
+#include "runner/seccomp.h"
+#include "runner/seccomp_profile.h"
+#include "runner/syscall_table.h"
+#include "tests/support/bpf.h"
 #include "tests/support/temp_dir.h"
 
 namespace gantry::runner {
@@ -53,12 +57,21 @@ TEST(AddAppc, LimitsAreTheCommandLinesFirst) {
   EXPECT_EQ(Take("resource/memory", R"({"limit":"1Mi"})").run.limits.memory, 1 << 20);
   EXPECT_EQ(Take("resource/cpu", R"({"limit":"500m"})").run.limits.cpu_microseconds, 50'000U);
   EXPECT_EQ(Take("os/linux/cpu-shares", "512").run.limits.cpu_shares, 512U);
-  EXPECT_EQ(Take("os/linux/oom-score-adj", "-10").run.oom_score_adj, -10);
+  EXPECT_EQ(Take("os/linux/oom-score-adj", "10").run.oom_score_adj, 10);
   RunOptions given;
   given.limits.memory = 7;
   given.oom_score_adj = 1;
   EXPECT_EQ(Take("resource/memory", R"({"limit":"1Mi"})", given).run.limits.memory, 7);
   EXPECT_EQ(Take("os/linux/oom-score-adj", "-10", given).run.oom_score_adj, 1);
+}
+
+TEST(AddAppc, NobodyElseIsKilledForItsMemory) {
+  const Taken taken = Take("os/linux/oom-score-adj", "-10");
+  EXPECT_EQ(taken.run.oom_score_adj, std::nullopt);
+  EXPECT_THAT(taken.ignored, ElementsAre(HasSubstr("--oom-score-adj")));
+  RunOptions given;
+  given.oom_score_adj = -20;
+  EXPECT_THAT(Take("os/linux/oom-score-adj", "-10", given).ignored, IsEmpty());
 }
 
 TEST(AddAppc, LabelsHandlersGroupsAndPlaces) {
@@ -139,6 +152,30 @@ TEST(AppcFilter, RefusesWhatIsNotRetained) {
   EXPECT_THAT(ignored, IsEmpty());
   AppcFilter(true, {"mkdir", "mount", "no_such_call"}, "", ignored);
   EXPECT_THAT(ignored, ElementsAre(HasSubstr(": mount;")));
+}
+
+TEST(AppcFilter, AllowsNothingThatIsNotAllowedByDefault) {
+  std::vector<std::string> ignored, all;
+  for (const SyscallNumber& call : SyscallArchitectures()[0].calls) all.emplace_back(call.name);
+  for (const bool retain : {true, false}) {
+    const std::vector<std::string> names = retain ? all : std::vector<std::string>{"mkdir"};
+    const auto filter = CompileFilter(AppcFilter(retain, names, "", ignored).value());
+    seccomp_data call{};
+    call.arch = SyscallArchitectures()[0].audit;
+    int allowed = 0;
+    for (call.nr = 0; call.nr < kNewestKnown + 10; ++call.nr) {
+      for (const uint64_t low : {0x0U, 0x1U, 0x8U, 0x26U, 0x27U, 0x28U, 0x29U, 0x20008U, 0x2000000U, 0x10000000U}) {
+        for (const uint64_t above : {uint64_t{0}, uint64_t{1} << 32, ~uint64_t{0} << 32}) {
+          call.args[0] = above | low;
+          const bool may = gantry::testing::Decide(filter, call) == SECCOMP_RET_ALLOW;
+          allowed += may ? 1 : 0;
+          EXPECT_TRUE(!may || gantry::testing::Decide(DefaultFilter(), call) == SECCOMP_RET_ALLOW)
+              << "call " << call.nr << " with " << call.args[0];
+        }
+      }
+    }
+    EXPECT_GT(allowed, 1000);
+  }
 }
 
 TEST(AppcFilter, WildcardsMaskWhatElseIsNamed) {

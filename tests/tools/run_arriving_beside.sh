@@ -40,6 +40,18 @@ expect_exit 0 gantry-store check
 expect_exit 0 gantry-store gc
 [ "$(find "$T/store/layers" -mindepth 1 -maxdepth 1 | wc -l)" = 1 ] || fail "layers: $(ls -A "$T/store/layers")"
 
+# What is refused when they have begun to come is told at once and ends the fetch; else it is told when all are here.
+printf '{"acVersion":"0.8.11","acKind":"PodManifest","isolators":[{"name":"resource/cpu","value":{"limit":"1"}}],"apps":[
+  {"name":"a","image":{},"annotations":[{"name":"dev.gantry/image","value":"%s"}]}]}' "$image" >"$T/pod"
+rm -rf "$T/store"
+expect_exit 125 gantry-run -q --strict --pod-manifest "$T/pod"
+expect_text 'wants what it cannot get' "$T/err"
+! pgrep -af "gantry-fetch.*127.0.0.1:$port/large" || fail "a process is left"
+[ -z "$(find "$T/store/layers" "$T/store/pods" -mindepth 1)" ] || fail "left: $(ls -A "$T/store/layers" "$T/store/pods")"
+expect_exit 0 gantry-run --pod-manifest "$T/pod"
+[ "$(grep -c 'does not get: isolator of the pod' "$T/err")" = 1 ] || fail "$(cat "$T/err")"
+tail -n1 "$T/err" | grep -q 'does not get' || fail "told while layers came: $(cat "$T/err")"
+
 # Who brings them is killed.
 for verb in '' -d; do
   rm -rf "$T/store"

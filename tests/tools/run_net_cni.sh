@@ -101,7 +101,12 @@ expect_exit 0 "${run[@]}" --net=odd "$image" true
 uuid=$(ls "$T/store/pods")
 expect_exit 1 gantry run gc
 expect_text "gantry run rm --force $uuid\$" "$T/err"
-expect_exit 1 gantry run rm "$uuid"
+other=$(gantry-run -q --insecure-options=image -d "$image" true)
+gantry run status --wait "$other" >/dev/null
+expect_exit 3 gantry run rm --force "$uuid" none-such
+[ -e "$T/store/pods/$uuid" ] || fail "removed beside a name that is wrong"
+expect_exit 1 gantry run rm "$uuid" "$other"
+[ "$(cat "$T/out")" = "$other" ] || fail "one that cannot go keeps others: $(cat "$T/out" "$T/err")"
 expect_exit 0 gantry run rm --force "$uuid"
 expect_text "'odd' failed at DEL" "$T/err"
 [ -z "$(ls -A "$T/store/pods")" ] || fail "a pod that was given up is left"

@@ -49,13 +49,19 @@ gantry run rm -f detached >/dev/null
 expect_exit 0 python3 "$T/notify.py" "$T" gantry-run --insecure-options=image "oci:$T/image:v1" true
 expect_text 'nobody answers the watchdog' "$T/err"
 
-# From the app: what it says reaches systemd as from us, without the ids of processes that it cannot know.
+for count in 1000 two 2; do
+  expect_exit 125 sh -c 'LISTEN_PID=$$ LISTEN_FDS=$0 exec "$@" 3<&- 4<&-' $count gantry-run --insecure-options=image "oci:$T/image:v1" true
+  expect_text 'LISTEN_FDS' "$T/err"
+done
+
+# From the app: what it says reaches systemd as from us, without the ids of processes that it cannot know, and without
+# what is not its to say.
 cat >"$T/say.py" <<'END'
 import os, socket, sys
 place = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 place.connect(os.environ["NOTIFY_SOCKET"])
 place.send(b"STATUS=begins\nMAINPID=1")
-place.send(b"READY=1\nMAINPID=%d" % os.getpid())
+place.send(b"READY=1\nNOTIFYACCESS=all\nMAINPID=%d" % os.getpid())
 for text in b"WATCHDOG=1", b"RELOADING=1\nMONOTONIC_USEC=7": place.send(text)
 socket.send_fds(place, [b"FDSTORE=1\nFDNAME=x"], [0, 1])
 place.send(b"MAINPID=3")
@@ -77,6 +83,12 @@ for who in root 1000; do
   expect_exit 0 "${run[@]}" --sdnotify app -u "$who" "${host[@]}" "oci:$T/image:v1" /usr/bin/python3 /say.py
   diff "$T/expected" "$T/out" || fail "as $who"
 done
+# The socket is the service's, and no volume of a manifest.
+expect_exit 0 "${run[@]}" -d --name told --sdnotify app "oci:$T/image:v1" true
+gantry run cat-manifest told >"$T/pod"
+[ "$(jq -c .volumes "$T/pod")" = '[]' ] || fail "$(cat "$T/pod")"
+expect_exit 0 gantry-run -q --insecure-options=image --pod-manifest "$T/pod"
+gantry run rm told >/dev/null
 expect_exit 125 "${run[@]}" --sdnotify app --tty "oci:$T/image:v1" true
 expect_text 'leave --tty out' "$T/err"
 rm "$T/notify"
@@ -101,3 +113,6 @@ if command -v systemd-analyze >/dev/null; then
 fi
 gantry run rm -f "$uuid" >/dev/null
 expect_exit 3 gantry generate systemd web
+mkdir "$T/a"$'\n'ExecStart=x && cd "$T/a"$'\n'ExecStart=x
+uuid=$(gantry run -q --insecure-options=image -d "oci:$T/image:v1" true)
+expect_exit 7 gantry generate systemd "$uuid"
