@@ -88,8 +88,7 @@ in_unit() {
   echo 12 >/sys/fs/cgroup/unit/pids.max
   code=0
   sh -c 'echo $$ >/sys/fs/cgroup/unit/cgroup.procs && exec "$@"' - "$@" || code=$?
-  sleep 1
-  rmdir /sys/fs/cgroup/unit/gantry-runner /sys/fs/cgroup/unit
+  for i in $(seq 100); do rmdir /sys/fs/cgroup/unit/gantry-runner /sys/fs/cgroup/unit 2>/dev/null; [ -d /sys/fs/cgroup/unit ] || break; sleep 0.1; done
   return $code
 }
 check 'in a unit: processes of the pod' 2 'fork' in_unit $run --pids 5 $image sh -c "$forks"
