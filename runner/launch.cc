@@ -256,6 +256,9 @@ void LaunchBetween(SetupPlan& plan, const Namespaces& namespaces, Launched& out)
     plan.answers = answers.get();
   std::vector<int> needed = NeededInside(plan, namespaces, answers.get());
   const pid_t between = ForkInto(plan.entered ? namespaces.cgroup : -1);
+  if (between < 0 && errno == EBUSY)
+    throw Error(ErrorKind::kFailed, "the control group takes no process: it hands controllers down to those below",
+                "give one below it");
   if (between < 0)
     ThrowErrno("fork");
   if (between == 0) {
