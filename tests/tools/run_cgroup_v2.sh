@@ -89,6 +89,7 @@ check 'a device to read' 0 '^read$' $run --device /dev/vda:/dev/x:r $image \
 echo +pids >/sys/fs/cgroup/cgroup.subtree_control
 in_unit() {
   mkdir /sys/fs/cgroup/unit
+  chown "${owner:-0}" /sys/fs/cgroup/unit
   setfattr -n trusted.delegate -v 1 /sys/fs/cgroup/unit
   echo 12 >/sys/fs/cgroup/unit/pids.max
   code=0
@@ -98,8 +99,10 @@ in_unit() {
 }
 check 'in a unit: processes of the pod' 2 'fork' in_unit $run --pids 5 $image sh -c "$forks"
 check 'in a unit: processes of the unit' 2 'fork' in_unit $run $image sh -c "$forks$forks"
-check 'in a unit: the groups' 0 '^0::/unit/gantry-[^/]*$' in_unit sh -c \
-  "uuid=\$($run -d $image sleep 100); cat /proc/\$($run status \$uuid | sed -n 's/^pid-.*=//p')/cgroup; $run rm -f \$uuid >/dev/null"
+groups="uuid=\$($run -d $image sleep 100); cat /proc/\$($run status \$uuid | sed -n 's/^pid-.*=//p')/cgroup; $run rm -f \$uuid >/dev/null"
+check 'in a unit: the groups' 0 '^0::/unit/gantry-[^/]*$' in_unit sh -c "$groups"
+owner=1000
+check 'in a unit of another user: the groups' 0 '^0::/gantry-[^/]*$' in_unit sh -c "$groups"
 oci='gantry-oci --root /run/oci'
 $oci run --detach --bundle /bundle c </dev/null >/tmp/out 2>&1 || cat /tmp/out
 for i in $(seq 100); do grep -q pids /sys/fs/cgroup/c/cgroup.subtree_control && break; sleep 0.1; done
