@@ -325,6 +325,17 @@ void BundleCgroup::Descend(const std::string& where) {
                 "give one that is there, from the container's own on: [CONTROLLER:]PATH");
 }
 
+void BundleCgroup::Follow(pid_t first) {
+  const auto group = std::ranges::find_if(groups_, &Group::v2);
+  if (group == groups_.end() || Trimmed(ReadControl(group->path + "/cgroup.subtree_control")).empty())
+    return;
+  for (const CgroupMount& mount : FindCgroupMounts(std::to_string(first))) {
+    std::string own = GroupDirectory(mount, mount.own_group);
+    if (mount.v2 && own.starts_with(group->path + "/"))
+      group->path = std::move(own);
+  }
+}
+
 void BundleCgroup::Apply(const SpecResources& resources, bool devices) {
   CheckUsage(resources.memory);
   const std::vector<ControlWrite> v1 = WritesForV1(resources);

@@ -63,6 +63,10 @@ class BundleCgroup {
   // of the controllers. kNotFound where there is none.
   void Descend(const std::string& where);
 
+  // For a process that is to join: of v2 no group takes one that hands controllers down, as systemd has its own do in a
+  // container. Then it is that of the container's first process, which has had to go to one below.
+  void Follow(pid_t first);
+
   // Opens what a process that joins needs.
   void OpenForJoining();
   void CloseDescriptors();  // once it has joined

@@ -349,6 +349,8 @@ ExitStatus Exec(const RuntimeOptions& runtime, const ExecOptions& options) {
                 "leave --cgroup out");
   if (!options.cgroup.empty())
     state.cgroup.Descend(options.cgroup);
+  else if (!machine)
+    state.cgroup.Follow(state.pid);
   if (!machine)
     state.cgroup.OpenForJoining();
   ProcessSurroundings around{runtime, options.options, &dir, &state};

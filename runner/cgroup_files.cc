@@ -23,6 +23,7 @@ namespace {
 constexpr size_t kMaxProcBytes = 4 * 1024 * 1024;
 constexpr int kRemoveAttempts = 500;  // of 10 ms
 constexpr int kMaxDepth = 32;
+constexpr int kRoomAttempts = 10;
 constexpr const char* kRoom = "/gantry-runner";  // of the runner itself, in a group that was given to it
 
 // A process that is forked may close all that it has inherited, and then have something else by that number.
@@ -78,9 +79,13 @@ std::string MountName(const std::string& controllers) {
 // Groups right below `group`.
 std::vector<std::string> Children(const std::string& group) {
   std::vector<std::string> out;
-  DIR* dir = opendir(group.c_str());
-  if (dir == nullptr)
+  const int fd = TryOpen(group, O_RDONLY | O_DIRECTORY);
+  DIR* dir = fd < 0 ? nullptr : fdopendir(fd);
+  if (dir == nullptr) {
+    if (fd >= 0)
+      close(fd);
     return out;
+  }
   while (const dirent* entry = readdir(dir)) {
     const std::string_view name = entry->d_name;
     if (entry->d_type == DT_DIR && name != "." && name != "..")
@@ -109,6 +114,11 @@ void AddProcesses(const std::string& group, int depth, std::vector<pid_t>& into)
   if (depth == kMaxDepth)
     return;
   for (const std::string& child : Children(group)) AddProcesses(child, depth + 1, into);
+}
+
+bool IsGone(const std::string& group) {
+  const CgroupPath at = FromTop(group);
+  return faccessat(at.from, at.path, F_OK, 0) < 0 && errno == ENOENT;
 }
 
 bool RemoveOnce(const std::string& group, int depth) {
@@ -185,11 +195,15 @@ std::string DelegatedGroup(const CgroupMount& mount) {
   std::string out = GroupDirectory(mount, mount.own_group);
   if (out.ends_with(kRoom))
     out.resize(out.size() - std::string_view(kRoom).size());
-  if (access((out + "/cgroup.procs").c_str(), W_OK) < 0)
+  const UniqueFd fd(TryOpen(out, O_RDONLY | O_DIRECTORY));
+  struct stat status {};
+  // Given to somebody else, it is nothing for root to make pods in: its owner can end them, and lift their limits.
+  if (!fd || fstat(fd.get(), &status) < 0 || status.st_uid != geteuid() ||
+      faccessat(fd.get(), "cgroup.procs", W_OK, 0) < 0)
     return {};
   for (const char* name : {"user.delegate", "trusted.delegate"}) {
     char value = 0;
-    if (getxattr(out.c_str(), name, &value, sizeof value) == sizeof value && value == '1')
+    if (fgetxattr(fd.get(), name, &value, sizeof value) == sizeof value && value == '1')
       return out;
   }
   return {};
@@ -199,13 +213,18 @@ void MakeRoom(const std::string& group) {
   const std::string room = group + kRoom;
   if (!MakeDirectory(room) && errno != EEXIST)
     ThrowErrno("make the control group " + room);
-  const std::string processes = ReadControl(group + "/cgroup.procs");
-  for (size_t begin = 0; begin < processes.size();) {
-    const size_t end = std::min(processes.find('\n', begin), processes.size());
-    const int error = WriteControl(room + "/cgroup.procs", std::string_view(processes).substr(begin, end - begin));
-    if (error != 0 && error != ESRCH)
-      ThrowErrno("move a process of ours to the control group " + room, error);
-    begin = end + 1;
+  // Again, for what they have forked meanwhile.
+  for (int attempt = 0; attempt < kRoomAttempts; ++attempt) {
+    const std::string processes = ReadControl(group + "/cgroup.procs");
+    if (processes.empty())
+      return;
+    for (size_t begin = 0; begin < processes.size();) {
+      const size_t end = std::min(processes.find('\n', begin), processes.size());
+      const int error = WriteControl(room + "/cgroup.procs", std::string_view(processes).substr(begin, end - begin));
+      if (error != 0 && error != ESRCH)
+        ThrowErrno("move a process of ours to the control group " + room, error);
+      begin = end + 1;
+    }
   }
 }
 
@@ -243,7 +262,7 @@ bool RemoveGroup(const std::string& group) {
     if (RemoveOnce(group, 0))
       return true;
     // Below a mount that is read-only nothing can be removed, not even what is not there.
-    if (errno == EROFS && access(group.c_str(), F_OK) < 0 && errno == ENOENT)
+    if (errno == EROFS && IsGone(group))
       return true;
     if (errno != EBUSY)
       return false;

@@ -40,7 +40,7 @@ bool MakeDirectory(const std::string& path);    // by errno why not
 bool RemoveDirectory(const std::string& path);  // by errno why not
 
 // The directory of the group of v2 that was given to those who run in it, to have groups of their own there, as systemd
-// gives it to a service with Delegate=yes; empty when `mount` has none that we are in.
+// gives it to a service with Delegate=yes, and is ours; empty when `mount` has none that we are in.
 std::string DelegatedGroup(const CgroupMount& mount);
 
 // A group that hands controllers down may have no processes: those right in `group` go to one of ours below it.

@@ -11,6 +11,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "runner/cgroup_files.h"
 
 namespace gantry::runner {
 namespace {
@@ -143,7 +144,7 @@ std::vector<bpf_insn> CompileDeviceFilter(const std::vector<DeviceRule>& rules) 
 
 void AttachDeviceFilter(const std::string& group, const std::vector<DeviceRule>& rules) {
   const UniqueFd program = LoadProgram(CompileDeviceFilter(rules));
-  const UniqueFd directory = OpenFile(group, O_RDONLY | O_DIRECTORY);
+  const UniqueFd directory = OpenControl(group, O_RDONLY | O_DIRECTORY);
   const std::vector<uint32_t> before = Attached(directory.get());
   bpf_attr attributes{};
   attributes.target_fd = static_cast<uint32_t>(directory.get());

@@ -558,7 +558,8 @@ void GiveUp(const InitParams& head) {
 
 // We are in all of a running container but its pid namespace, where our children will be: one goes on in our place.
 // Whoever looks on there, and may trace everyone, sees nothing of the runner but this program (CVE-2019-5736), with no
-// more rights than the application starts with and no descriptor of a directory (CVE-2016-9962).
+// more rights than the application starts with and what its filter, limits and labels take, and with no descriptor of a
+// directory (CVE-2016-9962).
 void EnterPids() {
   if (fcntl(kAnswersFd, F_GETFD) < 0)
     return;

@@ -191,12 +191,12 @@ std::vector<int> NeededInside(const SetupPlan& plan, const Namespaces& namespace
 // ours. The container's process becomes our child; that of a running container is made by init, after this one has
 // given up what it can, so that no copy of the runner is ever seen in there.
 [[noreturn]] void Intermediate(const SetupPlan& plan, const Namespaces& namespaces, int answers,
-                               std::vector<int> needed) {
+                               std::vector<int>& needed) {
   // Nobody in the namespaces that we enter is to look into us (CVE-2016-9962).
   prctl(PR_SET_DUMPABLE, 0);
   Answer answer = Enter(namespaces);
   if (answer.error == 0) {
-    CloseAllBut(std::move(needed));
+    CloseAllBut(needed);
     if (plan.entered)
       RunSetup(plan);
     const long child = Clone(plan, namespaces, CLONE_PARENT, nullptr, -1);
@@ -208,7 +208,8 @@ std::vector<int> NeededInside(const SetupPlan& plan, const Namespaces& namespace
   _exit(0);
 }
 
-// fork(2); into a control group of v2, unless that is -1. Then the child does not allocate: threads may hold locks.
+// fork(2); into a control group of v2, unless that is -1. Then the child neither allocates nor frees: threads may hold
+// locks.
 pid_t ForkInto(int cgroup) {
   if (cgroup < 0)
     return fork();
@@ -248,29 +249,31 @@ const char* NameOf(int flag) {
 
 void LaunchBetween(SetupPlan& plan, const Namespaces& namespaces, Launched& out) {
   auto [ours, theirs] = SocketPair(SOCK_SEQPACKET);
+  HearWhoAnswers(ours.get());
   UniqueFd answers = AboveControl(theirs.get());
   theirs.Reset();
   if (plan.entered)
     plan.answers = answers.get();
   std::vector<int> needed = NeededInside(plan, namespaces, answers.get());
   const pid_t between = ForkInto(plan.entered ? namespaces.cgroup : -1);
+  if (between < 0 && errno == EBUSY)
+    throw Error(ErrorKind::kFailed, "the control group takes no process: it hands controllers down to those below",
+                "give one below it");
   if (between < 0)
     ThrowErrno("fork");
   if (between == 0) {
     close(out.socket.get());
     close(ours.get());
-    Intermediate(plan, namespaces, answers.get(), std::move(needed));
+    Intermediate(plan, namespaces, answers.get(), needed);
   }
   answers.Reset();
-  Answer answer{EPIPE, 0, -1};
-  ssize_t size = -1;
-  while ((size = recv(ours.get(), &answer, sizeof answer, 0)) < 0 && errno == EINTR) {
-  }
+  const std::optional<Answer> received = ReceiveAnswer(ours.get(), between);
   while (waitpid(between, nullptr, 0) < 0 && errno == EINTR) {
   }
   // It failed before there was another: its report has come.
-  if (size == 0 && plan.entered)
+  if (!received && plan.entered)
     return;
+  const Answer answer = received.value_or(Answer{EPIPE, 0, -1});
   if (answer.error != 0 && answer.flag != 0)
     ThrowErrno(std::string("enter the ") + NameOf(answer.flag) + " namespace", answer.error);
   if (answer.error != 0 && plan.entered)
@@ -372,6 +375,8 @@ Launching::~Launching() {
     return;
   try {
     const Launched launched = Finish();
+    if (launched.pid <= 0)
+      return;
     kill(launched.pid, SIGKILL);
     while (waitpid(launched.pid, nullptr, 0) < 0 && errno == EINTR) {
     }
@@ -404,6 +409,37 @@ std::optional<Received> ReceiveReport(int socket) {
   if (arrival.size != static_cast<ssize_t>(sizeof out.report))
     return std::nullopt;
   return out;
+}
+
+void HearWhoAnswers(int socket) {
+  const int on = 1;
+  if (setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
+    ThrowErrno("ask who answers");
+}
+
+std::optional<Answer> ReceiveAnswer(int socket, pid_t from) {
+  for (;;) {
+    Answer answer;
+    iovec data = {&answer, sizeof answer};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> control{};
+    msghdr message{};
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    if (size < 0 && errno == EINTR)
+      continue;
+    if (size <= 0)
+      return std::nullopt;
+    ucred who{};
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS &&
+        header->cmsg_len == CMSG_LEN(sizeof who))
+      std::memcpy(&who, CMSG_DATA(header), sizeof who);
+    if (size == sizeof answer && who.pid == from)
+      return answer;
+  }
 }
 
 bool FailedMeanwhile() { return errno == EPIPE || errno == ECONNRESET; }

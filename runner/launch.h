@@ -70,6 +70,13 @@ struct Received {
 // The next report; nullopt at the end of the file: the other side was executed into the application, or is dead.
 std::optional<Received> ReceiveReport(int socket);
 
+// For ReceiveAnswer, before there is anybody who answers.
+void HearWhoAnswers(int socket);
+
+// What the process `from` says in Answer; nullopt when it ended without. The process that it made has the other end,
+// too, for a moment: whoever may trace in the container could take that, and name a process of the host.
+std::optional<Answer> ReceiveAnswer(int socket, pid_t from);
+
 // By errno after a send to the child: it failed meanwhile, and its report is there to be received. Who ended without
 // reading all that came makes it ECONNRESET, once.
 bool FailedMeanwhile();

@@ -129,7 +129,7 @@ std::optional<OwnIds> ClaimIds(const PodPlan& plan) {
 
 // The keeper holds nothing of its parent's but the lock, the pods directory and the socket, and hears no signal that is
 // meant for the parent's terminal or group.
-void BecomeKeeper(const std::vector<int>& keep) {
+void BecomeKeeper(std::vector<int> keep) {
   setsid();
   prctl(PR_SET_NAME, "gantry-keeper");
   sigset_t all;

@@ -6,7 +6,7 @@
 
 namespace gantry {
 
-void CloseAllBut(std::vector<int> keep) {
+void CloseAllBut(std::span<int> keep) {
   std::sort(keep.begin(), keep.end());
   int next = 3;
   for (const int fd : keep) {

@@ -1,11 +1,12 @@
 // Descriptors that a forked process has from its parent.
 #pragma once
 
-#include <vector>
+#include <span>
 
 namespace gantry {
 
-// Closes every one from 3 up but these, among which may be some below 3, and -1.
-void CloseAllBut(std::vector<int> keep);
+// Closes every one from 3 up but these, among which may be some below 3, and -1. Sorts them, and neither allocates nor
+// frees.
+void CloseAllBut(std::span<int> keep);
 
 }  // namespace gantry

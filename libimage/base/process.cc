@@ -190,7 +190,8 @@ std::pair<UniqueFd, Process> ForkOverSocket(const std::function<int(int channel)
   auto ends = SocketPair(SOCK_STREAM);
   Process process = Process::Fork([&] {
     ends.first.Reset();
-    CloseAllBut({ends.second.get()});
+    int kept = ends.second.get();
+    CloseAllBut({&kept, 1});
     return serve(ends.second.get());
   });
   return {std::move(ends.first), std::move(process)};

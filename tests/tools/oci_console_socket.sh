@@ -8,8 +8,9 @@ c=gantry-test-$$
 cat >"$T/listen.py" <<'END'
 import array, os, socket, sys
 s = socket.socket(socket.AF_UNIX)
-s.bind(sys.argv[1])
+s.bind(sys.argv[1] + "~")
 s.listen(1)
+os.rename(sys.argv[1] + "~", sys.argv[1])
 connection, _ = s.accept()
 _, control, _, _ = connection.recvmsg(100, socket.CMSG_LEN(8))
 master = array.array("i", control[0][2])[0]
@@ -39,7 +40,7 @@ wait "$listener" || fail "exec sent no terminal"
 expect_text '^/dev/pts/' "$T/console.out"
 # And its pidfd, which says by Pid: in fdinfo whose it is, to who listens for that.
 cat >"$T/pidfd.py" <<'END'
-import array, socket, sys
+import array, os, socket, sys
 s = socket.socket(socket.AF_UNIX)
 s.bind(sys.argv[1])
 s.listen(1)

@@ -2,8 +2,9 @@
 # that were given, and what nothing can enforce is refused. The machine is emulated and executes nothing but this.
 set -euo pipefail
 . "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/oci.sh"
 . "$(dirname "$0")/../support/vm.sh"
-need busybox jq strip setfattr
+need strip setfattr
 
 make_busybox_image "$T/image" v1
 top=$T/initramfs
@@ -11,10 +12,14 @@ mkdir -p "$top"/{bin,usr/bin,sbin,dev,proc,sys,tmp,store,etc,modules,run}
 cp -r "$T/image" "$top/image"
 cp "$(command -v busybox)" "$top/bin/busybox"
 for name in $(busybox --list); do [ "$name" = busybox ] || ln -s busybox "$top/bin/$name"; done
-strip -o "$top/bin/gantry-run" "$GANTRY_BIN/gantry-run"
+for name in gantry-run gantry-oci; do strip -o "$top/bin/$name" "$GANTRY_BIN/$name"; done
+# As systemd does in a container: its own process goes to a group below, and the controllers go down.
+make_bundle '.process.args=["sh","-c","cd /sys/fs/cgroup && mkdir init && echo 1 >init/cgroup.procs && echo +pids >cgroup.subtree_control && sleep 1000"] |
+  .mounts |= map(if .destination == "/sys/fs/cgroup" then .options -= ["ro"] else . end)'
+cp -r "$bundle" "$top/bundle"
 rm -f "$top/bin/setfattr"
 cp "$(command -v setfattr)" "$top/bin/setfattr"
-ldd "$top/bin/gantry-run" "$top/bin/setfattr" | grep -o '/[^ ]*' | grep -v :\$ | sort -u | while read -r file; do
+ldd "$top"/bin/{gantry-run,gantry-oci,setfattr} | grep -o '/[^ ]*' | grep -v :\$ | sort -u | while read -r file; do
   mkdir -p "$top${file%/*}"
   cp -L "$file" "$top$file"
 done
@@ -34,7 +39,7 @@ cat >"$top/init" <<'END'
 export PATH=/bin HOME=/tmp GANTRY_ROOT=/store XDG_CONFIG_HOME=/tmp
 # The first root of a kernel is none that a container's can take the place of.
 if [ ! -e /again ]; then
-  mkdir /root
+  mkdir -p /root
   mount -t tmpfs -o mode=755 tmpfs /root
   for name in *; do [ $name = root ] || cp -a $name /root/; done
   touch /root/again
@@ -84,18 +89,26 @@ check 'a device to read' 0 '^read$' $run --device /dev/vda:/dev/x:r $image \
 echo +pids >/sys/fs/cgroup/cgroup.subtree_control
 in_unit() {
   mkdir /sys/fs/cgroup/unit
+  chown "${owner:-0}" /sys/fs/cgroup/unit
   setfattr -n trusted.delegate -v 1 /sys/fs/cgroup/unit
   echo 12 >/sys/fs/cgroup/unit/pids.max
   code=0
   sh -c 'echo $$ >/sys/fs/cgroup/unit/cgroup.procs && exec "$@"' - "$@" || code=$?
-  sleep 1
-  rmdir /sys/fs/cgroup/unit/gantry-runner /sys/fs/cgroup/unit
+  for i in $(seq 100); do rmdir /sys/fs/cgroup/unit/gantry-runner /sys/fs/cgroup/unit 2>/dev/null; [ -d /sys/fs/cgroup/unit ] || break; sleep 0.1; done
   return $code
 }
 check 'in a unit: processes of the pod' 2 'fork' in_unit $run --pids 5 $image sh -c "$forks"
 check 'in a unit: processes of the unit' 2 'fork' in_unit $run $image sh -c "$forks$forks"
-check 'in a unit: the groups' 0 '^0::/unit/gantry-[^/]*$' in_unit sh -c \
-  "uuid=\$($run -d $image sleep 100); cat /proc/\$($run status \$uuid | sed -n 's/^pid-.*=//p')/cgroup; $run rm -f \$uuid >/dev/null"
+groups="uuid=\$($run -d $image sleep 100); cat /proc/\$($run status \$uuid | sed -n 's/^pid-.*=//p')/cgroup; $run rm -f \$uuid >/dev/null"
+check 'in a unit: the groups' 0 '^0::/unit/gantry-[^/]*$' in_unit sh -c "$groups"
+owner=1000
+check 'in a unit of another user: the groups' 0 '^0::/gantry-[^/]*$' in_unit sh -c "$groups"
+oci='gantry-oci --root /run/oci'
+$oci run --detach --bundle /bundle c </dev/null >/tmp/out 2>&1 || cat /tmp/out
+for i in $(seq 100); do grep -q pids /sys/fs/cgroup/c/cgroup.subtree_control && break; sleep 0.1; done
+check 'executed where controllers go down' 0 '^0::/init$' $oci exec c cat /proc/self/cgroup
+check 'executed where it is told' 1 'hands controllers down' $oci exec --cgroup / c true
+$oci delete --force c
 check 'in a unit: nothing is left' 1 '^$' sh -c 'ls -d /sys/fs/cgroup/unit 2>/dev/null || { echo; exit 1; }'
 check 'nothing is left' 1 '^$' sh -c 'ls -d /sys/fs/cgroup/gantry-*/ 2>/dev/null || { echo; exit 1; }'
 
