@@ -257,6 +257,12 @@ Index::Choice Index::Choose(const Platform& wanted, const std::function<bool(con
   for (const Descriptor& entry : manifests) {
     if (entry.platform || !CanBeChosen(entry))
       continue;
+    if (none.artifacts.size() == kMaxAsked) {
+      throw Error(
+          ErrorKind::kUnsupported,
+          "index: more than " + std::to_string(kMaxAsked) + " artifacts before an image for " + wanted.ToString(),
+          "name what is meant by its digest");
+    }
     if (!is_artifact(entry))
       return {.entry = &entry};
     none.artifacts.push_back(&entry);

@@ -21,6 +21,7 @@ constexpr size_t kMaxManifestBytes = 4 * 1024 * 1024;  // what distribution-spec
 constexpr size_t kMaxLayers = 1000;
 constexpr size_t kMaxIndexEntries = 10'000;
 constexpr size_t kMaxIndexDepth = 4;  // indexes that lead to one image; whoever follows Choose() counts
+constexpr size_t kMaxAsked = 16;      // documents that Choose() asks for in one index
 
 constexpr std::string_view kNoPlatform = "unknown";  // BuildKit's, of both os and architecture
 
@@ -61,7 +62,8 @@ struct Index {
   const Descriptor* Choose(const Platform& wanted) const;
 
   // The same where documents can be asked: of entries that tell no platform the first that leads to no artifact. An
-  // artifact only where it is the only entry that could be meant, and no other tells of an image.
+  // artifact only where it is the only entry that could be meant, and no other tells of an image. kUnsupported where
+  // more than kMaxAsked would have to be asked.
   struct Choice {
     const Descriptor* entry = nullptr;
     std::vector<const Descriptor*> artifacts = {};  // which of these is meant nobody said; no entry then

@@ -51,8 +51,6 @@ DockerReference PinnedByHead(RegistryClient& registry, const DockerReference& na
   return pinned;
 }
 
-constexpr size_t kMaxAsked = 16;  // entries of one index that tell no platform
-
 struct Listed {
   Digest digest;
   std::string bytes;
@@ -72,14 +70,7 @@ Listed Get(RegistryClient& registry, const DockerReference& name, const Descript
 Listed Follow(RegistryClient& registry, const DockerReference& name, const Platform& platform, const Store* cache,
               const Index& index) {
   std::optional<Listed> asked;  // the last
-  size_t count = 0;
   const Descriptor chosen = ChosenBy(index, name, platform, [&](const Descriptor& entry) {
-    if (++count > kMaxAsked) {
-      throw Error(ErrorKind::kUnsupported,
-                  Quoted(name.ToString()) + " has more than " + std::to_string(kMaxAsked) +
-                      " artifacts before an image for " + platform.ToString(),
-                  "name the image by its digest, as " + name.Repository() + "@sha256:...; --all takes all of it");
-    }
     asked = Get(registry, name, entry, cache);
     return IsArtifact(asked->parsed);
   });

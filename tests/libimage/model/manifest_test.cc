@@ -234,7 +234,7 @@ TEST(ManifestTest, TellsArtifactsFromImages) {
 
 // --- The choice of a platform
 
-Index IndexOf(std::initializer_list<std::string_view> platforms) {
+Index IndexOf(const std::vector<std::string_view>& platforms) {
   Index out{.media_type = std::string(kOciIndexType)};
   uint64_t size = 1;
   for (const std::string_view text : platforms) {
@@ -331,6 +331,18 @@ TEST(IndexTest, OfEntriesWithoutPlatformsTheFirstImageIsMeant) {
   const Index told = IndexOf({"", "linux/amd64"});
   EXPECT_EQ(choose(told, {}).entry, &told.manifests[1]);
   EXPECT_TRUE(asked.empty());
+}
+
+TEST(IndexTest, AsksForNoMoreThanSomeDocuments) {
+  const Index index = IndexOf(std::vector<std::string_view>(kMaxIndexEntries));
+  size_t asked = 0;
+  const auto choose = [&](size_t artifacts) {
+    asked = 0;
+    return index.Choose(Platform::Parse("linux/amd64"), [&](const Descriptor&) { return asked++ < artifacts; });
+  };
+  EXPECT_EQ(choose(kMaxAsked - 1).entry, &index.manifests[kMaxAsked - 1]);
+  EXPECT_EQ(CaughtError([&] { choose(kMaxIndexEntries); }).kind(), ErrorKind::kUnsupported);
+  EXPECT_EQ(asked, kMaxAsked);
 }
 
 }  // namespace

@@ -484,7 +484,7 @@ TEST_F(RegistryTest, OfAnIndexWithoutPlatformsTheFirstImageIsMeant) {
   const Error several = CaughtError([&] { fetch(artifacts); });
   EXPECT_EQ(several.kind(), ErrorKind::kUsage);
   EXPECT_NE(several.hint().find(Digest::Of(artifacts[0]).str()), std::string::npos) << several.hint();
-  std::vector<std::string> many(17, artifacts[0]);
+  std::vector<std::string> many(kMaxAsked + 1, artifacts[0]);
   many.push_back(image);
   EXPECT_EQ(CaughtError([&] { fetch(many); }).kind(), ErrorKind::kUnsupported);
 
