@@ -53,7 +53,7 @@ FetchedImage FromFields(std::vector<std::string>& fields) {
               std::string(kBounds.who) + " ended early, " +
                   (status.signalled ? "killed by signal " + std::to_string(status.code - 128)
                                     : "with exit code " + std::to_string(status.code)),
-              "was it killed? see the kernel's log for 'Out of memory'");
+              status.signalled ? "was it killed? see the kernel's log for 'Out of memory'" : "see what it said above");
 }
 
 }  // namespace

@@ -229,8 +229,9 @@ void RenderInChild(const std::optional<IdMap>& map, const std::function<void()>&
   failure.write.Reset();
   ReceiveMessage(failure.read.get(), {3, kMaxFailureBytes, "the process that renders layers"});
   if (status.code != 0)
-    throw Error(ErrorKind::kFailed, "the process that renders layers ended early",
-                "was it killed? see the kernel's log for 'Out of memory'");
+    throw Error(
+        ErrorKind::kFailed, "the process that renders layers ended early",
+        status.signalled ? "was it killed? see the kernel's log for 'Out of memory'" : "see what it said above");
 }
 
 }  // namespace
