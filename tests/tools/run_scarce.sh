@@ -25,7 +25,13 @@ for most in 12 16 20 24 28 32 36; do
     nothing_is_left "$c"
   done
 done
-for _ in $(seq 100); do gantry run gc >/dev/null; [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done
+# To remove what was begun needs a descriptor, too: gc does it. A directory without a file is young, and might be in the making.
+for _ in $(seq 100); do
+  find "$T/store/pods" -mindepth 1 -maxdepth 1 -exec touch -d '5 minutes ago' {} + 2>/dev/null || true
+  gantry run gc >/dev/null
+  [ -n "$(ls -A "$T/store/pods")" ] || break
+  sleep 0.05
+done
 [ -z "$(ls -A "$T/store/pods")" ] || fail "a pod is left"
 
 # No place for temporary files is asked for.
