@@ -359,6 +359,19 @@ make_gpg_key() {
   gpg --batch --export "$fingerprint" >"$T/$1.pub.gpg"
 }
 
+# sign_at LAYOUT NAME SECONDS: the lookaside's one signature by $fingerprint for the image of the layout, as NAME, made at
+# that time.
+sign_at() {
+  local digest directory
+  digest=$(jq -r '.manifests[0].digest' "$1/index.json")
+  directory=$T/sigstore/$(cut -d/ -f2- <<<"${2%:*}")@${digest/:/=}
+  mkdir -p "$directory"
+  printf '{"critical":{"identity":{"docker-reference":"%s"},"image":{"docker-manifest-digest":"%s"},"type":"atomic container signature"},"optional":{}}' \
+    "$2" "$digest" >"$T/payload"
+  gpg -q --batch --yes --faked-system-time "$3!" --local-user "$fingerprint" --output "$directory/signature-1" --sign \
+    "$T/payload" 2>/dev/null
+}
+
 # as_user COMMAND...: runs it as an ordinary user (nobody, when we are root) with a home and a store of its own below
 # $T/user. The binaries are copied when that user cannot reach them where they are.
 as_user() {

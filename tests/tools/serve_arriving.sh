@@ -24,16 +24,10 @@ name=$registry/org/app:v1
 now=$(date +%s)
 # put TREE SECONDS: an image, signed at that time, under the one name.
 put() {
-  local digest
   mkdir -p "$T/$1" && echo "$1" >"$T/$1/file"
   [ -d "$T/layout-$1" ] || make_image "$T/layout-$1" v1 '{"Cmd":["/file"]}' "$T/$1"
   push "$T/layout-$1:v1" org/app:v1
-  digest=$(jq -r '.manifests[0].digest' "$T/layout-$1/index.json")
-  printf '{"critical":{"identity":{"docker-reference":"%s"},"image":{"docker-manifest-digest":"%s"},"type":"atomic container signature"},"optional":{}}' \
-    "$name" "$digest" >"$T/payload"
-  mkdir -p "$T/sigstore/org/app@${digest/:/=}"
-  gpg -q --batch --yes --faked-system-time "$2!" --local-user "$fingerprint" --sign \
-    --output "$T/sigstore/org/app@${digest/:/=}/signature-1" "$T/payload" 2>/dev/null
+  sign_at "$T/layout-$1" "$name" "$2"
 }
 printf '{"default":[{"type":"reject"}],"transports":{"docker":{"%s":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"%s","neverOlder":true}]}}}' \
   "$registry" "$T/tester.pub.gpg" >"$policy"

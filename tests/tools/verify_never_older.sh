@@ -10,16 +10,9 @@ for n in old new; do
   mkdir "$T/$n" && echo "$n" >"$T/$n/file"
   make_image "$T/layout-$n" v1 '{"Cmd":["/file"]}' "$T/$n"
 done
-sign() { # NAME-OF-TREE SECONDS
-  printf '{"critical":{"identity":{"docker-reference":"%s"},"image":{"docker-manifest-digest":"%s"},"type":"atomic container signature"},"optional":{}}' \
-    "$name" "$(jq -r '.manifests[0].digest' "$T/layout-$1/index.json")" >"$T/payload"
-  local directory
-  directory=$T/sigstore/org/app@$(jq -r '.manifests[0].digest' "$T/layout-$1/index.json" | tr : =)
-  mkdir -p "$directory"
-  gpg -q --batch --faked-system-time "$2" --local-user "$fingerprint" --output "$directory/signature-1" --sign "$T/payload"
-}
 now=$(date +%s)
-sign old "$((now + 10))!" && sign new "$((now + 100))!"
+sign_at "$T/layout-old" "$name" $((now + 10))
+sign_at "$T/layout-new" "$name" $((now + 100))
 ask() { # MORE
   printf '{"default":[{"type":"reject"}],"transports":{"docker":{"quay.io/org":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"%s"%s}]}}}' \
     "$T/tester.pub.gpg" "$1" >"$policy"
