@@ -1,5 +1,6 @@
 // gantry-run: fetch what is missing, verify, render, execute; and what comes after.
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <initializer_list>
 #include <span>
@@ -232,8 +233,16 @@ void AddVerbs(CLI::App& app, Options& options, std::vector<Action>& actions, std
     AddExportVerb(app, common, actions);
 }
 
-// Verbs leave what they do not know to the program, which takes words for those of an image's command.
+// Verbs leave what they do not know to the program, which takes words for those of an image's command, and options for
+// those of a run.
 void RefuseWhatNoVerbKnows(const CLI::App& app, const CLI::App& verb) {
+  constexpr std::array kOfAll = {"root", "quiet", "verbose", "print-confinement", "policy", "insecure-options"};
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->count() > 0 && std::ranges::find(kOfAll, option->get_single_name()) == kOfAll.end())
+      throw Error(ErrorKind::kUsage,
+                  "option " + Quoted(option->get_name()) + " is one of a run, not of gantry run " + verb.get_name(),
+                  "a verb's own come after it; see gantry run " + verb.get_name() + " --help");
+  }
   if (const std::vector<std::string> rest = app.remaining(); !rest.empty())
     throw Error(ErrorKind::kUsage, "gantry run " + verb.get_name() + " knows no " + Quoted(rest.front()),
                 "gantry run " + verb.get_name() + " --help");

@@ -165,8 +165,9 @@ int Remove(EndOptions options) {
 
 int Collect(const EndOptions& options) {
   const runner::SweepAges ages{ParseSeconds(options.grace), ParseSeconds(options.expire)};
+  const std::optional<Dir> pods = TryOpenPods(*options.verb.common);
   const std::vector<std::string> swept =
-      runner::SweepPods(OpenPods(*options.verb.common), MapOfUser(*options.verb.common), ages);
+      pods ? runner::SweepPods(*pods, MapOfUser(*options.verb.common), ages) : std::vector<std::string>();
   if (options.verb.json)
     PrintJson(json::Object{{"removed", swept}});
   else

@@ -52,7 +52,7 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
     words.erase(words.begin());
   const Dir pods = OpenPods(*options.verb.common);
   const runner::PodRecord pod = NamedPod(pods, options.verb);
-  const runner::AppPlan& app = pod.App(options.app);
+  const runner::AppPlan& app = MeantApp(pod, options.verb, options.app);
   runner::EnterOptions enter{.args = words.empty() ? std::vector<std::string>{"/bin/sh"} : words,
                              .env = options.env,
                              .terminal = options.terminal,
@@ -72,7 +72,8 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
             : EnterContainer(app, pod.uuid(), pid, enter);
     return Report(options.verb, pod.uuid(), app.name, status.code);
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::kNotFound)
+    // In a guest it is the program; in namespaces a user whom the image does not have, which is no code of a program.
+    if (!pod.plan().machine || error.kind() != ErrorKind::kNotFound)
       throw;
     PrintError(error);
     return Report(options.verb, pod.uuid(), app.name, 127);
@@ -82,7 +83,7 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
 int AttachTo(InsideOptions& options) {
   const Dir pods = OpenPods(*options.verb.common);
   const runner::PodRecord pod = NamedPod(pods, options.verb);
-  const runner::AppPlan& app = pod.App(options.app);
+  const runner::AppPlan& app = MeantApp(pod, options.verb, options.app);
   RunningPid(pod, app.name);
   const runner::AttachOptions attach{.app = app.name, .input = app.config.interactive, .terminal = app.config.terminal};
   const int code = runner::Attach(pods.OpenDir(RelPath::Parse(pod.uuid())), attach).code;

@@ -24,27 +24,28 @@ struct ExportOptions {
   std::string app, output;
 };
 
-void Write(const ExportOptions& options, const Dir& pods, const runner::PodRecord& pod, int into) {
+void Write(const ExportOptions& options, const Dir& pods, const runner::PodRecord& pod, const std::string& app,
+           int into) {
   const auto store = image::Store::OpenReadOnly(StoreRoot(*options.verb.common));
   if (!store)
     throw Error(ErrorKind::kNotFound, "there is no store");
-  runner::ExportApp(pods, pod, options.app, *store, MapOfUser(*options.verb.common), into);
+  runner::ExportApp(pods, pod, app, *store, MapOfUser(*options.verb.common), into);
 }
 
 int Export(const ExportOptions& options) {
   const Dir pods = OpenPods(*options.verb.common);
   const runner::PodRecord pod = NamedPod(pods, options.verb);
   RefuseMachine(pod, "exported");
-  const std::string app = pod.App(options.app).name;
+  const std::string app = MeantApp(pod, options.verb, options.app).name;
   if (options.output.empty()) {
     if (isatty(STDOUT_FILENO) != 0 || options.verb.json)
       throw Error(ErrorKind::kUsage, "the tar needs a place to go to", "give --output FILE, or redirect the output");
-    Write(options, pods, pod, STDOUT_FILENO);
+    Write(options, pods, pod, app, STDOUT_FILENO);
     return 0;
   }
   const Dir dir = Dir::Open(DirectoryOf(options.output));
   StagedFile file(dir);
-  Write(options, pods, pod, file.fd());
+  Write(options, pods, pod, app, file.fd());
   struct stat status {};
   fstat(file.fd(), &status);
   file.Commit(RelPath::Parse(options.output.substr(options.output.rfind('/') + 1)));

@@ -92,7 +92,7 @@ int Logs(const LogOptions& options) {
   std::signal(SIGPIPE, SIG_DFL);
   const Dir pods = OpenPods(*options.verb.common);
   const runner::PodRecord pod = NamedPod(pods, options.verb);
-  const std::string app = pod.App(options.app).name;
+  const std::string app = MeantApp(pod, options.verb, options.app).name;
   if (pod.plan().log == runner::LogDriver::kJournal)
     throw Error(ErrorKind::kUnsupported, "what pod " + pod.uuid() + " wrote is in the journal",
                 "see it with: journalctl GANTRY_POD=" + pod.uuid());

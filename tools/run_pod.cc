@@ -235,7 +235,19 @@ void RefuseSharedTerminal(const runner::PodPlan& plan) {
 
 }  // namespace
 
-Dir OpenPods(const CommonOptions& common) { return Dir::Open(StoreRoot(common) + "/pods"); }
+std::optional<Dir> TryOpenPods(const CommonOptions& common) {
+  const std::string path = StoreRoot(common) + "/pods";
+  if (access(path.c_str(), F_OK) < 0 && errno == ENOENT)
+    return std::nullopt;
+  return Dir::Open(path);
+}
+
+Dir OpenPods(const CommonOptions& common) {
+  if (auto pods = TryOpenPods(common))
+    return *std::move(pods);
+  throw Error(ErrorKind::kNotFound, "there are no pods in the store " + Quoted(StoreRoot(common)),
+              "--root or GANTRY_ROOT says which store");
+}
 
 int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   const unsigned sockets = TakeSockets();

@@ -44,6 +44,8 @@ struct PodOptions {
   std::vector<image::AppcPair> annotations;  // of a pod manifest
 };
 
+// Where the pods of the store are: nothing, or kNotFound, before its first one.
+std::optional<Dir> TryOpenPods(const CommonOptions& common);
 Dir OpenPods(const CommonOptions& common);
 
 // Runs the apps in one pod, and returns the code of the command.

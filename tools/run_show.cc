@@ -101,7 +101,8 @@ json::Object PodJson(const PodRecord& pod) {
 }
 
 int List(const ShowOptions& options) {
-  const std::vector<PodRecord> pods = runner::ListPods(OpenPods(*options.verb.common));
+  const std::optional<Dir> dir = TryOpenPods(*options.verb.common);
+  const std::vector<PodRecord> pods = dir ? runner::ListPods(*dir) : std::vector<PodRecord>();
   if (options.verb.json) {
     json::Array out;
     for (const PodRecord& pod : pods) out.emplace_back(PodJson(pod));

@@ -1,5 +1,6 @@
 #include "tools/run_verbs.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "libimage/base/ascii.h"
@@ -28,6 +29,14 @@ runner::PodRecord NamedPod(const Dir& pods, const VerbOptions& options) {
   if (out.size() != 1)
     throw Error(ErrorKind::kUsage, "more than one pod is named");
   return std::move(out.front());
+}
+
+const runner::AppPlan& MeantApp(const runner::PodRecord& pod, const VerbOptions& options, const std::string& app) {
+  const auto& apps = pod.plan().apps;
+  if (app.empty() && !options.pods.empty() &&
+      std::ranges::find(apps, options.pods.front(), &runner::AppPlan::name) != apps.end())
+    return pod.App(options.pods.front());
+  return pod.App(app);
 }
 
 pid_t RunningPid(const runner::PodRecord& pod, const std::string& app) {

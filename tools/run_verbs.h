@@ -27,6 +27,10 @@ struct VerbOptions {
 std::vector<runner::PodRecord> NamedPods(const Dir& pods, const VerbOptions& options);
 runner::PodRecord NamedPod(const Dir& pods, const VerbOptions& options);  // exactly one
 
+// The app of NamedPod that a verb is about: `app`, that of --app; else the one by whose name the pod is named; else its
+// only one.
+const runner::AppPlan& MeantApp(const runner::PodRecord& pod, const VerbOptions& options, const std::string& app);
+
 // kFailed unless the app runs; the number of its first process.
 pid_t RunningPid(const runner::PodRecord& pod, const std::string& app);
 

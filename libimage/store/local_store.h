@@ -116,6 +116,8 @@ class LocalStore final : public Store {
   // The lease that covers what this process adds until the Store is closed.
   std::shared_ptr<LeaseFile> Session();
   void RequireWritable() const;
+  // What renderers that were killed left of layers, as by ^C while layers came: who renders next takes it away.
+  void RemoveDeadTrees() const;
   void SetName(const std::string& name, Descriptor descriptor, const std::set<Digest>& blobs,
                const std::string& vouched_by, const std::optional<Digest>& index) const;
   IndexDocument ReadIndex() const;
@@ -128,6 +130,7 @@ class LocalStore final : public Store {
   std::string boot_;
   std::mutex mutex_;
   std::shared_ptr<LeaseFile> session_;
+  std::once_flag swept_;
 };
 
 }  // namespace gantry::image

@@ -133,10 +133,32 @@ std::optional<Dir> LocalStore::RenderedLayer(const Digest& diff_id, std::string_
   return std::nullopt;
 }
 
+void LocalStore::RemoveDeadTrees() const {
+  const std::vector<std::string> names = root_->OpenDir(RelPath::Parse("layers")).List();
+  if (std::ranges::none_of(names, [](const std::string& name) {
+        return name.starts_with(kNewTreePrefix) || name.starts_with(kOldTreePrefix);
+      }))
+    return;
+  std::vector<Leftover> dead;
+  {
+    const FileLock lock(*root_, kCollectLock, LockMode::kExclusive);
+    dead = FindLeftovers(*root_, ReadLeases(*root_));
+  }
+  for (const Leftover& leftover : dead) {
+    try {
+      if (leftover.path.str().starts_with("layers/"))
+        root_->RemoveTree(leftover.path);
+    } catch (const Error&) {
+      // Another one takes it away as well, or it belongs to ids that are not ours: it stays for collection.
+    }
+  }
+}
+
 std::unique_ptr<IncomingLayer> LocalStore::AddLayer(const Digest& diff_id, std::string_view variant) {
   if (!IsVariant(variant))
     throw Error(ErrorKind::kFailed, "bad variant of a layer " + Quoted(variant));
   std::shared_ptr<LeaseFile> session = Session();
+  std::call_once(swept_, [this] { RemoveDeadTrees(); });
   session->Add({diff_id});
   return std::make_unique<StagedLayer>(*root_, std::move(session), LayerName{diff_id, std::string(variant), boot_});
 }

@@ -95,12 +95,17 @@ std::string Complaint(const std::string& output) {
   }
 }
 
+// The plugins of a network are all asked with the same, and most refuse what they do not know unless they are told.
+std::string Arguments(const CniNetwork& network) {
+  return "CNI_ARGS=" + (network.args.empty() ? "" : "IgnoreUnknown=1;" + network.args);
+}
+
 std::string RunPlugin(const std::string& type, const Call& call, const json::Object& request) {
   const std::vector<std::string> environment = {std::string("CNI_COMMAND=") + call.command,
                                                 "CNI_CONTAINERID=" + call.container,
                                                 "CNI_NETNS=" + call.netns,
                                                 "CNI_IFNAME=" + call.interface,
-                                                "CNI_ARGS=" + call.network.args,
+                                                Arguments(call.network),
                                                 "CNI_PATH=" + SearchPath(),
                                                 std::string("PATH=") + kPath};
   Captured done = RunCaptured({FindPlugin(type)}, json::Print(request), kMaxCniBytes, environment,

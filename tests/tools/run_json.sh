@@ -39,6 +39,17 @@ says ".[0].uuid == \"$uuid\"" rm --json "$uuid"
 says '.uuid | length == 36' prepare --json "$image" true
 says '.removed | length == 1' gc --json --expire-prepared 0s
 says '.uuid | length == 36' -d --rm --json "$image" true
+# What is for a run is none of a verb's, before it or after: nothing is passed over.
+expect_exit 2 gantry-run --json list
+expect_text "option '--json' is one of a run, not of gantry run list" "$T/err"
+expect_exit 2 gantry-run list -m 64m
+# Before the first run there is nothing to list or to collect, and no pod of any name.
+expect_exit 0 gantry-run --root "$T/none" list --json
+[ "$(jq -c . "$T/out")" = '[]' ] || fail "pods of a store that is not there: $(cat "$T/out")"
+expect_exit 0 gantry-run --root "$T/none" gc
+expect_exit 3 gantry-run --root "$T/none" status web
+expect_text "no pods in the store '$T/none'" "$T/err"
+[ ! -e "$T/none" ] || fail "list made a store"
 # Nothing to list is an empty list; and what fails says so by its code, with no half document.
 says '. == [] or length == 1' list --json # the pod of --rm may still go
 for verb in status logs enter export attach stop rm cat-manifest run-prepared; do

@@ -36,6 +36,12 @@ expect_exit 0 gantry run status --wait --json "$uuid"
 [ "$(jq -r '.state, .code, .apps[1].code' "$T/out" | xargs)" = "exited 7 7" ] || fail "$(cat "$T/out")"
 [ "$(gantry run logs --app second "$uuid")" = from-first ] || fail "the volume is not shared"
 [ "$(gantry run logs --app first "$uuid")" = one ] || fail "no log of the other"
+# Who names the pod by an app means that app.
+[ "$(gantry run logs first)" = one ] || fail "logs of the app that is named"
+expect_exit 0 gantry run export --json -o "$T/root.tar" second
+[ "$(jq -r .app "$T/out")" = second ] || fail "$(cat "$T/out")"
+[ "$(gantry run logs --app second first)" = from-first ] || fail "--app counts more"
+expect_exit 2 gantry run logs "$uuid"
 gantry run rm "$uuid" >/dev/null
 find /sys/fs/cgroup -maxdepth 3 -name "gantry-$uuid" | grep . && fail "a control group is left"
 for _ in $(seq 100); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done

@@ -24,6 +24,24 @@ class CollectTest : public StoreTest {
   void Add(const std::string& bytes) const { AddBytes(*Open(), bytes); }
   CollectResult Collect(const CollectOptions& options = {}) const { return Open()->Collect(options); }
   bool Has(const std::string& bytes) const { return Open()->HasBlob(Digest::Of(bytes)); }
+
+  // A process that leases something, is in the middle of a layer, and waits to be killed.
+  Process Renderer(const std::string& leased) const {
+    Pipe ready = MakePipe();
+    Process child = Process::Fork([&] {
+      const auto store = Open();
+      const auto lease = store->NewLease();
+      lease->Add({Digest::Of(leased)});
+      const auto layer = store->AddLayer(Digest::Of("layer"), "");
+      layer->dir().MakeDirs(RelPath::Parse("a/b"));
+      WriteFull(ready.write.get(), AsBytes("x"), "pipe");
+      pause();
+      return 0;
+    });
+    std::byte byte{};
+    EXPECT_EQ(ReadFull(ready.read.get(), {&byte, 1}, "pipe"), 1U);
+    return child;
+  }
 };
 
 TEST_F(CollectTest, RemovesWhatNoNameNeedsAndNothingElse) {
@@ -105,19 +123,7 @@ TEST_F(CollectTest, WhatAStoreAddedIsLeasedUntilItIsClosed) {
 
 TEST_F(CollectTest, LeaseAndTreesOfADeadProcessAreLeftovers) {
   Add("garbage");
-  Pipe ready = MakePipe();
-  Process child = Process::Fork([&] {
-    const auto store = Open();
-    const auto lease = store->NewLease();
-    lease->Add({Digest::Of("garbage")});
-    const auto layer = store->AddLayer(Digest::Of("layer"), "");
-    layer->dir().MakeDirs(RelPath::Parse("a/b"));
-    WriteFull(ready.write.get(), AsBytes("x"), "pipe");
-    pause();
-    return 0;
-  });
-  std::byte byte{};
-  ASSERT_EQ(ReadFull(ready.read.get(), {&byte, 1}, "pipe"), 1U);
+  Process child = Renderer("garbage");
   EXPECT_EQ(Collect().blobs + Collect().leftovers, 0U) << "it lives";
   EXPECT_THAT(Open()->Leftovers(), IsEmpty());
   child.Signal(SIGKILL);
@@ -128,6 +134,24 @@ TEST_F(CollectTest, LeaseAndTreesOfADeadProcessAreLeftovers) {
   EXPECT_EQ(result.blobs, 1U);
   EXPECT_EQ(result.leftovers, 3U);
   EXPECT_THAT(Open()->Leftovers(), IsEmpty());
+}
+
+TEST_F(CollectTest, WhoRendersTakesTreesOfDeadProcessesAway) {
+  const auto trees = [&] { return Open()->dir().OpenDir(RelPath::Parse("layers")).List().size(); };
+  Process child = Renderer("blob");
+  Process lives = Renderer("blob");
+  EXPECT_EQ(trees(), 2U);
+  child.Signal(SIGKILL);
+  child.Wait();
+  EXPECT_EQ(trees(), 2U);
+  Open()->AddLayer(Digest::Of("layer"), "")->Commit();
+  EXPECT_EQ(trees(), 2U) << "the new layer, and that of the one who lives";
+  lives.Signal(SIGKILL);
+  lives.Wait();
+  const auto store = Open();
+  const auto first = store->AddLayer(Digest::Of("one"), "");
+  const auto second = store->AddLayer(Digest::Of("two"), "");
+  EXPECT_EQ(trees(), 3U) << "one's own stay";
 }
 
 TEST_F(CollectTest, PodProtectsWhatItLists) {
