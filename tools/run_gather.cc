@@ -282,11 +282,17 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, b
   out.store = image::Store::Open(StoreRoot(options.common));
   out.identities = judge.policy.WantsIdentities();
   out.plan.annotations = options.annotations;
-  // Before anything is fetched: who made a mistake in a profile is told at once.
   std::vector<runner::RunOptions> runs;
-  for (const NamedApp& app : apps) ReadProfile(runs.emplace_back(app.run));
+  for (const NamedApp& app : apps) runs.push_back(app.run);
+  // Before anything is fetched: who made a mistake in a profile is told at once.
+  auto read_profiles = [&runs, done = false]() mutable {
+    if (!std::exchange(done, true))
+      std::ranges::for_each(runs, ReadProfile);
+  };
   for (const NamedApp& app : apps) {
     const auto named = image::Reference::Parse(app.image);
+    if (named.appc() != nullptr)
+      read_profiles();
     const auto reference = named.appc() == nullptr
                                ? named
                                : BringHere(app.image, options.platform, options.policy, options.common).reference;
@@ -295,6 +301,7 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, b
     const bool whole = &app != &apps.back() || options.detach || out.identities;
     const bool with_id = with_ids || !app.image_id.empty();
     Brought brought = FetchAndVerify(options, reference, whole, judge, *out.store, with_id, [&] {
+      read_profiles();
       if (out.images.empty())
         meanwhile();
     });
