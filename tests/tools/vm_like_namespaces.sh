@@ -84,7 +84,7 @@ life() {
   enter -i "$uuid" cat <"$T/bytes" | cmp - "$T/bytes" || fail "${isolation[*]}: input and output differ"
   expect_exit 9 enter "$uuid" sh -c 'exit 9'
   expect_exit 127 enter "$uuid" /no/such
-  expect_exit 125 enter -u nobody "$uuid" true
+  expect_exit 127 enter -u nobody "$uuid" true
   expect_exit 143 timeout --preserve-status -s TERM 2 gantry run enter "$uuid" sleep 60
   await sh -c "! gantry run enter $uuid sh -c 'cat /proc/[0-9]*/cmdline' | grep -qa sleep.60"
   # Nobody who does not read what it prints keeps others from anything.
