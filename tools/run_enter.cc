@@ -72,8 +72,7 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
             : EnterContainer(app, pod.uuid(), pid, enter);
     return Report(options.verb, pod.uuid(), app.name, status.code);
   } catch (const Error& error) {
-    // In a guest it is the program; in namespaces a user whom the image does not have, which is no code of a program.
-    if (!pod.plan().machine || error.kind() != ErrorKind::kNotFound)
+    if (error.kind() != ErrorKind::kNotFound)
       throw;
     PrintError(error);
     return Report(options.verb, pod.uuid(), app.name, 127);
