@@ -205,7 +205,7 @@ InputSet VerifyAll(const LocalName& name, const LocalImages& source, const Conve
   const sign::Policy policy = LoadPolicy(options.policy, options.common);
   const auto verify = [&](auto fetched) {
     const sign::Judged judged(fetched);
-    const std::string platform = judged.platform();
+    const std::string& platform = judged.platform();
     sign::Evidence evidence = source.evidence(judged.descriptor().digest);
     AddAccepted(judged, StoreRoot(options.common), evidence);
     auto verified = sign::Verifier::Verify(std::move(fetched), policy, evidence);
