@@ -32,11 +32,7 @@ bool HasName(std::string_view list, std::string_view name, char separator) {
   return false;
 }
 
-bool Has(const std::string& path, int mode) {
-  const CgroupPath at = FromTop(path);
-  return faccessat(at.from, at.path, mode, 0) == 0;
-}
-bool Exists(const std::string& path) { return Has(path, F_OK); }
+bool Exists(const std::string& path) { return HasAccess(path, F_OK); }
 
 std::string Join(const CgroupMount& mount, const std::string& path, const std::string& id) {
   if (path.starts_with('/'))
@@ -123,7 +119,7 @@ BundleCgroup BundleCgroup::OfProcess(pid_t pid) {
   for (const CgroupMount& mount : FindCgroupMounts(std::to_string(pid))) {
     Group group{mount.controllers, mount.name, GroupDirectory(mount, mount.own_group)};
     const std::string file = group.path + (group.v2() ? "/cgroup.procs" : "/tasks");
-    if (Has(file, W_OK))
+    if (HasAccess(file, W_OK))
       out.groups_.push_back(std::move(group));
   }
   return out;
@@ -172,7 +168,7 @@ bool BundleCgroup::MakeGroup(const Group& group, bool populated) const {
                   "another container uses it: give linux.cgroupsPath another name");
     }
     if (end == std::string::npos)
-      return !lenient_ || Has(part, W_OK);
+      return !lenient_ || HasAccess(part, W_OK);
   }
 }
 

@@ -116,10 +116,7 @@ void AddProcesses(const std::string& group, int depth, std::vector<pid_t>& into)
   for (const std::string& child : Children(group)) AddProcesses(child, depth + 1, into);
 }
 
-bool IsGone(const std::string& group) {
-  const CgroupPath at = FromTop(group);
-  return faccessat(at.from, at.path, F_OK, 0) < 0 && errno == ENOENT;
-}
+bool IsGone(const std::string& group) { return !HasAccess(group, F_OK) && errno == ENOENT; }
 
 bool RemoveOnce(const std::string& group, int depth) {
   if (RemoveDirectory(group) || errno == ENOENT)
@@ -143,6 +140,11 @@ UniqueFd OpenControl(const std::string& path, int flags) {
   if (!out)
     ThrowErrno("open " + Quoted(path));
   return out;
+}
+
+bool HasAccess(const std::string& path, int mode) {
+  const CgroupPath at = FromTop(path);
+  return faccessat(at.from, at.path, mode, 0) == 0;
 }
 
 bool MakeDirectory(const std::string& path) {

@@ -36,8 +36,9 @@ struct CgroupPath {
 };
 CgroupPath FromTop(const std::string& path);
 UniqueFd OpenControl(const std::string& path, int flags);
-bool MakeDirectory(const std::string& path);    // by errno why not
-bool RemoveDirectory(const std::string& path);  // by errno why not
+bool HasAccess(const std::string& path, int mode);  // as access(2), by errno why not
+bool MakeDirectory(const std::string& path);        // by errno why not
+bool RemoveDirectory(const std::string& path);      // by errno why not
 
 // The directory of the group of v2 that was given to those who run in it, to have groups of their own there, as systemd
 // gives it to a service with Delegate=yes, and is ours; empty when `mount` has none that we are in.

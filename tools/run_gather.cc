@@ -48,7 +48,7 @@ image::Confinement Kept(const Judge& judge, const image::Reference& image, const
 
 std::optional<Decided> Verify(const PodOptions& options, const LocalName& name, const Judge& judge,
                               const image::Store& store, bool with_id, const std::function<void()>& meanwhile) {
-  Pipe id = MakePipe();
+  Pipe id = with_id ? MakePipe() : Pipe{};
   auto deciding = sign::Verifier::BeginInChild(
       judge.policy, [&] { Confine(options.common, Kept(judge, name.reference, store.dir().name())); },
       [&]() -> std::optional<sign::Candidate> {
