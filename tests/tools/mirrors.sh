@@ -10,6 +10,10 @@ htpasswd -Bbn amy opensesame >"$T/htpasswd"
 start_registry REGISTRY_AUTH_HTPASSWD_REALM=test REGISTRY_AUTH_HTPASSWD_PATH="$T/htpasswd"
 main=$registry main_log=$registry_log
 skopeo --insecure-policy copy -q --dest-creds amy:opensesame --dest-tls-verify=false "oci:$T/layout:v1" "docker://$main/org/box:v1"
+# One mirror would take that password, too; the other asks for none.
+start_registry REGISTRY_AUTH_HTPASSWD_REALM=test REGISTRY_AUTH_HTPASSWD_PATH="$T/htpasswd"
+guarded=$registry guarded_log=$registry_log
+skopeo --insecure-policy copy -q --dest-creds amy:opensesame --dest-tls-verify=false "oci:$T/layout:v1" "docker://$guarded/copies/box:v1"
 start_registry
 mirror=$registry mirror_log=$registry_log
 push "$T/layout:v1" copies/box:v1
@@ -23,6 +27,8 @@ location = "$main/org"
 [[registry.mirror]]
 location = "127.0.0.1:1/nobody"
 [[registry.mirror]]
+location = "$guarded/copies"
+[[registry.mirror]]
 location = "$mirror/copies"
 [[registry]]
 prefix = "blocked.example"
@@ -32,11 +38,14 @@ blocked = true
 "box" = "$main/org/box"
 END
 : >"$main_log"
+expect_text 'auth.user.name=amy' "$guarded_log"
+: >"$guarded_log"
 expect_exit 0 gantry fetch -q "docker://$main/org/box:v1"
 expect_text "^$main/org/box:v1@sha256:" "$T/out"
 ! grep -q 'http.request.method' "$main_log" || fail "the registry was asked beside its mirror"
 grep -q 'copies/box' "$mirror_log" || fail "the mirror was not asked"
-! grep -qi 'authorization\|amy' "$mirror_log" || fail "the mirror saw credentials"
+expect_text 'copies/box.*status=401|authentication challenge' "$guarded_log"
+! grep -q 'auth.user.name' "$guarded_log" || fail "a mirror was given the registry's password"
 
 # What no mirror has comes from the registry, with its password; a short name is its alias.
 rm -r "$GANTRY_ROOT"
