@@ -3,12 +3,34 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/sysinfo.h>
 
+#include <cstring>
 #include <utility>
 
 #include "runner/loopback.h"
 
 namespace gantry::runner {
+namespace {
+
+// A thread begins on the processor of whoever started it, by the choice of some kernels even where another idles, and
+// then waits until that one sleeps: it is moved. Only who may use all processors can be given back what it had: the
+// kernel remembers what was set, and keeps to it when a cpuset is widened later.
+bool MoveAway(pthread_t thread) {
+  cpu_set_t others;
+  if (sched_getaffinity(0, sizeof others, &others) < 0 || CPU_COUNT(&others) != get_nprocs())
+    return false;
+  CPU_CLR(static_cast<size_t>(sched_getcpu()), &others);
+  return CPU_COUNT(&others) > 0 && pthread_setaffinity_np(thread, sizeof others, &others) == 0;
+}
+
+void MoveFreely() {
+  cpu_set_t all;
+  std::memset(&all, 0xFF, sizeof all);
+  sched_setaffinity(0, sizeof all, &all);
+}
+
+}  // namespace
 
 // Not std::thread, which frees memory in the thread, for which that would be given a heap of its own. Signals are for
 // the caller, who may block them while the thread is still there.
@@ -19,6 +41,7 @@ EarlyNetwork::EarlyNetwork(For wanted) : wanted_(wanted) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   making_ = pthread_create(&maker_, nullptr, Make, this) == 0;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  moved_ = making_ && MoveAway(maker_);
 }
 
 EarlyNetwork::~EarlyNetwork() {
@@ -36,6 +59,8 @@ void* EarlyNetwork::Make(void* self) {
   }
   network.stage_.wait(kMaking);
   if (network.stage_ == kUsed) {
+    if (network.moved_)
+      MoveFreely();
     network.work_(made);
     network.stage_.wait(kUsed);
   }

@@ -43,6 +43,7 @@ class EarlyNetwork {
   UniqueFd made_;
   pthread_t maker_{};
   bool making_ = false;
+  bool moved_ = false;  // to another processor, until it works
 };
 
 }  // namespace gantry::runner
