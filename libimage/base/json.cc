@@ -298,8 +298,9 @@ std::string PrintCanonical(const Value& value) {
 }
 
 Cursor Cursor::Child(const Value& value, std::string_view token) const {
-  Cursor child(value, document_);
-  child.pointer_ = pointer_ + "/";
+  Cursor child(*this);
+  child.value_ = &value;
+  child.pointer_ += '/';
   for (const char c : token) {
     if (c == '~') {
       child.pointer_ += "~0";
@@ -332,15 +333,20 @@ std::optional<Cursor> Cursor::Find(std::string_view key) const {
   return Child(*member, key);
 }
 
-std::vector<Cursor> Cursor::Elements(size_t max_count) const {
+const Array& Cursor::ArrayOf(size_t max_count) const {
   const Array* array = value_->array();
   if (array == nullptr)
     Fail("expected an array");
   if (array->size() > max_count)
     Fail("more than " + std::to_string(max_count) + " elements");
+  return *array;
+}
+
+std::vector<Cursor> Cursor::Elements(size_t max_count) const {
+  const Array& array = ArrayOf(max_count);
   std::vector<Cursor> out;
-  out.reserve(array->size());
-  for (size_t i = 0; i < array->size(); ++i) out.push_back(Child((*array)[i], std::to_string(i)));
+  out.reserve(array.size());
+  for (size_t i = 0; i < array.size(); ++i) out.push_back(Child(array[i], std::to_string(i)));
   return out;
 }
 
@@ -394,9 +400,16 @@ int64_t Cursor::Integer(int64_t min, int64_t max) const {
   return n;
 }
 
+// Where each of them is, only an error has to say.
 std::vector<std::string> Cursor::Strings(size_t max_count) const {
+  const Array& array = ArrayOf(max_count);
   std::vector<std::string> out;
-  for (const Cursor& element : Elements(max_count)) out.push_back(element.String());
+  out.reserve(array.size());
+  for (size_t i = 0; i < array.size(); ++i) {
+    const std::string* text = array[i].string();
+    const bool good = text != nullptr && text->size() <= kMaxStringBytes;
+    out.push_back(good ? *text : Child(array[i], std::to_string(i)).String());
+  }
   return out;
 }
 
@@ -418,7 +431,7 @@ void Cursor::OnlyKeys(std::initializer_list<std::string_view> keys) const {
 
 void Cursor::Fail(std::string_view problem) const {
   throw Error(ErrorKind::kCorrupt,
-              document_ + ": " + (pointer_.empty() ? "" : Quoted(pointer_) + ": ") + std::string(problem));
+              *document_ + ": " + (pointer_.empty() ? "" : Quoted(pointer_) + ": ") + std::string(problem));
 }
 
 }  // namespace gantry::json

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -96,7 +97,8 @@ std::string PrintCanonical(const Value& value);
 // expected.
 class Cursor {
  public:
-  Cursor(const Value& value, std::string document) : value_(&value), document_(std::move(document)) {}
+  Cursor(const Value& value, std::string document)
+      : value_(&value), document_(std::make_shared<const std::string>(std::move(document))) {}
 
   const Value& value() const { return *value_; }
   const std::string& pointer() const { return pointer_; }
@@ -120,8 +122,9 @@ class Cursor {
 
  private:
   Cursor Child(const Value& value, std::string_view token) const;
+  const Array& ArrayOf(size_t max_count) const;
   const Value* value_;
-  std::string document_;
+  std::shared_ptr<const std::string> document_;
   std::string pointer_;
 };
 
