@@ -42,6 +42,8 @@ EarlyNetwork::EarlyNetwork(For wanted) : wanted_(wanted) {
   making_ = pthread_create(&maker_, nullptr, Make, this) == 0;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   moved_ = making_ && MoveAway(maker_);
+  stage_ = kMaking;
+  stage_.notify_one();
 }
 
 EarlyNetwork::~EarlyNetwork() {
@@ -52,6 +54,8 @@ EarlyNetwork::~EarlyNetwork() {
 void* EarlyNetwork::Make(void* self) {
   auto& network = *static_cast<EarlyNetwork*>(self);
   const bool made = unshare(CLONE_NEWNET) == 0 && StartLoopback();
+  // To move a thread that has ended would move the caller.
+  network.stage_.wait(kMoving);
   if (network.wanted_ == For::kDescriptor) {
     if (made)
       network.made_ = UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));

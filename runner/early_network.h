@@ -33,13 +33,13 @@ class EarlyNetwork {
   void Release();
 
  private:
-  enum Stage : int { kMaking, kUsed, kReleased };
+  enum Stage : int { kMoving, kMaking, kUsed, kReleased };
   static void* Make(void* self);
   void Join();
 
   const For wanted_;
   std::function<void(bool)> work_;
-  std::atomic<int> stage_ = kMaking;
+  std::atomic<int> stage_ = kMoving;
   UniqueFd made_;
   pthread_t maker_{};
   bool making_ = false;
