@@ -27,7 +27,7 @@ struct Credentials {
 std::vector<std::string> AuthFiles();
 
 // The first entry of those files for `name`. Runs the helper that a file names for the registry
-// (docker-credential-HELPER), so it comes before any confinement. A file that exists and cannot be read or parsed, and
+// (docker-credential-HELPER), so it comes before any confinement. A file that can be seen and not read or parsed, and
 // a helper that fails, is an error, which never repeats what was read.
 std::optional<Credentials> FindCredentials(const DockerReference& name);
 

@@ -436,7 +436,7 @@ TEST_F(ContainerTest, TheRunnersBinaryCannotBeReached) {  // CVE-2019-5736
 
 TEST_F(ContainerTest, SignalsReachTheApplication) {
   RunConfig config = Config(
-      "trap 'echo caught quit; exit 9' QUIT; trap 'echo caught usr1' USR1; touch /vol/ready; "
+      "trap 'echo caught quit; exit 9' QUIT; trap 'echo caught usr1; touch /vol/heard' USR1; touch /vol/ready; "
       "while :; do sleep 0.02; done");
   const std::string shared = store_.path() + "/shared";
   fs::create_directories(shared);
@@ -451,7 +451,7 @@ TEST_F(ContainerTest, SignalsReachTheApplication) {
   out.write.Reset();
   while (!fs::exists(shared + "/ready")) usleep(5000);
   child.Signal(SIGUSR1);
-  usleep(100'000);
+  while (!fs::exists(shared + "/heard")) usleep(5000);
   child.Signal(SIGTERM);  // arrives as the image's stop signal
   EXPECT_EQ(child.Wait().code, 9);
   EXPECT_EQ(ReadAll(out.read.get(), 1000, "output"), "caught usr1\ncaught quit\n");
@@ -519,10 +519,10 @@ TEST_F(ContainerTest, NothingIsLeftAfterKillingTheRunner) {
     return process.Wait().code;
   });
   while (!fs::exists(shared + "/ready") || !fs::exists(list)) usleep(5000);
-  usleep(50'000);
   ASSERT_FALSE(fs::is_empty(pods_));
   const std::string uuid = fs::directory_iterator(pods_)->path().filename();
   if (fs::file_size(list) > 0) {
+    for (int i = 0; i < 1000 && CountProcessesInCgroup(uuid) < 3; ++i) usleep(10'000);
     EXPECT_GE(CountProcessesInCgroup(uuid), 3U);  // init and two sleeps
   }
   child.Signal(SIGKILL);

@@ -110,11 +110,12 @@ make_outside() {
   ip route add default via 10.77.0.2
 }
 outside() { nsenter -t "$neighbour" -n "$@"; }
-# serve_outside COMMAND...: a server there, until the test ends. Not `outside COMMAND &`: its pid is that of a shell, and
-# who is left holds the output of the test open, for whose end ctest waits.
+# serve_outside PORT COMMAND...: a server there, which listens by now, until the test ends. Not `outside COMMAND &`: its pid
+# is that of a shell, and who is left holds the output of the test open, for whose end ctest waits.
 serve_outside() {
-  nsenter -t "$neighbour" -n "$@" &
+  nsenter -t "$neighbour" -n "${@:2}" &
   started_pids+=($!)
+  await outside bash -c ": </dev/tcp/127.0.0.1/$1" 2>/dev/null || fail "nobody listens at port $1"
 }
 
 # serve NAME PROTOCOL PORT: the Perl text of a server that answers everyone with NAME and the address it is asked from.
@@ -127,9 +128,9 @@ serve() {
   esac
 }
 
-# ask PROTOCOL ADDRESS PORT, outside_asks ...: prints what such a server says; it gives up after two seconds.
+# ask PROTOCOL ADDRESS PORT, outside_asks ...: prints what such a server says; it gives up after five seconds.
 ask() {
-  local text='use IO::Socket::INET; $SIG{ALRM} = sub { exit 9 }; alarm 2;
+  local text='use IO::Socket::INET; $SIG{ALRM} = sub { exit 9 }; alarm 5;
     $s = IO::Socket::INET->new(PeerAddr => $ARGV[1], PeerPort => $ARGV[2], Proto => $ARGV[0]) or exit 8;
     $s->send("x") if $ARGV[0] eq "udp"; $s->recv($b, 99); print $b; exit($b eq "")'
   perl -e "$text" "$@"
@@ -153,6 +154,39 @@ expect_text() {
   grep -Eq -- "$1" "$2" && return
   sed 's/^/  /' "$2" >&2
   fail "no line of $2 matches '$1'"
+}
+
+# await COMMAND...: until it succeeds, for ten seconds at most.
+await() {
+  local _
+  for _ in $(seq 200); do
+    ! "$@" || return 0
+    sleep 0.05
+  done
+  return 1
+}
+
+# expect_soon PATTERN FILE: such a line of a log comes; servers write it when they have answered.
+expect_soon() {
+  await grep -Eqs -- "$1" "$2" || expect_text "$1" "$2"
+}
+
+# forget LOG: what is in a server's log by now, and what it still had to say of earlier requests.
+forget() {
+  local size=
+  until [ "$size" = "$(stat -c %s "$1")" ]; do
+    size=$(stat -c %s "$1")
+    sleep 0.1
+  done
+  : >"$1"
+}
+
+# spoil FILE OFFSET: the byte there is another one afterwards.
+spoil() {
+  local byte
+  byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+  # shellcheck disable=SC2059 # the format is the byte
+  printf "\\$(printf %03o $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
 # start_registry [NAME=VALUE...]: Debian's docker-registry on a free loopback port with storage of its own. Sets
@@ -200,7 +234,8 @@ http {
 END
     nginx -p "$T" -c "$T/nginx.conf" 2>"$T/nginx.out" &
     started_pids+=($!)
-    until curl -fsk -o /dev/null "$1://127.0.0.1:$port/v2/" || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
+    # Where another server has the port, this one tries for seconds to get it, and the other answers.
+    until { [ -s "$T/nginx.pid" ] && curl -fsk -o /dev/null "$1://127.0.0.1:$port/v2/"; } || ! kill -0 $! 2>/dev/null; do sleep 0.05; done
     ! kill -0 $! 2>/dev/null || return 0
   done
   fail "nginx did not start: $(cat "$T/nginx.out" "$T/nginx.err")"

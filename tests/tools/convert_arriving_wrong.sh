@@ -35,7 +35,7 @@ told() {
 for layer in $(gantry-inspect --raw "oci:$T/img:v1" | jq -r '.layers[].digest[7:]'); do
   kept=$(find "$T" -path "*/blobs/sha256/${layer:0:2}/$layer/data")
   cp "$kept" "$T/kept"
-  printf x | dd of="$kept" bs=1 seek=1500000 conv=notrunc status=none
+  spoil "$kept" 1500000
   told 'wrong bytes'
   head -c 1500000 "$T/kept" >"$kept"
   told 'a short blob'

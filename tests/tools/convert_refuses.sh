@@ -28,7 +28,7 @@ expect_exit 7 gantry-convert --insecure-options=image --preserve-digests "oci:$T
 
 # A damaged layer: exit 5, and nothing under the final name.
 layer=$(ls -S "$T/img/blobs/sha256" | head -1)
-printf X | dd of="$T/img/blobs/sha256/$layer" bs=1 seek=1000000 conv=notrunc status=none
+spoil "$T/img/blobs/sha256/$layer" 1000000
 expect_exit 5 gantry-convert --insecure-options=image "oci:$T/img:v1" "aci:$T/b.aci"
 expect_exit 5 gantry-convert --insecure-options=image "oci:$T/img:v1" "oci:$T/copy:v1"
 [ ! -e "$T/b.aci" ] && [ ! -e "$T/copy" ] || fail "a damaged image was converted"

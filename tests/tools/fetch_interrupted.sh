@@ -15,25 +15,25 @@ layer=$(ls -S "$T/layout/blobs/sha256" | head -n 1)
 start_proxy http 'access_log off; proxy_max_temp_file_size 0;' '' 'limit_rate 10m;'
 
 partial=$T/store/tmp/partial-sha256-$layer
-setsid --wait env --default-signal=INT gantry-fetch -q "docker://127.0.0.1:$port/large:v1" >"$T/out" 2>"$T/err" &
-waiter=$!
+setsid env --default-signal=INT gantry-fetch -q "docker://127.0.0.1:$port/large:v1" >"$T/out" 2>"$T/err" &
+group=$!
 for _ in $(seq 200); do
   [ "$(stat -c %s "$partial" 2>/dev/null || echo 0)" -lt 5000000 ] || break
   sleep 0.05
 done
-group=$(pgrep -f "gantry-fetch -q docker://127.0.0.1:$port" | head -n 1)
 kill -INT -- "-$group"
 status=0
-wait "$waiter" || status=$?
+wait "$group" || status=$?
 [ "$status" = 130 ] || fail "exit $status: $(cat "$T/err")"
 size=$(stat -c %s "$partial")
 [ "$size" -ge 5000000 ] && [ "$size" -lt 40000000 ] || fail "$size bytes were kept"
-! pgrep -f "docker://127.0.0.1:$port" || fail "a process is left"
+nobody_is_left() { ! pgrep -s "$group" >/dev/null; }
+await nobody_is_left || fail "a process is left: $(pgrep -as "$group")"
 expect_exit 0 gantry-store list -q
 [ ! -s "$T/out" ] || fail "something has a name: $(cat "$T/out")"
 
-: >"$registry_log"
+forget "$registry_log"
 expect_exit 0 gantry-fetch -q "docker://$registry/large:v1"
-grep -a "blobs/sha256:$layer" "$registry_log" | grep -q 'response.status=206' || fail "not by a range: $(cat "$registry_log")"
+expect_soon "blobs/sha256:$layer.*response.status=206" "$registry_log"
 expect_exit 0 gantry-store check
 [ ! -e "$partial" ] || fail "the part is still there"

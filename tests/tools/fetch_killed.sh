@@ -33,7 +33,7 @@ while [ "$killed" -lt 50 ]; do
   ! killed_in_time "$status" || killed=$((killed + 1))
   for _ in $(seq 100); do
     pgrep -s "$pid" >/dev/null || break
-    sleep 0.02
+    sleep 0.05
   done
   ! pgrep -s "$pid" >/dev/null || fail "round $round: a process is left"
   if [ -d "$GANTRY_ROOT/blobs" ] && [ $((round % 5)) = 0 ]; then

@@ -42,8 +42,9 @@ expect_text '^/dev/pts/' "$T/console.out"
 cat >"$T/pidfd.py" <<'END'
 import array, os, socket, sys
 s = socket.socket(socket.AF_UNIX)
-s.bind(sys.argv[1])
+s.bind(sys.argv[1] + "~")
 s.listen(1)
+os.rename(sys.argv[1] + "~", sys.argv[1])
 connection, _ = s.accept()
 _, control, _, _ = connection.recvmsg(100, socket.CMSG_LEN(4))
 print(*[line for line in open("/proc/self/fdinfo/%d" % array.array("i", control[0][2])[0]) if line.startswith("Pid:")])

@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/../support/oci.sh"
 [ "$(id -u)" = 0 ] || skip "root's way"
 c=gantry-test-$$
-make_bundle '.process.args=["sh","-c","sleep 996 & exec sleep 995"] | .process.noNewPrivileges=false'
+make_bundle '.process.args=["sh","-c","sleep 996'$$' & exec sleep 995'$$'"] | .process.noNewPrivileges=false'
 oci run --detach --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1
 expect_exit 0 oci exec --user 7:8 --additional-gids 5 --additional-gids 6 --no-new-privs --cap KILL "$c" cat /proc/self/status
 expect_text '^Groups:.5 6' "$T/out"
@@ -28,9 +28,9 @@ for time in 0s 5x -1s 1m30; do expect_exit 2 oci events --interval="$time" "$c";
 timeout 2 gantry-oci --root "$T/state" events --interval 100ms "$c" >"$T/often" || true
 [ "$(wc -l <"$T/often")" -ge 5 ] || fail "events: $(wc -l <"$T/often") lines"
 [ "$(wc -l <"$T/events")" -ge 2 ] && jq -e '.data.memory' "$T/events" >/dev/null || fail "events: $(cat "$T/events")"
-oci ps "$c" | grep -q 'sleep 996' || fail "$(oci ps "$c")"
-oci ps "$c" -- -o pid,args | grep -q ' sleep 995' || fail "$(oci ps "$c" -- -o pid,args)"
-oci ps "$c" -o pid,args | grep -q ' sleep 995' || fail "$(oci ps "$c" -o pid,args)"
+oci ps "$c" | grep 'sleep 996' >/dev/null || fail "$(oci ps "$c")"
+oci ps "$c" -- -o pid,args | grep ' sleep 995' >/dev/null || fail "$(oci ps "$c" -- -o pid,args)"
+oci ps "$c" -o pid,args | grep ' sleep 995' >/dev/null || fail "$(oci ps "$c" -o pid,args)"
 # In a control group below the container's: of one hierarchy, or wherever there is one of the name.
 # That of cpuset begins without processors, and nobody can join it.
 find /sys/fs/cgroup -maxdepth 4 -type d -name "$c" -not -path '*/cpuset/*' -exec mkdir {}/below \; 2>/dev/null || true
@@ -45,7 +45,7 @@ expect_exit 3 oci exec --cgroup nowhere "$c" true
 [ "$(oci exec --cgroup ../.. "$c" cat /proc/self/cgroup)" = "$(oci exec "$c" cat /proc/self/cgroup)" ] || fail "it is above"
 # Every process is sent it, not the first alone.
 oci kill --all "$c" KILL
-for _ in $(seq 100); do pgrep -f 'sleep 99[56]' >/dev/null || break; sleep 0.05; done
-! pgrep -f 'sleep 99[56]' >/dev/null || fail "one is left"
+nobody_is_left() { ! pgrep -f "sleep 99[56]$$" >/dev/null; }
+await nobody_is_left || fail "one is left"
 oci delete "$c"
 nothing_is_left "$c"

@@ -5,7 +5,8 @@ set -euo pipefail
 . "$(dirname "$0")/../support/oci.sh"
 [ "$(id -u)" = 0 ] || skip "root's way"
 
-make_bundle '.process.args=["sh","-c","sleep 997 & exec sleep 998"]'
+sleeps="sleep 997$$ & exec sleep 998$$"
+make_bundle ".process.args=[\"sh\",\"-c\",\"$sleeps\"]"
 c=gantry-test-$$
 
 # kill_after SECONDS: what was started last.
@@ -34,21 +35,21 @@ for i in $(seq "${GANTRY_KILLS:-30}"); do
   kill_after "0.0$(printf %03d $((RANDOM % 250)))"
 done
 # In the verbs that come after it: the container is there or not, and goes.
-change_bundle '.process.args=["sh","-c","sleep 997 & exec sleep 998"]'
+change_bundle ".process.args=[\"sh\",\"-c\",\"$sleeps\"]"
 for i in $(seq "${GANTRY_KILLS:-30}"); do
   oci create --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1
   verb=$((i % 4))
   [ $verb = 0 ] || oci start "$c"
   case $verb in
     0) gantry-oci --root "$T/state" start "$c" & ;;
-    1) gantry-oci --root "$T/state" exec "$c" sh -c 'sleep 997 & exec sleep 998' </dev/null >/dev/null 2>&1 & ;;
-    2) gantry-oci --root "$T/state" exec --detach "$c" sleep 997 </dev/null >/dev/null 2>&1 & ;;
+    1) gantry-oci --root "$T/state" exec "$c" sh -c "$sleeps" </dev/null >/dev/null 2>&1 & ;;
+    2) gantry-oci --root "$T/state" exec --detach "$c" sleep "997$$" </dev/null >/dev/null 2>&1 & ;;
     3) gantry-oci --root "$T/state" delete --force "$c" & ;;
   esac
   kill_after "0.0$(printf %03d $((RANDOM % 150)))"
 done
 mounts=$(grep -c "$bundle" /proc/self/mountinfo || true)
 [ "$mounts" = 0 ] || fail "$mounts mounts are left"
-left() { pgrep -f "sleep 99[78]|gantry-oci --root $T/state"; }
+left() { pgrep -f "sleep 99[78]$$|gantry-oci --root $T/state"; }
 for _ in $(seq 100); do left >/dev/null || break; sleep 0.05; done
 ! left >/dev/null || fail "a process is left: $(left | xargs ps -o pid,args -p)"

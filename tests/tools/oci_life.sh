@@ -24,7 +24,7 @@ for _ in $(seq 100); do [ -s "$T/said" ] || sleep 0.05; done
 expect_text '^up$' "$T/said"
 [ "$(oci state "$c" | jq -r .annotations.a)" = b ] || fail "annotations"
 [ "$(oci ps --format json "$c" | jq length)" = 1 ] || fail "$(oci ps "$c")"
-oci list | grep -q "^$c .* running " || fail "$(oci list)"
+oci list | grep "^$c .* running " >/dev/null || fail "$(oci list)"
 oci pause "$c"
 status paused
 expect_exit 1 oci exec "$c" true

@@ -20,10 +20,11 @@ send "tty; ls -l /dev/console\r"
 need {/dev/(console|pts/0)}
 need {crw.*/dev/console}
 stty rows 40 cols 120 < $spawn_out(slave,name)
-sleep 0.3
-send "stty size\r"
-need {40 120}
-send "sleep 100\r"
+send {until test "$(stty size)" = '40 12'0; do sleep 0.1; done; echo resi'zed'}
+send "\r"
+need {resized}
+send "echo sleep's'; sleep 100\r"
+need {sleeps}
 sleep 0.3
 send "\003"
 send "echo after-\$?\r"

@@ -26,6 +26,7 @@ start_proxy http "access_log $T/access.log; proxy_max_temp_file_size 0;" \
   "location /v2/mirror/large/blobs/sha256:$base { alias $T/zeros; limit_rate 5m; } location /v2/mirror/ { proxy_pass http://$registry/v2/; }" \
   'limit_rate 5m;'
 image=docker://127.0.0.1:$port/large:v1 proxy=${started_pids[-1]}
+nobody_at() { ! pgrep -f "127.0.0.1:$1/large" >/dev/null; }
 layers() { ls "$T/store/layers" 2>/dev/null || true; }
 pods_gone() {
   for _ in $(seq 100); do [ -n "$(ls -A "$T/store/pods")" ] || return 0; sleep 0.05; done
@@ -97,7 +98,7 @@ END
 rm -rf "$T/store"
 expect_exit 0 gantry-run -q "docker://$registry/large:v1"
 sound 'a mirror that sends something else'
-grep -q "mirror/large/blobs/sha256:$base" "$T/access.log" || fail "the mirror was not asked"
+expect_soon "mirror/large/blobs/sha256:$base" "$T/access.log"
 : >"$XDG_CONFIG_HOME/containers/registries.conf"
 
 # Whoever ends the runner while layers come ends all of it, and the next run goes on from there.
@@ -109,8 +110,7 @@ for signal in INT TERM KILL; do
   done
   kill -"$signal" $!
   ! wait $! || fail "$signal: it ran all the same"
-  for _ in $(seq 60); do pgrep -f "127.0.0.1:$port/large" >/dev/null || break; sleep 0.05; done
-  ! pgrep -af "127.0.0.1:$port/large" || fail "$signal: a process is left"
+  await nobody_at "$port" || fail "$signal: a process is left: $(pgrep -af "127.0.0.1:$port/large")"
   [ -z "$(layers)" ] || fail "$signal: a layer has a name: $(layers)"
   [ ! -s "$T/out" ] || fail "$signal: it ran"
   expect_exit 0 gantry-run -q "$image"

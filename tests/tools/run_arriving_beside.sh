@@ -14,9 +14,10 @@ head -c 8000000 /dev/urandom >"$T/base/large"
 head -c 40000000 /dev/zero >"$T/base/zeros"
 make_image "$T/img" v1 '{"Cmd":["sha256sum","/large","/zeros"]}' "$T/base"
 push "$T/img:v1" large:v1
-start_proxy http 'proxy_max_temp_file_size 0;' '' 'limit_rate 5m;'
+start_proxy http 'proxy_max_temp_file_size 0;' '' 'limit_rate 3m;'
 image=docker://127.0.0.1:$port/large:v1
 sums=$(cd "$T/base" && sha256sum large zeros | cut -d' ' -f1)
+nobody_at() { ! pgrep -f "127.0.0.1:$1/large" >/dev/null; }
 until_files_come() {
   until find "$T/store/layers" -path '*/.new-*/large' -size +1000k 2>/dev/null | grep -q .; do
     kill -0 "$1" 2>/dev/null || fail "nothing was seen of the layer: $(cat "$T"/out* "$T"/err*)"
@@ -46,7 +47,7 @@ printf '{"acVersion":"0.8.11","acKind":"PodManifest","isolators":[{"name":"resou
 rm -rf "$T/store"
 expect_exit 125 gantry-run -q --strict --pod-manifest "$T/pod"
 expect_text 'wants what it cannot get' "$T/err"
-! pgrep -af "gantry-fetch.*127.0.0.1:$port/large" || fail "a process is left"
+await nobody_at "$port" || fail "a process is left: $(pgrep -af "127.0.0.1:$port/large")"
 [ -z "$(find "$T/store/layers" "$T/store/pods" -mindepth 1)" ] || fail "left: $(ls -A "$T/store/layers" "$T/store/pods")"
 expect_exit 0 gantry-run --pod-manifest "$T/pod"
 [ "$(grep -c 'does not get: isolator of the pod' "$T/err")" = 1 ] || fail "$(cat "$T/err")"
@@ -86,4 +87,4 @@ expect_exit 125 unshare -m bash "$T/full.sh"
 expect_text 'No space left on device' "$T/err"
 [ "$(grep -c ^gantry "$T/err")" = 1 ] || fail "it is told more than once: $(cat "$T/err")"
 [ ! -s "$T/out" ] || fail "executed, or not cleaned: $(cat "$T/out")"
-! pgrep -af "127.0.0.1:$port/large" || fail "a process is left"
+await nobody_at "$port" || fail "a process is left: $(pgrep -af "127.0.0.1:$port/large")"

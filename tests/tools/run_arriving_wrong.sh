@@ -38,11 +38,11 @@ told() {
 for layer in $(gantry-inspect --raw "oci:$T/img:v1" | jq -r '.layers[].digest[7:]'); do
   kept=$(find "$T" -path "*/blobs/sha256/${layer:0:2}/$layer/data")
   cp "$kept" "$T/kept"
-  printf x | dd of="$kept" bs=1 seek=1500000 conv=notrunc status=none
+  spoil "$kept" 1500000
   told 'wrong bytes'
   # The time in gzip's header: what is unpacked is what its diff ID says.
   cp "$T/kept" "$kept"
-  printf x | dd of="$kept" bs=1 seek=4 conv=notrunc status=none
+  spoil "$kept" 4
   [ "$(zcat "$kept" | sha256sum)" = "$(zcat "$T/kept" | sha256sum)" ] || fail "another tar"
   told 'the same tar in another blob'
   head -c 1500000 "$T/kept" >"$kept"

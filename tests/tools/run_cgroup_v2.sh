@@ -138,7 +138,7 @@ chmod 0755 "$top/init"
 (cd "$top" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$T/initramfs.gz"
 truncate -s 64M "$T/disk"
 khz=$(awk -F: '/MHz/ { printf "%d", $2 * 1000; exit }' /proc/cpuinfo)
-timeout 200 qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -accel tcg -cpu max -m 512M \
+timeout 500 qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot -accel tcg -cpu max -m 512M \
   -machine microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,auto-kernel-cmdline=off,usb=off \
   -global virtio-mmio.force-legacy=false -kernel "$(gantry_kernel)" -initrd "$T/initramfs.gz" \
   -append "console=ttyS0 quiet loglevel=1 panic=-1 reboot=t 8250.nr_uarts=1 cryptomgr.notests random.trust_cpu=on tsc=reliable no_timer_check

@@ -12,7 +12,8 @@ uuid=$(run -d --name web --uuid-file-save "$T/uuid" "oci:$T/image:v1" sh -c 'ech
 [ "$uuid" = "$(cat "$T/uuid")" ] || fail "the file has another UUID"
 [ "$(pods | jq -r '.[0].state, .[0].apps[0].name, .[0].apps[0].state' | xargs)" = "running web running" ] || fail "$(pods)"
 kill -0 "$(gantry run status --json "$uuid" | jq .apps[0].pid)" || fail "its process is not there"
-for _ in $(seq 100); do [ "$(gantry run logs web 2>/dev/null)" = out ] && break || sleep 0.05; done
+both_said() { [ "$(gantry run logs web 2>&1 | sort | xargs)" = 'err out' ]; }
+await both_said || fail "the log: $(gantry run logs web 2>&1)"
 expect_exit 0 gantry run logs --timestamps "$uuid"
 expect_text '^20.*Z out$' "$T/out"
 expect_text '^20.*Z err$' "$T/err"

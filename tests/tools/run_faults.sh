@@ -38,7 +38,7 @@ if mkdir "$group" 2>/dev/null && [ -e "$group/pids.max" ]; then
       expect_text 'Resource temporarily unavailable' "$T/err"
       expect_text 'limit' "$T/err"
     fi
-    for _ in $(seq 100); do [ -s "$group/cgroup.procs" ] || break; sleep 0.05; done
+    for _ in $(seq 100); do [ -n "$(cat "$group/cgroup.procs")" ] || break; sleep 0.05; done
   done
 else
   rmdir "$group" 2>/dev/null || true

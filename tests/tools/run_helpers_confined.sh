@@ -15,14 +15,15 @@ confined() {
   # DAC_OVERRIDE, FOWNER, KILL
   [ "$(field CapEff "$1")" = 000000000000002a ] || fail "$(cat "/proc/$1/comm") has capabilities $(field CapEff "$1")"
 }
-keeper_of() { pgrep -P "$1" -x gantry-keeper; }
+keeper_of() { await pgrep -P "$1" -x gantry-keeper; }
 
 # Detached: the log is written, a client attaches, and stop works.
 uuid=$("${run[@]}" -d "oci:$T/image:v1" sh -c 'trap "echo bye; exit 3" TERM; while :; do echo tick; sleep 0.2; done')
 monitor=$(gantry run status --json "$uuid" | jq .runner)
 confined "$monitor"
 confined "$(keeper_of "$monitor")"
-sleep 0.5
+ticks() { [ -n "$(gantry run logs "$uuid")" ]; }
+await ticks || fail "the app does not run"
 gantry run stop "$uuid" >/dev/null
 gantry run logs "$uuid" >"$T/log"
 [ "$(tail -1 "$T/log")" = bye ] || fail "the log ends with: $(tail -1 "$T/log")"

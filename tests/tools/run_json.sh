@@ -31,7 +31,9 @@ says '.bytes > 0' export --json -o "$T/root.tar" "$uuid"
 says '.acKind == "PodManifest"' cat-manifest --json "$uuid"
 gantry-run attach --json "$uuid" >"$T/attached" 2>&1 </dev/null &
 attached=$!
-sleep 0.5
+is_attached() { readlink "/proc/$attached/fd"/* | grep '^socket:' >/dev/null; }
+await is_attached || fail "attach: $(cat "$T/attached")"
+sleep 0.1
 says '.[0].how == "stopped"' stop --json "$uuid"
 wait "$attached" && fail "attach had code 0 of an app that was stopped"
 jq -e .code "$T/attached" >/dev/null || fail "attach: $(cat "$T/attached")"

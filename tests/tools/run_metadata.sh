@@ -37,8 +37,8 @@ expect_text '^reached$' "$T/out"
 
 # It holds nothing but its socket and dies with the runner.
 uuid=$("${run[@]}" -d --mds "$image" sleep 1000)
-server=$(pgrep -P "$(gantry run status --json "$uuid" | jq .runner)" -x gantry-metadata)
-[ "$(sed -n 's/^Seccomp:\t//p' "/proc/$server/status")" = 2 ] || fail "the service is not confined"
+server=$(await pgrep -P "$(gantry run status --json "$uuid" | jq .runner)" -x gantry-metadata)
+await grep -q '^Seccomp:.2' "/proc/$server/status" || fail "the service is not confined"
 [ "$(sed -n 's/^CapEff:\t//p' "/proc/$server/status")" = 0000000000000000 ] || fail "the service has capabilities"
 gantry run rm -f "$uuid" >/dev/null
 for _ in $(seq 100); do [ -d "/proc/$server" ] || break; sleep 0.05; done

@@ -41,7 +41,8 @@ pkill -KILL -x gantry-keeper || true
 for _ in $(seq 50); do gantry run gc --grace-period 0 >/dev/null; [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.1; done
 ls "$T"/leases/*/10.* 2>/dev/null && fail "an address is still leased after gc"
 ! grep "$T/store" /proc/self/mounts || fail "a mount is left"
-! ip -o link | grep veth || fail "a device is left"
+no_device() { ! ip -o link | grep veth >/dev/null; }
+await no_device || fail "a device is left: $(ip -o link)"
 
 expect_exit 125 "${run[@]}" --net=none-such "$image" true
 expect_text 'net.d.: chain, one$' "$T/err"
@@ -82,7 +83,8 @@ hangs DEL
 expect_exit 6 timeout 60 "${run[@]}" --net=odd --net-timeout 1 "$image" sh -c 'exit 6'
 expect_exit 1 timeout 60 gantry run gc
 expect_text "odd' took longer than 1 s, and was killed" "$T/err"
-! pgrep -fx 'sleep 987' || fail "what a plugin started is left"
+no_sleep() { ! pgrep -fx 'sleep 987' >/dev/null; }
+await no_sleep || fail "what a plugin started is left"
 touch "$T/on"
 expect_exit 0 gantry run gc
 expect_exit 125 "${run[@]}" --net=private --net-timeout 1 "$image" true

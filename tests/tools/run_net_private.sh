@@ -14,7 +14,7 @@ image=oci:$T/image:v1
 # Perl of the host, in pods.
 host=()
 for place in /usr /lib /lib64; do [ ! -d $place ] || host+=(-v "$place:$place:ro"); done
-serve_outside perl -e "$(serve neighbour tcp 7000)"
+serve_outside 7000 perl -e "$(serve neighbour tcp 7000)"
 
 # The way out: by the host's address.
 expect_exit 0 "${run[@]}" --net=private --hostname web --add-host up:host-gateway --dns 10.77.0.2 "$image" \

@@ -24,11 +24,11 @@ as_user sh -c ': <>/dev/net/tun' 2>/dev/null || skip "no tun devices in this ker
 # nothing.
 mkdir "$T/www"
 echo neighbour >"$T/www/page"
-serve_outside busybox httpd -f -p 7000 -h "$T/www"
+serve_outside 7000 busybox httpd -f -p 7000 -h "$T/www"
 perl -e "$(serve secret tcp 7001)" &
 started_pids+=($!)
 
-expect_exit 0 "${run[@]}" --net=private "$image" sh -c 'ip -4 addr; (printf "GET /page HTTP/1.0\r\n\r\n"; sleep 1) | timeout 9 nc 10.77.0.2 7000; cat /etc/hosts'
+expect_exit 0 "${run[@]}" --net=private "$image" sh -c 'ip -4 addr; (printf "GET /page HTTP/1.0\r\n\r\n"; sleep 3) | timeout 20 nc 10.77.0.2 7000; cat /etc/hosts'
 expect_text 'inet 10.77.0.1/24 ' "$T/out"
 expect_text '^neighbour$' "$T/out"
 expect_text '^10.77.0.1.[0-9a-f]{12}$' "$T/out"

@@ -13,7 +13,8 @@ for _ in $(seq 200); do [ "$(status | jq -r .state)" = killed ] && break || slee
 [ "$(status | jq -r .state)" = killed ] || fail "$(status)"
 for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
 ! kill -0 "$pid" 2>/dev/null || fail "its process lives"
-find /sys/fs/cgroup -maxdepth 3 -name "gantry-$uuid" | grep . && fail "a control group is left"
+no_group() { ! find /sys/fs/cgroup -maxdepth 3 -name "gantry-$uuid" 2>/dev/null | grep . >/dev/null; }
+await no_group || fail "a control group is left"
 expect_exit 125 gantry run enter "$uuid" true
 expect_exit 0 gantry run gc --grace-period 0 --json
 [ "$(jq -r .removed[0] "$T/out")" = "$uuid" ] || fail "gc did not take it: $(cat "$T/out")"

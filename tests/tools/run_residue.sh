@@ -45,7 +45,8 @@ done
 [ "$(mounts)" = 0 ] || fail "mounts are left"
 for _ in $(seq 50); do left_groups >"$T/left"; [ -s "$T/left" ] || break; sleep 0.1; done
 [ ! -s "$T/left" ] || fail "control groups are left: $(cat "$T/left")"
-! grep -lzsx "RESIDUE=$T" /proc/[0-9]*/environ | grep . || fail "a process is left"
+nobody_is_left() { ! grep -lzsx "RESIDUE=$T" /proc/[0-9]*/environ | grep . >/dev/null; }
+await nobody_is_left || fail "a process is left: $(grep -lzsx "RESIDUE=$T" /proc/[0-9]*/environ | xargs)"
 
 # At once.
 for ((i = 0; i < ${GANTRY_PARALLEL:-64}; i++)); do

@@ -28,15 +28,15 @@ expect_exit 0 gantry trust add -q --yes --key "$T/tester.pub.gpg" "docker://${na
 
 # While it runs.
 mkfifo "$T/go"
-gantry-run -i "store:$name" sh -c 'read -r line; cat /who' <"$T/go" >"$T/late" 2>"$T/late.err" &
+gantry-run -i "store:$name" sh -c 'echo begun; read -r line; cat /who' <"$T/go" >"$T/late" 2>"$T/late.err" &
 running=$!
 exec 7>"$T/go"
-sleep 1
+await grep -qs begun "$T/late" || fail "it does not begin: $(cat "$T/late.err")"
 move evil
 echo go >&7
 exec 7>&-
 wait "$running" || fail "$(cat "$T/late.err")"
-[ "$(cat "$T/late")" = good ] || fail "a running container became $(cat "$T/late")"
+[ "$(xargs <"$T/late")" = 'begun good' ] || fail "a running container became $(cat "$T/late")"
 expect_exit 125 gantry-run "store:$name"
 
 # Between the steps of one run: hundreds of moves, at whatever moment they come.

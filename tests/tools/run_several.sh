@@ -30,7 +30,7 @@ expect_exit 0 "${run[@]}" --mount type=empty,source=data,target=/data,mode=0700 
 expect_text '^700$' "$T/out"
 # An empty volume is one for all that name it, and a detached pod has a log for each.
 uuid=$("${run[@]}" -d --mount type=empty,source=data,target=/data,mode=0700 "$image" --name first -- \
-  sh -c 'echo from-first >/data/x; echo one; sleep 1000' --- "$image" --name second -- \
+  sh -c 'echo one; echo from-first >/data/x; sleep 1000' --- "$image" --name second -- \
   sh -c 'until [ -s /data/x ]; do sleep 0.05; done; cat /data/x; exit 7')
 expect_exit 0 gantry run status --wait --json "$uuid"
 [ "$(jq -r '.state, .code, .apps[1].code' "$T/out" | xargs)" = "exited 7 7" ] || fail "$(cat "$T/out")"
@@ -43,6 +43,6 @@ expect_exit 0 gantry run export --json -o "$T/root.tar" second
 [ "$(gantry run logs --app second first)" = from-first ] || fail "--app counts more"
 expect_exit 2 gantry run logs "$uuid"
 gantry run rm "$uuid" >/dev/null
-find /sys/fs/cgroup -maxdepth 3 -name "gantry-$uuid" | grep . && fail "a control group is left"
+[ -z "$(find /sys/fs/cgroup -maxdepth 3 -name "gantry-$uuid" 2>/dev/null)" ] || fail "a control group is left"
 for _ in $(seq 100); do [ -n "$(ls -A "$T/store/pods")" ] || break; sleep 0.05; done
 [ -z "$(ls -A "$T/store/pods")" ] || fail "a pod is left"

@@ -21,7 +21,7 @@ expect_status 401 "http://$server/v2/" -H 'Authorization: Bearer 0123456789abcde
 expect_status 200 "http://$server/v2/" -u anna:secret
 expect_status 200 "http://$server/v2/" -u anna:secret
 expect_status 200 "$(aci_url box v1)" -H 'Authorization: Bearer 0123456789abcdef0123'
-expect_text '"user":"ci"' "$server_log"
+expect_soon '"user":"ci"' "$server_log"
 expect_exit 0 skopeo --insecure-policy copy -q --src-tls-verify=false --src-creds anna:secret "docker://$server/box:v1" "oci:$T/copy:1"
 expect_exit 1 skopeo --insecure-policy copy -q --src-tls-verify=false "docker://$server/box:v1" "oci:$T/copy:2"
 expect_status 200 "http://$server/metrics" -u anna:secret

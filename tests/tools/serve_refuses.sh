@@ -46,7 +46,7 @@ done
 expect_status 200 "http://$server/healthz"
 # The log has every request, as text.
 expect_status 404 "http://$server/%ff%0a"
-expect_text '"client":"127.0.0.1","method":"GET","path":"/%ff%0a","status":404' "$server_log"
+expect_soon '"client":"127.0.0.1","method":"GET","path":"/%ff%0a","status":404' "$server_log"
 # A client that says nothing is gone after a while, and stops nobody.
 exec 4<>"/dev/tcp/${server/://}"
 printf 'GET /hea' >&4

@@ -16,7 +16,7 @@ digest=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$sou
 expect_exit 0 gantry sync -q --dry-run "docker://$source/tool:v1" "docker://$target/m/"
 [ ! -s "$T/out" ] || fail "--quiet printed $(cat "$T/out")"
 expect_exit 3 gantry tags "$target/m/tool"
-: >"$source_log"
+forget "$source_log"
 expect_exit 0 gantry sync "docker://$source/tool:v1" "$source/team/app" "docker://$target/m/"
 ! grep -q 'request.method=HEAD' "$source_log" || fail "asked for heads that there is nothing to compare with"
 [ "$(grep -c "^copied .*$digest" "$T/out")" = 6 ] || fail "not six were copied: $(cat "$T/out")"
@@ -24,7 +24,7 @@ skopeo --insecure-policy copy -q --src-tls-verify=false "docker://$target/m/app:
 cmp "$T/back/manifest.json" "$T/layout/blobs/sha256/${digest#sha256:}"
 
 # What is the same is not fetched again.
-: >"$source_log"
+forget "$source_log"
 expect_exit 0 gantry sync --json "docker://$source/tool:v1" "$source/team/app" "docker://$target/m"
 jq -e '.same == 6 and .copied == 0 and .failed == 0 and .bytes == 0' "$T/out" >/dev/null || fail "$(cat "$T/out")"
 ! grep -q 'request.method=GET.*\(manifests\|blobs\)' "$source_log" || fail "asked for more than heads"

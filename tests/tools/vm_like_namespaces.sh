@@ -58,7 +58,7 @@ rows() {
 }
 
 await() { for _ in $(seq 400); do ! "$@" >/dev/null 2>&1 || return 0; sleep 0.05; done; fail "${isolation[*]}: never: $*"; }
-says() { [ "$(gantry run logs "$uuid" 2>/dev/null | xargs)" = "$1" ]; }
+says() { [ "$(gantry run logs "$uuid" 2>/dev/null | xargs)" = "$1" ] && [ "$(gantry run logs "$uuid" 2>&1 >/dev/null | xargs)" = "${2-}" ]; }
 status() { gantry run status --json "$uuid" | jq -r "$1"; }
 detach() { uuid=$(gantry run -q --insecure-options=image -d "${isolation[@]}" "${@:2}" "oci:$T/image" sh -c "$1"); }
 what() { [ "$2" = "$3" ] || fail "${isolation[*]}: $1: '$2', not '$3'"; }
@@ -66,7 +66,7 @@ what() { [ "$2" = "$3" ] || fail "${isolation[*]}: $1: '$2', not '$3'"; }
 # A pod that runs on its own, and what is done with it from outside.
 life() {
   detach 'echo out; echo err >&2; cat /proc/self/status >/tmp/status; trap "exit 3" TERM; while :; do sleep 0.05; done' --name web -e B=app -u web
-  await says out
+  await says out err
   what state "$(status '.state + .apps[0].name + .apps[0].state')" runningwebrunning
   kill -0 "$(status .apps[0].pid)" || fail "${isolation[*]}: its process is not there"
   await grep -qx 'Seccomp:.2' "/proc/$(status .runner)/status"
@@ -94,7 +94,7 @@ life() {
   expect_exit 1 gantry run rm "$uuid"
   gantry run enter "$uuid" sleep 60 >/dev/null 2>&1 &
   local sleeper=$! code=0
-  sleep 0.5
+  await sh -c "gantry run enter $uuid sh -c 'cat /proc/[0-9]*/cmdline' | grep -qa sleep.60"
   what 'how it stopped' "$(gantry run stop --json "$uuid" | jq -r .[0].how)" stopped
   wait "$sleeper" || code=$?
   what 'the end of who was in it' "$code" 137

@@ -19,9 +19,9 @@ chmod -R a+rX "$T/image"
 image=oci:$T/image:v1
 mkdir "$T/www"
 echo neighbour >"$T/www/page"
-serve_outside busybox httpd -f -p 7000 -h "$T/www"
+serve_outside 7000 busybox httpd -f -p 7000 -h "$T/www"
 
-look='ip -4 -o addr | grep -v " lo "; ip route; (printf "GET /page HTTP/1.0\r\n\r\n"; sleep 2) | timeout 20 nc 10.77.0.2 7000; cat /etc/hosts'
+look='ip -4 -o addr | grep -v " lo "; ip route; (printf "GET /page HTTP/1.0\r\n\r\n"; sleep 5) | timeout 20 nc 10.77.0.2 7000; cat /etc/hosts'
 expect_exit 0 as_user "${vm[@]}" --net=private "$image" sh -c "$look"
 expect_text 'inet 10.77.0.1/24 ' "$T/out"
 expect_text '^default via 10.77.0.2 ' "$T/out"

@@ -23,7 +23,7 @@ pods() {
 
   # The first that fails ends the others, and its code is the pod's.
   expect_exit 4 "${run[@]}" "$image" --name long -- sh -c 'trap "echo told; exit 0" TERM; while :; do sleep 0.05; done' \
-    --- "$image" --name brief -- sh -c 'sleep 0.5; exit 4'
+    --- "$image" --name brief -- sh -c 'sleep 2; exit 4'
   expect_text '^told$' "$T/out"
   expect_exit 127 "${run[@]}" "$image" -- sleep 100 --- "$image" --name none -- /no/such
   expect_text "cannot execute '/no/such'" "$T/err"

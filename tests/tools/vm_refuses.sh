@@ -29,24 +29,24 @@ lacks 'is not a bzImage of Linux' --kernel "$T/image/oci-layout"
 
 # Kernels that hang and that fall over: a real one, but for its first instruction (boot.rst, setup_sects).
 start=$((($(od -An -tu1 -j 0x1f1 -N 1 "$file") + 1) * 512))
-broken() {
+broken() { # BYTES TEXT SECONDS OPTION...
   cp "$file" "$T/kernel"
   printf "$1" | dd of="$T/kernel" bs=1 seek="$start" conv=notrunc status=none
-  expect_exit 125 gantry-run -q --insecure-options=image --isolation=vm --accel=tcg --kernel "$T/kernel" --boot-timeout 5 \
-    "${@:3}" "oci:$T/image"
+  expect_exit 125 gantry-run -q --insecure-options=image --isolation=vm --accel=tcg --kernel "$T/kernel" --boot-timeout "$3" \
+    "${@:4}" "oci:$T/image"
   expect_text "$2" "$T/err"
   expect_text 'its console said' "$T/err"
 }
-broken '\xeb\xfe' 'the virtual machine did not start in time'
-broken '\x0f\x0b' 'the virtual machine ended before the application was started'
-broken '\x0f\x0b' 'the virtual machine ended before the application was started' --detach
+broken '\xeb\xfe' 'the virtual machine did not start in time' 5
+broken '\x0f\x0b' 'the virtual machine ended before the application was started' 60
+broken '\x0f\x0b' 'the virtual machine ended before the application was started' 60 --detach
 printf 'no kernel' >"$T/text"
 expect_exit 125 gantry-run -q --insecure-options=image --isolation=vm --accel=tcg --kernel "$T/text" "oci:$T/image"
 expect_text 'is not a bzImage of Linux' "$T/err"
 
 # What is on the disk is what was made of the verified image, or nothing runs.
 root=$(echo "$T"/store/layers/*/root)
-printf 'x' | dd of="$root" bs=1 seek=5000 conv=notrunc status=none
+spoil "$root" 5000
 expect_exit 125 "${vm[@]}" "oci:$T/image"
 expect_text 'is not what was made of the verified image' "$T/err"
 rm -r "$(dirname "$root")"

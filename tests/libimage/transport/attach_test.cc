@@ -106,7 +106,7 @@ TEST(Attach, NoneOfManySignersAtOnceIsLost) {
 
 // A writer on another machine, who takes no turns: he read the list before, and puts it back a while after.
 TEST(Attach, WhatASlowWriterSetAsideIsAddedAgain) {
-  for (const auto late : {std::chrono::milliseconds(0), kShortestSettling * 3 / 4}) {
+  for (const auto late : {std::chrono::milliseconds(0), kShortestSettling / 2}) {
     RegistryServer server({.referrers = false});
     Client client(server);
     client.Append("first");

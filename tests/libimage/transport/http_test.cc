@@ -341,11 +341,12 @@ TEST(Http, APauseThatAHostAsksForIsForAllItsClients) {
     HttpClient client(options);
     EXPECT_EQ(client.Get(RequestFor(server.Url("/"))).status, 200);
   });
-  while (!options.pauses->Until(Url::Parse(server.Url("/"))->Origin())) std::this_thread::sleep_for(milliseconds(1));
-  const auto begun = std::chrono::steady_clock::now();
+  const std::string origin = Url::Parse(server.Url("/"))->Origin();
+  auto until = options.pauses->Until(origin);
+  for (; !until; until = options.pauses->Until(origin)) std::this_thread::sleep_for(milliseconds(1));
   HttpClient second(options);
   EXPECT_EQ(second.Get(RequestFor(server.Url("/"))).status, 200);
-  EXPECT_GE(std::chrono::steady_clock::now() - begun, milliseconds(800));
+  EXPECT_GE(std::chrono::steady_clock::now(), *until);
 }
 
 TEST(Http, GivesUpAfterItsTriesAndAtUnreasonableWaits) {
@@ -441,10 +442,12 @@ TEST(Http, RefusedConnectionsAndUnknownNamesFailAtOnce) {
     HttpServer gone([](const SeenRequest&, Exchange&) {});
     url = gone.Url("/");
   }
-  HttpClient client(HttpOptions{});  // whose first pause is longer than this test may take
+  HttpOptions options;
+  options.first_pause = seconds(60);  // longer than this test may take
+  HttpClient client(options);
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(CaughtError([&] { client.Get(RequestFor(url)); }).kind(), ErrorKind::kNetwork);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(400));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(30));
 }
 
 TEST(Http, CredentialsCannotAddHeaders) {
