@@ -137,6 +137,7 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   state.owner = NameOnHost(getuid());
   state.annotations = spec.annotations;
   state.own_pids = spec.NewNamespace(CLONE_NEWPID);
+  state.own_keys = !options.no_new_keyring;
   std::string group = spec.cgroups_path;
   if (runtime.systemd_cgroup) {
     const Scope scope = Scope::Parse(spec.cgroups_path, options.id);
@@ -210,7 +211,7 @@ void Making::Make(bool waits) {
     return;
   }
   ProcessSurroundings around{runtime, options.process, &dir, &state};
-  around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, !options.no_new_keyring, IsHostRoot()};
+  around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, state.own_keys, IsHostRoot()};
   around.place.early_network = network != nullptr;
   around.network = network.get();
   std::optional<ScopeHolder> holder;

@@ -450,6 +450,7 @@ BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& pr
   request.keep_groups = setup.plan().single_id;
   const std::string keyring = KeyringName(around.state->id);
   setup.plan().keyring = keyring.c_str();
+  setup.plan().new_keyring = around.state->own_keys;
   // Looked at once more with its namespaces open: then the number cannot have become another's.
   if (!around.state->Alive())
     throw Error(ErrorKind::kFailed, "container not running: " + Quoted(around.state->id) + " is stopped");
