@@ -327,7 +327,7 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
   }
   if (!ready)
     throw Error(ErrorKind::kFailed, "the container's first process ended before it was set up",
-                "was it killed? see the kernel's log for 'Out of memory'");
+                "was it killed, for its limit of memory is too small? see the kernel's log for 'Out of memory'");
   socket_.Reset();
 }
 
