@@ -108,16 +108,18 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   if (SeemsToMakeNetwork(text))
     network = std::make_unique<EarlyNetwork>(EarlyNetwork::For::kThread);
   Spec spec = Spec::Parse(text, file);
+  if (!spec.process)
+    throw Error(ErrorKind::kUnsupported, "the bundle has no process to start", "add process to its config.json");
   if (!MakesNetworkEarly(runtime, spec))
     network.reset();
   if (JoinsOthersPids(spec) && geteuid() == 0) {
     network.reset();
     RunFromReadOnlyMount();
   }
-  if (spec.process && spec.process->terminal && options.process.detach && options.process.console_socket.empty())
+  if (spec.process->terminal && options.process.detach && options.process.console_socket.empty())
     throw Error(ErrorKind::kUsage, "cannot allocate tty if runtime will detach without setting console socket",
                 "give --console-socket, or set process.terminal to false");
-  if ((!spec.process || !spec.process->terminal) && options.process.detach && !options.process.console_socket.empty())
+  if (!spec.process->terminal && options.process.detach && !options.process.console_socket.empty())
     throw Error(ErrorKind::kUsage, "cannot use console socket if runtime will not detach or allocate tty",
                 "leave --console-socket out, or set process.terminal to true");
   for (SpecMount& mount : spec.mounts) {
@@ -135,6 +137,7 @@ Making Begin(const RuntimeOptions& runtime, const CreateOptions& options) {
   state.owner = NameOnHost(getuid());
   state.annotations = spec.annotations;
   state.own_pids = spec.NewNamespace(CLONE_NEWPID);
+  state.own_keys = !options.no_new_keyring;
   std::string group = spec.cgroups_path;
   if (runtime.systemd_cgroup) {
     const Scope scope = Scope::Parse(spec.cgroups_path, options.id);
@@ -208,7 +211,7 @@ void Making::Make(bool waits) {
     return;
   }
   ProcessSurroundings around{runtime, options.process, &dir, &state};
-  around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, !options.no_new_keyring, IsHostRoot()};
+  around.place = {options.id, state.bundle, state.rootfs, !options.no_pivot, state.own_keys, IsHostRoot()};
   around.place.early_network = network != nullptr;
   around.network = network.get();
   std::optional<ScopeHolder> holder;
@@ -234,13 +237,14 @@ void Making::Make(bool waits) {
     WritePidFile(options.process.pid_file, state.pid);
 }
 
-// The command goes on only when the container does.
+// The command goes on only when the container does. What failed goes on as if it were deleted, with the hooks of that.
 template <typename Body>
 auto Undoing(Making& making, Body body) {
   try {
     return body();
   } catch (...) {
     making.Discard();
+    RunPoststop(making.spec.hooks.poststop, making.state, making.runtime.note);
     throw;
   }
 }
@@ -280,8 +284,6 @@ ContainerState LoadRunning(const ContainerDir& dir) {
 void Create(const RuntimeOptions& runtime, const CreateOptions& options) {
   Making making = Begin(runtime, options);
   Undoing(making, [&] {
-    if (!making.spec.process)
-      throw Error(ErrorKind::kUnsupported, "the bundle has no process to start", "add process to its config.json");
     making.Make(true);
     making.process->Leave();
   });
@@ -290,8 +292,6 @@ void Create(const RuntimeOptions& runtime, const CreateOptions& options) {
 ExitStatus Run(const RuntimeOptions& runtime, const CreateOptions& options) {
   Making making = Begin(runtime, options);
   return Undoing(making, [&]() -> ExitStatus {
-    if (!making.spec.process)
-      throw Error(ErrorKind::kUnsupported, "the bundle has no process to start", "add process to its config.json");
     making.Make(false);
     const json::Object state = making.state.Print(Status::kRunning, making.state.pid);
     RunRuntimeHooks(making.spec.hooks.poststart, json::Print(state), true);
@@ -318,9 +318,9 @@ void Start(const RuntimeOptions& runtime, const std::string& id) {
   const Spec spec = Spec::Parse(dir.LoadConfig(), "config.json");
   const UniqueFd socket = dir.Connect();
   dir.RemoveSocket();
-  // What does not start has ended, and is deleted by whoever created it.
-  AwaitExecution(socket.get(), spec);
+  // What does not start has ended by the time we say so, and is deleted by whoever created it.
   try {
+    AwaitExecution(socket.get(), spec);
     RunRuntimeHooks(spec.hooks.poststart, json::Print(state.Print(Status::kRunning, state.pid)), true);
   } catch (...) {
     EndProcess(state);

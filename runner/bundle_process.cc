@@ -327,7 +327,7 @@ void BundleProcess::Converse(const Setup& setup, const Spec* spec, InitRequest& 
   }
   if (!ready)
     throw Error(ErrorKind::kFailed, "the container's first process ended before it was set up",
-                "was it killed? see the kernel's log for 'Out of memory'");
+                "was it killed, for its limit of memory is too small? see the kernel's log for 'Out of memory'");
   socket_.Reset();
 }
 
@@ -450,6 +450,7 @@ BundleProcess BundleProcess::StartInside(const Spec& spec, const SpecProcess& pr
   request.keep_groups = setup.plan().single_id;
   const std::string keyring = KeyringName(around.state->id);
   setup.plan().keyring = keyring.c_str();
+  setup.plan().new_keyring = around.state->own_keys;
   // Looked at once more with its namespaces open: then the number cannot have become another's.
   if (!around.state->Alive())
     throw Error(ErrorKind::kFailed, "container not running: " + Quoted(around.state->id) + " is stopped");

@@ -219,8 +219,9 @@ std::vector<ControlWrite> WritesForV1(const SpecResources& resources) {
 
 std::vector<ControlWrite> WritesForV2(const SpecResources& resources) {
   if (resources.class_id || !resources.network_priorities.empty())
-    throw Error(ErrorKind::kUnsupported, "cgroup v2 has no classes and priorities of network traffic",
-                "leave linux.resources.network out");
+    throw Error(ErrorKind::kUnsupported,
+                "cgroup v2 has no classes and priorities of network traffic, and v1's are not here",
+                "leave linux.resources.network out, or mount net_cls and net_prio of cgroup v1");
   Writes out;
   AddMemoryV2(resources.memory, out);
   AddCpuV2(resources.cpu, out);

@@ -137,6 +137,7 @@ void ContainerDir::Save(const ContainerState& state) const {
                          {"annotations", state.annotations},
                          {"setUp", state.set_up},
                          {"ownPids", state.own_pids},
+                         {"ownKeys", state.own_keys},
                          {"scope", state.scope},
                          {"cgroup", state.cgroup.Save()}};
   // Replaced whole, but not synced: it describes processes, which a crash of the machine ends.
@@ -159,10 +160,12 @@ ContainerState ContainerDir::Load() const {
   out.created = top.At("created").String();
   out.owner = top.At("owner").String();
   out.annotations = top.At("annotations").StringMap(kMaxSpecItems);
-  // Who did not write it wrote nothing after the container was set up.
+  // Who did not write it wrote nothing after the container was set up, and did not know of keys that are the caller's.
   const auto set_up = top.Find("setUp");
   out.set_up = !set_up || set_up->Bool();
   out.own_pids = top.At("ownPids").Bool();
+  const auto own_keys = top.Find("ownKeys");
+  out.own_keys = !own_keys || own_keys->Bool();
   out.scope = top.At("scope").String();
   out.cgroup = BundleCgroup::Load(top.At("cgroup"));
   return out;

@@ -41,6 +41,7 @@ struct ContainerState {
   std::map<std::string, std::string> annotations;
   bool set_up = false;    // before, the process is still the host's, and the container is "creating"
   bool own_pids = false;  // process 1 of a pid namespace: with it all the others end
+  bool own_keys = true;   // a session keyring that is not the caller's, for what is executed in it, too
   std::string scope;      // systemd's unit; empty without
   BundleCgroup cgroup;
 

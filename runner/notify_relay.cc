@@ -109,17 +109,20 @@ bool NotifyRelay::PassOne() {
   // Half a message would say something else.
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
     return true;
-  const std::string relayed = RelayedText({text.data(), static_cast<size_t>(size)}, getpid());
+  const std::vector<std::string> relayed = RelayedMessages({text.data(), static_cast<size_t>(size)}, getpid());
   std::vector<int> fds;
   for (const UniqueFd& one : descriptors) fds.push_back(one.get());
   // That nobody hears it is no reason to end an app.
-  if (relayed.empty())
-    return true;
-  return fds.empty() ? send(to_.get(), relayed.data(), relayed.size(), MSG_NOSIGNAL) >= 0
-                     : PassDescriptors(to_.get(), fds, relayed);
+  for (const std::string& one : relayed) {
+    const bool last = &one == &relayed.back();
+    if (!(last && !fds.empty() ? PassDescriptors(to_.get(), fds, one)
+                               : send(to_.get(), one.data(), one.size(), MSG_NOSIGNAL) >= 0))
+      return false;
+  }
+  return true;
 }
 
-std::string RelayedText(std::string_view message, pid_t main) {
+std::vector<std::string> RelayedMessages(std::string_view message, pid_t main) {
   constexpr std::string_view kNotForApps[] = {"MAINPID=", "MAINPIDFD=", "MAINPIDFDID=", "NOTIFYACCESS="};
   std::string out;
   bool ready = false;
@@ -131,7 +134,14 @@ std::string RelayedText(std::string_view message, pid_t main) {
     ready = ready || line == "READY=1";
     out += (out.empty() ? "" : "\n") + std::string(line);
   }
-  return ready ? out + "\nMAINPID=" + std::to_string(main) : out;
+  const std::string main_process = "MAINPID=" + std::to_string(main);
+  if (out.empty())
+    return {};
+  if (!ready)
+    return {out};
+  if (out.size() + 1 + main_process.size() > kMaxNotifyBytes)
+    return {main_process, out};
+  return {out + "\n" + main_process};
 }
 
 }  // namespace gantry::runner

@@ -10,6 +10,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "libimage/base/dir.h"
 #include "libimage/base/fd.h"
@@ -17,7 +18,7 @@
 
 namespace gantry::runner {
 
-constexpr size_t kMaxNotifyBytes = 4096;  // of one message, as systemd has it
+constexpr size_t kMaxNotifyBytes = 4096;  // of one message: systemd ignores a longer one, and so do we
 
 // What shows the directory with the socket to an app, and where the socket is then.
 Volume NotifyVolume();
@@ -43,7 +44,8 @@ class NotifyRelay {
 // Says one message ourselves. False and errno when nobody hears it.
 bool Notify(const std::string& to, std::string_view message);
 
-// A message as it goes on: without lines that are not an app's to say, and, where it says READY=1, with `main`.
-std::string RelayedText(std::string_view message, pid_t main);
+// A message as it goes on: without lines that are not an app's to say, and, where it says READY=1, with `main`; that
+// comes in a message before it where it has no room left.
+std::vector<std::string> RelayedMessages(std::string_view message, pid_t main);
 
 }  // namespace gantry::runner

@@ -358,7 +358,7 @@ void Process::State::Converse(Pod& pod) {
   }
   if (!ready)
     throw Error(ErrorKind::kFailed, "the container's first process ended before it was set up",
-                "was it killed? see the kernel's log for 'Out of memory'");
+                "was it killed, for its limit of memory is too small? see the kernel's log for 'Out of memory'");
   socket.Reset();
   volume_trees.clear();  // the container has them
 }

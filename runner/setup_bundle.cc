@@ -224,10 +224,13 @@ void NameItself(const SetupPlan& plan, const BundlePlan& bundle) {
     FailSetup(Step::kPersonality, errno);
 }
 
-// The host's, which nothing of the image can stand in for (CVE-2025-31133).
+// The host's, which nothing of the image can stand in for (CVE-2025-31133). No peer of it: what is mounted over a path
+// that it hides would be mounted over the host's /dev/null, too.
 int OpenHostNull() {
   const int null = open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
-  if (null < 0)
+  mount_attr change = {};
+  change.propagation = MS_PRIVATE;
+  if (null < 0 || mount_setattr(null, "", AT_EMPTY_PATH, &change, sizeof change) < 0)
     FailSetup(Step::kMask, errno);
   return null;
 }
@@ -255,7 +258,7 @@ void SetUpBundle(const SetupPlan& plan, const BundlePlan& bundle) {
   FillDev(plan, bundle, root);
   RunHooks(bundle);
   if (bundle.pivot)
-    Pivot(root, true);
+    Pivot(root, (bundle.propagation & MS_SHARED) != 0);
   else
     MoveRoot(root);
   if (bundle.propagation != 0 && mount(nullptr, "/", nullptr, bundle.propagation, nullptr) < 0)

@@ -239,15 +239,20 @@ void TakeRootOfNamespace() {
     FailSetup(Step::kPivot, errno);
 }
 
-// The old root ends up below the new one and is let go whole: nothing of the host stays mounted.
+// The old root ends up on top of the new one and is let go whole: nothing of the host stays mounted. Where it is
+// `shared` with the host, it is made its slave first, or the host's mounts would be undone with ours. By its own
+// descriptor: "." is the new root to mount(2), whose mounts keep what they share, and the old one to umount2(2) alone.
 void Pivot(int root, bool shared) {
   TakeRootOfNamespace();
-  if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+  const int old = shared ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+  if ((shared && old < 0) || fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
     FailSetup(Step::kPivot, errno);
-  if (shared && mount(nullptr, ".", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
+  if (shared && (fchdir(old) < 0 || mount(nullptr, ".", nullptr, MS_REC | MS_SLAVE, nullptr) < 0))
     FailSetup(Step::kPivot, errno);
   if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
     FailSetup(Step::kPivot, errno);
+  if (old >= 0)
+    close(old);
 }
 
 void Attach(int mount, int target, Step step, size_t index) {

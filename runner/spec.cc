@@ -238,12 +238,23 @@ SpecHooks ParseAllHooks(const json::Cursor& at) {
           .poststop = ParseHooks(at, "poststop")};
 }
 
+// Three numbers, and after them what semantic versioning allows.
+bool IsVersion(std::string_view text) {
+  for (int number = 0; number < 3; ++number) {
+    const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+    if (digits == 0 || (number < 2 && (digits == text.size() || text[digits] != '.')))
+      return false;
+    text.remove_prefix(number < 2 ? digits + 1 : digits);
+  }
+  const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '+'; };
+  return text.empty() || ((text.front() == '-' || text.front() == '+') && std::ranges::all_of(text, allowed));
+}
+
 std::string ParseVersion(const json::Cursor& at) {
   const std::string& version = at.String();
-  const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '+'; };
-  if (version.size() > 64 || !std::ranges::all_of(version, allowed))
+  if (version.size() > 64 || !IsVersion(version))
     at.Fail("expected a version like '1.1.0'");
-  if (!version.starts_with("1.") && version != "1")
+  if (!version.starts_with("1."))
     throw Error(ErrorKind::kUnsupported,
                 "the bundle is of version " + Quoted(version) + " of the runtime specification",
                 "this runtime knows all of version 1");

@@ -44,6 +44,7 @@ struct FetchOptions {
   bool referrers = false;
   bool json = false;
   bool early = false;
+  bool only_image = false;
 
   // More than the image for one platform.
   bool many() const { return all || platform.find(',') != std::string::npos; }
@@ -235,8 +236,10 @@ image::VerifiedArtifact FetchArtifact(const Decider& decider, image::FetchedArti
   return verified;
 }
 
-Verified FetchOne(const Decider& decider, const Decided& decided) {
+Verified FetchOne(const Decider& decider, const Decided& decided, bool only_image) {
   image::Offer offer = decider.fetcher.Receive(&decider.store);
+  if (only_image)
+    offer.image();  // or it throws: for an artifact no blob is asked
   sign::Evidence evidence = GatherEvidence(decider, {offer.signatures, offer.looked_at}, offer.fetched);
   if (auto* artifact = std::get_if<image::FetchedArtifact>(&offer.fetched))
     return FetchArtifact(decider, std::move(*artifact), evidence);
@@ -312,7 +315,8 @@ void FetchNamed(const FetchOptions& options, const image::DockerReference& name,
     if (when == Say::kEarly && !std::exchange(said, true))
       say(image);
   };
-  const Verified verified = options.many() ? FetchMany(decider, options) : FetchOne(decider, decided);
+  const Verified verified =
+      options.many() ? FetchMany(decider, options) : FetchOne(decider, decided, options.only_image);
   std::visit([&](const auto& one) { by.store.SetName(stored_as, one); }, verified);
   fetcher.Release();
   std::visit(say, verified);
@@ -417,5 +421,7 @@ int main(int argc, char** argv) {
   app.add_flag("--early", options.early,
                "print it when only layers are still to come, and once more when it has its name")
       ->group("");  // for programs that read what comes
+  app.add_flag("--only-image", options.only_image, "refuse an artifact once its manifest is here")
+      ->group("");  // for programs that can only use images
   return ToolMain(app, argc, argv, [&] { return Run(options); });
 }

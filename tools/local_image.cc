@@ -448,12 +448,20 @@ std::vector<std::string> ForPlatform(const std::string& platform) {
   return platform.empty() ? std::vector<std::string>() : std::vector<std::string>{"--platform", platform};
 }
 
+std::vector<std::string> OfImage(const std::string& platform) {
+  std::vector<std::string> out = ForPlatform(platform);
+  out.emplace_back("--only-image");
+  return out;
+}
+
 namespace {
+
+using Selection = std::vector<std::string>(const std::string& platform);
 
 // What `fetch` brings when it is not here.
 template <typename FetchIt>
 LocalName Bring(const std::string& text, const std::string& platform, const PolicyOptions& policy,
-                const CommonOptions& common, FetchIt fetch) {
+                const CommonOptions& common, FetchIt fetch, Selection* selection) {
   const Reference reference = Reference::Parse(text);
   if (reference.appc() != nullptr)
     return {BringAppcHere(reference, platform, policy, common)};
@@ -461,19 +469,19 @@ LocalName Bring(const std::string& text, const std::string& platform, const Poli
     return {reference};
   if (auto here = FindHere(reference, platform, StoreRoot(common)))
     return {*here};
-  return fetch(reference, ForPlatform(platform), policy, common);
+  return fetch(reference, selection(platform), policy, common);
 }
 
 }  // namespace
 
 LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
                     const CommonOptions& common) {
-  return Bring(text, platform, policy, common, Fetch);
+  return Bring(text, platform, policy, common, Fetch, OfImage);
 }
 
 LocalName BringBeginning(const std::string& text, const std::string& platform, const PolicyOptions& policy,
                          const CommonOptions& common) {
-  return Bring(text, platform, policy, common, BeginFetch);
+  return Bring(text, platform, policy, common, BeginFetch, ForPlatform);
 }
 
 LocalName BringAllHere(const std::string& text, const std::string& platforms, const PolicyOptions& policy,

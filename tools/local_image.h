@@ -57,11 +57,13 @@ struct LocalName {
 
 // What `text` is on this machine, after gantry-fetch, a child with the same store, platform and policy flags, has
 // brought what has to be brought: docker:// always, a bare name when the store lacks it or has it for another platform.
-// Throws ChildFailed when it could not. Call before Confine.
+// Throws ChildFailed when it could not, or what the registry has is an artifact: nothing of one is brought. Call before
+// Confine.
 LocalName BringHere(const std::string& text, const std::string& platform, const PolicyOptions& policy,
                     const CommonOptions& common);
 
-// The same, but where gantry-fetch is asked it need only have decided: the documents are here, and layers still come.
+// The same, artifacts too, but where gantry-fetch is asked it need only have decided: the documents are here, and
+// layers still come.
 LocalName BringBeginning(const std::string& text, const std::string& platform, const PolicyOptions& policy,
                          const CommonOptions& common);
 
@@ -69,8 +71,9 @@ LocalName BringBeginning(const std::string& text, const std::string& platform, c
 LocalName BringAllHere(const std::string& text, const std::string& platforms, const PolicyOptions& policy,
                        const CommonOptions& common);
 
-// The options of gantry-fetch for a platform; none for an empty text.
+// The options of gantry-fetch for a platform; none for an empty text. OfImage: and for an image, an artifact fails.
 std::vector<std::string> ForPlatform(const std::string& platform);
+std::vector<std::string> OfImage(const std::string& platform);
 
 // Whether the store at `root` has the name for that platform; any, when `platform` is empty.
 bool IsInStore(const image::DockerReference& name, const std::string& platform, const std::string& root);

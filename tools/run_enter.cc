@@ -50,6 +50,7 @@ int Enter(const CLI::App& verb, InsideOptions& options) {
   }
   if (!words.empty() && words.front() == "--")
     words.erase(words.begin());
+  RequireTerminal(options.terminal, options.interactive);
   const Dir pods = OpenPods(*options.verb.common);
   const runner::PodRecord pod = NamedPod(pods, options.verb);
   const runner::AppPlan& app = MeantApp(pod, options.verb, options.app);

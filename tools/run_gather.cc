@@ -90,7 +90,7 @@ Brought FetchAndVerify(const PodOptions& options, const image::Reference& refere
   if (auto here = Verify(options, {reference}, judge, store, with_id, meanwhile))
     return {*std::move(here)};
   const auto fetch = whole ? Fetch : BeginFetch;
-  LocalName name = fetch(reference, ForPlatform(options.platform), options.policy, options.common);
+  LocalName name = fetch(reference, OfImage(options.platform), options.policy, options.common);
   Decided decided = Verify(options, name, judge, store, with_id).value();
   return {std::move(decided), std::move(name.fetching)};
 }

@@ -26,6 +26,7 @@ using runner::Volume;
 
 constexpr size_t kMaxEnvFile = 1024 * 1024;
 constexpr size_t kMaxProfile = 16 * 1024 * 1024;
+constexpr int64_t kLeastMemory = 1024 * 1024;  // the container's first process alone takes a third of it
 constexpr uint64_t kCpuPeriod = 100'000;
 constexpr uint32_t kMostMode = 07777;
 constexpr uint64_t kLeastIoWeight = 10, kMostIoWeight = 1000;
@@ -382,6 +383,8 @@ std::vector<std::string> Environment(const AppOptions& options) {
 
 void TakeLimits(const AppOptions& options, RunOptions& run) {
   run.limits.memory = SignedSize(options.memory, "--memory");
+  if (run.limits.memory.value_or(0) > 0 && *run.limits.memory < kLeastMemory)
+    Refuse("--memory", options.memory, "nothing runs in less than 1m");
   run.limits.memory_swap = SignedSize(options.memory_swap, "--memory-swap");
   run.limits.memory_reservation = SignedSize(options.memory_reservation, "--memory-reservation");
   if (run.limits.memory_swap && !run.limits.memory)

@@ -225,12 +225,12 @@ void RequireMachineFor(const runner::PodPlan& plan, const runner::vm::MachinePar
   runner::vm::RequireParts(configs, parts);
 }
 
-void RefuseSharedTerminal(const runner::PodPlan& plan) {
-  for (const runner::AppPlan& app : plan.apps) {
-    if (plan.apps.size() > 1 && (app.config.terminal || app.config.interactive))
-      throw Error(ErrorKind::kUsage, "one terminal cannot be that of several apps",
-                  "leave -i and -t out, or detach and attach to one app");
-  }
+// Of one of `apps` of a pod in the foreground.
+void RequireOwnTerminal(size_t apps, bool terminal, bool interactive) {
+  if (apps > 1 && (terminal || interactive))
+    throw Error(ErrorKind::kUsage, "one terminal cannot be that of several apps",
+                "leave -i and -t out, or detach and attach to one app");
+  RequireTerminal(terminal, interactive);
 }
 
 }  // namespace
@@ -249,7 +249,17 @@ Dir OpenPods(const CommonOptions& common) {
               "--root or GANTRY_ROOT says which store");
 }
 
+void RequireTerminal(bool terminal, bool interactive) {
+  if (terminal && interactive && isatty(STDIN_FILENO) == 0)
+    throw Error(ErrorKind::kUsage, "standard input is not a terminal, and -i and -t are both given",
+                "leave -t out to pipe input in, or -i out when there is none");
+}
+
 int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
+  for (const NamedApp& app : apps) {
+    if (!options.detach)
+      RequireOwnTerminal(apps.size(), app.run.terminal, app.run.interactive);
+  }
   const unsigned sockets = TakeSockets();
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
@@ -264,8 +274,6 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   gathering.plan.metadata = options.metadata;
   gathering.plan.log = options.log_driver;
   gathering.plan.machine = options.machine.has_value();
-  if (!options.detach)
-    RefuseSharedTerminal(gathering.plan);
   gathering.plan.kept = kept;
   gathering.plan.command = options.command;
   gathering.plan.directory = RealPath(".");
@@ -315,6 +323,10 @@ int RunPrepared(PodOptions options, const std::string& pod) {
   const auto map = MapOfUser(options.common);
   const Dir pods = OpenPods(options.common);
   const runner::PodRecord record = runner::FindPod(pods, pod);
+  for (const runner::AppPlan& app : record.plan().apps) {
+    if (!options.detach)
+      RequireOwnTerminal(record.plan().apps.size(), app.config.terminal, app.config.interactive);
+  }
   if (options.machine && !record.plan().machine)
     throw Error(ErrorKind::kUsage, "pod " + record.uuid() + " was prepared for namespaces",
                 "give --isolation=vm to gantry run prepare, too");
@@ -336,8 +348,6 @@ int RunPrepared(PodOptions options, const std::string& pod) {
                   "fetch it again, or prepare another pod");
     gathering.images.push_back({name.reference, std::move(decided->image)});
   }
-  if (!options.detach)
-    RefuseSharedTerminal(gathering.plan);
   const auto make = [&] { return gathering.Described(runner::Pod::Take(pods, record.uuid(), map)); };
   if (parts)
     return ExecuteInMachine(options, *parts, gathering, make, map);

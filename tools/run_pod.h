@@ -48,6 +48,10 @@ struct PodOptions {
 std::optional<Dir> TryOpenPods(const CommonOptions& common);
 Dir OpenPods(const CommonOptions& common);
 
+// Refuses to copy between a terminal and an input that is none. What reads there would wait for more once the input has
+// ended: a terminal has no end, and the ^D that could stand for it counts only while nobody edits lines of his own.
+void RequireTerminal(bool terminal, bool interactive);
+
 // Runs the apps in one pod, and returns the code of the command.
 int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps);
 

@@ -74,7 +74,7 @@ void NotifyReady(const PodOptions& options) {
   const std::string to = NotifySocket();
   if (options.notify != "runner" || to.empty())
     return;
-  if (!runner::Notify(to, runner::RelayedText("READY=1", getpid())))
+  if (!runner::Notify(to, runner::RelayedMessages("READY=1", getpid()).front()))
     Warn(options.common, "systemd does not hear that the pod runs: " + std::string(strerror(errno)));
   if (std::getenv("WATCHDOG_USEC") != nullptr)
     Warn(options.common, "nobody answers the watchdog of this service: leave WatchdogSec= out, or give --sdnotify=app");

@@ -9,6 +9,7 @@
 // files on their way out or in carry the ID of a lease in their names and belong to it.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -54,12 +55,17 @@ class LeaseFile final : public Lease {
   // Unique among processes, without '.'.
   const std::string& id() const { return id_; }
 
+  // Of what comes in under it: the disk is full, and what has come in part would keep it so.
+  void NoteFullDisk() { full_disk_ = true; }
+  bool full_disk() const { return full_disk_; }
+
  private:
   std::shared_ptr<const Dir> root_;
   std::string id_;
   std::mutex mutex_;
   UniqueFd file_;
   std::set<Digest> listed_;
+  std::atomic<bool> full_disk_ = false;
 };
 
 // The IDs of leases whose owners live, and what these leases list, but for the lease `except`. Call it under gc.lock.

@@ -1,5 +1,6 @@
 #include "libimage/store/partial_blob.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -34,7 +35,7 @@ class PartialBlob final : public IncomingBlob {
   PartialBlob(const PartialBlob&) = delete;
   PartialBlob& operator=(const PartialBlob&) = delete;
   ~PartialBlob() override {
-    if (written_ == 0 || spoilt_)
+    if (written_ == 0 || spoilt_ || session_->full_disk())
       unlinkat(root_->fd(), path_.c_str(), 0);
   }
 
@@ -46,7 +47,7 @@ class PartialBlob final : public IncomingBlob {
       throw Error(ErrorKind::kCorrupt,
                   "blob " + digest_.str() + " has more than its " + std::to_string(size_) + " bytes");
     }
-    WriteFull(fd_.get(), bytes, "blob " + digest_.str());
+    WriteOrNoteFullDisk(bytes);
     hasher_.Update(bytes);
     written_ += bytes.size();
     write_back_.Advance(fd_.get(), written_);
@@ -72,6 +73,16 @@ class PartialBlob final : public IncomingBlob {
   }
 
  private:
+  void WriteOrNoteFullDisk(std::span<const std::byte> bytes) {
+    try {
+      WriteFull(fd_.get(), bytes, "blob " + digest_.str());
+    } catch (const Error&) {
+      if (errno == ENOSPC || errno == EDQUOT)
+        session_->NoteFullDisk();
+      throw;
+    }
+  }
+
   void HashWhatIsThere() {
     std::vector<std::byte> block(kBlockBytes);
     while (const size_t n = ReadFull(fd_.get(), block, "what was fetched of blob " + digest_.str())) {

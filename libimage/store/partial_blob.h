@@ -1,5 +1,6 @@
 // A large blob on its way in that survives its process: what has come of it waits in tmp/partial-ALGORITHM-HEX until
-// somebody goes on with it, or until it is old and a collection removes it. Private to store/.
+// somebody goes on with it, or until it is old and a collection removes it. On a disk that is full it goes at once.
+// Private to store/.
 #pragma once
 
 #include <memory>

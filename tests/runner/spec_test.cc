@@ -72,7 +72,9 @@ TEST(SpecTest, TakesAnyVersionOfTheFirst) {
   for (const char* version : {"\"1.0.0\"", "\"1.0.2-dev\"", "\"1.1.0+x\"", "\"1.3.0\"", "\"1.99.0\""})
     EXPECT_NO_THROW(Spec::Parse(WithTop("ociVersion", version), "config.json")) << version;
   EXPECT_EQ(Refusal(WithTop("ociVersion", "\"2.0.0\"")).kind(), ErrorKind::kUnsupported);
-  EXPECT_EQ(Refusal(WithTop("ociVersion", "\"1.\\n\"")).kind(), ErrorKind::kCorrupt);
+  for (const char* version : {"\"1.\\n\"", "\"\"", "\"1\"", "\"1.0\"", "\"1.0.\"", "\"1..0\"", "\"1.0.0.0\"",
+                              "\"1.0.0-\u00e9\"", "\"v1.0.0\"", "\"invalid\""})
+    EXPECT_EQ(Refusal(WithTop("ociVersion", version)).kind(), ErrorKind::kCorrupt) << version;
 }
 
 TEST(SpecTest, SaysWhereItIsWrong) {

@@ -33,9 +33,21 @@ perl -ne '($from, $to, $access) = /^(\w+)-(\w+) (\S+)/; $found ||= $from eq $end
   ($end, $before) = ($to, $access); END { exit !$found }' "$T/maps" || fail "no guard: $(cat "$T/maps")"
 
 for kind in prestart createRuntime createContainer startContainer poststart; do
-  make_bundle ".process.args=[\"true\"] | .hooks.$kind=[{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"echo why-not; exit 9\"]}]"
+  make_bundle ".process.args=[\"true\"] | .hooks.$kind=[{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"echo why-not; exit 9\"]}] |
+    .hooks.poststop=[{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"cat >>$T/undone\"]}]"
   run_bundle 1
   expect_text "hook '/bin/sh': it ended with 9 .*why-not" "$T/err"
+  # It goes on as if it were deleted: what was made for it by one hook is undone by another.
+  [ "$(jq -r .status "$T/undone")" = stopped ] || fail "$kind: $(cat "$T/undone")"
+  rm "$T/undone"
+done
+# By the time that start says so, nothing runs any more.
+for _ in 1 2 3 4 5; do
+  make_bundle '.process.args=["true"] | .hooks.startContainer=[{"path":"/bin/false"}]'
+  oci create --bundle "$bundle" "gantry-test-$$" </dev/null >/dev/null 2>&1
+  expect_exit 1 oci start "gantry-test-$$"
+  [ "$(oci state "gantry-test-$$" | jq -r .status)" = stopped ] || fail "$(oci state "gantry-test-$$")"
+  oci delete "gantry-test-$$"
 done
 # What was running by then has ended, and is there to be deleted.
 make_bundle '.process.args=["sleep","1000"] | .hooks.poststart=[{"path":"/bin/false"}]'

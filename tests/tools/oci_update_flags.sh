@@ -32,5 +32,8 @@ set_flag --cpuset-cpus 0 cpuset/cpuset.cpus
 set_flag --cpuset-mems 0 cpuset/cpuset.mems
 set_flag --pids-limit 33 pids/pids.max
 set_flag --blkio-weight 200 blkio/blkio.bfq.weight
+# Less than it uses and cannot give back.
+expect_exit 1 oci update --memory 1k "$c"
+expect_text "cannot set memory.limit_in_bytes to '1024': the container uses [0-9]+ bytes, and cannot do with so little" "$T/err"
 oci delete --force "$c"
 nothing_is_left "$c"

@@ -32,3 +32,8 @@ ln -s usr/lib64 "$bundle/rootfs/lib64"
 with_keys gantry-oci --root "$T/state" run --detach --bundle "$bundle" "$c" </dev/null >/dev/null 2>&1
 [ "$(with_keys gantry-oci --root "$T/state" exec "$c" "${look[@]}")" = "_ses.$c" ] || fail "exec"
 oci delete --force "$c"
+
+# Who keeps the caller's has the caller's in what is executed, too.
+with_keys gantry-oci --root "$T/state" run --no-new-keyring --detach --bundle "$bundle" "$c-kept" </dev/null >/dev/null 2>&1
+[ "$(with_keys gantry-oci --root "$T/state" exec "$c-kept" "${look[@]}")" = mine ] || fail "exec of --no-new-keyring"
+oci delete --force "$c-kept"

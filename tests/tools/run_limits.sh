@@ -33,6 +33,11 @@ else
 fi
 # 0 is no limit, as engines have it.
 expect_exit 0 "${run[@]}" --memory 0 --memory-swap 0 --memory-reservation 0 --pids 0 "$image" true
+for little in 1 1k 1048575; do
+  expect_exit 125 "${run[@]}" --memory "$little" "$image" true
+  expect_text "memory '$little': nothing runs in less than 1m" "$T/err"
+done
+! has memory || expect_exit 0 "${run[@]}" --memory 1m "$image" true
 expect_exit 125 "${run[@]}" --memory 32m --memory-swap 16m "$image" true
 expect_text 'is less than --memory' "$T/err"
 if has cpu; then

@@ -11,6 +11,27 @@ make_image "$T/image" v1 '{"Cmd":["/bin/sh"]}' "$T/base"
 
 IMAGE=$T/image expect -f "$(dirname "$0")/../support/terminal.exp" gantry-run -q --insecure-options=image >"$T/said" || fail "$(cat "$T/said")"
 
-# What is piped in arrives, and its end is the end of file.
-expect_exit 0 gantry-run -q --insecure-options=image -it "oci:$T/image" cat <<<'hello'
-expect_text 'hello' "$T/out"
+# An input that is no terminal has an end, and a terminal has none: whoever reads there would wait for ever.
+run=(gantry-run --insecure-options=image)
+for input in /dev/null "$T/said"; do
+  expect_exit 125 timeout -k 1 20 "${run[@]}" -it "oci:$T/image" <"$input"
+  expect_text 'standard input is not a terminal, and -i and -t are both given' "$T/err"
+  expect_text 'leave -t out to pipe input in, or -i out when there is none' "$T/err"
+done
+expect_exit 125 "${run[@]}" -it "oci:$T/no-such" <"$T/said" # before anything is looked for
+expect_text 'is not a terminal' "$T/err"
+expect_exit 0 "${run[@]}" -q -i "oci:$T/image" cat <<<hello
+expect_text '^hello$' "$T/out"
+expect_exit 0 "${run[@]}" -q -t "oci:$T/image" tty </dev/null
+expect_text '^/dev/pts/0' "$T/out"
+prepared=$("${run[@]}" -q prepare -it "oci:$T/image")
+expect_exit 125 timeout -k 1 20 gantry-run --insecure-options=image run-prepared "$prepared" </dev/null
+expect_text 'is not a terminal' "$T/err"
+gantry-run rm "$prepared" >/dev/null
+
+# Detached, it waits for whoever attaches.
+uuid=$("${run[@]}" -q -d -it "oci:$T/image" </dev/null)
+expect_exit 125 timeout -k 1 20 gantry-run enter -it "$uuid" sh </dev/null
+expect_text 'is not a terminal' "$T/err"
+expect_exit 3 timeout -k 1 20 gantry-run attach "$uuid" <<<'exit 3'
+gantry-run rm "$uuid" >/dev/null
