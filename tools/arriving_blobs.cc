@@ -81,20 +81,16 @@ std::unique_ptr<Source> ArrivingBlobs::Open(const image::Descriptor& blob, std::
   const bool all_came = ended();
   if (all_came)
     Finish();
-  if (all_came || store_->HasBlob(blob.digest))
+  if (store_->HasBlob(blob.digest))
     return store_->Open(blob, what);
-  gave_unchecked_ = true;
+  gave_unchecked_ = gave_unchecked_ || !all_came;
   return std::make_unique<ArrivingSource>(store_, fetched_, blob, std::string(what));
 }
 
 std::unique_ptr<Source> ArrivingBlobs::OpenWhole(const image::Descriptor& blob, std::string_view what) const {
-  while (!store_->HasBlob(blob.digest)) {
-    if (fetched_.wait_for(kPause) != std::future_status::ready)
-      continue;
-    Finish();
-    break;
+  while (!store_->HasBlob(blob.digest) && fetched_.wait_for(kPause) != std::future_status::ready) {
   }
-  return store_->Open(blob, what);
+  return Open(blob, what);
 }
 
 bool ArrivingBlobs::MayExplain(const Error& error) const {

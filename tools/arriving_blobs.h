@@ -14,8 +14,8 @@ namespace gantry::tools {
 
 class ArrivingBlobs : public image::Blobs {
  public:
-  // Blobs come into `store` by what `fetch` does, in a thread of its own, until it returns. The destructor waits for
-  // it, after `stop`, which is to make it return soon.
+  // Blobs come into `store` by what `fetch` does, in a thread of its own, until it returns: then they are there and
+  // checked (IncomingBlob). The destructor waits for it, after `stop`, which is to make it return soon.
   ArrivingBlobs(
       std::shared_ptr<const image::Store> store, std::function<void()> fetch, std::function<void()> stop = [] {});
   ArrivingBlobs(const ArrivingBlobs&) = delete;

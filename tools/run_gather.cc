@@ -254,6 +254,14 @@ runner::Pod Gathering::Described(runner::Pod pod) const {
 }
 
 std::vector<runner::Rootfs> Gathering::Render(const PodOptions& options, const std::optional<runner::IdMap>& map) {
+  std::vector<runner::Rootfs> out = RenderChecked(options, map);
+  if (const auto fetching = std::exchange(storing, nullptr))
+    AwaitEnd(*fetching);
+  return out;
+}
+
+std::vector<runner::Rootfs> Gathering::RenderChecked(const PodOptions& options,
+                                                     const std::optional<runner::IdMap>& map) {
   std::vector<runner::Rootfs> out;
   for (Gathered& one : images) {
     const runner::Rendering how = HowToRender(options, one, identities, store);
@@ -264,13 +272,27 @@ std::vector<runner::Rootfs> Gathering::Render(const PodOptions& options, const s
         Stop(*one.fetching);
       throw;
     }
-    if (const auto fetching = std::exchange(one.fetching, nullptr)) {
-      AwaitEnd(*fetching);
+    if (one.fetching) {
+      AwaitChecked(*one.fetching);
+      storing = std::exchange(one.fetching, nullptr);
       NoteAccepted(one.image.accepted(), store->dir().name());
     }
   }
   for (const auto& say : std::exchange(unsaid, {})) say();
   return out;
+}
+
+void Gathering::Settle() {
+  const std::shared_ptr<Fetching> fetching = std::exchange(storing, nullptr);
+  if (!fetching)
+    return;
+  const ExitStatus ended = fetching->process.Wait();
+  if (ended.code == 0)
+    return;
+  const std::string why =
+      ended.signalled ? "was ended by signal " + std::to_string(ended.code - 128) : std::string("has told why");
+  PrintError(Error(ErrorKind::kFailed, "the image is not kept in the store: gantry-fetch " + why,
+                   "the next run fetches what is missing of it"));
 }
 
 Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, bool with_ids,

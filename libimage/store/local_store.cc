@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/write_back.h"
@@ -160,7 +161,10 @@ class StagedBlob final : public IncomingBlob {
     bytes_.Write(bytes, "blob " + digest_.str());
   }
 
-  void Finish() override {
+  // Nobody can open it before it has its name.
+  void Check() override {
+    if (kept_)
+      return;
     if (bytes_.size() != size_) {
       throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has " + std::to_string(bytes_.size()) +
                                            " bytes instead of " + std::to_string(size_));
@@ -168,7 +172,9 @@ class StagedBlob final : public IncomingBlob {
     if (const Digest found = bytes_.Hash(); found != digest_)
       throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has the digest " + found.str());
     bytes_.Keep(dir_, digest_);
+    kept_ = true;
   }
+  void Finish() override { Check(); }
 
  private:
   std::shared_ptr<LeaseFile> session_;
@@ -176,6 +182,7 @@ class StagedBlob final : public IncomingBlob {
   uint64_t size_;
   Dir dir_;
   StagedBytes bytes_;
+  bool kept_ = false;
 };
 
 class MadeBlob final : public NewBlob {
@@ -351,9 +358,12 @@ std::unique_ptr<IncomingBlob> LocalStore::ResumeBlob(const Digest& digest, uint6
 }
 
 std::optional<UniqueFd> LocalStore::OpenAsFarAsHere(const Digest& digest) const {
-  if (auto whole = root_->TryOpenBeneath(PathOfBlob(digest), O_RDONLY))
-    return whole;
-  return root_->TryOpenBeneath(PathOfPartialBlob(digest), O_RDONLY);
+  // Once more at the end: it may have got its name between the first two looks.
+  for (const RelPath& path : {PathOfBlob(digest), PathOfPartialBlob(digest), PathOfBlob(digest)}) {
+    if (auto found = root_->TryOpenBeneath(path, O_RDONLY))
+      return found;
+  }
+  return std::nullopt;
 }
 
 std::string LocalStore::ReadBlob(const Digest& digest, size_t max_bytes) const {

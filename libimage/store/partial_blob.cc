@@ -53,7 +53,7 @@ class PartialBlob final : public IncomingBlob {
   }
 
   // Bytes that are not the blob's are no beginning to go on with.
-  void Finish() override {
+  void Check() override {
     if (written_ != size_) {
       throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has " + std::to_string(written_) +
                                            " bytes instead of " + std::to_string(size_));
@@ -61,6 +61,14 @@ class PartialBlob final : public IncomingBlob {
     spoilt_ = true;
     if (const Digest found = hasher_.Finish(); found != digest_)
       throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has the digest " + found.str());
+    spoilt_ = false;
+    checked_ = true;
+  }
+
+  void Finish() override {
+    if (!checked_)
+      Check();
+    spoilt_ = true;
     const RelPath blob = PathOfBlob(digest_);
     if (root_->Exists(blob))
       return;
@@ -96,6 +104,7 @@ class PartialBlob final : public IncomingBlob {
   uint64_t received_ = 0;
   uint64_t written_ = 0;
   WriteBack write_back_;
+  bool checked_ = false;
   bool spoilt_ = false;  // goes with this object
 };
 

@@ -1,4 +1,5 @@
 // The half of a fetch that has the network; what decides is in fetcher.cc, without it.
+#include <signal.h>
 
 #include <optional>
 
@@ -179,7 +180,11 @@ class Network {
                   const Digest& manifest, const std::optional<Digest>& index) {
     SendMessage(channel_, {kComing, {}});
     const std::unique_ptr<Progress> progress = plan_.make_progress();
-    sources.FetchBlobs(blobs, store, *progress);
+    sources.FetchBlobs(blobs, store, *progress, [this] {
+      // What is left is the disk's: who interrupts what was made of the blobs has them all the same.
+      signal(SIGINT, SIG_IGN);
+      SendMessage(channel_, {kChecked, {}});
+    });
     if (!plan_.referrers)
       return;
     std::vector<Digest> subjects{manifest};

@@ -92,8 +92,11 @@ class Fetcher {
   FoundSignatures FindSignatures(const Digest& manifest);
   // Signatures out of the repository itself (attachments.h), in the form in which a store keeps them.
   FoundSignatures FetchAttachments(const Digest& manifest);
-  // `begun` is called once the documents are in the store, under a lease, and the blobs begin to come.
-  void FetchBlobs(const std::function<void()>& begun = {});
+  // `begun` is called once the documents are in the store, under a lease, and the blobs begin to come; `checked`, of a
+  // plan for one image, once all of them are there and were checked, and only the disk and their names are still to
+  // wait for.
+  void FetchBlobs(
+      const std::function<void()>& begun = [] {}, const std::function<void()>& checked = [] {});
   void Release();
 
  private:
