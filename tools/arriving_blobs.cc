@@ -7,6 +7,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "tools/progress.h"
 
 namespace gantry::tools {
 namespace {
@@ -104,5 +105,20 @@ bool ArrivingBlobs::MayExplain(const Error& error) const {
 bool ArrivingBlobs::ended() const { return fetched_.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
 
 void ArrivingBlobs::Finish() const { fetched_.get(); }
+
+bool MakeOf(const ArrivingBlobs& blobs, const CommonOptions& common, const std::function<void(Progress&)>& make) {
+  const auto progress = MakeProgress(common);
+  bool worthless = false;
+  const auto beside = DeferredProgress(*progress, [&] { return !worthless && blobs.ended(); });
+  try {
+    make(*beside);
+    blobs.Finish();  // whatever it had to ask for
+  } catch (const Error& error) {
+    if (!blobs.MayExplain(error))
+      throw;
+    worthless = true;
+  }
+  return !worthless;
+}
 
 }  // namespace gantry::tools

@@ -13,6 +13,7 @@
 #include "libsign/verify.h"
 #include "runner/pod.h"
 #include "runner/rootfs.h"
+#include "tools/arriving_blobs.h"
 #include "tools/local_image.h"
 #include "tools/run_pod.h"
 
@@ -49,14 +50,11 @@ struct Gathered {
 // The pod in the making.
 struct Gathering {
   std::shared_ptr<image::Store> store;
-  bool identities = false;  // the policy may ask for them
+  bool identities = false;                                // the policy may ask for them
+  std::unique_ptr<Held> held = std::make_unique<Held>();  // until Render where a gantry-fetch draws
   std::vector<Gathered> images;
   runner::PodPlan plan;
-  std::vector<std::function<void()>> unsaid;
   std::shared_ptr<Fetching> storing = nullptr;  // what it has brought is checked and rendered, but may have no name yet
-
-  // Now, or at the end of Render while a gantry-fetch draws.
-  void Say(std::function<void()> say);
 
   // With what it is told about itself, if so planned.
   runner::Pod Described(runner::Pod pod) const;
