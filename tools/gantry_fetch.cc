@@ -115,6 +115,7 @@ image::FetchPlan PlanFor(const FetchOptions& options, const image::DockerReferen
           .sources = sources,
           .http = sources.back().http,
           .waits = waits,
+          .pace = options.early ? WriteBack::Pace::kSparing : WriteBack::Pace::kSteady,
           .lookasides = WebLookasides(registries, name),
           .signature_url = [name](const std::string& base, const Digest& manifest,
                                   size_t n) { return sign::SignatureUrl(base, name, manifest, n); },

@@ -244,14 +244,14 @@ RelPath PathOfBlob(const Digest& digest) {
   return RelPath::Parse("blobs/" + std::string(Name(digest.algorithm())) + "/" + digest.hex());
 }
 
-std::unique_ptr<Store> Store::Open(const std::string& root) {
+std::unique_ptr<Store> Store::Open(const std::string& root, WriteBack::Pace pace) {
   MakeParents(root);
   if (mkdir(root.c_str(), 0700) < 0 && errno != EEXIST)
     ThrowErrno("create the store " + Quoted(root));
   Dir dir = Dir::Open(root);
   RequireOurs(dir);
   CreateMissing(dir);
-  return std::make_unique<LocalStore>(std::move(dir), true, true);
+  return std::make_unique<LocalStore>(std::move(dir), true, true, pace);
 }
 
 std::unique_ptr<Store> Store::OpenReadOnly(const std::string& root) {
@@ -281,10 +281,11 @@ std::set<Digest> BlobsOf(const Artifact& artifact) {
   return out;
 }
 
-LocalStore::LocalStore(Dir root, bool writable, bool trusted)
+LocalStore::LocalStore(Dir root, bool writable, bool trusted, WriteBack::Pace pace)
     : root_(std::make_shared<const Dir>(std::move(root))),
       writable_(writable),
       trusted_(trusted),
+      pace_(pace),
       boot_(ReadBootId()) {}
 
 void LocalStore::RequireWritable() const {
@@ -351,7 +352,7 @@ std::unique_ptr<IncomingBlob> LocalStore::ResumeBlob(const Digest& digest, uint6
   {
     // Under the lock, so that a collector does not take for abandoned what is just being taken up.
     const FileLock lock(*root_, kCollectLock, LockMode::kShared);
-    if (auto partial = OpenPartialBlob(root_, session, digest, size))
+    if (auto partial = OpenPartialBlob(root_, session, digest, size, pace_))
       return partial;
   }
   return AddBlob(digest, size);

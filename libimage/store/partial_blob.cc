@@ -20,14 +20,15 @@ constexpr std::string_view kPartialPrefix = "tmp/partial-";
 class PartialBlob final : public IncomingBlob {
  public:
   PartialBlob(std::shared_ptr<const Dir> root, std::shared_ptr<LeaseFile> session, const Digest& digest, uint64_t size,
-              RelPath path, UniqueFd fd)
+              RelPath path, UniqueFd fd, WriteBack::Pace pace)
       : session_(std::move(session)),
         root_(std::move(root)),
         digest_(digest),
         size_(size),
         path_(std::move(path)),
         fd_(std::move(fd)),
-        hasher_(digest.algorithm()) {
+        hasher_(digest.algorithm()),
+        write_back_(pace) {
     HashWhatIsThere();
     received_ = written_;
   }
@@ -115,7 +116,7 @@ RelPath PathOfPartialBlob(const Digest& digest) {
 }
 
 std::unique_ptr<IncomingBlob> OpenPartialBlob(std::shared_ptr<const Dir> root, std::shared_ptr<LeaseFile> session,
-                                              const Digest& digest, uint64_t size) {
+                                              const Digest& digest, uint64_t size, WriteBack::Pace pace) {
   RelPath path = PathOfPartialBlob(digest);
   UniqueFd fd = root->OpenBeneath(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0644);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) < 0)
@@ -128,7 +129,7 @@ std::unique_ptr<IncomingBlob> OpenPartialBlob(std::shared_ptr<const Dir> root, s
   if (!named || named->st_ino != status.st_ino || !S_ISREG(status.st_mode))
     return nullptr;
   return std::make_unique<PartialBlob>(std::move(root), std::move(session), digest, size, std::move(path),
-                                       std::move(fd));
+                                       std::move(fd), pace);
 }
 
 }  // namespace gantry::image

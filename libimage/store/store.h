@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "libimage/base/dir.h"
+#include "libimage/base/write_back.h"
 #include "libimage/layer/identity.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
@@ -105,8 +106,8 @@ class Store : public Blobs {
   using Blobs::Open;
   // Opens the store at `root` and creates what is missing of it. kUnsupported for a layout version that is not ours;
   // kFailed for a directory that is neither empty nor a store. What is added through one Store is leased until it is
-  // closed.
-  static std::unique_ptr<Store> Open(const std::string& root);
+  // closed. `pace` is that of large blobs on their way to the disk.
+  static std::unique_ptr<Store> Open(const std::string& root, WriteBack::Pace pace = WriteBack::Pace::kSteady);
   // Opens an existing store and never writes; nullptr when there is none at `root`.
   static std::unique_ptr<Store> OpenReadOnly(const std::string& root);
 

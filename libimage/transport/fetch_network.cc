@@ -41,7 +41,7 @@ class Network {
     std::vector<std::optional<Credentials>> credentials;
     for (const FetchSource& source : plan_.sources) credentials.push_back(FindCredentials(source.name));
     // Before the walls: to open the store is to look at the directories above it.
-    const std::unique_ptr<Store> store = Store::Open(plan_.store_root);
+    const std::unique_ptr<Store> store = Store::Open(plan_.store_root, plan_.pace);
     plan_.confine();
     if (plan_.waits && !IsBegun())
       return;

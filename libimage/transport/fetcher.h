@@ -50,6 +50,8 @@ struct FetchPlan {
   HttpOptions http;  // for the lookasides
   // Nothing is asked for before Begin.
   bool waits = false;
+  // How blobs go to the disk.
+  WriteBack::Pace pace = WriteBack::Pace::kSteady;
   // Places on http(s) beside the registry, and how signature `n` of a manifest is called there.
   std::vector<std::string> lookasides;
   std::function<std::string(const std::string& lookaside, const Digest& manifest, size_t n)> signature_url;
