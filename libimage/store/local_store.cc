@@ -92,7 +92,13 @@ void CreateMissing(const Dir& root) {
     if (!root.Exists(layout)) {
       if (!root.Exists(RelPath::Parse("index.json")))
         root.WriteFileAtomically(RelPath::Parse("index.json"), IndexDocument::Empty().Print());
-      root.WriteFileAtomically(layout, kLayout);
+      // Its name reaches the disk with that of the first thing that is worth keeping: a store that a crash leaves
+      // without is made anew around what it has.
+      StagedFile file(root, 0644);
+      WriteFull(file.fd(), AsBytes(kLayout), Quoted(layout.str()));
+      if (fsync(file.fd()) < 0)
+        ThrowErrno("sync " + Quoted(layout.str()));
+      file.Commit(layout, false);
     }
   }
   CheckLayout(root);
