@@ -7,6 +7,7 @@
 
 #include "libimage/base/error.h"
 #include "libimage/base/fd.h"
+#include "tools/progress.h"
 
 namespace gantry::tools {
 namespace {
@@ -81,20 +82,16 @@ std::unique_ptr<Source> ArrivingBlobs::Open(const image::Descriptor& blob, std::
   const bool all_came = ended();
   if (all_came)
     Finish();
-  if (all_came || store_->HasBlob(blob.digest))
+  if (store_->HasBlob(blob.digest))
     return store_->Open(blob, what);
-  gave_unchecked_ = true;
+  gave_unchecked_ = gave_unchecked_ || !all_came;
   return std::make_unique<ArrivingSource>(store_, fetched_, blob, std::string(what));
 }
 
 std::unique_ptr<Source> ArrivingBlobs::OpenWhole(const image::Descriptor& blob, std::string_view what) const {
-  while (!store_->HasBlob(blob.digest)) {
-    if (fetched_.wait_for(kPause) != std::future_status::ready)
-      continue;
-    Finish();
-    break;
+  while (!store_->HasBlob(blob.digest) && fetched_.wait_for(kPause) != std::future_status::ready) {
   }
-  return store_->Open(blob, what);
+  return Open(blob, what);
 }
 
 bool ArrivingBlobs::MayExplain(const Error& error) const {
@@ -108,5 +105,20 @@ bool ArrivingBlobs::MayExplain(const Error& error) const {
 bool ArrivingBlobs::ended() const { return fetched_.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
 
 void ArrivingBlobs::Finish() const { fetched_.get(); }
+
+bool MakeOf(const ArrivingBlobs& blobs, const CommonOptions& common, const std::function<void(Progress&)>& make) {
+  const auto progress = MakeProgress(common);
+  bool worthless = false;
+  const auto beside = DeferredProgress(*progress, [&] { return !worthless && blobs.ended(); });
+  try {
+    make(*beside);
+    blobs.Finish();  // whatever it had to ask for
+  } catch (const Error& error) {
+    if (!blobs.MayExplain(error))
+      throw;
+    worthless = true;
+  }
+  return !worthless;
+}
 
 }  // namespace gantry::tools

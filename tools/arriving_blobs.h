@@ -5,17 +5,22 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "libimage/base/error.h"
+#include "libimage/base/progress.h"
 #include "libimage/model/blobs.h"
 #include "libimage/store/store.h"
+#include "tools/tool_main.h"
 
 namespace gantry::tools {
 
 class ArrivingBlobs : public image::Blobs {
  public:
-  // Blobs come into `store` by what `fetch` does, in a thread of its own, until it returns. The destructor waits for
-  // it, after `stop`, which is to make it return soon.
+  // Blobs come into `store` by what `fetch` does, in a thread of its own, until it returns: then they are there and
+  // checked (IncomingBlob). The destructor waits for it, after `stop`, which is to make it return soon.
   ArrivingBlobs(
       std::shared_ptr<const image::Store> store, std::function<void()> fetch, std::function<void()> stop = [] {});
   ArrivingBlobs(const ArrivingBlobs&) = delete;
@@ -47,6 +52,49 @@ class ArrivingBlobs : public image::Blobs {
   std::function<void()> stop_;
   std::shared_future<void> fetched_;
   mutable std::atomic<bool> gave_unchecked_ = false;
+};
+
+// Makes something of blobs that may still come. Until all are here nothing is shown of how it gets on, for gantry-fetch
+// draws, and nothing at all where the bytes were wrong: false then, and it may be made anew, of the right ones.
+bool MakeOf(const ArrivingBlobs& blobs, const CommonOptions& common, const std::function<void(Progress&)>& make);
+
+// What is to be said, which waits while a gantry-fetch draws on the same terminal.
+class Held {
+ public:
+  Held() = default;
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  ~Held() { Release(); }
+
+  void Say(std::function<void()> say) {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(say));
+    if (!holds_)
+      SayAll();
+  }
+  void Hold() {
+    const std::lock_guard lock(mutex_);
+    holds_ = true;
+  }
+  void Release() {
+    const std::lock_guard lock(mutex_);
+    holds_ = false;
+    SayAll();
+  }
+  // What it is about is not what comes of it.
+  void Drop() {
+    const std::lock_guard lock(mutex_);
+    waiting_.clear();
+  }
+
+ private:
+  void SayAll() {
+    for (const auto& say : std::exchange(waiting_, {})) say();
+  }
+
+  std::mutex mutex_;
+  bool holds_ = false;
+  std::vector<std::function<void()>> waiting_;
 };
 
 }  // namespace gantry::tools

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +18,7 @@
 #include "libimage/convert/convert.h"
 #include "libimage/layer/compression.h"
 #include "libsign/verify.h"
+#include "tools/arriving_blobs.h"
 #include "tools/carry_evidence.h"
 #include "tools/destination.h"
 #include "tools/local_image.h"
@@ -83,45 +83,6 @@ void ParseCompression(const std::string& text, image::CopyOptions& into) {
   image::RequireLevel(*into.compression, *level);
   into.level = *level;
 }
-
-// What is to be said, which waits while a gantry-fetch draws on the same terminal.
-class Held {
- public:
-  Held() = default;
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-  ~Held() { Release(); }
-
-  void Say(std::function<void()> say) {
-    const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(say));
-    if (!holds_)
-      SayAll();
-  }
-  void Hold() {
-    const std::lock_guard lock(mutex_);
-    holds_ = true;
-  }
-  void Release() {
-    const std::lock_guard lock(mutex_);
-    holds_ = false;
-    SayAll();
-  }
-  // What it is about is not what comes of it.
-  void Drop() {
-    const std::lock_guard lock(mutex_);
-    waiting_.clear();
-  }
-
- private:
-  void SayAll() {
-    for (const auto& say : std::exchange(waiting_, {})) say();
-  }
-
-  std::mutex mutex_;
-  bool holds_ = false;
-  std::vector<std::function<void()>> waiting_;
-};
 
 // `held` outlives them.
 WriteOptions WriteOptionsOf(const ConvertOptions& options, Held& held) {
@@ -288,22 +249,13 @@ class OneConversion {
   // nullopt: bytes were read while they came, and wrong; the right ones have come since.
   std::optional<Written> Try(const LocalName& name, const LocalImage& source, const image::VerifiedImage& verified) {
     const Input input{name, source, verified, [&] { NoteAccepted(verified.accepted(), StoreRoot(options_.common)); }};
-    const ArrivingBlobs* const arriving = source.arriving;
-    bool worthless = false;
-    const auto progress = MakeProgress(options_.common);
-    const auto beside =
-        DeferredProgress(*progress, [&] { return arriving == nullptr || (!worthless && arriving->ended()); });
-    try {
-      Written written = destination_->Write(input, *beside);
-      if (arriving != nullptr)
-        arriving->Finish();  // whatever the destination had to ask for
-      return written;
-    } catch (const Error& error) {
-      if (arriving == nullptr || !arriving->MayExplain(error))
-        throw;
-      worthless = true;
-    }
-    return std::nullopt;
+    std::optional<Written> written;
+    const auto write = [&](Progress& progress) { written = destination_->Write(input, progress); };
+    if (source.arriving == nullptr)
+      write(*MakeProgress(options_.common));
+    else if (!MakeOf(*source.arriving, options_.common, write))
+      written.reset();
+    return written;
   }
 
   // With all of it in the store, and nothing of what was made before.

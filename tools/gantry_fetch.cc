@@ -1,4 +1,5 @@
 // gantry-fetch: images from registries into the store, named only after the policy allowed them.
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -115,6 +116,7 @@ image::FetchPlan PlanFor(const FetchOptions& options, const image::DockerReferen
           .sources = sources,
           .http = sources.back().http,
           .waits = waits,
+          .pace = options.early ? WriteBack::Pace::kSparing : WriteBack::Pace::kSteady,
           .lookasides = WebLookasides(registries, name),
           .signature_url = [name](const std::string& base, const Digest& manifest,
                                   size_t n) { return sign::SignatureUrl(base, name, manifest, n); },
@@ -155,8 +157,10 @@ sign::Evidence GatherEvidence(const Decider& decider, const image::FoundSignatur
 // What gets a name.
 using Verified = std::variant<image::VerifiedImage, image::VerifiedArtifact>;
 
-// Told what was decided when its documents are in the store and only layers are still to come.
-using Decided = std::function<void(const image::VerifiedImage&)>;
+// Told of an image that was decided about: when its documents are in the store and only layers are still to come, and
+// when these are there and checked, too, and only its name is missing.
+enum class Stage { kDecided, kChecked };
+using Told = std::function<void(const image::VerifiedImage&, Stage)>;
 
 template <typename Allowed>
 void NoteAccepted(image::Store& store, const Allowed& verified) {
@@ -207,7 +211,7 @@ bool NeedsLayers(const sign::Decision& decision) {
 }
 
 image::VerifiedImage FetchImage(const Decider& decider, image::FetchedImage fetched, sign::Evidence evidence,
-                                const Decided& decided) {
+                                const Told& tell) {
   const image::Image& image = fetched.image();
   const Digest manifest = image.descriptor.digest;
   const bool early = decider.policy.RuleFor(decider.name).WantsAttachments() &&
@@ -220,9 +224,9 @@ image::VerifiedImage FetchImage(const Decider& decider, image::FetchedImage fetc
   image::VerifiedImage verified = sign::Verifier::Verify(std::move(fetched), decider.policy, evidence);
   KeepEvidence(decider.store, manifest, evidence);
   if (early)
-    decided(verified);
+    tell(verified, Stage::kDecided);
   else
-    decider.fetcher.FetchBlobs([&] { decided(verified); });
+    decider.fetcher.FetchBlobs([&] { tell(verified, Stage::kDecided); }, [&] { tell(verified, Stage::kChecked); });
   NoteAccepted(decider.store, verified);
   return verified;
 }
@@ -236,14 +240,14 @@ image::VerifiedArtifact FetchArtifact(const Decider& decider, image::FetchedArti
   return verified;
 }
 
-Verified FetchOne(const Decider& decider, const Decided& decided, bool only_image) {
+Verified FetchOne(const Decider& decider, const Told& tell, bool only_image) {
   image::Offer offer = decider.fetcher.Receive(&decider.store);
   if (only_image)
     offer.image();  // or it throws: for an artifact no blob is asked
   sign::Evidence evidence = GatherEvidence(decider, {offer.signatures, offer.looked_at}, offer.fetched);
   if (auto* artifact = std::get_if<image::FetchedArtifact>(&offer.fetched))
     return FetchArtifact(decider, std::move(*artifact), evidence);
-  return FetchImage(decider, std::get<image::FetchedImage>(std::move(offer.fetched)), std::move(evidence), decided);
+  return FetchImage(decider, std::get<image::FetchedImage>(std::move(offer.fetched)), std::move(evidence), tell);
 }
 
 void PrintLine(const FetchOptions& options, const std::string& name, const image::Descriptor& descriptor,
@@ -310,18 +314,20 @@ void FetchNamed(const FetchOptions& options, const image::DockerReference& name,
                                     : image::DockerReference::Parse(options.name).WithDefaultTag().ToString();
   const Decider decider{name, stored_as, by.policy, by.registries, by.store, fetcher};
   const auto say = [&](const auto& one) { Print(options, stored_as, one); };
-  bool said = !options.early;
-  const Decided decided = [&](const image::VerifiedImage& image) {
-    if (when == Say::kEarly && !std::exchange(said, true))
-      say(image);
+  int left = options.early ? 3 : 1;  // times to say it
+  const Told tell = [&](const image::VerifiedImage& image, Stage stage) {
+    if (when != Say::kEarly)
+      return;
+    // Whoever is interrupted from now on may have begun with it, and it is kept all the same.
+    if (stage == Stage::kChecked)
+      signal(SIGINT, SIG_IGN);
+    say(image);
+    --left;
   };
-  const Verified verified =
-      options.many() ? FetchMany(decider, options) : FetchOne(decider, decided, options.only_image);
+  const Verified verified = options.many() ? FetchMany(decider, options) : FetchOne(decider, tell, options.only_image);
   std::visit([&](const auto& one) { by.store.SetName(stored_as, one); }, verified);
   fetcher.Release();
-  std::visit(say, verified);
-  if (!said)
-    std::visit(say, verified);
+  for (; left > 0; --left) std::visit(say, verified);
 }
 
 // The first of `candidates` that there is, of which nothing is said early where another one may follow; their fetchers
@@ -419,7 +425,7 @@ int main(int argc, char** argv) {
   AddRegistriesOption(app, options.registries);
   app.add_flag("--json", options.json, "print a JSON object for each image");
   app.add_flag("--early", options.early,
-               "print it when only layers are still to come, and once more when it has its name")
+               "print it when only layers are still to come, when they are there and checked, and when it has its name")
       ->group("");  // for programs that read what comes
   app.add_flag("--only-image", options.only_image, "refuse an artifact once its manifest is here")
       ->group("");  // for programs that can only use images

@@ -424,6 +424,13 @@ LocalName BeginFetch(const Reference& reference, const std::vector<std::string>&
           .fetching = fetching};
 }
 
+void AwaitChecked(Fetching& fetching) {
+  if (!NextLine(fetching.output.get()).empty())
+    return;
+  RequireSuccess(fetching.process.Wait());
+  throw Error(ErrorKind::kFailed, "gantry-fetch ended well and has not brought all layers");
+}
+
 void AwaitEnd(Fetching& fetching) { RequireSuccess(fetching.process.Wait()); }
 
 std::unique_ptr<ArrivingBlobs> BlobsBeside(std::shared_ptr<const image::Store> store,
@@ -433,7 +440,8 @@ std::unique_ptr<ArrivingBlobs> BlobsBeside(std::shared_ptr<const image::Store> s
     std::array<pollfd, 2> polls{pollfd{fetching->output.get(), POLLIN, 0}, pollfd{given_up->read.get(), POLLIN, 0}};
     while (poll(polls.data(), polls.size(), -1) < 0 && errno == EINTR) {
     }
-    if (polls[0].revents == 0 || NextLine(fetching->output.get()).empty())
+    // What it says there the parent reads.
+    if ((polls[0].revents & POLLIN) == 0)
       throw Error(ErrorKind::kFailed, "gantry-fetch has not brought all layers", kMaybeKilled);
   };
   const auto give_up = [given_up] { WriteFull(given_up->write.get(), AsBytes("."), "a pipe"); };

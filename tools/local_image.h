@@ -35,15 +35,18 @@ std::vector<image::Platform> ParsePlatforms(const std::string& text);
 // A gantry-fetch that has decided about an image and still brings its layers.
 struct Fetching {
   Process process;
-  UniqueFd output;         // where it says once more what it has decided, when all of it is here and has its name
+  UniqueFd output;         // where it says once more what it has decided, when all of it is here and was checked
   std::string media_type;  // of the manifest
 };
 
-// Until it has ended. Throws when it has not brought everything: ChildFailed, where it has said why.
+// Until all of it is here and was checked, or until it has ended. Both throw when it has not brought everything:
+// ChildFailed, where it has said why.
+void AwaitChecked(Fetching& fetching);
 void AwaitEnd(Fetching& fetching);
 
-// The blobs of `store`, into which it still brings some, for a forked child of the process that started it. That one
-// alone can await its end, and has to: it tells why it failed.
+// The blobs of `store`, into which it still brings some, for a forked child of the process that started it. All have
+// come when they were checked, though some may have no name in the store yet. The parent has to await that, too, and
+// alone can await the end: it tells why it failed.
 std::unique_ptr<ArrivingBlobs> BlobsBeside(std::shared_ptr<const image::Store> store,
                                            std::shared_ptr<const Fetching> fetching);
 

@@ -113,35 +113,18 @@ void RefusePipe(const image::Reference& image) {
   }
 }
 
-// Of layers that come meanwhile: shows nothing before all of them are here, for gantry-fetch draws, and nothing of what
-// was made of wrong bytes.
-void UnpackArriving(const ArrivingBlobs& layers, const CommonOptions& common, const runner::UnpackFrom& unpack) {
-  const auto unpacked = [&] {
-    const auto progress = MakeProgress(common);
-    bool worthless = false;
-    const auto beside = DeferredProgress(*progress, [&] { return !worthless && layers.ended(); });
-    try {
-      unpack(layers, *beside);
-      layers.Finish();
-    } catch (const Error& error) {
-      if (!layers.MayExplain(error))
-        throw;
-      worthless = true;
-    }
-    return !worthless;
-  };
-  if (!unpacked())
-    unpack(layers, *MakeProgress(common));
-}
-
 runner::Rendering HowToRender(const PodOptions& options, const Gathered& image, bool identity,
                               const std::shared_ptr<const image::Store>& store) {
   const std::string root = StoreRoot(options.common);
   runner::Rendering how{.open = nullptr, .keep = runner::RendererConfinement(root), .identity = identity};
   KeepForImage(image.reference, root, how.keep);
   how.open = [&options, &image, store](const runner::UnpackFrom& unpack) {
-    if (image.fetching)
-      return UnpackArriving(*BlobsBeside(store, image.fetching), options.common, unpack);
+    if (image.fetching) {
+      const auto layers = BlobsBeside(store, image.fetching);
+      if (MakeOf(*layers, options.common, [&](Progress& progress) { unpack(*layers, progress); }))
+        return;
+      return unpack(*layers, *MakeProgress(options.common));
+    }
     const auto progress = MakeProgress(options.common);
     const image::FileReference* file = image.reference.file();
     if (file == nullptr)
@@ -211,7 +194,7 @@ void Tell(const PodOptions& options, Gathering& pod, const std::string& app, con
   if (options.strict)
     throw Error(ErrorKind::kUnsupported, "app " + Quoted(app) + " wants what it cannot get: " + list,
                 "without --strict it runs all the same");
-  pod.Say([&options, text = "app " + app + " does not get: " + list] { Warn(options.common, text); });
+  pod.held->Say([&options, text = "app " + app + " does not get: " + list] { Warn(options.common, text); });
 }
 
 // A volume that no app has a place for is a mistake.
@@ -237,13 +220,6 @@ std::string UniqueName(const std::vector<runner::AppPlan>& apps, const std::stri
 
 }  // namespace
 
-void Gathering::Say(std::function<void()> say) {
-  if (std::ranges::any_of(images, [](const Gathered& image) { return image.fetching != nullptr; }))
-    unsaid.push_back(std::move(say));
-  else
-    say();
-}
-
 runner::Pod Gathering::Described(runner::Pod pod) const {
   if (!plan.metadata)
     return pod;
@@ -254,6 +230,14 @@ runner::Pod Gathering::Described(runner::Pod pod) const {
 }
 
 std::vector<runner::Rootfs> Gathering::Render(const PodOptions& options, const std::optional<runner::IdMap>& map) {
+  std::vector<runner::Rootfs> out = RenderChecked(options, map);
+  if (const auto fetching = std::exchange(storing, nullptr))
+    AwaitEnd(*fetching);
+  return out;
+}
+
+std::vector<runner::Rootfs> Gathering::RenderChecked(const PodOptions& options,
+                                                     const std::optional<runner::IdMap>& map) {
   std::vector<runner::Rootfs> out;
   for (Gathered& one : images) {
     const runner::Rendering how = HowToRender(options, one, identities, store);
@@ -264,13 +248,27 @@ std::vector<runner::Rootfs> Gathering::Render(const PodOptions& options, const s
         Stop(*one.fetching);
       throw;
     }
-    if (const auto fetching = std::exchange(one.fetching, nullptr)) {
-      AwaitEnd(*fetching);
+    if (one.fetching) {
+      AwaitChecked(*one.fetching);
+      storing = std::exchange(one.fetching, nullptr);
       NoteAccepted(one.image.accepted(), store->dir().name());
     }
   }
-  for (const auto& say : std::exchange(unsaid, {})) say();
+  held->Release();
   return out;
+}
+
+void Gathering::Settle() {
+  const std::shared_ptr<Fetching> fetching = std::exchange(storing, nullptr);
+  if (!fetching)
+    return;
+  const ExitStatus ended = fetching->process.Wait();
+  if (ended.code == 0)
+    return;
+  const std::string why =
+      ended.signalled ? "was ended by signal " + std::to_string(ended.code - 128) : std::string("has told why");
+  PrintError(Error(ErrorKind::kFailed, "the image is not kept in the store: gantry-fetch " + why,
+                   "the next run fetches what is missing of it"));
 }
 
 Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, bool with_ids,
@@ -308,11 +306,13 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, b
     RequireImageId(app, brought.decided.image_id);
     out.images.push_back({reference, std::move(brought.decided.image), std::move(brought.fetching)});
     const image::VerifiedImage& image = out.images.back().image;
-    if (!out.images.back().fetching)
+    if (out.images.back().fetching)
+      out.held->Hold();
+    else
       NoteAccepted(image.accepted(), StoreRoot(options.common));
     const image::Image& of = image.image();
-    out.Say([&common = options.common, platform = of.config.platform,
-             vouched = "image " + of.descriptor.digest.str() + ", " + image.vouched_by()] {
+    out.held->Say([&common = options.common, platform = of.config.platform,
+                   vouched = "image " + of.descriptor.digest.str() + ", " + image.vouched_by()] {
       WarnOfOtherPlatform(platform, common);
       Note(common, vouched);
     });

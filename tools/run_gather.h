@@ -13,6 +13,7 @@
 #include "libsign/verify.h"
 #include "runner/pod.h"
 #include "runner/rootfs.h"
+#include "tools/arriving_blobs.h"
 #include "tools/local_image.h"
 #include "tools/run_pod.h"
 
@@ -49,20 +50,23 @@ struct Gathered {
 // The pod in the making.
 struct Gathering {
   std::shared_ptr<image::Store> store;
-  bool identities = false;  // the policy may ask for them
+  bool identities = false;                                // the policy may ask for them
+  std::unique_ptr<Held> held = std::make_unique<Held>();  // until Render where a gantry-fetch draws
   std::vector<Gathered> images;
   runner::PodPlan plan;
-  std::vector<std::function<void()>> unsaid;
-
-  // Now, or at the end of Render while a gantry-fetch draws.
-  void Say(std::function<void()> say);
+  std::shared_ptr<Fetching> storing = nullptr;  // what it has brought is checked and rendered, but may have no name yet
 
   // With what it is told about itself, if so planned.
   runner::Pod Described(runner::Pod pod) const;
 
-  // Roots for all images, in a process of its own for what is not rendered yet. What still comes is here then, and was
-  // checked; throws ChildFailed when it could not be brought.
+  // Roots for all images, in a process of its own for what is not rendered yet. What still comes is here then, was
+  // checked, and has its name in the store; throws ChildFailed when it could not be brought.
   std::vector<runner::Rootfs> Render(const PodOptions& options, const std::optional<runner::IdMap>& map);
+  // The same for what is executed at once: it may have no name yet, and Settle is to be called in the end.
+  std::vector<runner::Rootfs> RenderChecked(const PodOptions& options, const std::optional<runner::IdMap>& map);
+
+  // Until what came is on the disk and has its name. What was executed was as good without: a failure is only told.
+  void Settle();
 };
 
 // Of the last image layers may still come until Render, if its pod is not detached and no identity is asked for.

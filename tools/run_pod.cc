@@ -182,16 +182,23 @@ int Detach(const PodOptions& options, const std::function<runner::Pod()>& make, 
   return 0;
 }
 
-int Execute(const PodOptions& options, const std::function<runner::Pod()>& make,
-            const std::function<std::vector<runner::Rootfs>()>& render, runner::EarlyNetwork* network = nullptr) {
+int Execute(const PodOptions& options, Gathering& gathering, const std::optional<runner::IdMap>& map,
+            const std::function<runner::Pod()>& make, runner::EarlyNetwork* network = nullptr) {
   if (options.detach)
     return Detach(options, make, [&](runner::Pod& pod, const runner::SuperviseOptions& how) {
-      return runner::Supervise(pod, render(), how).code;
+      return runner::Supervise(pod, gathering.Render(options, map), how).code;
     });
   runner::Pod pod = make();
-  std::vector<runner::Rootfs> roots = render();
-  return RunInForeground(options, std::move(pod),
-                         [&](runner::Pod& made) { return RunInNamespaces(options, made, std::move(roots), network); });
+  std::vector<runner::Rootfs> roots = gathering.RenderChecked(options, map);
+  const auto run = [&](runner::Pod& made) { return RunInNamespaces(options, made, std::move(roots), network); };
+  try {
+    const int code = RunInForeground(options, std::move(pod), run);
+    gathering.Settle();
+    return code;
+  } catch (...) {
+    gathering.Settle();
+    throw;
+  }
 }
 
 std::vector<runner::vm::RootImage> OpenRoots(const PodOptions& options, const runner::vm::MachineParts& parts,
@@ -285,8 +292,7 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
     RequireMachineFor(gathering.plan, *parts);
     return ExecuteInMachine(options, *parts, gathering, make, map);
   }
-  return Execute(
-      options, make, [&] { return gathering.Render(options, map); }, network.get());
+  return Execute(options, gathering, map, make, network.get());
 }
 
 int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
@@ -351,7 +357,7 @@ int RunPrepared(PodOptions options, const std::string& pod) {
   const auto make = [&] { return gathering.Described(runner::Pod::Take(pods, record.uuid(), map)); };
   if (parts)
     return ExecuteInMachine(options, *parts, gathering, make, map);
-  return Execute(options, make, [&] { return gathering.Render(options, map); });
+  return Execute(options, gathering, map, make);
 }
 
 int PrintConfinements(const PodOptions& options) {

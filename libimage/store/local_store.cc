@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "libimage/base/error.h"
 #include "libimage/base/write_back.h"
@@ -91,7 +92,13 @@ void CreateMissing(const Dir& root) {
     if (!root.Exists(layout)) {
       if (!root.Exists(RelPath::Parse("index.json")))
         root.WriteFileAtomically(RelPath::Parse("index.json"), IndexDocument::Empty().Print());
-      root.WriteFileAtomically(layout, kLayout);
+      // Its name reaches the disk with that of the first thing that is worth keeping: a store that a crash leaves
+      // without is made anew around what it has.
+      StagedFile file(root, 0644);
+      WriteFull(file.fd(), AsBytes(kLayout), Quoted(layout.str()));
+      if (fsync(file.fd()) < 0)
+        ThrowErrno("sync " + Quoted(layout.str()));
+      file.Commit(layout, false);
     }
   }
   CheckLayout(root);
@@ -160,7 +167,10 @@ class StagedBlob final : public IncomingBlob {
     bytes_.Write(bytes, "blob " + digest_.str());
   }
 
-  void Finish() override {
+  // Nobody can open it before it has its name.
+  void Check() override {
+    if (kept_)
+      return;
     if (bytes_.size() != size_) {
       throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has " + std::to_string(bytes_.size()) +
                                            " bytes instead of " + std::to_string(size_));
@@ -168,7 +178,9 @@ class StagedBlob final : public IncomingBlob {
     if (const Digest found = bytes_.Hash(); found != digest_)
       throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has the digest " + found.str());
     bytes_.Keep(dir_, digest_);
+    kept_ = true;
   }
+  void Finish() override { Check(); }
 
  private:
   std::shared_ptr<LeaseFile> session_;
@@ -176,6 +188,7 @@ class StagedBlob final : public IncomingBlob {
   uint64_t size_;
   Dir dir_;
   StagedBytes bytes_;
+  bool kept_ = false;
 };
 
 class MadeBlob final : public NewBlob {
@@ -237,14 +250,14 @@ RelPath PathOfBlob(const Digest& digest) {
   return RelPath::Parse("blobs/" + std::string(Name(digest.algorithm())) + "/" + digest.hex());
 }
 
-std::unique_ptr<Store> Store::Open(const std::string& root) {
+std::unique_ptr<Store> Store::Open(const std::string& root, WriteBack::Pace pace) {
   MakeParents(root);
   if (mkdir(root.c_str(), 0700) < 0 && errno != EEXIST)
     ThrowErrno("create the store " + Quoted(root));
   Dir dir = Dir::Open(root);
   RequireOurs(dir);
   CreateMissing(dir);
-  return std::make_unique<LocalStore>(std::move(dir), true, true);
+  return std::make_unique<LocalStore>(std::move(dir), true, true, pace);
 }
 
 std::unique_ptr<Store> Store::OpenReadOnly(const std::string& root) {
@@ -274,10 +287,11 @@ std::set<Digest> BlobsOf(const Artifact& artifact) {
   return out;
 }
 
-LocalStore::LocalStore(Dir root, bool writable, bool trusted)
+LocalStore::LocalStore(Dir root, bool writable, bool trusted, WriteBack::Pace pace)
     : root_(std::make_shared<const Dir>(std::move(root))),
       writable_(writable),
       trusted_(trusted),
+      pace_(pace),
       boot_(ReadBootId()) {}
 
 void LocalStore::RequireWritable() const {
@@ -344,16 +358,19 @@ std::unique_ptr<IncomingBlob> LocalStore::ResumeBlob(const Digest& digest, uint6
   {
     // Under the lock, so that a collector does not take for abandoned what is just being taken up.
     const FileLock lock(*root_, kCollectLock, LockMode::kShared);
-    if (auto partial = OpenPartialBlob(root_, session, digest, size))
+    if (auto partial = OpenPartialBlob(root_, session, digest, size, pace_))
       return partial;
   }
   return AddBlob(digest, size);
 }
 
 std::optional<UniqueFd> LocalStore::OpenAsFarAsHere(const Digest& digest) const {
-  if (auto whole = root_->TryOpenBeneath(PathOfBlob(digest), O_RDONLY))
-    return whole;
-  return root_->TryOpenBeneath(PathOfPartialBlob(digest), O_RDONLY);
+  // Once more at the end: it may have got its name between the first two looks.
+  for (const RelPath& path : {PathOfBlob(digest), PathOfPartialBlob(digest), PathOfBlob(digest)}) {
+    if (auto found = root_->TryOpenBeneath(path, O_RDONLY))
+      return found;
+  }
+  return std::nullopt;
 }
 
 std::string LocalStore::ReadBlob(const Digest& digest, size_t max_bytes) const {

@@ -73,7 +73,7 @@ std::vector<Leftover> FindLeftovers(const Dir& root, const LiveLeases& live);
 class LocalStore final : public Store {
  public:
   // `trusted` tells that nobody but us can have written: blobs are not hashed again.
-  LocalStore(Dir root, bool writable, bool trusted);
+  LocalStore(Dir root, bool writable, bool trusted, WriteBack::Pace pace = WriteBack::Pace::kSteady);
 
   const Dir& dir() const override { return *root_; }
   std::unique_ptr<Source> Open(const Descriptor& blob, std::string_view what) const override;
@@ -127,6 +127,7 @@ class LocalStore final : public Store {
   std::shared_ptr<const Dir> root_;
   bool writable_;
   bool trusted_;
+  WriteBack::Pace pace_;
   std::string boot_;
   std::mutex mutex_;
   std::shared_ptr<LeaseFile> session_;

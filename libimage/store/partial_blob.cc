@@ -21,14 +21,15 @@ constexpr std::string_view kPartialPrefix = "tmp/partial-";
 class PartialBlob final : public IncomingBlob {
  public:
   PartialBlob(std::shared_ptr<const Dir> root, std::shared_ptr<LeaseFile> session, const Digest& digest, uint64_t size,
-              RelPath path, UniqueFd fd)
+              RelPath path, UniqueFd fd, WriteBack::Pace pace)
       : session_(std::move(session)),
         root_(std::move(root)),
         digest_(digest),
         size_(size),
         path_(std::move(path)),
         fd_(std::move(fd)),
-        hasher_(digest.algorithm()) {
+        hasher_(digest.algorithm()),
+        write_back_(pace) {
     HashWhatIsThere();
     received_ = written_;
   }
@@ -54,7 +55,7 @@ class PartialBlob final : public IncomingBlob {
   }
 
   // Bytes that are not the blob's are no beginning to go on with.
-  void Finish() override {
+  void Check() override {
     if (written_ != size_) {
       throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has " + std::to_string(written_) +
                                            " bytes instead of " + std::to_string(size_));
@@ -62,6 +63,14 @@ class PartialBlob final : public IncomingBlob {
     spoilt_ = true;
     if (const Digest found = hasher_.Finish(); found != digest_)
       throw Error(ErrorKind::kCorrupt, "blob " + digest_.str() + " has the digest " + found.str());
+    spoilt_ = false;
+    checked_ = true;
+  }
+
+  void Finish() override {
+    if (!checked_)
+      Check();
+    spoilt_ = true;
     const RelPath blob = PathOfBlob(digest_);
     if (root_->Exists(blob))
       return;
@@ -107,6 +116,7 @@ class PartialBlob final : public IncomingBlob {
   uint64_t received_ = 0;
   uint64_t written_ = 0;
   WriteBack write_back_;
+  bool checked_ = false;
   bool spoilt_ = false;  // goes with this object
 };
 
@@ -117,7 +127,7 @@ RelPath PathOfPartialBlob(const Digest& digest) {
 }
 
 std::unique_ptr<IncomingBlob> OpenPartialBlob(std::shared_ptr<const Dir> root, std::shared_ptr<LeaseFile> session,
-                                              const Digest& digest, uint64_t size) {
+                                              const Digest& digest, uint64_t size, WriteBack::Pace pace) {
   RelPath path = PathOfPartialBlob(digest);
   UniqueFd fd = root->OpenBeneath(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0644);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) < 0)
@@ -130,7 +140,7 @@ std::unique_ptr<IncomingBlob> OpenPartialBlob(std::shared_ptr<const Dir> root, s
   if (!named || named->st_ino != status.st_ino || !S_ISREG(status.st_mode))
     return nullptr;
   return std::make_unique<PartialBlob>(std::move(root), std::move(session), digest, size, std::move(path),
-                                       std::move(fd));
+                                       std::move(fd), pace);
 }
 
 }  // namespace gantry::image

@@ -7,6 +7,7 @@
 
 #include "libimage/base/digest.h"
 #include "libimage/base/dir.h"
+#include "libimage/base/write_back.h"
 #include "libimage/store/leases.h"
 #include "libimage/store/store.h"
 
@@ -16,6 +17,6 @@ RelPath PathOfPartialBlob(const Digest& digest);
 
 // nullptr when another process is at it. `session` is the lease that covers the blob; gc.lock is held.
 std::unique_ptr<IncomingBlob> OpenPartialBlob(std::shared_ptr<const Dir> root, std::shared_ptr<LeaseFile> session,
-                                              const Digest& digest, uint64_t size);
+                                              const Digest& digest, uint64_t size, WriteBack::Pace pace);
 
 }  // namespace gantry::image

@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "libimage/base/dir.h"
+#include "libimage/base/write_back.h"
 #include "libimage/layer/identity.h"
 #include "libimage/model/blobs.h"
 #include "libimage/model/image.h"
@@ -62,8 +63,12 @@ class Lease {
 // A blob on its way in. Destroyed without Commit, it leaves nothing.
 class IncomingBlob : public Sink {
  public:
-  // Write hashes, so that callers need not. Finish checks size and digest (kCorrupt), syncs, and gives the blob its
-  // name. An existing blob is kept.
+  // Write hashes, so that callers need not. Finish does what Check does, unless that was done, syncs, and gives the
+  // blob its name. An existing blob is kept.
+
+  // After the last Write: checks size and digest (kCorrupt). From then on OpenAsFarAsHere has all of it, and whoever
+  // has opened it keeps it, whatever becomes of its name.
+  virtual void Check() = 0;
 
   // How many bytes were there before the first Write, which go without saying; 0 but for ResumeBlob.
   virtual uint64_t received() const { return 0; }
@@ -101,8 +106,8 @@ class Store : public Blobs {
   using Blobs::Open;
   // Opens the store at `root` and creates what is missing of it. kUnsupported for a layout version that is not ours;
   // kFailed for a directory that is neither empty nor a store. What is added through one Store is leased until it is
-  // closed.
-  static std::unique_ptr<Store> Open(const std::string& root);
+  // closed. `pace` is that of large blobs on their way to the disk.
+  static std::unique_ptr<Store> Open(const std::string& root, WriteBack::Pace pace = WriteBack::Pace::kSteady);
   // Opens an existing store and never writes; nullptr when there is none at `root`.
   static std::unique_ptr<Store> OpenReadOnly(const std::string& root);
 
@@ -115,8 +120,8 @@ class Store : public Blobs {
   // a collection removes it after a day. Bytes that turn out wrong do not stay. One that another process is at begins
   // anew.
   virtual std::unique_ptr<IncomingBlob> ResumeBlob(const Digest& digest, uint64_t size) = 0;
-  // What is here of a blob: all of it, else what has come of a large one and nobody checked; more may follow in the
-  // same file. nullopt when there is nothing.
+  // What is here of a blob: all of it, else what has come of a large one, which need not be checked yet; more may
+  // follow in the same file. nullopt when there is nothing.
   virtual std::optional<UniqueFd> OpenAsFarAsHere(const Digest& digest) const = 0;
   // One whose digest comes out at its end. `what` names it in errors.
   virtual std::unique_ptr<NewBlob> MakeBlob(std::string_view what) = 0;

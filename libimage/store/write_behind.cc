@@ -26,15 +26,24 @@ class BehindBlob final : public IncomingBlob {
     while (!bytes.empty()) Push(filler_.Fill(bytes));
   }
 
+  void Check() override {
+    AwaitWritten();
+    blob_->Check();
+  }
+
   // The sync at the end is the caller's to wait for.
   void Finish() override {
-    Push(filler_.Rest());
-    thread_.End(SinkThread::Ending::kWrite);
-    thread_.Rethrow();
+    AwaitWritten();
     blob_->Finish();
   }
 
  private:
+  void AwaitWritten() {
+    Push(filler_.Rest());
+    thread_.End(SinkThread::Ending::kWrite);
+    thread_.Rethrow();
+  }
+
   void Push(Block block) {
     if (!block.empty())
       thread_.Push(std::move(block));

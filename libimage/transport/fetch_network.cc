@@ -1,4 +1,5 @@
 // The half of a fetch that has the network; what decides is in fetcher.cc, without it.
+#include <signal.h>
 
 #include <optional>
 
@@ -40,7 +41,7 @@ class Network {
     std::vector<std::optional<Credentials>> credentials;
     for (const FetchSource& source : plan_.sources) credentials.push_back(FindCredentials(source.name));
     // Before the walls: to open the store is to look at the directories above it.
-    const std::unique_ptr<Store> store = Store::Open(plan_.store_root);
+    const std::unique_ptr<Store> store = Store::Open(plan_.store_root, plan_.pace);
     plan_.confine();
     if (plan_.waits && !IsBegun())
       return;
@@ -179,7 +180,11 @@ class Network {
                   const Digest& manifest, const std::optional<Digest>& index) {
     SendMessage(channel_, {kComing, {}});
     const std::unique_ptr<Progress> progress = plan_.make_progress();
-    sources.FetchBlobs(blobs, store, *progress);
+    sources.FetchBlobs(blobs, store, *progress, [this] {
+      // What is left is the disk's: who interrupts what was made of the blobs has them all the same.
+      signal(SIGINT, SIG_IGN);
+      SendMessage(channel_, {kChecked, {}});
+    });
     if (!plan_.referrers)
       return;
     std::vector<Digest> subjects{manifest};

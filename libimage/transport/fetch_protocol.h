@@ -22,7 +22,8 @@ constexpr char kLook = 'l';
 constexpr char kFound = 'f';
 constexpr char kBegin = 'b';
 constexpr char kGo = 'g';
-constexpr char kComing = 'c';  // the documents are in the store, under a lease, and the blobs begin to come
+constexpr char kComing = 'c';   // the documents are in the store, under a lease, and the blobs begin to come
+constexpr char kChecked = 'k';  // the layers of one image, each byte; the disk need not have them yet
 constexpr char kDone = 'd';
 
 // Puts a document into the store, unless it is there.

@@ -182,12 +182,17 @@ FoundSignatures Fetcher::FetchAttachments(const Digest& manifest) {
   return ReceiveFound(kMaxSignatureLayers);
 }
 
-void Fetcher::FetchBlobs(const std::function<void()>& begun) {
+void Fetcher::FetchBlobs(const std::function<void()>& begun, const std::function<void()>& checked) {
   SendMessage(channel_.get(), {kGo, {}});
   ReceiveAnswer(kComing);
-  if (begun)
-    begun();
-  ReceiveAnswer(kDone);
+  begun();
+  const char kind = TryReceive()->kind;
+  if (kind == kChecked) {
+    checked();
+    ReceiveAnswer(kDone);
+  } else if (kind != kDone) {
+    ThrowBroken();
+  }
 }
 
 void Fetcher::Release() {

@@ -50,6 +50,8 @@ struct FetchPlan {
   HttpOptions http;  // for the lookasides
   // Nothing is asked for before Begin.
   bool waits = false;
+  // How blobs go to the disk.
+  WriteBack::Pace pace = WriteBack::Pace::kSteady;
   // Places on http(s) beside the registry, and how signature `n` of a manifest is called there.
   std::vector<std::string> lookasides;
   std::function<std::string(const std::string& lookaside, const Digest& manifest, size_t n)> signature_url;
@@ -92,8 +94,11 @@ class Fetcher {
   FoundSignatures FindSignatures(const Digest& manifest);
   // Signatures out of the repository itself (attachments.h), in the form in which a store keeps them.
   FoundSignatures FetchAttachments(const Digest& manifest);
-  // `begun` is called once the documents are in the store, under a lease, and the blobs begin to come.
-  void FetchBlobs(const std::function<void()>& begun = {});
+  // `begun` is called once the documents are in the store, under a lease, and the blobs begin to come; `checked`, of a
+  // plan for one image, once all of them are there and were checked, and only the disk and their names are still to
+  // wait for.
+  void FetchBlobs(
+      const std::function<void()>& begun = [] {}, const std::function<void()>& checked = [] {});
   void Release();
 
  private:

@@ -1,5 +1,7 @@
 #include "libimage/transport/pull_sources.h"
 
+#include <mutex>
+
 namespace gantry::image {
 
 PullConnection& PullSources::current() {
@@ -20,9 +22,11 @@ void PullSources::Next(const Error& error) {
   connection_.reset();
 }
 
-void PullSources::FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress) {
+void PullSources::FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress,
+                             const std::function<void()>& checked) {
+  std::once_flag told;
   FirstThatHas<bool>([&](PullConnection& from) {
-    from.registry.FetchBlobs(blobs, store, progress);
+    from.registry.FetchBlobs(blobs, store, progress, [&] { std::call_once(told, checked); });
     return true;
   });
 }

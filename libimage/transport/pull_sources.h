@@ -5,6 +5,7 @@
 // tag is what the first place that knows it says.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -49,7 +50,10 @@ class PullSources {
   PullConnection& current();
 
   // RegistryClient::FetchBlobs from the current place, and what that does not deliver from those behind it.
-  void FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress);
+  // `checked` is called once.
+  void FetchBlobs(
+      std::span<const Descriptor> blobs, Store& store, Progress& progress,
+      const std::function<void()>& checked = [] {});
 
  private:
   // Passes over the current place, or throws `error` when there is no other or no other would do better.

@@ -86,8 +86,11 @@ class RegistryClient {
 
   // Fetches what is missing of `blobs` into `store`, the largest first, kMaxConnections at once; a large one that is
   // left alone comes by several requests (registry_ranges.h). The caller holds a lease on them. When one fails the
-  // others are dropped; blobs that were complete stay.
-  void FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress);
+  // others are dropped; blobs that were complete stay. `checked` is called, by any thread, when all were checked
+  // (IncomingBlob) and `progress` was told of all of them, while some are still on their way to the disk.
+  void FetchBlobs(
+      std::span<const Descriptor> blobs, Store& store, Progress& progress,
+      const std::function<void()>& checked = [] {});
 
   // For those who build on this. A request for `path` below the repository, and the answer to one, whatever its status;
   // a request to another origin goes without credentials.

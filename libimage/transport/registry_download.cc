@@ -1,5 +1,6 @@
 // The blobs of one image into a store: several at once, and a large one in parts.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <future>
@@ -48,8 +49,8 @@ struct RegistryClient::Download {
 // The blobs of one FetchBlobs: some waiting, some in transfer, some being synced.
 class RegistryClient::Downloads {
  public:
-  Downloads(RegistryClient& registry, Store& store, Progress& progress)
-      : registry_(registry), store_(store), progress_(progress) {}
+  Downloads(RegistryClient& registry, Store& store, Progress& progress, const std::function<void()>& checked)
+      : registry_(registry), store_(store), progress_(progress), checked_(checked) {}
 
   Downloads(const Downloads&) = delete;
   Downloads& operator=(const Downloads&) = delete;
@@ -60,6 +61,7 @@ class RegistryClient::Downloads {
 
   void Run(std::deque<Descriptor> waiting) {
     waiting_ = std::move(waiting);
+    unchecked_ = waiting_.size();
     while (!waiting_.empty() || !running_.empty() || !finishing_.empty()) {
       while (!waiting_.empty() && running_.size() < kMaxConnections) {
         const Descriptor blob = std::move(waiting_.front());
@@ -205,7 +207,7 @@ class RegistryClient::Downloads {
   std::optional<Descriptor> FinishOne(std::unique_ptr<Download> done) {
     const bool resumed = done->into->received() > 0;
     try {
-      done->into->Finish();
+      done->into->Check();
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kCorrupt || !resumed)
         throw;
@@ -213,6 +215,9 @@ class RegistryClient::Downloads {
       return done->blob;
     }
     progress_.End(done->task, "done");
+    if (--unchecked_ == 0)
+      checked_();
+    done->into->Finish();
     return std::nullopt;
   }
 
@@ -226,12 +231,15 @@ class RegistryClient::Downloads {
   RegistryClient& registry_;
   Store& store_;
   Progress& progress_;
+  const std::function<void()>& checked_;
+  std::atomic<size_t> unchecked_ = 0;
   std::map<int, std::unique_ptr<Download>> running_;
   std::deque<std::future<std::optional<Descriptor>>> finishing_;
   std::deque<Descriptor> waiting_;
 };
 
-void RegistryClient::FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress) {
+void RegistryClient::FetchBlobs(std::span<const Descriptor> blobs, Store& store, Progress& progress,
+                                const std::function<void()>& checked) {
   std::map<Digest, Descriptor> missing;
   for (const Descriptor& blob : blobs) {
     const auto [entry, added] = missing.emplace(blob.digest, blob);
@@ -249,9 +257,11 @@ void RegistryClient::FetchBlobs(std::span<const Descriptor> blobs, Store& store,
   }
   std::stable_sort(waiting.begin(), waiting.end(),
                    [](const Descriptor& a, const Descriptor& b) { return a.size > b.size; });
-  if (!waiting.empty() && !shared_->Base())
+  if (waiting.empty())
+    return checked();
+  if (!shared_->Base())
     Ping();
-  Downloads(*this, store, progress).Run(std::move(waiting));
+  Downloads(*this, store, progress, checked).Run(std::move(waiting));
 }
 
 }  // namespace gantry::image

@@ -48,6 +48,29 @@ TEST_F(PartialBlobTest, AllOfItMayBeThere) {
   EXPECT_TRUE(store->HasBlob(Digest::Of(kBytes)));
 }
 
+TEST_F(PartialBlobTest, WhatIsCheckedIsThereBeforeItHasItsName) {
+  const auto store = Open();
+  auto blob = Resume(*store);
+  blob->Write(AsBytes(kBytes));
+  blob->Check();
+  EXPECT_FALSE(store->HasBlob(Digest::Of(kBytes)));
+  const auto open = store->OpenAsFarAsHere(Digest::Of(kBytes));
+  ASSERT_TRUE(open);
+  blob->Finish();
+  EXPECT_TRUE(store->HasBlob(Digest::Of(kBytes)));
+  EXPECT_EQ(ReadAll(open->get(), kBytes.size(), "it"), kBytes);
+}
+
+TEST_F(PartialBlobTest, WhatIsCheckedAndGetsNoNameIsThereTheNextTime) {
+  {
+    const auto store = Open();
+    const auto blob = Resume(*store);
+    blob->Write(AsBytes(kBytes));
+    blob->Check();
+  }
+  EXPECT_EQ(Resume(*Open())->received(), kBytes.size());
+}
+
 TEST_F(PartialBlobTest, WrongBytesDoNotStay) {
   Leave(std::string(kBytes.size(), 'x'));
   const auto store = Open();
@@ -55,6 +78,12 @@ TEST_F(PartialBlobTest, WrongBytesDoNotStay) {
   EXPECT_FALSE(RootDir().Exists(Partial()));
   EXPECT_EQ(Resume(*store)->received(), 0u);
   EXPECT_EQ(CaughtError([&] { Resume(*store)->Write(AsBytes(kBytes + "more")); }).kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(CaughtError([&] {
+              const auto blob = Resume(*store);
+              blob->Write(AsBytes(std::string(kBytes.size(), 'x')));
+              blob->Check();
+            }).kind(),
+            ErrorKind::kCorrupt);
   EXPECT_FALSE(RootDir().Exists(Partial()));
 }
 

@@ -17,6 +17,7 @@ using gantry::testing::CaughtError;
 struct Seen {
   std::string bytes = {};
   size_t writes = 0;
+  bool checked = false;
   bool finished = false;
   size_t fails_from = std::string::npos;
 };
@@ -31,6 +32,7 @@ class RecordedBlob : public IncomingBlob {
     seen_.bytes += AsText(bytes);
     ++seen_.writes;
   }
+  void Check() override { seen_.checked = true; }
   void Finish() override { seen_.finished = true; }
 
  private:
@@ -60,6 +62,19 @@ TEST(WriteBehindTest, WhatCameIsWrittenWhenItIsGivenUp) {
   Behind(seen)->Write(AsBytes("a part"));
   EXPECT_EQ(seen.bytes, "a part");
   EXPECT_FALSE(seen.finished);
+}
+
+TEST(WriteBehindTest, AllIsWrittenBeforeItIsChecked) {
+  Seen seen;
+  const auto blob = Behind(seen);
+  blob->Write(AsBytes("all of it"));
+  blob->Check();
+  EXPECT_EQ(seen.bytes, "all of it");
+  EXPECT_TRUE(seen.checked);
+  EXPECT_FALSE(seen.finished);
+  blob->Finish();
+  EXPECT_EQ(seen.bytes, "all of it");
+  EXPECT_TRUE(seen.finished);
 }
 
 TEST(WriteBehindTest, AnErrorComesOutOfALaterWrite) {

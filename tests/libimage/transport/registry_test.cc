@@ -81,7 +81,13 @@ class RegistryTest : public ::testing::Test {
     const Platform host = Platform::Host();
     const auto image =
         std::get<FetchedImage>(Assemble(FetchDocuments(client, Name(tail), host, nullptr), Name(tail), host));
-    client.FetchBlobs(image.image().manifest.layers, *store_, SilentProgress());
+    checked_ = 0;
+    client.FetchBlobs(image.image().manifest.layers, *store_, SilentProgress(), [&] {
+      for (const Descriptor& layer : image.image().manifest.layers)
+        EXPECT_EQ(ReadAll(store_->OpenAsFarAsHere(layer.digest).value().get(), layer.size, "it").size(), layer.size);
+      ++checked_;
+    });
+    EXPECT_EQ(checked_, 1);
     for (const Descriptor& layer : image.image().manifest.layers) EXPECT_TRUE(store_->HasBlob(layer.digest));
   }
 
@@ -96,6 +102,7 @@ class RegistryTest : public ::testing::Test {
   std::function<bool(const SeenRequest&, Exchange&)> before_;
   HttpOptions options_;
   std::optional<Credentials> credentials_;
+  std::atomic<int> checked_ = 0;  // times that all blobs were said to be
   testing::TempDir temp_;
   std::unique_ptr<Store> store_ = Store::Open(temp_.path() + "/store");
   HttpServer server_{[this](const SeenRequest& request, Exchange& out) { Answer(request, out); }};
@@ -202,6 +209,7 @@ TEST_F(RegistryTest, RefusesLayersWithWrongBytesOrSizes) {
   for (const std::string& bad : {flipped, good.substr(0, 1000), good + "more", std::string()}) {
     Replace(LayerPath(), bad);
     EXPECT_EQ(CaughtError([&] { Pull(); }).kind(), ErrorKind::kCorrupt) << bad.size();
+    EXPECT_EQ(checked_, 0);
     EXPECT_FALSE(store_->HasBlob(Manifest().layers[1].digest));
     EXPECT_TRUE(store_->Check().empty());
   }
