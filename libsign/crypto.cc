@@ -19,6 +19,8 @@
 namespace gantry::sign {
 namespace {
 
+using namespace std::string_view_literals;
+using UniqueKeyContext = std::unique_ptr<EVP_PKEY_CTX, FreeBy<EVP_PKEY_CTX_free>>;
 using UniqueSignature = std::unique_ptr<ECDSA_SIG, FreeBy<ECDSA_SIG_free>>;
 
 constexpr std::array kKinds = {
@@ -27,6 +29,25 @@ constexpr std::array kKinds = {
     KindName{KeyKind::kEcdsaP521, "ecdsa-p521", "secp521r1", 66},
     KindName{KeyKind::kRsa, "rsa", "", 0},
     KindName{KeyKind::kEd25519, "ed25519", "", 0},
+};
+
+// What the DER of a public key begins with whose kind says its length: all but the point, uncompressed, or the number.
+struct FixedForm {
+  KeyKind kind;
+  std::string_view begin;
+  size_t size;  // of what follows
+};
+constexpr std::array kFixedForms = {
+    FixedForm{
+        KeyKind::kEcdsaP256,
+        "\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00"sv,
+        65},
+    FixedForm{KeyKind::kEcdsaP384,
+              "\x30\x76\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22\x03\x62\x00"sv, 97},
+    FixedForm{KeyKind::kEcdsaP521,
+              "\x30\x81\x9b\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23\x03\x81\x86\x00"sv,
+              133},
+    FixedForm{KeyKind::kEd25519, "\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"sv, 32},
 };
 
 std::string_view Trimmed(std::string_view text) {
@@ -53,33 +74,41 @@ bool IsOneBlock(std::string_view text, std::string_view label) {
   return block.starts_with(begin) && block.ends_with(end) && block.find("-----END ") == block.size() - end.size();
 }
 
-UniqueKey ReadPem(std::string_view text, std::string_view what) {
-  const bool rsa = IsOneBlock(text, "RSA PUBLIC KEY");
-  if (!rsa && !IsOneBlock(text, "PUBLIC KEY")) {
-    RefuseKey(what, "expected one public key in PEM and nothing else");
+// Null for a point that is not on the curve, and for one that is not written out whole.
+UniqueKey FromPoint(std::string_view group, std::string_view point) {
+  const UniqueKeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
+  const std::array parameters = {
+      OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, const_cast<char*>(group.data()), group.size()),
+      OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, const_cast<char*>(point.data()), point.size()),
+      OSSL_PARAM_construct_end()};
+  EVP_PKEY* key = nullptr;
+  if (point.front() != POINT_CONVERSION_UNCOMPRESSED || context == nullptr ||
+      EVP_PKEY_fromdata_init(context.get()) != 1 ||
+      EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, const_cast<OSSL_PARAM*>(parameters.data())) != 1) {
+    return nullptr;
   }
-  const UniqueBio bio = Reading(Trimmed(text));
-  char* name = nullptr;
-  char* header = nullptr;
-  unsigned char* der = nullptr;
-  long size = 0;
-  if (PEM_read_bio(bio.get(), &name, &header, &der, &size) != 1) {
-    RefuseKey(what, "the PEM is damaged");
+  return UniqueKey(key);
+}
+
+// Without OpenSSL's decoders, to gather which takes longer than to verify a signature. Null for what is in no fixed
+// form, or is no key: they know what is wrong with it.
+UniqueKey ReadFixedForm(std::string_view der) {
+  for (const FixedForm& form : kFixedForms) {
+    if (der.size() != form.begin.size() + form.size || !der.starts_with(form.begin)) {
+      continue;
+    }
+    const std::string_view rest = der.substr(form.begin.size());
+    return form.kind == KeyKind::kEd25519
+               ? UniqueKey(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, Raw(rest), rest.size()))
+               : FromPoint(Row(form.kind).group, rest);
   }
-  const bool bare = *header == '\0';
-  const unsigned char* at = der;
-  UniqueKey key(rsa ? d2i_PublicKey(EVP_PKEY_RSA, nullptr, &at, size) : d2i_PUBKEY(nullptr, &at, size));
-  const bool whole = at == der + size;
-  OPENSSL_free(name);
-  OPENSSL_free(header);
-  OPENSSL_free(der);
-  if (key == nullptr || !whole || !bare) {
-    RefuseKey(what, "the public key is damaged");
-  }
-  return key;
+  return nullptr;
 }
 
 UniqueKey ReadDer(std::string_view der, std::string_view what) {
+  if (UniqueKey key = ReadFixedForm(der)) {
+    return key;
+  }
   const unsigned char* at = Raw(der);
   UniqueKey key(d2i_PUBKEY(nullptr, &at, static_cast<long>(der.size())));
   if (key == nullptr || at != Raw(der) + der.size()) {
@@ -88,7 +117,61 @@ UniqueKey ReadDer(std::string_view der, std::string_view what) {
   return key;
 }
 
-std::string SpkiOf(const EVP_PKEY* key) {
+// What OpenSSL wrote before there were other keys.
+UniqueKey ReadRsaDer(std::string_view der, std::string_view what) {
+  const unsigned char* at = Raw(der);
+  UniqueKey key(d2i_PublicKey(EVP_PKEY_RSA, nullptr, &at, static_cast<long>(der.size())));
+  if (key == nullptr || at != Raw(der) + der.size()) {
+    RefuseKey(what, "the public key is damaged");
+  }
+  return key;
+}
+
+UniqueKey ReadPem(std::string_view text, std::string_view what) {
+  const bool rsa = IsOneBlock(text, "RSA PUBLIC KEY");
+  if (!rsa && !IsOneBlock(text, "PUBLIC KEY")) {
+    RefuseKey(what, "expected one public key in PEM and nothing else");
+  }
+  const UniqueBio bio = Reading(Trimmed(text));
+  char* name = nullptr;
+  char* header = nullptr;
+  unsigned char* bytes = nullptr;
+  long size = 0;
+  if (PEM_read_bio(bio.get(), &name, &header, &bytes, &size) != 1) {
+    RefuseKey(what, "the PEM is damaged");
+  }
+  const bool bare = *header == '\0';
+  const std::string der(reinterpret_cast<char*>(bytes), static_cast<size_t>(size));
+  OPENSSL_free(name);
+  OPENSSL_free(header);
+  OPENSSL_free(bytes);
+  if (!bare) {
+    RefuseKey(what, "the public key is damaged");
+  }
+  return rsa ? ReadRsaDer(der, what) : ReadDer(der, what);
+}
+
+// As ReadFixedForm.
+std::optional<std::string> WriteFixedForm(const EVP_PKEY* key, KeyKind kind) {
+  const auto* const form = std::ranges::find(kFixedForms, kind, &FixedForm::kind);
+  if (form == kFixedForms.end()) {
+    return std::nullopt;
+  }
+  std::string rest(form->size + 1, '\0');
+  size_t size = 0;
+  if (EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, Raw(rest.data()), rest.size(), &size) != 1 ||
+      size != form->size) {
+    ERR_clear_error();
+    return std::nullopt;
+  }
+  rest.resize(size);
+  return std::string(form->begin) + rest;
+}
+
+std::string SpkiOf(const EVP_PKEY* key, KeyKind kind) {
+  if (auto written = WriteFixedForm(key, kind)) {
+    return *std::move(written);
+  }
   unsigned char* der = nullptr;
   const int size = i2d_PUBKEY(key, &der);
   if (size <= 0) {
@@ -309,7 +392,7 @@ PublicKey::PublicKey(std::shared_ptr<const Native> native, std::string_view what
     : native_(std::move(native)),
       kind_(KindOf(native_->key.get(), what)),
       bits_(static_cast<unsigned>(EVP_PKEY_get_bits(native_->key.get()))),
-      spki_(SpkiOf(native_->key.get())),
+      spki_(SpkiOf(native_->key.get(), kind_)),
       fingerprint_(Digest::Of(spki_).hex()) {}
 
 PublicKey PublicKey::Parse(std::string_view text, std::string_view what) {
@@ -381,7 +464,7 @@ bool PublicKey::AcceptsDigest(const Scheme& scheme, std::string_view digest, std
   if (!encoded || scheme.kind == Scheme::Kind::kEd25519ph) {
     return false;
   }
-  const std::unique_ptr<EVP_PKEY_CTX, FreeBy<EVP_PKEY_CTX_free>> context(EVP_PKEY_CTX_new(native_->key.get(), nullptr));
+  const UniqueKeyContext context(EVP_PKEY_CTX_new(native_->key.get(), nullptr));
   if (context == nullptr || EVP_PKEY_verify_init(context.get()) != 1) {
     ThrowBroken("verify with this key");
   }

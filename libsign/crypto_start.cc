@@ -1,5 +1,7 @@
 #include "libsign/crypto_start.h"
 
+#include <openssl/crypto.h>
+
 #include <exception>
 #include <string>
 #include <system_error>
@@ -26,5 +28,7 @@ std::jthread StartCrypto() {
     return {};  // no thread more is allowed
   }
 }
+
+void LeaveErrorTextsOut() { OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS, nullptr); }
 
 }  // namespace gantry::sign

@@ -93,7 +93,7 @@ class Verifier {
 // A decision that a child is about to make; destroyed before that, it ends the child.
 class Verifier::Pending {
  public:
-  std::optional<image::VerifiedImage> Wait();  // the last call
+  std::optional<image::VerifiedImage> Wait();  // for the decision, not for the child's end; the last call
 
  private:
   friend class Verifier;

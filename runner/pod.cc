@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -98,6 +100,17 @@ std::vector<std::string> GroupLines(int file, const std::string& uuid) {
 
 std::string RunnerEvent() {
   return PrintEvent({PodEvent::Kind::kRunner, {}, getpid(), StartTimeOf(getpid()).value_or(0)});
+}
+
+// Tells ext4 that these trees have nothing to do with each other: it puts each elsewhere on the disk, and not all
+// beside the store's. Where thousands of files were removed, their inodes are passed over one by one for five seconds:
+// then every file of a new pod takes a millisecond. Other file systems know no such thing, and need none.
+void SpreadOut(const Dir& pods) {
+  int flags = 0;
+  if (ioctl(pods.fd(), FS_IOC_GETFLAGS, &flags) < 0 || (flags & FS_TOPDIR_FL) != 0)
+    return;
+  flags |= FS_TOPDIR_FL;
+  ioctl(pods.fd(), FS_IOC_SETFLAGS, &flags);
 }
 
 // Gets its name when it is locked, so that no sweep takes the pod for dead.
@@ -212,6 +225,7 @@ Pod Pod::Make(const Dir& pods, PodPlan plan, std::optional<IdMap> map, bool runs
   // Absolute, because the child opens it after its working directory has changed.
   const std::string base = RealPath(pods.name());
   Dir own = Dir::Open(base);
+  SpreadOut(own);
   const RelPath name = RelPath::Parse(uuid);
   Dir dir(own.MakeDirs(name, 0711));
   dir = Dir(UniqueFd(fcntl(dir.fd(), F_DUPFD_CLOEXEC, 3)), base + "/" + uuid);

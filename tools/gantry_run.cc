@@ -271,6 +271,7 @@ int Act(const CLI::App& app, const Action& action) {
 int main(int argc, char** argv) {
   using namespace gantry::tools;
   PrepareHeap();
+  ForgetSymbols();
   CLI::App app("Run images in namespaces or virtual machines: fetch what is missing, verify, render, execute.",
                "gantry-run");
   Options options;

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <map>
@@ -57,7 +56,8 @@ void Sample(Task& task, Clock::time_point now) {
     return;
   }
   const double recent = static_cast<double>(task.done - task.sampled_done) / elapsed;
-  const double weight = task.rate == 0 ? 1 : 1 - std::exp(-elapsed / kRateMemorySeconds);
+  // Nearly 1 - exp(-elapsed / memory), for which every program would load another library.
+  const double weight = task.rate == 0 ? 1 : elapsed / (elapsed + kRateMemorySeconds);
   task.rate += weight * (recent - task.rate);
   task.sampled = now;
   task.sampled_done = task.done;
@@ -73,7 +73,8 @@ std::string Numbers(const Task& task) {
     text += ", " + FormatBytes(static_cast<uint64_t>(task.rate)) + "/s";
     const double left = task.total > task.done ? static_cast<double>(task.total - task.done) / task.rate : 0;
     if (left > 0 && left < 360000) {
-      text += ", " + FormatDuration(std::chrono::seconds(static_cast<int64_t>(std::ceil(left)))) + " left";
+      const std::chrono::duration<double> exact(left);
+      text += ", " + FormatDuration(std::chrono::ceil<std::chrono::seconds>(exact)) + " left";
     }
   }
   return text;

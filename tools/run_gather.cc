@@ -49,14 +49,17 @@ image::Confinement Kept(const Judge& judge, const image::Reference& image, const
 std::optional<Decided> Verify(const PodOptions& options, const LocalName& name, const Judge& judge,
                               const image::Store& store, bool with_id, const std::function<void()>& meanwhile) {
   Pipe id = with_id ? MakePipe() : Pipe{};
+  const image::Confinement keep = Kept(judge, name.reference, store.dir().name());
   auto deciding = sign::Verifier::BeginInChild(
-      judge.policy, [&] { Confine(options.common, Kept(judge, name.reference, store.dir().name())); },
+      judge.policy, [&] { Confine(options.common, keep); },
       [&]() -> std::optional<sign::Candidate> {
         auto local = OpenUnlessMissing(name, store, options.platform, judge.registries);
         if (!local)
           return std::nullopt;
         if (with_id)
           SendMessage(id.write.get(), {kImageId, {AppcId(*local).str()}});
+        if (!local->evidence.signatures.empty())
+          ForgetCode();  // that reads documents: what checks signatures takes as much
         return sign::Candidate{std::move(local->image), std::move(local->evidence)};
       });
   id.write.Reset();
@@ -66,7 +69,7 @@ std::optional<Decided> Verify(const PodOptions& options, const LocalName& name, 
     throw Error(ErrorKind::kFailed, "the process that decides judged another image than the one that was fetched");
   if (!verified)
     return std::nullopt;
-  Decided out{*std::move(verified), ""};
+  Decided out{*std::move(verified), "", std::move(deciding)};
   if (with_id) {
     const auto message = ReceiveMessage(id.read.get(), {1, kMaxImageIdBytes, "the process that decides"});
     if (!message || message->fields.size() != 1)
@@ -239,6 +242,7 @@ std::vector<runner::Rootfs> Gathering::Render(const PodOptions& options, const s
 std::vector<runner::Rootfs> Gathering::RenderChecked(const PodOptions& options,
                                                      const std::optional<runner::IdMap>& map) {
   std::vector<runner::Rootfs> out;
+  deciders.clear();
   for (Gathered& one : images) {
     const runner::Rendering how = HowToRender(options, one, identities, store);
     try {
@@ -305,6 +309,7 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, b
     });
     RequireImageId(app, brought.decided.image_id);
     out.images.push_back({reference, std::move(brought.decided.image), std::move(brought.fetching)});
+    out.deciders.push_back(std::move(brought.decided.decider));
     const image::VerifiedImage& image = out.images.back().image;
     if (out.images.back().fetching)
       out.held->Hold();

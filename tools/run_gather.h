@@ -31,7 +31,8 @@ image::Confinement Kept(const Judge& judge, const image::Reference& image, const
 // What the process that decides has found.
 struct Decided {
   image::VerifiedImage image;
-  std::string image_id;  // that appc gives it, if that was asked for
+  std::string image_id;             // that appc gives it, if that was asked for
+  sign::Verifier::Pending decider;  // is about to end: that can be waited for later
 };
 
 // By the process that decides, and this one does `meanwhile`; nullopt for an image that has to be fetched first.
@@ -53,6 +54,7 @@ struct Gathering {
   bool identities = false;                                // the policy may ask for them
   std::unique_ptr<Held> held = std::make_unique<Held>();  // until Render where a gantry-fetch draws
   std::vector<Gathered> images;
+  std::vector<sign::Verifier::Pending> deciders;  // until Render, or until another process takes over
   runner::PodPlan plan;
   std::shared_ptr<Fetching> storing = nullptr;  // what it has brought is checked and rendered, but may have no name yet
 

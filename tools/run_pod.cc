@@ -70,15 +70,13 @@ int Await(const PodOptions& options, const runner::Pod& pod, runner::Process pro
   return code;
 }
 
-// The network of the one app of a pod in the foreground: of all that is to be made it takes longest, and is begun
-// before anything is known of the image. But after the process is forked that decides about that: a fork goes to the
-// processor of its parent while all others are busy, and they would wait for each other. None where it would be of no
-// use, or a process is forked that goes on as we are; others may be forked meanwhile, for its thread takes no lock of
-// ours.
+// The network of the one app of a pod in the foreground: of all that is to be made it takes longest, and is made before
+// anything is known of the image, in the time that the process takes that decides about that. None where it would be of
+// no use, or a process is forked that goes on as we are.
 std::unique_ptr<runner::EarlyNetwork> BeginNetwork(const PodOptions& options, const std::vector<NamedApp>& apps) {
   const bool wanted = apps.size() == 1 && runner::Process::MakesNetworkEarly(apps.front().run.network) &&
                       geteuid() == 0 && options.userns.empty() && !options.machine && !options.detach;
-  return wanted ? std::make_unique<runner::EarlyNetwork>() : nullptr;
+  return wanted ? std::make_unique<runner::EarlyNetwork>(runner::EarlyNetwork::For::kNow) : nullptr;
 }
 
 int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<runner::Rootfs> roots,
@@ -271,11 +269,9 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
-  ForgetCode();  // that parsed the words
   std::unique_ptr<runner::EarlyNetwork> network;
   const bool kept = options.detach && !options.remove;
   Gathering gathering = Gather(options, apps, options.metadata || kept, [&] { network = BeginNetwork(options, apps); });
-  ForgetCode();  // that knows images and policies
   const auto map = TakeIds(options, gathering.plan);
   RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;
@@ -287,6 +283,8 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   TakeServices(options, sockets, gathering.plan);
   const Dir pods = OpenPods(options.common);
   runner::SweepPods(pods, map);
+  if (options.detach)
+    gathering.deciders.clear();  // children of this process, not of the one that attends to the pod
   const auto make = [&] { return gathering.Described(runner::Pod::Create(pods, gathering.plan, map)); };
   if (options.machine) {
     RequireMachineFor(gathering.plan, *parts);

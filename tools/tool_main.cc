@@ -1,14 +1,17 @@
 #include "tools/tool_main.h"
 
+#include <link.h>
 #include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 
 #include "libimage/base/error.h"
 #include "libimage/base/stream.h"
@@ -102,7 +105,7 @@ void PrintError(const Error& error) {
 }
 
 void PrepareHeap() {
-  constexpr size_t kSize = 256 * 1024;
+  constexpr size_t kSize = 160 * 1024;
   constexpr uintptr_t kPage = 4096;
   mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
   mallopt(M_TRIM_THRESHOLD, 4 * 1024 * 1024);
@@ -118,6 +121,17 @@ void ForgetCode() {
   const uintptr_t begin = reinterpret_cast<uintptr_t>(&__executable_start);
   const uintptr_t end = reinterpret_cast<uintptr_t>(&etext) & ~(kPage - 1);
   madvise(const_cast<char*>(&__executable_start), end - begin, MADV_DONTNEED);
+}
+
+void ForgetSymbols() {
+  const auto forget = [](dl_phdr_info* object, size_t, void*) {
+    for (const ElfW(Phdr) & segment : std::span(object->dlpi_phdr, object->dlpi_phnum)) {
+      if (segment.p_type == PT_LOAD && segment.p_flags == PF_R && segment.p_offset == 0)
+        madvise(std::bit_cast<void*>(object->dlpi_addr + segment.p_vaddr), segment.p_filesz, MADV_DONTNEED);
+    }
+    return 0;
+  };
+  dl_iterate_phdr(forget, nullptr);
 }
 
 void AddCommonOptions(CLI::App& app, CommonOptions& options) {

@@ -39,6 +39,10 @@ void PrepareHeap();
 // needed comes back from the page cache, page by page.
 void ForgetCode();
 
+// The same of what only the loader reads, once: the tables by which it finds the functions of shared libraries, which
+// are a sixth of the memory of a small program.
+void ForgetSymbols();
+
 // Parses the command line, calls `run`, and returns the exit code: what `run` returns, or the kind of the gantry::Error
 // that it threw, printed as "NAME: message" and a second line with the hint. --help and --version are handled here; bad
 // usage is exit 2. `own_failure` replaces the exit code of gantry's own errors (125 for run); 0 keeps DESIGN's.

@@ -20,6 +20,8 @@ export TMPDIR=$cache
 
 # shellcheck source=machine.sh
 . "$here/machine.sh"
+# shellcheck source=../support/signers.sh
+. "$here/../support/signers.sh"
 # shellcheck source=start.sh
 . "$here/start.sh"
 
@@ -444,34 +446,21 @@ files() {
 
 # One image, signed in each family, against a program that does nothing but the cryptography of that signature.
 verify() {
-  local signature requirement at=quay.io/org/app:v1
+  local signature at=quay.io/org/app:v1
   make_busybox_image "$T/signed" v1
-  export COSIGN_PASSWORD=
-  gantry-keygen -q --output "$T/key" >/dev/null
-  gpg -q --batch --pinentry-mode loopback --passphrase '' --quick-generate-key bench ed25519 sign never
-  gpg --export >"$T/key.gpg"
-  openssl req -x509 -newkey rsa:2048 -nodes -keyout "$T/x509.key" -out "$T/x509.crt" -days 2 -subj /C=US/ST=WA/O=own/CN=signer \
-    -addext keyUsage=critical,digitalSignature -addext basicConstraints=CA:FALSE 2>/dev/null
+  make_signers
   openssl x509 -in "$T/x509.crt" -noout -pubkey >"$T/x509.pub"
-  mkdir -p "$T/notation/trust-store/x509/ca/own"
-  cp "$T/x509.crt" "$T/notation/trust-store/x509/ca/own"
-  printf '{"version":"1.0","trustPolicies":[{"name":"all","registryScopes":["*"],"signatureVerification":{"level":"strict"},
-    "trustStores":["ca:own"],"trustedIdentities":["*"]}]}' >"$T/notation/trustpolicy.json"
-  for requirement in sigstoreSigned:key.pub identitySigned:key.pub 'signedBy","keyType":"GPGKeys:key.gpg'; do
-    printf '{"default":[{"type":"%s","keyPath":"%s"}]}' "${requirement%:*}" "$T/${requirement##*:}" >"$T/${requirement%%[\":]*}.json"
-  done
-  printf '{"default":[{"type":"notationSigned","directory":"%s"}]}' "$T/notation" >"$T/notationSigned.json"
   judged() { entry "gantry-verify, $1" - gantry-verify --policy "$T/$1.json" --as "$at" "oci:$T/signed:v1"; }
   checked() { openssl_verifies=(openssl dgst -sha256 -verify "$T/$1" -signature "$T/$2.sig" "${@:3}" "$T/$2"); }
   measured() { bench_measure 41 0 | table "verify one image, $1" "${2-at most 3 ms more}"; }
 
-  signature=$(gantry-sign --key "$T/key.key" --as "$at" "oci:$T/signed:v1")
+  signature=$(sign_by sigstoreSigned --as "$at" "oci:$T/signed:v1")
   tail -c +16 "$signature" | jq -r .payload | base64 -d >"$T/payload"
   tail -c +16 "$signature" | jq -r '.annotations[]' | base64 -d >"$T/payload.sig"
   checked key.pub payload
   { judged sigstoreSigned && entry 'openssl dgst -verify' - "${openssl_verifies[@]}"; } | measured 'by key'
 
-  signature=$(gantry-sign --identity --key "$T/key.key" --as "$at" "oci:$T/signed:v1")
+  signature=$(sign_by identitySigned --as "$at" "oci:$T/signed:v1")
   tail -c +16 "$signature" | jq -r .payload | base64 -d >"$T/bundle"
   jq -j '.dsseEnvelope | "DSSEv1 \(.payloadType | length) \(.payloadType) \(.payload | @base64d | length) \(.payload | @base64d)"' \
     "$T/bundle" >"$T/attested"
@@ -479,18 +468,18 @@ verify() {
   checked key.pub attested
   { judged identitySigned && entry 'openssl dgst -verify' - "${openssl_verifies[@]}"; } | measured 'an attestation'
 
-  signature=$(gantry-sign --x509 "$T/x509.key" --chain "$T/x509.crt" "oci:$T/signed:v1")
+  signature=$(sign_by notationSigned "oci:$T/signed:v1")
   tail -c +16 "$signature" | jq -r .payload | base64 -d >"$T/jws"
   jq -j '.protected + "." + .payload' "$T/jws" >"$T/enveloped"
   jq -r '.signature | gsub("-"; "+") | gsub("_"; "/") | . + "=="' "$T/jws" | base64 -d >"$T/enveloped.sig" 2>/dev/null || :
   checked x509.pub enveloped -sigopt rsa_padding_mode:pss
   { judged notationSigned && entry 'openssl dgst -verify' - "${openssl_verifies[@]}"; } | measured "the Notary Project's"
 
-  signature=$(gantry-sign --key bench --as "$at" "oci:$T/signed:v1")
+  signature=$(sign_by signedBy --as "$at" "oci:$T/signed:v1")
   { judged signedBy && entry 'gpgv' - gpgv -q --keyring "$T/key.gpg" -o /dev/null "$signature"; } | measured OpenPGP
 
   gantry-convert -q "oci:$T/signed:v1" "aci:$T/signed.aci" >/dev/null
-  gantry-sign --key bench "aci:$T/signed.aci" >/dev/null
+  sign_by signedBy "aci:$T/signed.aci" >/dev/null
   printf '{"default":[{"type":"appcSigned","keyPath":"%s"}]}' "$T/key.gpg" >"$T/appcSigned.json"
   # Its digest, which is part of the answer, is of what is in the file: no less than to inflate it, which alone takes about
   # as much as gpgv and 3 ms more.

@@ -107,6 +107,20 @@ starts() {
   beyond_bwrap "$T/measured"
 }
 
+# The image's, by keys of each family.
+signed_starts() {
+  local family
+  make_signers
+  for family in "${families[@]}"; do
+    sign_by "$family" "docker://$registry/bench/busybox:v1" >/dev/null
+    gantry-fetch -q --policy "$T/$family.json" "docker://$registry/bench/busybox:v1" >/dev/null
+    {
+      entry "gantry-run, $family" - gantry-run -q --policy "$T/$family.json" "$registry/bench/busybox:v1" /bin/true
+      entry 'by a policy that accepts anything' - gantry-run -q "$registry/bench/busybox:v1" /bin/true
+    } | bench_measure 21 0 | table "start of a signed image's /bin/true" '' 8
+  done
+}
+
 # A hundred at once. The words of a command have "%" where its number goes.
 parallel_starts() {
   local bare barest
@@ -224,6 +238,7 @@ start() {
   begin_start
   gantry-fetch -q "docker://$registry/bench/busybox:v1" >/dev/null
   for gap in 0 60; do starts "$gap ms between" 41 "$gap"; done
+  signed_starts
   parallel_starts
   execs
   view crowded "mkdir $T/crowd; for i in \$(seq 1000); do mkdir $T/crowd/\$i && mount --bind $T/crowd/\$i $T/crowd/\$i; done"

@@ -97,6 +97,46 @@ TEST(PublicKey, ReadsPemAndDerAndHasOneFingerprint) {
   EXPECT_EQ(pair.fingerprint().size(), 64U);
 }
 
+TEST(PublicKey, IsWrittenAsOpenSslWritesIt) {
+  const testing::TempDir dir;
+  const std::string file = dir.path() + "/key";
+  for (const std::string curve : {"P-256", "P-384", "P-521", ""}) {
+    if (curve.empty()) {
+      OpenSsl({"genpkey", "-out", file, "-algorithm", "ED25519"});
+    } else {
+      OpenSsl({"genpkey", "-out", file, "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + curve});
+    }
+    const std::string der = OpenSsl({"pkey", "-in", file, "-pubout", "-outform", "DER"});
+    const std::string pem = OpenSsl({"pkey", "-in", file, "-pubout"});
+    for (const std::string& text : {der, pem}) {
+      EXPECT_EQ(PublicKey::Parse(text, "k").spki(), der) << curve;
+      EXPECT_EQ(PublicKey::Parse(text, "k").ToPem(), pem) << curve;
+    }
+    const PrivateKey pair = PrivateKey::Parse(OpenSsl({"pkey", "-in", file}), "k");
+    EXPECT_EQ(pair.public_key().spki(), der) << curve;
+    const Scheme scheme = Scheme::DefaultFor(pair.public_key().kind());
+    EXPECT_TRUE(PublicKey::Parse(der, "k").Accepts(scheme, kMessage, pair.Sign(scheme, kMessage))) << curve;
+  }
+}
+
+TEST(PublicKey, ReadsAPointInFewBytes) {
+  const testing::TempDir dir;
+  const std::string file = dir.path() + "/key";
+  OpenSsl({"genpkey", "-out", file, "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"});
+  for (const std::string form : {"compressed", "hybrid"}) {
+    const std::string der = OpenSsl({"ec", "-in", file, "-pubout", "-conv_form", form, "-outform", "DER"});
+    EXPECT_EQ(PublicKey::Parse(der, "k").spki(), der) << form;
+  }
+}
+
+TEST(PublicKey, RefusesAPointThatIsNotOnItsCurve) {
+  for (const auto kind : {KeyKind::kEcdsaP256, KeyKind::kEcdsaP384, KeyKind::kEcdsaP521}) {
+    std::string der = PrivateKey::Generate(kind).public_key().spki();
+    der.back() = static_cast<char>(der.back() ^ 1);
+    EXPECT_EQ(CaughtError([&] { PublicKey::Parse(der, "k"); }).kind(), ErrorKind::kCorrupt) << Name(kind);
+  }
+}
+
 TEST(PublicKey, ReadsRsaPublicKeyOfOpenSsl) {
   const testing::TempDir dir;
   const std::string key = dir.path() + "/key";
