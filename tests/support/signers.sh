@@ -11,7 +11,7 @@ make_signers() {
   [ ! -e "$T/key.key" ] || return 0
   export COSIGN_PASSWORD=
   gantry-keygen -q --output "$T/key" >/dev/null
-  gpg -q --batch --pinentry-mode loopback --passphrase '' --quick-generate-key bench ed25519 sign never
+  gpg -q --batch --pinentry-mode loopback --passphrase '' --quick-generate-key bench@test.example ed25519 sign never
   gpg --export >"$T/key.gpg"
   openssl req -x509 -newkey rsa:2048 -nodes -keyout "$T/x509.key" -out "$T/x509.crt" -days 2 -subj /C=US/ST=WA/O=own/CN=signer \
     -addext keyUsage=critical,digitalSignature -addext basicConstraints=CA:FALSE 2>/dev/null
@@ -33,6 +33,6 @@ sign_by() {
     sigstoreSigned) gantry-sign --key "$T/key.key" "$@" ;;
     identitySigned) gantry-sign --identity --key "$T/key.key" "$@" ;;
     notationSigned) gantry-sign --x509 "$T/x509.key" --chain "$T/x509.crt" "$@" ;;
-    signedBy) gantry-sign --key bench "$@" ;;
+    signedBy) gantry-sign --key bench@test.example "$@" ;;
   esac
 }

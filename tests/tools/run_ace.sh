@@ -25,25 +25,38 @@ aci main '{"exec":["/ace-validator","main"],"user":"0","group":"0","workingDirec
   "environment":[{"name":"IN_ACE_VALIDATOR","value":"correct"}],'"$places"',
   "ports":[{"name":"www","protocol":"tcp","port":80}],"isolators":[{"name":"resource/memory","value":{"limit":"1G"}}]}'
 aci sidekick '{"exec":["/ace-validator","sidekick"],"user":"0","group":"0",'"$places"'}'
+# is_content COMMAND...: exits 0. Its own limit for an answer is 100 ms, which a loaded machine does not always keep.
+is_content() {
+  local code
+  for _ in 1 2 3 4 5; do
+    code=0
+    "$@" >"$T/out" 2>"$T/err" || code=$?
+    [ "$code" != 0 ] && grep -q 'Client.Timeout exceeded' "$T/err" || break
+  done
+  [ "$code" = 0 ] || fail "exit $code: $(cat "$T/out" "$T/err")"
+  expect_text '^main OK$' "$T/out"
+}
 run=(gantry-run --insecure-options=image --mds -v "database,kind=empty")
 [ "$(id -u)" = 0 ] && run+=(--strict)
-expect_exit 0 "${run[@]}" "aci:$T/main.aci" --name ace-validator-main --- "aci:$T/sidekick.aci"
+is_content "${run[@]}" "aci:$T/main.aci" --name ace-validator-main --- "aci:$T/sidekick.aci"
 [ "$(sort "$T/out" | xargs)" = "main OK poststop OK prestart OK sidekick OK" ] || fail "$(cat "$T/out" "$T/err")"
 
 # The IDs are those of the files, also in the manifest of a pod that was prepared; and a pod manifest pins them.
 id=sha512-$(sha512sum <"$T/main.aci" | cut -d' ' -f1)
-pod=$(gantry-run -q --insecure-options=image prepare --mds -v database,kind=empty "aci:$T/main.aci" --name ace-validator-main --- \
-  "aci:$T/sidekick.aci")
+prepare() {
+  pod=$(gantry-run -q --insecure-options=image prepare --mds -v database,kind=empty "aci:$T/main.aci" \
+    --name ace-validator-main --- "aci:$T/sidekick.aci")
+}
+run_prepared() { prepare && gantry-run --insecure-options=image run-prepared "$pod"; }
+prepare
 gantry run cat-manifest "$pod" >"$T/pod"
 [ "$(jq -r '.apps[0].image.id' "$T/pod")" = "$id" ] || fail "$(jq .apps[0].image "$T/pod")"
-expect_exit 0 gantry-run --insecure-options=image run-prepared "$pod"
-expect_text '^main OK$' "$T/out"
+is_content run_prepared
 jq '.annotations=[{"name":"ip-address","value":"10.1.2.3"}] | .apps[0].annotations+=[{"name":"lorem","value":"other"}]' \
   "$T/pod" >"$T/annotated"
-expect_exit 0 gantry-run --insecure-options=image --mds --pod-manifest "$T/annotated"
-expect_text '^main OK$' "$T/out"
+is_content gantry-run --insecure-options=image --mds --pod-manifest "$T/annotated"
 jq '.apps[0].image.id |= .[0:71]' "$T/pod" >"$T/half" # as rkt writes them
-expect_exit 0 gantry-run --insecure-options=image --mds --pod-manifest "$T/half"
+is_content gantry-run --insecure-options=image --mds --pod-manifest "$T/half"
 jq '.apps[1].image.id = .apps[0].image.id' "$T/pod" >"$T/other"
 expect_exit 125 gantry-run --insecure-options=image --mds --pod-manifest "$T/other"
 expect_text 'the pod manifest wants' "$T/err"
