@@ -1,4 +1,4 @@
-// What local_image.cc and local_images.cc have in common. Private to them.
+// What local_image.cc, local_images.cc and bring_image.cc have in common. Private to them.
 #pragma once
 
 #include <memory>
@@ -10,6 +10,12 @@
 #include "tools/local_image.h"
 
 namespace gantry::tools::local {
+
+// Whether it is one for the platform that the command line wants; any is where it wants none.
+bool IsPlatform(const image::Platform& is, const std::string& wanted_text);
+
+// Whether gantry-fetch could bring it.
+bool IsFetchable(const image::Reference& reference);
 
 // How the store calls what is named so; nullopt for what is not in a store.
 std::optional<std::string> StoreName(const image::Reference& reference);

@@ -31,7 +31,8 @@ is_content() {
   for _ in 1 2 3 4 5; do
     code=0
     "$@" >"$T/out" 2>"$T/err" || code=$?
-    [ "$code" != 0 ] && grep -q 'Client.Timeout exceeded' "$T/err" || break
+    [ "$code" != 0 ] || break
+    grep -q 'Client.Timeout exceeded' "$T/err" || break
   done
   [ "$code" = 0 ] || fail "exit $code: $(cat "$T/out" "$T/err")"
   expect_text '^main OK$' "$T/out"
