@@ -23,8 +23,10 @@ printf 'word two\nword one\nword wrong\n' | expect_exit 4 sign
 printf 'word two\nword wrong\nword three\n' | expect_exit 1 sign
 rm -rf sigstore layout/signatures
 expect_exit 4 gantry verify --as "$name" oci:layout:v1
-# The agent forgets what it knows, and is no child of what is traced, which would wait for it.
+# The agent forgets what it knows, and is no child of what is traced, which would wait for it: none is launched while the
+# one before is still ending.
 gpgconf --kill all
+while [ -n "$(gpg-connect-agent -q --no-autostart 'GETINFO pid' /bye 2>/dev/null)" ]; do sleep 0.02; done
 gpgconf --launch gpg-agent
 traced=()
 if strace -qq -o calls true 2>/dev/null; then traced=(strace -f -qq -v -s 4096 -e trace=execve -e signal=none -o calls); fi
