@@ -38,6 +38,7 @@ namespace {
 constexpr int kDeleteAttempts = 10;  // of 10 ms
 constexpr int kKillAttempts = 1000;
 constexpr int kCreateAttempts = 100;
+constexpr int kEndAttempts = 100;
 
 bool Lenient(const RuntimeOptions& runtime) { return runtime.rootless.value_or(!IsHostRoot()); }
 
@@ -254,10 +255,14 @@ void Pause10Ms() {
   nanosleep(&pause, nullptr);
 }
 
+void AwaitEnd(const ContainerState& state, int attempts) {
+  for (int i = 0; i < attempts && state.Alive(); ++i) Pause10Ms();
+}
+
 void EndProcess(const ContainerState& state) {
   if (state.Alive())
     kill(state.pid, SIGKILL);
-  for (int i = 0; i < kKillAttempts && state.Alive(); ++i) Pause10Ms();
+  AwaitEnd(state, kKillAttempts);
 }
 
 // Of a container whose process is its own: until it is set up, that has the host's file systems. Whoever saw the
@@ -318,11 +323,16 @@ void Start(const RuntimeOptions& runtime, const std::string& id) {
   const Spec spec = Spec::Parse(dir.LoadConfig(), "config.json");
   const UniqueFd socket = dir.Connect();
   dir.RemoveSocket();
-  // What does not start has ended by the time we say so, and is deleted by whoever created it.
+  // What does not start has ended by the time we say so, with a code of its own if it can, and is deleted by whoever
+  // created it.
+  bool executed = false;
   try {
     AwaitExecution(socket.get(), spec);
+    executed = true;
     RunRuntimeHooks(spec.hooks.poststart, json::Print(state.Print(Status::kRunning, state.pid)), true);
   } catch (...) {
+    if (!executed)
+      AwaitEnd(state, kEndAttempts);
     EndProcess(state);
     throw;
   }

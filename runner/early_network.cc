@@ -25,12 +25,6 @@ bool MoveAway(pthread_t thread) {
   return CPU_COUNT(&others) > 0 && pthread_setaffinity_np(thread, sizeof others, &others) == 0;
 }
 
-void MoveFreely() {
-  cpu_set_t all;
-  std::memset(&all, 0xFF, sizeof all);
-  sched_setaffinity(0, sizeof all, &all);
-}
-
 UniqueFd OpenOwn() { return UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
 
 }  // namespace
@@ -81,15 +75,24 @@ void* EarlyNetwork::Make(void* self) {
   }
   network.stage_.wait(kMaking);
   if (network.stage_ == kUsed) {
-    if (network.moved_)
-      MoveFreely();
     network.work_(made);
     network.stage_.wait(kUsed);
   }
   return nullptr;
 }
 
+// Before the caller waits for it, whose processor is free then: somebody may have the other for himself. Where it has
+// ended this is about the caller, who may use all of them anyway.
+void EarlyNetwork::MoveFreely() {
+  if (!std::exchange(moved_, false))
+    return;
+  cpu_set_t all;
+  std::memset(&all, 0xFF, sizeof all);
+  pthread_setaffinity_np(maker_, sizeof all, &all);
+}
+
 void EarlyNetwork::Join() {
+  MoveFreely();
   if (std::exchange(making_, false))
     pthread_join(maker_, nullptr);
 }
@@ -97,6 +100,7 @@ void EarlyNetwork::Join() {
 bool EarlyNetwork::Use(std::function<void(bool)> work) {
   if (!making_)
     return false;
+  MoveFreely();
   work_ = std::move(work);
   stage_ = kUsed;
   stage_.notify_one();

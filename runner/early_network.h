@@ -38,6 +38,7 @@ class EarlyNetwork {
   enum Stage : int { kMoving, kMaking, kUsed, kReleased };
   void MakeNow();
   static void* Make(void* self);
+  void MoveFreely();
   void Join();
 
   const For wanted_;
@@ -46,7 +47,7 @@ class EarlyNetwork {
   UniqueFd made_;
   pthread_t maker_{};
   bool making_ = false;
-  bool moved_ = false;  // to another processor, until it works
+  bool moved_ = false;  // to another processor, until somebody waits for it
 };
 
 }  // namespace gantry::runner

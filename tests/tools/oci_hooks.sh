@@ -49,6 +49,20 @@ for _ in 1 2 3 4 5; do
   [ "$(oci state "gantry-test-$$" | jq -r .status)" = stopped ] || fail "$(oci state "gantry-test-$$")"
   oci delete "gantry-test-$$"
 done
+# It ends by itself, with a code that says why: its parent, who adopted it from create, sees no signal.
+subreaper=167
+[ "$(uname -m)" != x86_64 ] || subreaper=157
+make_bundle '.process.args=["/bin/text"]'
+printf 'text' >"$bundle/rootfs/bin/text"
+chmod 0755 "$bundle/rootfs/bin/text"
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+  bundle=$bundle perl -e 'my ($prctl, $file, $id, @oci) = @ARGV; syscall($prctl, 36, 1, 0, 0, 0) == 0 or die $!;
+    system(@oci, "create", "--bundle", $ENV{bundle}, "--pid-file", $file, $id) == 0 or die;
+    open my $in, "<", $file or die $!; my $pid = <$in>; system(@oci, "start", $id); waitpid($pid, 0) == $pid or die $!;
+    print "$?\n"' "$subreaper" "$T/pid" "gantry-test-$$" gantry-oci --root "$T/state" </dev/null >"$T/code" 2>/dev/null
+  [ "$(cat "$T/code")" = $((126 << 8)) ] || fail "its status is $(cat "$T/code")"
+  oci delete "gantry-test-$$"
+done
 # What was running by then has ended, and is there to be deleted.
 make_bundle '.process.args=["sleep","1000"] | .hooks.poststart=[{"path":"/bin/false"}]'
 oci create --bundle "$bundle" "gantry-test-$$" </dev/null >/dev/null 2>&1
