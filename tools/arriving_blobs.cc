@@ -84,7 +84,8 @@ std::unique_ptr<Source> ArrivingBlobs::Open(const image::Descriptor& blob, std::
     Finish();
   if (store_->HasBlob(blob.digest))
     return store_->Open(blob, what);
-  gave_unchecked_ = gave_unchecked_ || !all_came;
+  if (!all_came)
+    gave_unchecked_ = true;
   return std::make_unique<ArrivingSource>(store_, fetched_, blob, std::string(what));
 }
 

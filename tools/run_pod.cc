@@ -189,12 +189,20 @@ int Execute(const PodOptions& options, Gathering& gathering, const std::optional
   runner::Pod pod = make();
   std::vector<runner::Rootfs> roots = gathering.RenderChecked(options, map);
   const auto run = [&](runner::Pod& made) { return RunInNamespaces(options, made, std::move(roots), network); };
+  sigset_t mask{};
+  sigprocmask(SIG_BLOCK, nullptr, &mask);
+  const auto settle = [&] {
+    // Who attended to several apps has left blocked what was for them. Now it is for us: whoever does not wait for the
+    // disk ends us, and gantry-fetch with us.
+    sigprocmask(SIG_SETMASK, &mask, nullptr);
+    gathering.Settle();
+  };
   try {
     const int code = RunInForeground(options, std::move(pod), run);
-    gathering.Settle();
+    settle();
     return code;
   } catch (...) {
-    gathering.Settle();
+    settle();
     throw;
   }
 }

@@ -73,6 +73,16 @@ void LeaseFile::Add(const std::vector<Digest>& digests) {
   listed_.insert(digests.begin(), digests.end());
 }
 
+void LeaseFile::Write(int fd, std::span<const std::byte> bytes, std::string_view what) {
+  try {
+    WriteFull(fd, bytes, what);
+  } catch (const Error&) {
+    if (errno == ENOSPC || errno == EDQUOT)
+      full_disk_ = true;
+    throw;
+  }
+}
+
 std::set<Digest> ReadDigestLines(const Dir& root, const RelPath& path) {
   std::set<Digest> out;
   const std::optional<UniqueFd> fd = root.TryOpenBeneath(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);

@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,8 +56,9 @@ class LeaseFile final : public Lease {
   // Unique among processes, without '.'.
   const std::string& id() const { return id_; }
 
-  // Of what comes in under it: the disk is full, and what has come in part would keep it so.
-  void NoteFullDisk() { full_disk_ = true; }
+  // WriteFull of what comes in under it, which remembers that the disk is full: what has come in part, of whichever
+  // blob, would keep it so.
+  void Write(int fd, std::span<const std::byte> bytes, std::string_view what);
   bool full_disk() const { return full_disk_; }
 
  private:

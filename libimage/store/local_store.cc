@@ -123,8 +123,8 @@ class StagedBytes {
 
   uint64_t size() const { return written_; }
 
-  void Write(std::span<const std::byte> bytes, const std::string& what) {
-    WriteFull(file_.fd(), bytes, what);
+  void Write(LeaseFile& session, std::span<const std::byte> bytes, const std::string& what) {
+    session.Write(file_.fd(), bytes, what);
     hasher_.Update(bytes);
     written_ += bytes.size();
     write_back_.Advance(file_.fd(), written_);
@@ -164,7 +164,7 @@ class StagedBlob final : public IncomingBlob {
     if (bytes.size() > size_ - bytes_.size())
       throw Error(ErrorKind::kCorrupt,
                   "blob " + digest_.str() + " has more than its " + std::to_string(size_) + " bytes");
-    bytes_.Write(bytes, "blob " + digest_.str());
+    bytes_.Write(*session_, bytes, "blob " + digest_.str());
   }
 
   // Nobody can open it before it has its name.
@@ -199,7 +199,7 @@ class MadeBlob final : public NewBlob {
         dir_(root->MakeDirs(RelPath::Parse("blobs/sha256"))),
         bytes_(dir_, HashAlgorithm::kSha256) {}
 
-  void Write(std::span<const std::byte> bytes) override { bytes_.Write(bytes, what_); }
+  void Write(std::span<const std::byte> bytes) override { bytes_.Write(*session_, bytes, what_); }
   void Finish() override {
     digest_ = bytes_.Hash();
     RequireExpected(*digest_);

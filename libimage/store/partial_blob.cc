@@ -1,6 +1,5 @@
 #include "libimage/store/partial_blob.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -36,7 +35,7 @@ class PartialBlob final : public IncomingBlob {
   PartialBlob(const PartialBlob&) = delete;
   PartialBlob& operator=(const PartialBlob&) = delete;
   ~PartialBlob() override {
-    if (written_ == 0 || spoilt_ || session_->full_disk())
+    if (!named_ && (written_ == 0 || spoilt_ || session_->full_disk()))
       unlinkat(root_->fd(), path_.c_str(), 0);
   }
 
@@ -48,7 +47,7 @@ class PartialBlob final : public IncomingBlob {
       throw Error(ErrorKind::kCorrupt,
                   "blob " + digest_.str() + " has more than its " + std::to_string(size_) + " bytes");
     }
-    WriteOrNoteFullDisk(bytes);
+    session_->Write(fd_.get(), bytes, "blob " + digest_.str());
     hasher_.Update(bytes);
     written_ += bytes.size();
     write_back_.Advance(fd_.get(), written_);
@@ -78,20 +77,10 @@ class PartialBlob final : public IncomingBlob {
       ThrowErrno("sync blob " + digest_.str());
     root_->MakeDirs(*blob.Parent());
     root_->Rename(path_, blob);
-    spoilt_ = false;
+    named_ = true;
   }
 
  private:
-  void WriteOrNoteFullDisk(std::span<const std::byte> bytes) {
-    try {
-      WriteFull(fd_.get(), bytes, "blob " + digest_.str());
-    } catch (const Error&) {
-      if (errno == ENOSPC || errno == EDQUOT)
-        session_->NoteFullDisk();
-      throw;
-    }
-  }
-
   void HashWhatIsThere() {
     std::vector<std::byte> block(kBlockBytes);
     while (const size_t n = ReadFull(fd_.get(), block, "what was fetched of blob " + digest_.str())) {
@@ -118,6 +107,7 @@ class PartialBlob final : public IncomingBlob {
   WriteBack write_back_;
   bool checked_ = false;
   bool spoilt_ = false;  // goes with this object
+  bool named_ = false;   // what is called as it was is another one's
 };
 
 }  // namespace

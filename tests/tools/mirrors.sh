@@ -38,7 +38,7 @@ blocked = true
 "box" = "$main/org/box"
 END
 forget "$main_log"
-expect_text 'auth.user.name=amy' "$guarded_log"
+expect_soon 'auth.user.name=amy' "$guarded_log"
 forget "$guarded_log"
 expect_exit 0 gantry fetch -q "docker://$main/org/box:v1"
 expect_text "^$main/org/box:v1@sha256:" "$T/out"

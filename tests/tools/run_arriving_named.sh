@@ -108,6 +108,26 @@ code_is 130
 is_named || fail "interrupted, and it has no name"
 [ ! -s "$T/err1" ] || fail "$(cat "$T/err1")"
 
+# Who does not wait for the name, of several apps either, ends it, and what was not named is gone or goes on next time.
+for signal in INT TERM; do
+  rm -rf "$T/store"
+  expect_exit 125 gantry-run -q store:nothing
+  exec {names}<"$T/store/index.lock"
+  flock "$names"
+  setsid env --default-signal=INT gantry-run -q "oci:$T/img:v1" --name one -- sh -c 'exit 0' \
+    --- "$image" --name two -- sh -c 'echo it runs' >"$T/out1" 2>"$T/err1" {names}<&- &
+  pid=$!
+  await grep -qs 'it runs' "$T/out1" || fail "not executed: $(cat "$T/err1")"
+  pods_gone
+  kill -0 "$pid" || fail "it did not wait for the name: $(cat "$T/err1")"
+  kill -"$signal" "$pid"
+  code_is $((128 + $(kill -l "$signal")))
+  exec {names}<&-
+  ! is_named || fail "$signal: it has a name"
+  expect_exit 0 gantry-run -q "$image" sh -c 'exit 0'
+  expect_exit 0 gantry-store check
+done
+
 # Whoever kills the runner kills all of it, and a collection takes away what is left.
 run -q
 kill -KILL "$pid"

@@ -35,7 +35,8 @@ told() {
     expect_exit 0 gantry-store check
   done
 }
-for layer in $(gantry-inspect --raw "oci:$T/img:v1" | jq -r '.layers[].digest[7:]'); do
+layers=$(gantry-inspect --raw "oci:$T/img:v1" | jq -r '.layers[].digest[7:]')
+for layer in $layers; do
   kept=$(find "$T" -path "*/blobs/sha256/${layer:0:2}/$layer/data")
   cp "$kept" "$T/kept"
   spoil "$kept" 1500000

@@ -24,7 +24,8 @@ expect_exit 0 gpg --verify "$T/body" "$T/box.aci"
 expect_status 200 "http://$server/v2/box--squashed/manifests/v1"
 cmp "$T/body" "$T/squashed" || fail "another form after a new start"
 expect_soon 'GET /v2/box/manifests/v1' "$registry_log"
-for layer in $(gantry-inspect --raw "oci:$T/layout:v1" | jq -r '.layers[].digest'); do
+layers=$(gantry-inspect --raw "oci:$T/layout:v1" | jq -r '.layers[].digest')
+for layer in $layers; do
   ! grep -q "GET /v2/box/blobs/$layer" "$registry_log" || fail "fetched again: $layer"
 done
 

@@ -1,8 +1,12 @@
 // Large blobs that come in parts, from one process after another.
+#include "libimage/store/partial_blob.h"
+
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "libimage/base/error.h"
+#include "libimage/store/leases.h"
 #include "tests/libimage/store/store_fixture.h"
 
 namespace gantry::image {
@@ -113,6 +117,20 @@ TEST_F(PartialBlobTest, ACollectionLeavesItForADay) {
   Leave(kBytes.substr(0, 1000));
   Open()->Collect({});
   EXPECT_EQ(Resume(*Open())->received(), 1000u);
+}
+
+TEST_F(PartialBlobTest, NothingStaysOnADiskThatAnyBlobFoundFull) {
+  Open();
+  const auto root = std::make_shared<const Dir>(RootDir());
+  const auto session = std::make_shared<LeaseFile>(root);
+  auto blob = OpenPartialBlob(root, session, Digest::Of(kBytes), kBytes.size(), WriteBack::Pace::kSteady);
+  blob->Write(AsBytes("a beginning"));
+  const Error error =
+      CaughtError([&] { session->Write(OpenFile("/dev/full", O_WRONLY).get(), AsBytes("another"), "another blob"); });
+  EXPECT_NE(error.message().find("write another blob: No space"), std::string::npos) << error.message();
+  ASSERT_TRUE(RootDir().Exists(Partial()));
+  blob.reset();
+  EXPECT_FALSE(RootDir().Exists(Partial()));
 }
 
 TEST_F(PartialBlobTest, NothingIsLeftOfNothing) {
