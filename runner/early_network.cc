@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "libimage/base/error.h"
 #include "runner/loopback.h"
 
 namespace gantry::runner {
@@ -24,11 +25,17 @@ bool MoveAway(pthread_t thread) {
   return CPU_COUNT(&others) > 0 && pthread_setaffinity_np(thread, sizeof others, &others) == 0;
 }
 
+UniqueFd OpenOwn() { return UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
+
 }  // namespace
 
 // Not std::thread, which frees memory in the thread, for which that would be given a heap of its own. Signals are for
 // the caller, who may block them while the thread is still there.
 EarlyNetwork::EarlyNetwork(For wanted) : wanted_(wanted) {
+  if (wanted == For::kNow) {
+    MakeNow();
+    return;
+  }
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -45,6 +52,17 @@ EarlyNetwork::~EarlyNetwork() {
   Join();
 }
 
+// Nothing is made where the way back is barred, as for root of a user namespace in a network from outside of it.
+void EarlyNetwork::MakeNow() {
+  const UniqueFd own = OpenOwn();
+  if (!own || setns(own.get(), CLONE_NEWNET) < 0 || unshare(CLONE_NEWNET) < 0)
+    return;
+  if (StartLoopback())
+    made_ = OpenOwn();
+  if (setns(own.get(), CLONE_NEWNET) < 0)
+    ThrowErrno("go back to the network of the host");
+}
+
 void* EarlyNetwork::Make(void* self) {
   auto& network = *static_cast<EarlyNetwork*>(self);
   const bool made = unshare(CLONE_NEWNET) == 0 && StartLoopback();
@@ -52,7 +70,7 @@ void* EarlyNetwork::Make(void* self) {
   network.stage_.wait(kMoving);
   if (network.wanted_ == For::kDescriptor) {
     if (made)
-      network.made_ = UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+      network.made_ = OpenOwn();
     return nullptr;
   }
   network.stage_.wait(kMaking);

@@ -15,8 +15,10 @@ namespace gantry::runner {
 // The namespace belongs to the caller's user namespace: it is for containers that have no other.
 class EarlyNetwork {
  public:
-  // What comes of it: a descriptor (Take), or a thread that is in it (Use).
-  enum class For { kDescriptor, kThread };
+  // What comes of it: a descriptor (Take), or a thread that is in it (Use). kNow makes the descriptor in the
+  // constructor, without a thread: for a caller with no other one, who would only wait for a child meanwhile, and whose
+  // processor is free then.
+  enum class For { kDescriptor, kNow, kThread };
   explicit EarlyNetwork(For wanted = For::kDescriptor);
   EarlyNetwork(const EarlyNetwork&) = delete;
   EarlyNetwork& operator=(const EarlyNetwork&) = delete;
@@ -34,6 +36,7 @@ class EarlyNetwork {
 
  private:
   enum Stage : int { kMoving, kMaking, kUsed, kReleased };
+  void MakeNow();
   static void* Make(void* self);
   void MoveFreely();
   void Join();

@@ -275,7 +275,8 @@ void Gathering::Settle() {
                    "the next run fetches what is missing of it"));
 }
 
-Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, bool with_ids) {
+Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, bool with_ids,
+                 const std::function<void()>& meanwhile) {
   if (apps.size() > runner::kMaxApps)
     throw Error(ErrorKind::kUsage, "more than " + std::to_string(runner::kMaxApps) + " images in one pod");
   const Judge judge{LoadPolicy(options.policy, options.common)};
@@ -301,7 +302,11 @@ Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, b
     runner::RunOptions& run = runs[out.images.size()];
     const bool whole = &app != &apps.back() || options.detach || out.identities;
     const bool with_id = with_ids || !app.image_id.empty();
-    Brought brought = FetchAndVerify(options, reference, whole, judge, *out.store, with_id, [&] { read_profiles(); });
+    Brought brought = FetchAndVerify(options, reference, whole, judge, *out.store, with_id, [&] {
+      read_profiles();
+      if (out.images.empty())
+        meanwhile();
+    });
     RequireImageId(app, brought.decided.image_id);
     out.images.push_back({reference, std::move(brought.decided.image), std::move(brought.fetching)});
     out.deciders.push_back(std::move(brought.decided.decider));

@@ -72,8 +72,10 @@ struct Gathering {
 };
 
 // Of the last image layers may still come until Render, if its pod is not detached and no identity is asked for.
-// What an app asks for and does not get is told, or with --strict refused. `with_ids`: with the image IDs of appc, also
+// What an app asks for and does not get is told, or with --strict refused. `meanwhile` is done once, while a process
+// decides about the first image and this one has nothing else left to do. `with_ids`: with the image IDs of appc, also
 // where no pod manifest wants them.
-Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, bool with_ids);
+Gathering Gather(const PodOptions& options, const std::vector<NamedApp>& apps, bool with_ids,
+                 const std::function<void()>& meanwhile);
 
 }  // namespace gantry::tools

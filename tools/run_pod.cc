@@ -70,12 +70,13 @@ int Await(const PodOptions& options, const runner::Pod& pod, runner::Process pro
   return code;
 }
 
-// The network of the one app of a pod in the foreground: of all that is to be made it takes longest, and is made beside
-// the pod. None where it would be of no use, or a process is forked that goes on as we are.
+// The network of the one app of a pod in the foreground: of all that is to be made it takes longest, and is made before
+// anything is known of the image, in the time that the process takes that decides about that. None where it would be of
+// no use, or a process is forked that goes on as we are.
 std::unique_ptr<runner::EarlyNetwork> BeginNetwork(const PodOptions& options, const std::vector<NamedApp>& apps) {
   const bool wanted = apps.size() == 1 && runner::Process::MakesNetworkEarly(apps.front().run.network) &&
                       geteuid() == 0 && options.userns.empty() && !options.machine && !options.detach;
-  return wanted ? std::make_unique<runner::EarlyNetwork>() : nullptr;
+  return wanted ? std::make_unique<runner::EarlyNetwork>(runner::EarlyNetwork::For::kNow) : nullptr;
 }
 
 int RunInNamespaces(const PodOptions& options, runner::Pod& pod, std::vector<runner::Rootfs> roots,
@@ -276,9 +277,9 @@ int RunApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
+  std::unique_ptr<runner::EarlyNetwork> network;
   const bool kept = options.detach && !options.remove;
-  Gathering gathering = Gather(options, apps, options.metadata || kept);
-  const std::unique_ptr<runner::EarlyNetwork> network = BeginNetwork(options, apps);
+  Gathering gathering = Gather(options, apps, options.metadata || kept, [&] { network = BeginNetwork(options, apps); });
   const auto map = TakeIds(options, gathering.plan);
   RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;
@@ -304,7 +305,7 @@ int PrepareApps(const PodOptions& options, const std::vector<NamedApp>& apps) {
   std::optional<runner::vm::MachineParts> parts;
   if (options.machine)
     parts = RequireMachine(options);
-  Gathering gathering = Gather(options, apps, true);
+  Gathering gathering = Gather(options, apps, true, [] {});
   const auto map = TakeIds(options, gathering.plan);
   RequireCapabilities(options, gathering.plan, apps);
   gathering.plan.metadata = options.metadata;
