@@ -75,10 +75,12 @@ bool HasResources(const std::vector<ControlWrite>& writes) {
     throw Error(
         ErrorKind::kFailed, "cannot set " + file + " to '" + value + "': the kernel does not take this value",
         "is it within what this machine has, and what " + directory.substr(0, directory.rfind('/')) + " may use?");
-  if (error == EBUSY && file.starts_with("memory."))
+  constexpr std::string_view kLimit = "limit_in_bytes";
+  if (error == EBUSY && file.ends_with(kLimit))
     throw Error(ErrorKind::kFailed,
                 "cannot set " + file + " to '" + value + "': the container uses " +
-                    std::string(Trimmed(ReadControl(directory + "/memory.usage_in_bytes"))) +
+                    std::string(Trimmed(ReadControl(directory + "/" + file.substr(0, file.size() - kLimit.size()) +
+                                                    "usage_in_bytes"))) +
                     " bytes, and cannot do with so little",
                 "give more, or stop some of its processes first");
   ThrowErrno("write '" + value + "' to " + directory + "/" + file, error);
