@@ -1,6 +1,7 @@
 #include "libimage/base/message.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
@@ -20,13 +21,16 @@ void AppendNumber(std::string& out, uint32_t n) { out.append(reinterpret_cast<co
   throw Error(ErrorKind::kFailed, std::string(who) + " does not keep to its protocol");
 }
 
+// By errno: the other side ended, and had not read all that came.
+bool EndedUnheard() { return errno == ECONNRESET; }
+
 class Reader {
  public:
   Reader(int fd, const MessageBounds& bounds) : fd_(fd), bounds_(bounds), room_(bounds.bytes) {}
 
   std::optional<Message> Read() {
     Message message;
-    if (!Fill(std::as_writable_bytes(std::span(&message.kind, 1))))
+    if (!Begin(message.kind))
       return std::nullopt;
     const uint32_t count = Number();
     if (count > bounds_.fields)
@@ -37,6 +41,16 @@ class Reader {
 
  private:
   // False at the end of the stream.
+  bool Begin(char& kind) const {
+    ssize_t got = 0;
+    do {
+      got = read(fd_, &kind, 1);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0 && !EndedUnheard())
+      ThrowErrno("read " + std::string(bounds_.who));
+    return got > 0;
+  }
+
   bool Fill(std::span<std::byte> into) const {
     const size_t got = ReadFull(fd_, into, bounds_.who);
     if (got != 0 && got != into.size())
@@ -108,6 +122,8 @@ bool MessageBuffer::Fill(int fd) {
   if (got < 0) {
     if (errno == EAGAIN || errno == EINTR)
       return true;
+    if (EndedUnheard())
+      return false;
     ThrowErrno("hear " + std::string(bounds_.who));
   }
   bytes_.append(piece, static_cast<size_t>(got));

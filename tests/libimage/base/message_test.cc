@@ -56,6 +56,24 @@ TEST(MessageTest, RefusesEveryMessageThatIsCutOff) {
   }
 }
 
+TEST(MessageTest, WhoEndsWithoutReadingAllHasSaidAllTheSame) {
+  for (const bool buffered : {false, true}) {
+    auto [ours, theirs] = SocketPair(SOCK_STREAM);
+    SendMessage(ours.get(), {'q', {"unread"}});
+    SendMessage(theirs.get(), {'a', {"said"}});
+    theirs.Reset();
+    if (buffered) {
+      MessageBuffer said(kBounds);
+      EXPECT_TRUE(said.Fill(ours.get()));
+      EXPECT_EQ(said.Next()->kind, 'a');
+      EXPECT_FALSE(said.Fill(ours.get()));
+    } else {
+      EXPECT_EQ(ReceiveMessage(ours.get(), kBounds)->kind, 'a');
+      EXPECT_FALSE(ReceiveMessage(ours.get(), kBounds));
+    }
+  }
+}
+
 TEST(MessageBufferTest, GivesWhatIsWholeByteForByte) {
   const std::string bytes = "k" + Number(2) + Number(1) + "a" + Number(2) + "bc" + "l" + Number(0);
   auto [ours, theirs] = SocketPair(SOCK_STREAM);
