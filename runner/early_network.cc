@@ -6,6 +6,7 @@
 #include <sys/sysinfo.h>
 
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "libimage/base/error.h"
@@ -14,15 +15,28 @@
 namespace gantry::runner {
 namespace {
 
-// A thread begins on the processor of whoever started it, by the choice of some kernels even where another idles, and
-// then waits until that one sleeps: it is moved. Only who may use all processors can be given back what it had: the
-// kernel remembers what was set, and keeps to it when a cpuset is widened later.
-bool MoveAway(pthread_t thread) {
+// All processors but the caller's: by the choice of some kernels a thread begins on that of whoever started it, even
+// where another idles, and takes its time or waits until it sleeps. nullopt where there is no other, and for a caller
+// who may not use all: only who may can be given back what it had, for the kernel remembers what was set, and keeps to
+// it when a cpuset is widened later.
+std::optional<cpu_set_t> OtherProcessors() {
   cpu_set_t others;
-  if (sched_getaffinity(0, sizeof others, &others) < 0 || CPU_COUNT(&others) != get_nprocs())
+  const int own = sched_getcpu();
+  if (own < 0 || sched_getaffinity(0, sizeof others, &others) < 0 || CPU_COUNT(&others) != get_nprocs())
+    return std::nullopt;
+  CPU_CLR(static_cast<size_t>(own), &others);
+  return CPU_COUNT(&others) > 0 ? std::optional(others) : std::nullopt;
+}
+
+// A thread that does nothing before it is on one of `processors`.
+bool CreateOn(const cpu_set_t& processors, pthread_t& thread, void* (*body)(void*), void* argument) {
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0)
     return false;
-  CPU_CLR(static_cast<size_t>(sched_getcpu()), &others);
-  return CPU_COUNT(&others) > 0 && pthread_setaffinity_np(thread, sizeof others, &others) == 0;
+  const bool created = pthread_attr_setaffinity_np(&attributes, sizeof processors, &processors) == 0 &&
+                       pthread_create(&thread, &attributes, body, argument) == 0;
+  pthread_attr_destroy(&attributes);
+  return created;
 }
 
 UniqueFd OpenOwn() { return UniqueFd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
@@ -40,11 +54,10 @@ EarlyNetwork::EarlyNetwork(For wanted) : wanted_(wanted) {
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  making_ = pthread_create(&maker_, nullptr, Make, this) == 0;
+  const std::optional<cpu_set_t> others = OtherProcessors();
+  moved_ = others && CreateOn(*others, maker_, Make, this);
+  making_ = moved_ || pthread_create(&maker_, nullptr, Make, this) == 0;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  moved_ = making_ && MoveAway(maker_);
-  stage_ = kMaking;
-  stage_.notify_one();
 }
 
 EarlyNetwork::~EarlyNetwork() {
@@ -66,8 +79,6 @@ void EarlyNetwork::MakeNow() {
 void* EarlyNetwork::Make(void* self) {
   auto& network = *static_cast<EarlyNetwork*>(self);
   const bool made = unshare(CLONE_NEWNET) == 0 && StartLoopback();
-  // To move a thread that has ended would move the caller.
-  network.stage_.wait(kMoving);
   if (network.wanted_ == For::kDescriptor) {
     if (made)
       network.made_ = OpenOwn();

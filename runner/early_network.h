@@ -35,7 +35,7 @@ class EarlyNetwork {
   void Release();
 
  private:
-  enum Stage : int { kMoving, kMaking, kUsed, kReleased };
+  enum Stage : int { kMaking, kUsed, kReleased };
   void MakeNow();
   static void* Make(void* self);
   void MoveFreely();
@@ -43,11 +43,11 @@ class EarlyNetwork {
 
   const For wanted_;
   std::function<void(bool)> work_;
-  std::atomic<int> stage_ = kMoving;
+  std::atomic<int> stage_ = kMaking;
   UniqueFd made_;
   pthread_t maker_{};
   bool making_ = false;
-  bool moved_ = false;  // to another processor, until somebody waits for it
+  bool moved_ = false;  // kept from the caller's processor, until somebody waits for it
 };
 
 }  // namespace gantry::runner
