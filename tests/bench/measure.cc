@@ -1,6 +1,7 @@
-// bench_measure RUNS GAP_MS: runs commands in turn, RUNS times round after one round that does not count, and prints
-// the medians of each: wall milliseconds, CPU milliseconds (user and system, with descendants), peak memory in KiB.
-// With no RUNS it is that one round which counts: for what takes minutes.
+// bench_measure RUNS GAP_MS [first-output]: runs commands in turn, RUNS times round after one round that does not
+// count, and prints the medians of each: wall milliseconds, CPU milliseconds (user and system, with descendants), peak
+// memory in KiB. With no RUNS it is that one round which counts: for what takes minutes. Wall time is until the command
+// ends, or until it has written the first byte to its standard output.
 //
 // A command is a line on stdin with four fields that tabs separate: label; a mount namespace to enter, or "-"; a shell
 // command that prepares (not measured), or "-"; the words of the command, which no shell sees. GAP_MS passes before
@@ -19,6 +20,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -65,12 +67,12 @@ double Milliseconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) * 1000 + static_cast<double>(time.tv_usec) / 1000;
 }
 
-// Never returns. `output` takes stdout and stderr.
-[[noreturn]] void BecomeCommand(char* const* argv, int mount_namespace, int output) {
+// Never returns.
+[[noreturn]] void BecomeCommand(char* const* argv, int mount_namespace, int output, int errors) {
   const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
   dup2(nothing, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
-  dup2(output, STDERR_FILENO);
+  dup2(errors, STDERR_FILENO);
   if (mount_namespace >= 0 && setns(mount_namespace, CLONE_NEWNS) != 0) {
     std::perror("setns");
     _exit(127);
@@ -88,7 +90,19 @@ void PrintOutput(int output) {
   }
 }
 
-Sample RunOnce(const Command& command) {
+using Clock = std::chrono::steady_clock;
+
+// When the first byte comes out of the pipe, whose rest is thrown away; nullopt when none does.
+std::optional<Clock::time_point> AwaitFirst(int pipe) {
+  std::array<char, 4096> text{};
+  const ssize_t first = read(pipe, text.data(), text.size());
+  const auto now = Clock::now();
+  while (read(pipe, text.data(), text.size()) > 0) {
+  }
+  return first > 0 ? std::optional(now) : std::nullopt;
+}
+
+Sample RunOnce(const Command& command, bool first_output) {
   std::vector<char*> argv;
   for (const std::string& word : command.words) {
     argv.push_back(const_cast<char*>(word.c_str()));
@@ -97,20 +111,36 @@ Sample RunOnce(const Command& command) {
   const int output = memfd_create("output", MFD_CLOEXEC);
   lseek(kInherited, 0, SEEK_SET);
   const int space = command.mount_namespace == "-" ? -1 : open(command.mount_namespace.c_str(), O_RDONLY | O_CLOEXEC);
-  const auto begin = std::chrono::steady_clock::now();
+  std::array<int, 2> pipe{-1, output};
+  if (first_output && pipe2(pipe.data(), O_CLOEXEC) != 0) {
+    throw std::runtime_error("cannot make a pipe");
+  }
+  const auto begin = Clock::now();
   const pid_t child = fork();
   if (child == 0) {
-    BecomeCommand(argv.data(), space, output);
+    BecomeCommand(argv.data(), space, pipe[1], output);
+  }
+  std::optional<Clock::time_point> end;
+  if (first_output) {
+    close(pipe[1]);
+    end = AwaitFirst(pipe[0]);
+    close(pipe[0]);
   }
   int status = 0;
   rusage usage{};
   if (child < 0 || wait4(child, &status, 0, &usage) != child) {
     throw std::runtime_error("cannot run " + command.label);
   }
-  const std::chrono::duration<double, std::milli> wall = std::chrono::steady_clock::now() - begin;
+  if (!first_output) {
+    end = Clock::now();
+  }
+  const std::chrono::duration<double, std::milli> wall = end.value_or(begin) - begin;
   if (status != 0) {
     PrintOutput(output);
     throw std::runtime_error(command.label + " failed");
+  }
+  if (!end) {
+    throw std::runtime_error(command.label + " wrote nothing");
   }
   close(output);
   if (space >= 0) {
@@ -130,14 +160,14 @@ double Median(const std::vector<Sample>& samples, double Sample::*field) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-void Measure(std::vector<Command>& commands, int runs, int gap_ms) {
+void Measure(std::vector<Command>& commands, int runs, int gap_ms, bool first_output) {
   for (int run = -1; run < runs; ++run) {
     for (Command& command : commands) {
       if (command.prepare != "-" && std::system(command.prepare.c_str()) != 0) {
         throw std::runtime_error("cannot prepare " + command.label);
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(gap_ms));
-      const Sample sample = RunOnce(command);
+      const Sample sample = RunOnce(command, first_output);
       if (run >= 0 || runs == 0) {
         command.samples.push_back(sample);
       }
@@ -146,14 +176,15 @@ void Measure(std::vector<Command>& commands, int runs, int gap_ms) {
 }
 
 int Run(int argc, char** argv) {
-  if (argc != 3) {
-    throw std::runtime_error("usage: bench_measure RUNS GAP_MS");
+  const bool first_output = argc == 4 && std::string(argv[3]) == "first-output";
+  if (argc != (first_output ? 4 : 3)) {
+    throw std::runtime_error("usage: bench_measure RUNS GAP_MS [first-output]");
   }
   std::vector<Command> commands;
   for (std::string line; std::getline(std::cin, line);) {
     commands.push_back(ParseLine(line));
   }
-  Measure(commands, std::max(std::stoi(argv[1]), 0), std::stoi(argv[2]));
+  Measure(commands, std::max(std::stoi(argv[1]), 0), std::stoi(argv[2]), first_output);
   for (const Command& command : commands) {
     std::printf("%s\t%.2f\t%.2f\t%.0f\n", command.label.c_str(), Median(command.samples, &Sample::wall_ms),
                 Median(command.samples, &Sample::cpu_ms), Median(command.samples, &Sample::peak_kib));

@@ -186,8 +186,8 @@ END
   {
     entry 'gantry-run docker://' "$clean" gantry-run --root "$at/store" -q "docker://$name" echo first
     entry 'skopeo, umoci, crun' "$clean" sh -e "$T/chain.sh"
-  } | measured_apart 1 0 >"$T/measured"
-  entry 'podman run, driver vfs, once' "$clean" "${podman[@]}" "$name" echo first | measured_apart 0 0 2>"$T/podman.log" >>"$T/measured" ||
+  } | measured_apart 1 0 first-output >"$T/measured"
+  entry 'podman run, driver vfs, once' "$clean" "${podman[@]}" "$name" echo first | measured_apart 0 0 first-output 2>"$T/podman.log" >>"$T/measured" ||
     echo "podman cannot run here: $(tail -n 1 "$T/podman.log")"
   # No run on these cores takes less than what it needs to fetch, check, and make the files.
   median_parts unshare -m --propagation private sh -ec "sh $T/fresh.sh; TMPDIR=$at exec bench_parts \"\$@\"" parts \
