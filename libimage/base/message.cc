@@ -51,17 +51,14 @@ class Reader {
     return got > 0;
   }
 
-  bool Fill(std::span<std::byte> into) const {
-    const size_t got = ReadFull(fd_, into, bounds_.who);
-    if (got != 0 && got != into.size())
+  void Fill(std::span<std::byte> into) const {
+    if (ReadFull(fd_, into, bounds_.who) != into.size())
       ThrowBroken(bounds_.who);
-    return got == into.size();
   }
 
   uint32_t Number() const {
     uint32_t n = 0;
-    if (!Fill(std::as_writable_bytes(std::span(&n, 1))))
-      ThrowBroken(bounds_.who);
+    Fill(std::as_writable_bytes(std::span(&n, 1)));
     return n;
   }
 
@@ -71,8 +68,7 @@ class Reader {
       ThrowBroken(bounds_.who);
     room_ -= size;
     std::string field(size, '\0');
-    if (size > 0 && !Fill(std::as_writable_bytes(std::span(field))))
-      ThrowBroken(bounds_.who);
+    Fill(std::as_writable_bytes(std::span(field)));
     return field;
   }
 
