@@ -80,6 +80,7 @@ expect_exit 0 gantry-run -q "$image" /bin/sh -c 'exit 0'
 
 # A name that cannot be given is told, once by each, and is no failure of the app.
 run
+sleep 1 # the runner may still read it, whose app has spoken already
 echo '{' >"$T/store/index.json"
 echo 0 >&"$in"
 release
